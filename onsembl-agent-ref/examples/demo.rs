@@ -17,7 +17,7 @@ use onsembl_server_ref::client::{Followed, RemoteCommand};
 use onsembl_server_ref::server::{BeatHop, BeatObserver, BeatSeen, Server, ServerOptions};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::clock::SystemClock;
-use onsembl_transport::logging::{self, LogTo, Targets};
+use onsembl_transport::logging::{self, LogFormat, LogRules, LogTo, Targets};
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use std::collections::BTreeMap;
@@ -30,8 +30,8 @@ const COMMAND: &str = "echo hello from $(uname -sr), process $$; seq 1 3; echo t
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let rules = std::env::var("ONSEMBL_LOG").unwrap_or_else(|_| "error".to_owned());
-    let _log = logging::begin(&rules, LogTo::Stderr, Targets::Shown)?;
+    let rules = LogRules::choose(std::env::var("ONSEMBL_LOG").ok().as_deref(), "error");
+    let _log = logging::begin(&rules, LogTo::Stderr, Targets::Shown, LogFormat::Text)?;
     let folder = std::env::temp_dir().join(format!("onsembl-demo-{}", std::process::id()));
     let outcome = demo(&folder).await;
     std::fs::remove_dir_all(&folder)

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod cli;
+mod doctor;
 pub mod engine;
 pub mod executor;
 pub mod host_metrics;

@@ -283,6 +283,11 @@ pub fn is_live(dir: &Path) -> Result<bool, StateDirError> {
     }
 }
 
+/// The key in `dir`, if there is one.
+pub(crate) fn key_at(dir: &Path) -> Result<Option<AgentKey>, StateDirError> {
+    read_key(dir)
+}
+
 fn read_key(dir: &Path) -> Result<Option<AgentKey>, StateDirError> {
     let path = dir.join(KEY_FILE);
     let mut bytes = Vec::new();

@@ -28,6 +28,9 @@ pub struct AgentStatusFile {
     pub since: String,
     /// Why it is.
     pub because: String,
+    /// What went wrong last with its connection, also when that is over.
+    #[serde(default)]
+    pub last_failure: Option<LastFailure>,
     /// The id that the server gave it, once it did.
     pub agent_id: Option<String>,
     /// The epoch of the session, while there is one.
@@ -36,6 +39,9 @@ pub struct AgentStatusFile {
     pub last_heartbeat_sent: Option<String>,
     /// When the server last answered one.
     pub last_heartbeat_answered: Option<String>,
+    /// When the server last said that it has recorded a further one.
+    #[serde(default)]
+    pub last_heartbeat_recorded: Option<String>,
     /// Commands whose processes run.
     pub running_commands: u32,
     /// Whether the disk takes no output, so that it is kept in memory only.
@@ -53,6 +59,24 @@ pub struct AgentStatusFile {
     pub paused: bool,
     /// When this was written.
     pub updated_at: String,
+}
+
+/// What went wrong with a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailure {
+    /// Its id: one of [`DialFault`](onsembl_protocol::session::DialFault), `link-ended`, `hello-refused`,
+    /// `hello-unanswered` or `silence`.
+    pub cause: String,
+    /// In words: what, on what, why, and what to do.
+    pub text: String,
+    /// The address that was dialled, if it was about a dial and there was one.
+    pub address: Option<String>,
+    /// The error number of the operating system, if it gave one.
+    pub os_error: Option<i32>,
+    /// When it last happened.
+    pub at: String,
+    /// How often it happened without anything else between.
+    pub times: u64,
 }
 
 impl AgentStatusFile {

@@ -3,7 +3,8 @@
 
 use onsembl_protocol::fleet::{Change, Noticed, Revision, View};
 use onsembl_protocol::id::UserId;
-use std::collections::HashMap;
+use onsembl_protocol::session::PresenceStatus;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use tokio::sync::watch;
@@ -24,6 +25,22 @@ struct Views {
 }
 
 impl FleetViews {
+    /// How many agents are in each status, over all users.
+    pub(crate) fn statuses(&self) -> BTreeMap<PresenceStatus, usize> {
+        let mut count = BTreeMap::new();
+        // Not held while views are looked at: the hub waits for it.
+        let views: Vec<_> = {
+            let views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            views.of.values().filter_map(Weak::upgrade).collect()
+        };
+        for view in views {
+            for agent in view.look().agents().values() {
+                *count.entry(agent.presence.status).or_default() += 1;
+            }
+        }
+        count
+    }
+
     /// The fleet view of a user; made on first use.
     pub fn of(&self, user: &UserId) -> Arc<FleetView> {
         let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);

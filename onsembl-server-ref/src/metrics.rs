@@ -6,7 +6,7 @@ use crate::hub::{BeatHop, HubStats};
 use crate::store::{OutputReceipt, Recorded, StoreHealth};
 use onsembl_protocol::fleet::{CommandStage, FleetNote};
 use onsembl_protocol::model::GapCause;
-use onsembl_protocol::session::{Presence, PresenceCause};
+use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus};
 use onsembl_protocol::wire::payload::StreamContent;
 use onsembl_protocol::wire::{AgentToServer, ServerToDashboard};
 use onsembl_transport::counters::Counters;
@@ -20,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,16 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 const WAITS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 /// Bounds of the buckets of a silence, in seconds: around the default times of 45 s and 90 s.
 const SILENCES: [f64; 9] = [1.0, 5.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0];
+
+const STATUSES: [PresenceStatus; 7] = [
+    PresenceStatus::Connecting,
+    PresenceStatus::Online,
+    PresenceStatus::Stale,
+    PresenceStatus::TimedOut,
+    PresenceStatus::Reconnecting,
+    PresenceStatus::Offline,
+    PresenceStatus::Error,
+];
 
 /// How a command can end.
 const FINAL: [CommandStage; 5] = [
@@ -74,8 +85,9 @@ struct Inner {
     stalls: Histogram,
     output: Stages,
     gaps: Family<Because, Counter>,
-    commands: Family<Ended, Counter>,
+    commands: Family<Status, Counter>,
     hub: HubGauges,
+    agents: Family<Status, Gauge>,
     store_up: Gauge,
 }
 
@@ -121,13 +133,13 @@ struct Transition {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Because {
-    cause: &'static str,
+struct Status {
+    status: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
-    status: &'static str,
+struct Because {
+    cause: &'static str,
 }
 
 impl Metrics {
@@ -189,9 +201,9 @@ impl Metrics {
                 gaps
             },
             commands: {
-                let commands: Family<Ended, Counter> =
+                let commands: Family<Status, Counter> =
                     new.family("commands_ended", "Commands that are over, by their status");
-                from_zero(&commands, FINAL.into_iter().filter_map(end), |status| Ended { status });
+                from_zero(&commands, FINAL.into_iter().filter_map(end), |status| Status { status });
                 commands
             },
             hub: HubGauges {
@@ -202,6 +214,7 @@ impl Metrics {
                 open_commands: new.gauge("open_commands", "Commands that are not over"),
                 unwritten: new.gauge("unwritten", "Writes on their way to the database"),
             },
+            agents: new.add("agents", "Agents that are known, by their status", Family::default()),
             store_up: new.gauge("store_up", "Whether the database takes what is written"),
             registry,
         }))
@@ -283,17 +296,19 @@ impl Metrics {
         if let FleetNote::Command { view, .. } = note
             && let Some(status) = end(view.status)
         {
-            let _ = self.0.commands.get_or_create(&Ended { status }).inc();
+            let _ = self.0.commands.get_or_create(&Status { status }).inc();
         }
     }
 
-    /// All of it as OpenMetrics text, with what the hub says of itself; `None` if it does not answer.
+    /// All of it as OpenMetrics text, with what the hub says of itself (`None` if it does not answer) and how
+    /// many agents have each status.
     ///
     /// # Errors
     /// The library cannot encode it.
     pub(crate) fn page(
         &self,
         stats: Option<HubStats>,
+        agents: &BTreeMap<PresenceStatus, usize>,
         store: &StoreHealth,
     ) -> Result<String, fmt::Error> {
         let HubGauges { up, links, greeting, sessions, open_commands, unwritten } = &self.0.hub;
@@ -307,6 +322,10 @@ impl Metrics {
         set(sessions, stats.sessions);
         set(open_commands, stats.open_commands);
         set(unwritten, stats.unwritten);
+        for status in STATUSES {
+            let of_status = self.0.agents.get_or_create_owned(&Status { status: status.as_str() });
+            set(&of_status, agents.get(&status).copied().unwrap_or(0));
+        }
         set(&self.0.store_up, usize::from(*store == StoreHealth::Healthy));
         let mut text = String::new();
         encode(&mut text, &self.0.registry)?;

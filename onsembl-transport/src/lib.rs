@@ -50,6 +50,7 @@ mod dial;
 pub mod framed;
 pub mod limits;
 pub mod link;
+pub mod log_limit;
 #[cfg(feature = "logging")]
 pub mod logging;
 pub mod memory;
@@ -63,7 +64,7 @@ mod waker;
 pub mod websocket;
 
 pub use dial::{
-    DialerError, HttpAnswer, HttpClient, InvalidProxy, InvalidUrl, ProxyRule, ServerUrl,
+    Clocks, DialerError, HttpAnswer, HttpClient, InvalidProxy, InvalidUrl, ProxyRule, ServerUrl,
 };
 pub use limits::{BufferSizes, LinkLimits};
 pub use link::{

@@ -5,8 +5,8 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason};
-use onsembl_protocol::session::DialFailure;
+use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason, Initiator};
+use onsembl_protocol::session::{DialFailure, DialFault};
 use onsembl_protocol::shown::Shown;
 use std::any::Any;
 use std::fmt;
@@ -150,7 +150,7 @@ impl fmt::Debug for Link {
 
 /// How a link ended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{reason}{}{detail}", if .detail.is_empty() { "" } else { ": " })]
+#[error("{}", self.sentence())]
 pub struct LinkEnd {
     /// Who ended it and why.
     pub reason: CloseReason,
@@ -170,10 +170,49 @@ impl LinkEnd {
         Self { reason: CloseReason::peer(code.map(CloseCode)), detail: log_line(text) }
     }
 
+    fn sentence(&self) -> String {
+        let Self { reason, detail } = self;
+        let code = reason.cause.code();
+        match (reason.initiator, detail.as_str()) {
+            // These codes are anybody's, and a peer of ours says what it means by them.
+            (Initiator::Peer, "") => match meaning(code) {
+                Some(meaning) => format!("closed by the peer ({code}, {meaning}), without a word"),
+                None => reason.to_string(),
+            },
+            // Most of our own close frames repeat the words of their code, and so does the answer to one.
+            (_, said) if said.is_empty() || said == reason.cause.text() => reason.to_string(),
+            (Initiator::Local, said) if said.contains(reason.cause.text()) => reason.to_string(),
+            // These codes are anybody's: what they mean is what the peer says, and not what we mean by them.
+            (Initiator::Peer, said) if code.0 < 3000 => {
+                format!("closed by the peer ({code}): {said}")
+            }
+            (Initiator::Peer | Initiator::Local | Initiator::Link, said) => {
+                format!("{reason}: {said}")
+            }
+        }
+    }
+
     /// It broke.
     pub fn broken(how: Breakage, detail: impl Into<String>) -> Self {
         Self { reason: CloseReason::broken(how), detail: log_line(&detail.into()) }
     }
+}
+
+/// What the codes that are not ours mean to whoever sends them (RFC 6455, section 7.4.1).
+const fn meaning(code: CloseCode) -> Option<&'static str> {
+    Some(match code.0 {
+        1000 => "normal closure",
+        1001 => "going away",
+        1002 => "protocol error",
+        1003 => "unsupported data",
+        1007 => "invalid text",
+        1008 => "policy violation",
+        1009 => "message too big",
+        1011 => "internal error",
+        1012 => "service restart",
+        1013 => "try again later",
+        _ => return None,
+    })
 }
 
 /// What an input or output error of a connection says about its end.
@@ -208,20 +247,38 @@ pub trait Dialer: Send + Sync {
     fn hello_failed(&self) {}
 }
 
-/// Why a dial brought no link.
+/// Why a dial brought no link: what failed, on what, why, and what to do, once each.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{failure}{}{detail}", if .detail.is_empty() { "" } else { ": " })]
+#[error("{}", self.sentence())]
 pub struct DialError {
     /// What decides about the next attempt.
     pub failure: DialFailure,
-    /// What the operating system or the server said. For logs; may be empty.
+    /// What was wrong, for people and for verdicts.
+    pub fault: DialFault,
+    /// On what it failed, and what the operating system or the other side said. For people; may be empty.
     pub detail: String,
+    /// The address that was dialled, once there was one.
+    pub address: Option<SocketAddr>,
+    /// The error number of the operating system, if it gave one.
+    pub os_error: Option<i32>,
 }
 
 impl DialError {
     /// A failure and what was said of it. The text is made fit for a log line.
     pub fn new(failure: DialFailure, detail: impl AsRef<str>) -> Self {
-        Self { failure, detail: log_line(detail.as_ref()) }
+        Self {
+            failure,
+            fault: DialFault::of(failure),
+            detail: log_line(detail.as_ref()),
+            address: None,
+            os_error: None,
+        }
+    }
+
+    /// The same, and what was wrong in particular.
+    #[must_use]
+    pub fn with_fault(self, fault: DialFault) -> Self {
+        Self { fault, ..self }
     }
 
     /// The same, with the address where it happened.
@@ -229,9 +286,32 @@ impl DialError {
     pub(crate) fn at(self, address: SocketAddr) -> Self {
         let detail = match self.detail.contains(&address.to_string()) {
             true => self.detail,
-            false => format!("at {address}: {}", self.detail),
+            false if self.detail.is_empty() => address.to_string(),
+            false => format!("{address} {}", self.detail),
+        };
+        Self { detail, address: Some(address), ..self }
+    }
+
+    /// The same, with who it was.
+    #[must_use]
+    pub(crate) fn by(self, whom: &str) -> Self {
+        let detail = match self.detail.as_str() {
+            "" => whom.to_owned(),
+            detail => log_line(&format!("{whom}: {detail}")),
         };
         Self { detail, ..self }
+    }
+
+    fn sentence(&self) -> String {
+        let what = self.fault.what();
+        let detail = match self.detail.as_str() {
+            "" => String::new(),
+            detail => format!(": {detail}"),
+        };
+        match self.fault.advice() {
+            "" => format!("{what}{detail}"),
+            advice => format!("{what}{detail}; {advice}"),
+        }
     }
 }
 
@@ -293,6 +373,15 @@ mod tests {
             end.to_string(),
             "closed by the peer: another process of the same agent took over; stay away (4200): go\\r\\naway"
         );
+        let end = LinkEnd::peer(Some(1001), CloseCause::GoingAway.text());
+        assert_eq!(
+            end.to_string(),
+            "closed by the peer: the server is shutting down; come back (1001)"
+        );
+        let end = LinkEnd::peer(Some(1008), "");
+        assert_eq!(end.to_string(), "closed by the peer (1008, policy violation), without a word");
+        let end = LinkEnd::peer(Some(1008), "you are not welcome");
+        assert_eq!(end.to_string(), "closed by the peer (1008): you are not welcome");
         let end = LinkEnd::broken(Breakage::EndOfStream, "");
         assert_eq!(end.to_string(), "link lost: the connection ended without a close frame");
     }

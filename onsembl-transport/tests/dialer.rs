@@ -4,7 +4,7 @@
 
 mod support;
 
-use onsembl_protocol::session::DialFailure;
+use onsembl_protocol::session::{DialFailure, DialFault};
 use onsembl_transport::secret::{Secret, TokenFile};
 use onsembl_transport::{DialError, Dialer, ProxyRule};
 use std::io;
@@ -62,20 +62,48 @@ async fn each_dial_shows_the_token_and_the_parameters_of_its_time() {
 #[tokio::test]
 async fn answers_that_are_no_websocket_are_told_apart() {
     let busy = |s| DialFailure::Busy { retry_after: s };
-    for (answer, failure) in [
-        ("HTTP/1.1 401 x\r\n\r\n", DialFailure::NotAServer(401)),
-        ("HTTP/1.1 403 x\r\n\r\n", DialFailure::NotAServer(403)),
-        ("HTTP/1.1 503 x\r\nRetry-After: 7\r\n\r\n", busy(Some(Duration::from_secs(7)))),
-        ("HTTP/1.1 429 x\r\n\r\n", busy(None)),
-        ("HTTP/1.1 302 x\r\nLocation: ws://elsewhere\r\n\r\n", DialFailure::NotAServer(302)),
-        ("220 mail.example ESMTP\r\n", DialFailure::NotAServer(0)),
-        ("", DialFailure::Unreachable),
+    let not = DialFailure::NotAServer;
+    let page = "HTTP/1.1 502 x\r\nServer: box/1\r\n\r\n<html><b>No</b> way</html>";
+    let moved = "HTTP/1.1 302 x\r\nLocation: ws://elsewhere/a?secret=1\r\n\r\n";
+    for (answer, failure, fault, says) in [
+        ("HTTP/1.1 401 x\r\n\r\n", not(401), DialFault::RefusedOnTheWay, "HTTP 401"),
+        ("HTTP/1.1 403 x\r\n\r\n", not(403), DialFault::RefusedOnTheWay, "HTTP 403"),
+        (
+            "HTTP/1.1 503 x\r\nRetry-After: 7\r\n\r\n",
+            busy(Some(Duration::from_secs(7))),
+            DialFault::Busy,
+            "Retry-After of 7 s",
+        ),
+        ("HTTP/1.1 429 x\r\n\r\n", busy(None), DialFault::Busy, "HTTP 429"),
+        (moved, not(302), DialFault::Redirected, "Found to ws://elsewhere/a; put"),
+        (page, not(502), DialFault::Gateway, "502 Bad Gateway (Server: box/1): No way;"),
+        ("HTTP/1.1 200 x\r\n\r\nlogin", not(200), DialFault::NoWebsocket, "HTTP 200 OK: login"),
+        ("220 mail ESMTP\r\n", not(0), DialFault::NoHttp, "begins with \"220 mail ESMTP\""),
+        ("\x15\x03\x03\x00\x02\x02\x28", not(0), DialFault::SpeaksTls, "use https or wss"),
+        ("", DialFailure::Unreachable, DialFault::ClosedUnanswered, "closed without an answer"),
     ] {
         let (tcp, address) = tcp_port().await;
         let dialer = dialer(&format!("ws://{address}"));
         let (_, refused) = tokio::join!(answer_once(&tcp, answer), refused(&dialer));
-        assert_eq!(refused.failure, failure, "{answer:?}: {refused}");
+        assert_eq!((refused.failure, refused.fault), (failure, fault), "{answer:?}: {refused}");
+        assert!(refused.to_string().contains(says), "{answer:?}: {refused}");
+        assert_eq!(refused.address, Some(address));
+        assert!(!refused.to_string().contains("secret"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn who_speaks_before_being_asked_is_told_from_who_is_not_there() {
+    let (tcp, address) = tcp_port().await;
+    let server = async {
+        let (mut stream, _) = tcp.accept().await.unwrap();
+        stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+        let _ = read_head(&mut stream).await;
+    };
+    let dialer = dialer(&format!("ws://{address}"));
+    let (_, refused) = tokio::join!(server, refused(&dialer));
+    assert_eq!(refused.fault, DialFault::NoHttp, "{refused}");
+    assert!(refused.detail.contains("begins with \"SSH-2.0-OpenSSH_9.2\""), "{refused}");
 }
 
 #[tokio::test]
@@ -121,10 +149,15 @@ async fn a_frame_right_behind_the_servers_answer_is_kept() {
 async fn where_nobody_listens_nobody_is_reached() {
     let (tcp, address) = tcp_port().await;
     drop(tcp);
-    for url in [format!("ws://{address}"), "ws://host.invalid".to_owned()] {
-        let refused = refused(&dialer(&url)).await;
-        assert_eq!(refused.failure, DialFailure::Unreachable, "{refused}");
-    }
+    let here = refused(&dialer(&format!("ws://{address}"))).await;
+    assert_eq!((here.failure, here.fault), (DialFailure::Unreachable, DialFault::ConnectRefused));
+    assert_eq!((here.address, here.os_error), (Some(address), Some(111)));
+    let nowhere = refused(&dialer("ws://host.invalid")).await;
+    assert_eq!(nowhere.failure, DialFailure::Unreachable, "{nowhere}");
+    // Without a network the name servers do not answer.
+    let fault = nowhere.fault;
+    assert!(matches!(fault, DialFault::NameUnknown | DialFault::NameUnanswered), "{nowhere}");
+    assert!(nowhere.detail.contains("host.invalid"), "{nowhere}");
 }
 
 #[tokio::test]
@@ -133,7 +166,8 @@ async fn a_server_that_never_answers_is_given_up_and_no_socket_stays() {
     let dialer = dialer(&format!("ws://{address}")).with_timeout(Duration::from_millis(200));
     let refused = refused(&dialer).await;
     assert_eq!(refused.failure, DialFailure::TimedOut);
-    assert_eq!(refused.detail, format!("while upgrading at {address}"));
+    assert_eq!(refused.fault, DialFault::Unanswered);
+    assert_eq!(refused.detail, format!("{address} took the connection, and nothing came"));
     assert_hung_up(&tcp).await;
 }
 
@@ -193,7 +227,7 @@ async fn a_source_of_tokens_that_hangs_holds_one_thread_however_often_it_is_aske
     for _ in 0..3 {
         let hangs = refused(&dialer).await;
         assert_eq!(hangs.failure, DialFailure::TimedOut);
-        assert!(hangs.detail.contains("getting the token"), "{hangs}");
+        assert_eq!(hangs.fault, DialFault::TokenUnanswered);
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     drop(release);
@@ -377,17 +411,21 @@ async fn a_link_goes_through_a_proxy_with_credentials() {
 
 #[tokio::test]
 async fn a_proxy_that_refuses_is_named_and_ends_nothing() {
-    for (status, failure) in [
-        ("407 Proxy Authentication Required", DialFailure::NotAServer(407)),
-        ("403 Forbidden", DialFailure::NotAServer(403)),
-        ("502 Bad Gateway", DialFailure::NotAServer(502)),
+    for (status, failure, fault) in [
+        (
+            "407 Proxy Authentication Required",
+            DialFailure::NotAServer(407),
+            DialFault::ProxyCredentials,
+        ),
+        ("403 Forbidden", DialFailure::NotAServer(403), DialFault::ProxyRefused),
+        ("502 Bad Gateway", DialFailure::NotAServer(502), DialFault::ProxyFailed),
     ] {
         let (tcp, address) = tcp_port().await;
         let rule = ProxyRule::through(&format!("http://ann:secret@{address}")).unwrap();
         let dialer = dialer("ws://control.invalid").with_proxy(&rule).unwrap();
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
         let (_, refused) = tokio::join!(proxy_once(&tcp, &answer), refused(&dialer));
-        assert_eq!(refused.failure, failure, "{refused}");
+        assert_eq!((refused.failure, refused.fault), (failure, fault), "{refused}");
         assert!(refused.detail.contains(&format!("the proxy http://{address}")), "{refused}");
         assert!(!refused.to_string().contains("secret"), "{refused}");
     }
@@ -396,6 +434,7 @@ async fn a_proxy_that_refuses_is_named_and_ends_nothing() {
     let rule = ProxyRule::through(&format!("http://{address}")).unwrap();
     let gone = refused(&dialer("ws://control.invalid").with_proxy(&rule).unwrap()).await;
     assert!(gone.detail.contains(&format!("the proxy http://{address}")), "{gone}");
+    assert_eq!(gone.fault, DialFault::ProxyUnreachable);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use super::{RunArgs, print};
 use crate::state_dir;
 use anyhow::{Context, Result};
-use onsembl_transport::logging::{self, Log, LogTo, Targets};
+use onsembl_transport::logging::{self, Log, LogRules, LogTo, Targets};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -14,13 +14,14 @@ const LOG_FILE: &str = "agent.log";
 /// At this size it is truncated: enough for days, and too little to fill a disk.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// From here on everything is logged that `--log` asks for.
+/// From here on everything is logged that `--log` asks for, or else `RUST_LOG`.
 pub(super) fn begin(args: &RunArgs) -> Result<Log> {
     let to = match args.attach && print::errors_are_seen() {
         true => LogTo::File(Box::new(LogFile::open(args)?)),
         false => LogTo::Stderr,
     };
-    Ok(logging::begin(&args.log, to, Targets::Hidden)?)
+    let rules = LogRules::choose(args.log.as_deref(), "info");
+    Ok(logging::begin(&rules, to, Targets::Hidden, args.log_format)?)
 }
 
 /// A file that is truncated when it is full.

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what the exit code says. Others script against it.
 
+mod doctor;
 mod log;
 mod print;
 mod run;
@@ -10,10 +11,12 @@ use crate::process::TextOn;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::worker::{SpoolBounds, SpoolPolicy};
+use onsembl_transport::logging::LogFormat;
 use onsembl_transport::secret::Secret;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// It worked; for `status`, an agent is live.
 const OK: u8 = 0;
@@ -49,6 +52,14 @@ enum Command {
     ///
     /// Exit code 0: it is live; 3: it is not running; 2: the command line is wrong; 1: anything else.
     Status(StatusArgs),
+    /// Look at everything between an agent and its server, and say what is wrong and what to do.
+    ///
+    /// It dials as an agent does, over a diagnosis connection that is listed nowhere and disturbs no agent, and reads
+    /// what a running agent says of itself. Exit code: how many checks failed, at most 100; 0 if none did. A wrong
+    /// command line ends with 2 and says so on standard error.
+    ///
+    /// Example: onsembl-agent doctor --server https://host --token-file mine.token --name mine
+    Doctor(Box<DoctorArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -116,9 +127,13 @@ struct RunArgs {
     #[arg(last = true, value_name = "PROGRAM")]
     program: Vec<String>,
     /// What to log to stderr: error, warn, info, debug, trace, or directives like
-    /// `info,onsembl_transport=debug`.
-    #[arg(long, env = "ONSEMBL_LOG", value_name = "FILTER", default_value = "info")]
-    log: String,
+    /// `info,onsembl_transport=debug`. It goes before RUST_LOG, which is heeded without it
+    /// [default: info].
+    #[arg(long, env = "ONSEMBL_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// How lines are logged: text, for people, or json, one object a line.
+    #[arg(long, env = "ONSEMBL_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = log_format)]
+    log_format: LogFormat,
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +145,34 @@ struct TokenArgs {
     /// A file that contains only the token; it is read again at each dial. Takes precedence over --token.
     #[arg(long, env = "ONSEMBL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// The server, as the agent has it.
+    #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
+    server: String,
+    #[command(flatten)]
+    token: TokenArgs,
+    /// The agent on this machine to look at, by its name or its state directory.
+    #[arg(long, env = "ONSEMBL_NAME")]
+    name: Option<String>,
+    /// The state directory of the agent.
+    #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// A PEM file with the certificates to trust, instead of those of the operating system.
+    #[arg(long, alias = "ca", env = "ONSEMBL_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// The proxy to go through, or none. By default what the environment says.
+    #[arg(long, env = "ONSEMBL_PROXY", hide_env_values = true, value_name = "URL")]
+    proxy: Option<String>,
+    /// How long to hold the connection without a word, to find what cuts idle links. Longer than the heartbeat
+    /// interval finds all that matters.
+    #[arg(long, env = "ONSEMBL_IDLE_HOLD", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    idle_hold: Duration,
+    /// As JSON: a list of objects with check, verdict, found and action.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +208,10 @@ fn variable(name: &str) -> Result<String, &'static str> {
     }
 }
 
+fn log_format(word: &str) -> Result<LogFormat, &'static str> {
+    LogFormat::parse(word).ok_or("it is text or json")
+}
+
 fn slots(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(slots @ 1..=1024) => Ok(slots),
@@ -190,6 +237,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Status(args) => status::status(&args),
+        Command::Doctor(args) => doctor::doctor(*args),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
         print::note(format_args!("onsembl-agent: {error:#}"));

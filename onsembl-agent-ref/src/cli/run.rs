@@ -2,7 +2,7 @@
 
 use super::log;
 use super::print;
-use super::{DELETED, OK, REPLACED, REVOKED, RunArgs, RunnerKind, signals};
+use super::{DELETED, OK, REPLACED, REVOKED, RunArgs, RunnerKind, TokenArgs, signals};
 use crate::engine::{self, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
 use crate::process::Runner;
 use anyhow::{Context, Result};
@@ -100,13 +100,27 @@ fn installed(path: PathBuf) -> PathBuf {
     }
 }
 
+/// Where the token comes from.
+pub(super) fn token(args: TokenArgs) -> Result<TokenSourceKind> {
+    match (args.token, args.token_file) {
+        (_, Some(file)) => Ok(TokenSourceKind::File(file)),
+        (Some(token), None) => Ok(TokenSourceKind::Literal(token)),
+        (None, None) => anyhow::bail!("no token is given; use --token-file or --token"),
+    }
+}
+
+/// The proxy that is named; `None` if what the environment says counts.
+pub(super) fn proxy(named: Option<&str>) -> Result<Option<ProxyRule>> {
+    match named {
+        None => Ok(None),
+        Some("none") => Ok(Some(ProxyRule::direct())),
+        Some(url) => Ok(Some(ProxyRule::through(url)?)),
+    }
+}
+
 fn options(args: RunArgs) -> Result<AgentOptions> {
     let fence = fence(&args)?;
-    let token = match (args.token.token, args.token.token_file) {
-        (_, Some(file)) => TokenSourceKind::File(file),
-        (Some(token), None) => TokenSourceKind::Literal(token),
-        (None, None) => anyhow::bail!("no token is given; use --token-file or --token"),
-    };
+    let token = token(args.token)?;
     let mut words = args.program.into_iter();
     let runner = match (args.runner, words.next()) {
         (RunnerKind::Shell, None) => Runner::Shell,
@@ -135,11 +149,7 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
     if args.attach && args.runner != RunnerKind::Terminal {
         anyhow::bail!("--attach shows the program of a terminal; add --runner terminal");
     }
-    let proxy = match args.proxy.as_deref() {
-        None => None,
-        Some("none") => Some(ProxyRule::direct()),
-        Some(url) => Some(ProxyRule::through(url)?),
-    };
+    let proxy = proxy(args.proxy.as_deref())?;
     Ok(AgentOptions {
         runner,
         fence,

@@ -105,11 +105,13 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
         ("state", state(agent)),
         ("since", with_age(&file.since, now)),
         ("because", file.because.clone()),
+        ("last failure", last_failure(file, now)),
         ("server", file.server.clone()),
         ("agent id", or_none(file.agent_id.clone())),
         ("epoch", or_none(file.epoch.map(|epoch| epoch.to_string()))),
         ("heartbeat sent", since(&file.last_heartbeat_sent)),
         ("heartbeat answered", since(&file.last_heartbeat_answered)),
+        ("heartbeat recorded", since(&file.last_heartbeat_recorded)),
         ("running commands", file.running_commands.to_string()),
         ("process", file.pid.to_string()),
     ];
@@ -133,6 +135,20 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
     }
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| [label.to_owned(), value]).collect();
     aligned(rows)
+}
+
+/// When it was and what it is called; the words stand under `because` while it lasts.
+fn last_failure(file: &AgentStatusFile, now: WallTime) -> String {
+    let Some(failure) = &file.last_failure else { return "-".to_owned() };
+    let times = match failure.times {
+        1 => String::new(),
+        times => format!(", {times} times in a row"),
+    };
+    let text = match file.because.contains(&failure.text) {
+        true => String::new(),
+        false => format!(": {}", failure.text),
+    };
+    format!("{} at {}{times}{text}", failure.cause, with_age(&failure.at, now))
 }
 
 fn list(agents: &[Found]) -> Vec<String> {
@@ -176,6 +192,7 @@ fn with_age(time: &str, now: WallTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status_file::LastFailure;
 
     fn agent(name: &str, live: bool) -> Found {
         let file = AgentStatusFile {
@@ -185,10 +202,19 @@ mod tests {
             state: "connected".to_owned(),
             since: "2026-01-02T03:04:05.000Z".to_owned(),
             because: "the server accepted the hello".to_owned(),
+            last_failure: Some(LastFailure {
+                cause: "connect-refused".to_owned(),
+                text: "the connection was refused".to_owned(),
+                address: None,
+                os_error: Some(111),
+                at: "2026-01-02T03:04:00.000Z".to_owned(),
+                times: 2,
+            }),
             agent_id: Some("id-1".to_owned()),
             epoch: Some(3),
             last_heartbeat_sent: Some("2026-01-02T03:05:05.000Z".to_owned()),
             last_heartbeat_answered: None,
+            last_heartbeat_recorded: None,
             running_commands: 2,
             spool_failed: false,
             journal_failed: false,
@@ -207,11 +233,13 @@ agent               builder
 state               connected
 since               2026-01-02T03:04:05.000Z (1m 5s ago)
 because             the server accepted the hello
+last failure        connect-refused at 2026-01-02T03:04:00.000Z (1m 10s ago), 2 times in a row: the connection was refused
 server              wss://host/ws/agent
 agent id            id-1
 epoch               3
 heartbeat sent      2026-01-02T03:05:05.000Z (5s ago)
 heartbeat answered  -
+heartbeat recorded  -
 running commands    2
 process             7
 ";
@@ -243,7 +271,7 @@ process             7
         for line in one.iter().chain(&all) {
             assert!(line.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{line:?}");
         }
-        assert_eq!(one.len(), 12, "{one:?}");
+        assert_eq!(one.len(), 14, "{one:?}");
     }
 
     #[test]

@@ -44,16 +44,20 @@ impl Credentials {
 
     /// A dialer that shows them.
     pub(super) fn dialer(&self, options: &AgentOptions) -> Result<WebSocketDialer, DialerError> {
-        let roots = options.tls_ca.clone().map_or(TlsRoots::Native, TlsRoots::Pem);
         let (bearer, claimant) = (self.clone(), self.clone());
-        let proxy = options.proxy.clone().unwrap_or_else(ProxyRule::from_env);
-        Ok(WebSocketDialer::new(&options.server, PATH, &roots)?
-            .with_proxy(&proxy)?
+        Ok(Self::bare_dialer(options)?
             .with_token(move || bearer.token())
             // Existing servers find a returning agent by it.
             .with_query("agentId", move || {
                 lock(&claimant.agent).as_ref().map(|id| id.as_str().to_owned())
             }))
+    }
+
+    /// The same, without a token.
+    fn bare_dialer(options: &AgentOptions) -> Result<WebSocketDialer, DialerError> {
+        let roots = options.tls_ca.clone().map_or(TlsRoots::Native, TlsRoots::Pem);
+        let proxy = options.proxy.clone().unwrap_or_else(ProxyRule::from_env);
+        WebSocketDialer::new(&options.server, PATH, &roots)?.with_proxy(&proxy)
     }
 
     /// A failure is a failed dial, and logged as one.
@@ -86,6 +90,20 @@ impl Credentials {
             *lock(&self.agent) = Some(agent.clone());
         }
     }
+}
+
+/// A dialer as the agent of these options has it, for somebody who looks what becomes of a dial: it claims no agent.
+/// Without a token what is on the way answers all the same.
+pub(crate) fn doctors_dialer(
+    options: &AgentOptions,
+    with_token: bool,
+) -> Result<WebSocketDialer, DialerError> {
+    let dialer = Credentials::bare_dialer(options)?;
+    let credentials = Credentials::new(&options.token);
+    Ok(match with_token {
+        true => dialer.with_token(move || credentials.token()),
+        false => dialer,
+    })
 }
 
 /// Nothing that holds these locks can panic between two writes.

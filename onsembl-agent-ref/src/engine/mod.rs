@@ -23,6 +23,7 @@ mod run;
 mod status;
 
 use crate::executor::Executor;
+pub(crate) use credentials::doctors_dialer;
 pub use error::AgentError;
 pub use options::{AgentEnd, AgentObservation, AgentOptions, TokenSourceKind};
 

@@ -2,16 +2,16 @@
 
 use super::options::AgentObservation;
 use crate::state_dir::{StateDir, StateDirError};
-use crate::status_file::AgentStatusFile;
+use crate::status_file::{AgentStatusFile, LastFailure};
 use onsembl_protocol::id::{AgentId, BeatSequence, StopId};
 use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
 use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
 use onsembl_protocol::wire::payload::{RecordedBeat, RecordingLag};
 use onsembl_protocol::worker::{Pausing, Worker};
-use onsembl_transport::DialError;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
+use onsembl_transport::{DialError, LinkEnd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -32,9 +32,12 @@ pub(super) struct StatusWriter {
     observer: Option<mpsc::UnboundedSender<AgentObservation>>,
     content: AgentStatusFile,
     because: String,
-    /// Why the last dial failed, until there is a session again.
-    dial_failed: Option<DialError>,
+    /// How the link ended that the next report is about.
+    link_ended: Option<LinkEnd>,
+    /// Whether what went wrong last is still the reason why there is no session.
+    failing: bool,
     seen: BeatSequence,
+    recorded: BeatSequence,
     changed: bool,
     not_before: Timestamp,
     writing: Option<JoinHandle<Result<(), StateDirError>>>,
@@ -57,10 +60,12 @@ impl StatusWriter {
             state: AgentStatus::Idle.name().to_owned(),
             since: now.clone(),
             because: "not started yet".to_owned(),
+            last_failure: None,
             agent_id: None,
             epoch: None,
             last_heartbeat_sent: None,
             last_heartbeat_answered: None,
+            last_heartbeat_recorded: None,
             running_commands: 0,
             spool_failed: false,
             journal_failed: false,
@@ -74,9 +79,11 @@ impl StatusWriter {
             counters,
             observer,
             because: content.because.clone(),
-            dial_failed: None,
+            link_ended: None,
+            failing: false,
             content,
             seen: BeatSequence(0),
+            recorded: BeatSequence(0),
             changed: true,
             not_before: Timestamp::ORIGIN,
             writing: None,
@@ -85,7 +92,30 @@ impl StatusWriter {
 
     /// The report of what it means comes next.
     pub(super) fn on_dial_failed(&mut self, error: DialError) {
-        self.dial_failed = Some(error);
+        let failure = LastFailure {
+            cause: error.fault.as_str().to_owned(),
+            text: error.to_string(),
+            address: error.address.map(|address| address.to_string()),
+            os_error: error.os_error,
+            at: String::new(),
+            times: 1,
+        };
+        self.on_failure(failure);
+    }
+
+    /// The report of what it means comes next.
+    pub(super) fn on_link_ended(&mut self, end: LinkEnd) {
+        self.link_ended = Some(end);
+    }
+
+    fn on_failure(&mut self, failure: LastFailure) {
+        let last = self.content.last_failure.take().filter(|_| self.failing);
+        let same =
+            last.filter(|last| (&last.cause, &last.address) == (&failure.cause, &failure.address));
+        let times = same.map_or(1, |last| last.times.saturating_add(1));
+        let at = self.clock.now().wall.to_string();
+        self.content.last_failure = Some(LastFailure { at, times, ..failure });
+        self.failing = true;
     }
 
     pub(super) fn on_report(&mut self, report: &AgentReport) {
@@ -93,14 +123,34 @@ impl StatusWriter {
         let AgentReport { status, cause } = *report;
         self.content.state = status.name().to_owned();
         self.content.since = at.to_string();
-        if let AgentStatus::Connected { .. } = status {
-            self.dial_failed = None;
+        let ended = self.link_ended.take();
+        let told = match (cause, ended) {
+            (AgentCause::LinkEnded(reason), Some(end)) if end.reason == reason => end.to_string(),
+            (cause, Some(_) | None) => cause.to_string(),
+        };
+        if let Some(id) = failure_id(cause) {
+            let text = told.clone();
+            let failure = LastFailure {
+                cause: id.to_owned(),
+                text,
+                address: None,
+                os_error: None,
+                at: String::new(),
+                times: 1,
+            };
+            self.on_failure(failure);
         }
-        self.because = match (cause, &self.dial_failed) {
-            (AgentCause::DialFailed(_), Some(error)) => error.to_string(),
+        if let AgentStatus::Connected { .. } = status {
+            self.failing = false;
+        }
+        let failure = self.content.last_failure.as_ref().filter(|_| self.failing);
+        self.because = match (cause, failure) {
+            (AgentCause::DialFailed(_), Some(failure)) => failure.text.clone(),
             // A reader of the file is to see why there is no session yet.
-            (AgentCause::RetryDue, Some(error)) => format!("{cause}; before that: {error}"),
-            (cause, _) => cause.to_string(),
+            (AgentCause::RetryDue | AgentCause::LinkOpened, Some(failure)) => {
+                format!("{told}; before that: {}", failure.text)
+            }
+            _ => told,
         };
         self.content.because = self.because.clone();
         self.content.epoch = match status {
@@ -120,6 +170,9 @@ impl StatusWriter {
     pub(super) fn on_hello_refused(&mut self, text: &str) {
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         self.content.because = format!("{}: {text}", self.because);
+        if let Some(failure) = self.content.last_failure.as_mut().filter(|_| self.failing) {
+            failure.text = self.content.because.clone();
+        }
         self.changed = true;
     }
 
@@ -133,7 +186,7 @@ impl StatusWriter {
         if let Some(agent) = agent {
             self.content.agent_id = Some(agent.as_str().to_owned());
         }
-        self.seen = BeatSequence(0);
+        (self.seen, self.recorded) = (BeatSequence(0), BeatSequence(0));
         self.changed = true;
     }
 
@@ -156,6 +209,11 @@ impl StatusWriter {
         if let Some(seen) = seen.filter(|seen| *seen > self.seen) {
             self.seen = seen;
             self.content.last_heartbeat_answered = Some(at.to_string());
+            self.changed = true;
+        }
+        if let Some(recorded) = recorded.filter(|recorded| recorded.sequence > self.recorded) {
+            self.recorded = recorded.sequence;
+            self.content.last_heartbeat_recorded = Some(at.to_string());
             self.changed = true;
         }
         self.observe(AgentObservation::BeatAnswered { seen, recorded, lag, at });
@@ -238,5 +296,26 @@ impl StatusWriter {
         };
         self.counters.count("status_file_failures");
         tracing::warn!(%why, "the status file is out of date");
+    }
+}
+
+/// The id of what went wrong, if something did; a failed dial says it itself.
+fn failure_id(cause: AgentCause) -> Option<&'static str> {
+    match cause {
+        AgentCause::HelloRefused(_) => Some("hello-refused"),
+        AgentCause::HelloUnanswered => Some("hello-unanswered"),
+        AgentCause::DialUnanswered => Some("unanswered"),
+        AgentCause::Silence(_) => Some("silence"),
+        AgentCause::LinkEnded(_) => Some("link-ended"),
+        AgentCause::DialFailed(_)
+        | AgentCause::Started
+        | AgentCause::RetryDue
+        | AgentCause::LinkOpened
+        | AgentCause::HelloAccepted
+        | AgentCause::HeardAgain
+        | AgentCause::Slept(_)
+        | AgentCause::TokenRenewed
+        | AgentCause::Stopped
+        | AgentCause::EndOrdered(_) => None,
     }
 }

@@ -1,11 +1,14 @@
 //! A server of the existing kind: it acknowledges the hello without extensions, probes by JSON
 //! `PING`, answers what it does not know with an `ERROR`, and stores nothing that it would say.
 
-use super::Agent;
-use super::server::{AGENT, Peer, Server};
+use super::binary::program;
+use super::server::{AGENT, Peer, Server, upgrade};
+use super::{Agent, soon};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::wire::{self, AgentToServer};
 use serde_json::Value;
+use std::process::Stdio;
+use tokio::net::TcpListener;
 
 /// The next message as it travels.
 async fn raw(peer: &mut Peer) -> Value {
@@ -132,4 +135,40 @@ async fn what_was_handed_to_the_link_last_still_arrives_when_the_agent_stops() {
     assert_eq!(peer.complete().await.exit_code, Some(4));
     peer.end().await;
     stopping.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_doctor_goes_as_far_as_a_legacy_server_does() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", tcp.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let doctor = program(dir.path())
+        .args(["doctor", "--json", "--idle-hold", "200ms", "--server", &url])
+        .env("ONSEMBL_TOKEN", "t")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first connection only shows that there is one to be had.
+    drop(soon("a connection", tcp.accept()).await.unwrap());
+    let (stream, _) = soon("a dial", tcp.accept()).await.unwrap();
+    let mut peer = Peer::greet(upgrade(stream).await.1).await;
+    peer.send_text(format!(
+        r#"{{"type":"ACK","id":"msg-1","timestamp":1,"payload":{{"messageId":"x","success":true,"agentId":"{AGENT}"}}}}"#
+    ))
+    .await;
+    while let Ok(text) = peer.text().await {
+        let message: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(message["type"], "PING", "a legacy server gets nothing else: {text}");
+        peer.send_text(r#"{"type":"PONG","id":"p","timestamp":1,"payload":{"timestamp":1}}"#).await;
+    }
+    let output = soon("the doctor", doctor.wait_with_output()).await.unwrap();
+    let checks: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |name: &str| {
+        checks.as_array().unwrap().iter().find(|check| check["check"] == name).unwrap().clone()
+    };
+    for name in ["hello", "heartbeat", "large-frame", "idle"] {
+        assert_eq!(of(name)["verdict"], "PASS", "{checks:#}");
+    }
+    assert!(of("hello")["found"].as_str().unwrap().contains("legacy"), "{checks:#}");
+    assert_eq!(output.status.code(), Some(0), "{checks:#}");
 }

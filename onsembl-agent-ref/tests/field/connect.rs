@@ -73,7 +73,7 @@ fn credentials() {
     // The proxy is restarted with another password, then with the right one.
     drop(proxy);
     let other = Tinyproxy::start_at(&bench, "other", port, "BasicAuth ann another");
-    bench.tells_why("flag", "a proxy wants credentials");
+    bench.tells_why("flag", "the proxy wants credentials");
     work.goes_on();
     drop(other);
     let _proxy = Tinyproxy::start_at(&bench, "again", port, &basic);

@@ -22,6 +22,7 @@ mod bench;
 mod certificates;
 mod clocks;
 mod connect;
+mod faults;
 mod haproxy;
 mod names;
 mod nginx;
@@ -55,12 +56,13 @@ pub struct Case {
     pub run: fn(),
 }
 
-const KINDS: [&[Case]; 7] = [
+const KINDS: [&[Case]; 8] = [
     nginx::CASES,
     haproxy::CASES,
     connect::CASES,
     certificates::CASES,
     names::CASES,
+    faults::CASES,
     clocks::CASES,
     tokens::CASES,
 ];

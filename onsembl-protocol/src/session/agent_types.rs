@@ -370,7 +370,7 @@ impl fmt::Display for AgentCause {
             }
             Self::HelloRefused(HelloRefusal::Other) => f.write_str("the server refused the hello"),
             Self::HelloUnanswered => f.write_str("the server did not answer the hello in time"),
-            Self::DialUnanswered => f.write_str("the server did not answer the dial in time"),
+            Self::DialUnanswered => f.write_str("the dial was not finished in time"),
             Self::DialFailed(failure) => fmt::Display::fmt(failure, f),
             Self::Silence(d) => write!(f, "no frame from the server for {}", Human(*d)),
             Self::HeardAgain => f.write_str("the server is heard again"),

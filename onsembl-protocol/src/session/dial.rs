@@ -60,39 +60,34 @@ impl DialFailure {
     }
 }
 
+/// What happened, as far as it decides; [`DialFault`](super::DialFault) has the particulars.
 impl fmt::Display for DialFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable => f.write_str("the server is not reachable"),
-            Self::TimedOut => f.write_str("the server did not answer the dial in time"),
-            Self::NoToken => f.write_str("there is no token to show; check where it comes from"),
-            Self::Tls => f.write_str("the TLS handshake failed; check certificate and server name"),
+            Self::Unreachable => f.write_str("no connection to the server could be made"),
+            Self::TimedOut => f.write_str("the dial was not finished in time"),
+            Self::NoToken => f.write_str("there is no token to show"),
+            Self::Tls => f.write_str("the TLS handshake failed"),
             Self::NotAServer(0) => f.write_str("what answers there does not speak HTTP"),
-            Self::NotAServer(status @ (401 | 403)) => write!(
-                f,
-                "the dial was refused (HTTP {status}), but not provably by the server: by a proxy on \
-                 the way, or by a server of an older version"
-            ),
-            Self::NotAServer(407) => {
-                f.write_str("a proxy wants credentials (HTTP 407); check the proxy settings")
+            Self::NotAServer(status @ (401 | 403)) => {
+                write!(f, "the dial was refused, but not provably by the server (HTTP {status})")
             }
+            Self::NotAServer(407) => f.write_str("a proxy wants credentials (HTTP 407)"),
             Self::NotAServer(status) => {
-                write!(f, "no WebSocket there (HTTP {status}); check the server URL")
+                write!(f, "what answers there grants no WebSocket (HTTP {status})")
             }
-            Self::Unauthorized => {
-                f.write_str("the server refused the token (HTTP 401); a new token is needed")
-            }
+            Self::Unauthorized => f.write_str("the server refused the token (HTTP 401)"),
             Self::Forbidden => f.write_str(
                 "the server refuses this token or agent for good (HTTP 403: revoked or deleted)",
             ),
             Self::Busy { retry_after: Some(asked) } => {
-                write!(f, "the server is busy and asks to wait {}s", asked.as_secs())?;
+                write!(f, "what answers there is busy and asks to wait {}s", asked.as_secs())?;
                 match *asked > RETRY_AFTER_LIMIT {
                     true => write!(f, "; waiting {}s", RETRY_AFTER_LIMIT.as_secs()),
                     false => Ok(()),
                 }
             }
-            Self::Busy { retry_after: None } => f.write_str("the server is busy"),
+            Self::Busy { retry_after: None } => f.write_str("what answers there is busy"),
         }
     }
 }

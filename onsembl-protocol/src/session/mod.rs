@@ -4,6 +4,7 @@ mod accepted;
 mod agent;
 mod agent_types;
 mod dial;
+mod dial_fault;
 mod edges;
 pub mod frames;
 mod greeting;
@@ -23,6 +24,7 @@ pub use agent_types::{
     EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms, TokenUse,
 };
 pub use dial::DialFailure;
+pub use dial_fault::DialFault;
 pub use edges::{
     ACCEPTED_EDGES, AGENT_EDGES, AcceptedCause, AcceptedEdge, AcceptedStatus, AgentCauseKind,
     AgentEdge, AgentStatusKind, DASHBOARD_EDGES, DashboardCause, DashboardEdge, DashboardStatus,

@@ -69,7 +69,12 @@ impl Authenticator {
         }
         // An expired identity would be admitted, closed at the next check, and come back at once.
         if identity.has_expired(self.clock.now().wall) {
-            return Err(Refusal::Unauthorized("the credentials have expired; renew them".into()));
+            let when = identity.expires.map_or_else(String::new, |at| format!(" at {at}"));
+            let why = format!(
+                "the token {} expired{when} by the server's clock; renew it (onsembl-server token --renew)",
+                identity.token_id
+            );
+            return Err(Refusal::Unauthorized(why));
         }
         match self.auth.is_revoked(&identity.token_id).await {
             Ok(false) => Ok(identity),

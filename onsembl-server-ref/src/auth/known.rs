@@ -61,6 +61,7 @@ impl Auth for KnownTokens {
         };
         let mut identity = Identity::new(row.user.clone(), kind, row.token.as_str())
             .in_lineage(row.lineage.clone())
+            .made_at(row.made_at)
             .for_agents(row.scope());
         identity.expires = row.expires_at;
         self.uses.shown(row, credentials.peer());

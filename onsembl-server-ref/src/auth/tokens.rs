@@ -9,6 +9,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use onsembl_protocol::id::{LineageId, UserId};
 use onsembl_protocol::time::WallTime;
+use onsembl_transport::clock::SystemClock;
 use onsembl_transport::private::{self, Mode};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -216,18 +217,23 @@ impl Tokens {
     /// # Errors
     /// It is missing, bad or has expired, or is of another kind.
     pub fn verify(&self, token: Option<&str>, kind: TokenKind) -> Result<Identity, TokenError> {
-        self.check(token, kind).map(|signed| signed.identity)
+        let identity = self.check(token, kind)?.identity;
+        match identity.has_expired(SystemClock::new().now().wall) {
+            true => Err(TokenError::Expired),
+            false => Ok(identity),
+        }
     }
 
-    /// The same, with when it was made.
+    /// Who bore this token when it was valid, and when it was made: whose it was is to be said also when it has
+    /// expired, which is for the caller to see.
     pub(crate) fn check(&self, token: Option<&str>, kind: TokenKind) -> Result<Signed, TokenError> {
         let token = token.ok_or(TokenError::Missing)?;
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
+        validation.validate_exp = false;
         validation.set_required_spec_claims(&["exp", "sub"]);
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)
             .map_err(|error| match error.kind() {
-                ErrorKind::ExpiredSignature => TokenError::Expired,
                 ErrorKind::InvalidSignature => TokenError::Foreign,
                 _ => TokenError::Malformed,
             })?

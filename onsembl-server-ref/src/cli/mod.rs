@@ -22,7 +22,7 @@ mod tokens;
 mod why;
 
 use clap::{Parser, Subcommand};
-use onsembl_transport::logging::{self, LogTo, Targets};
+use onsembl_transport::logging::{self, LogFormat, LogRules, LogTo, Targets};
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -30,9 +30,13 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "onsembl-server", version, about, max_term_width = 100)]
 struct Arguments {
-    /// What to log to standard error: a level, or rules such as `info,onsembl_transport=debug`.
-    #[arg(long, global = true, env = "ONSEMBL_LOG", default_value = "info", value_name = "RULES")]
-    log: String,
+    /// What to log to standard error: a level, or rules such as `info,onsembl_transport=debug`. It goes before
+    /// RUST_LOG, which is heeded without it [default: info for serve, error for all others].
+    #[arg(long, global = true, env = "ONSEMBL_LOG", value_name = "RULES")]
+    log: Option<String>,
+    /// How lines are logged: text, for people, or json, one object a line.
+    #[arg(long, global = true, env = "ONSEMBL_LOG_FORMAT", default_value = "text", value_name = "FORMAT", value_parser = log_format)]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,11 +83,10 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A client's standard error belongs to the command it runs: it logs only what is asked for.
-    let quiet = !matches!(arguments.command, Command::Serve(_));
-    let asked = std::env::args().any(|a| a == "--log" || a.starts_with("--log="))
-        || std::env::var_os("ONSEMBL_LOG").is_some();
-    let rules = if quiet && !asked { "error" } else { arguments.log.as_str() };
-    let _log = match logging::begin(rules, LogTo::Stderr, Targets::Shown) {
+    let is_client = !matches!(arguments.command, Command::Serve(_));
+    let default = if is_client { "error" } else { "info" };
+    let rules = LogRules::choose(arguments.log.as_deref(), default);
+    let _log = match logging::begin(&rules, LogTo::Stderr, Targets::Shown, arguments.log_format) {
         Ok(log) => log,
         Err(error) => return complain(2, error),
     };
@@ -115,6 +118,10 @@ pub fn main() -> ExitCode {
     // A read of standard input or a name look-up may still block a thread; that is not waited for.
     runtime.shutdown_background();
     code
+}
+
+fn log_format(word: &str) -> Result<LogFormat, &'static str> {
+    LogFormat::parse(word).ok_or("it is text or json")
 }
 
 fn finish(result: anyhow::Result<()>) -> ExitCode {

@@ -147,7 +147,8 @@ impl Serve {
             && let Err(error) = server.listen_for_metrics(address).await
         {
             server.stop().await;
-            return Err(error).context("the metrics, --metrics-listen");
+            return Err(error)
+                .context("cannot serve metrics; name another address with --metrics-listen");
         }
         print::line(listening.address()).context("cannot write the address")?;
         loop {

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 /// Bounds on one connection, besides those of the [waiting room](super::waiting_room).
 #[derive(Clone, Copy, Debug)]
@@ -199,7 +199,7 @@ impl Accepted {
                 Ok(Err(error)) => {
                     self.counters.count("tls_failures");
                     if let Some(before) = self.faults.allow((peer.ip(), Fault::Handshake)) {
-                        info!(%peer, %error, before, "TLS handshake failed");
+                        warn!(%peer, %error, before, "TLS handshake failed");
                     }
                 }
                 Err(_) => {

@@ -40,7 +40,7 @@ async fn for_token(
 async fn page(State(app): State<App>) -> Response<Body> {
     let stats = stats(&app).await;
     let health = *app.store.health().borrow();
-    match app.metrics.page(stats, &health) {
+    match app.metrics.page(stats, &app.fleet_views.statuses(), &health) {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             error!(%error, "the metrics cannot be encoded");

@@ -37,6 +37,7 @@ pub(crate) use output::{OutputLine, PAGE, READERS};
 pub(crate) use page::{PAGE_BYTES, PAGES};
 pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;
+pub(crate) use signed_in::Refusals;
 pub(crate) use stops::Order;
 pub(crate) use waiting_room::RoomLimits;
 
@@ -76,6 +77,8 @@ pub(crate) struct App {
     pub(crate) readers: Shares<UserId>,
     /// Pages of lists on their way at a time.
     pub(crate) pages: Shares<UserId>,
+    /// Who was turned away lately.
+    pub(crate) refusals: Arc<Refusals>,
     /// Upgraded links outlive their request; the server waits for them when it ends.
     pub(crate) links: TaskTracker,
 }

@@ -5,13 +5,16 @@ use super::App;
 use super::connection::{Connection, TooMany};
 use super::upgrade::plain;
 use crate::auth::{Credentials, Identity, Refusal, TokenKind};
+use crate::bounds::LogLimit;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
+use onsembl_protocol::id::AgentId;
 use onsembl_protocol::session::{NONCE_HEADER, REFUSAL_HEADER, nonce_to_repeat};
 use serde::Deserialize;
+use std::net::IpAddr;
 use tracing::{debug, warn};
 
 /// The bearer of a dashboard token. A handler that takes this runs for no other caller, and takes it before
@@ -51,8 +54,9 @@ pub(super) async fn admit(
 ) -> Result<Identity, Response<Body>> {
     let in_query = query.token.as_deref();
     let credentials = Credentials::of_request(kind, headers, extensions, in_query);
-    let identity =
-        app.auth.admit(&credentials).await.map_err(|refusal| refused(app, &refusal, headers))?;
+    let named = query.agent_id.as_deref().map(AgentId::new);
+    let turned_away = |refusal| refused(app, &refusal, &credentials, named.as_ref());
+    let identity = app.auth.admit(&credentials).await.map_err(turned_away)?;
     if let Some(connection) = extensions.get::<Connection>() {
         connection.belongs_to(&identity.user).map_err(|full| too_many(app, &identity, full))?;
         connection.admitted(&identity.user).await;
@@ -75,21 +79,45 @@ pub(super) fn too_many(app: &App, identity: &Identity, full: TooMany) -> Respons
     plain(StatusCode::TOO_MANY_REQUESTS, &why)
 }
 
+/// What was logged lately of who was turned away: the address, and why.
+pub(crate) type Refusals = LogLimit<(Option<IpAddr>, String)>;
+
 /// The page that refuses a peer: 401 if it is not known, 403 if it must stay away, 503 if that
 /// cannot be said now. It repeats the nonce of the request, by which a peer tells it from the answer of
 /// a proxy (P-12).
-pub(super) fn refused(app: &App, refusal: &Refusal, asked: &HeaderMap) -> Response<Body> {
+pub(super) fn refused(
+    app: &App,
+    refusal: &Refusal,
+    credentials: &Credentials<'_>,
+    agent: Option<&AgentId>,
+) -> Response<Body> {
     let status = match refusal {
         Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
         Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
         Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     app.counters.count("refused_tokens");
-    debug!(%status, why = %refusal, "refused");
-    let mut page = plain(status, &refusal.to_string());
-    let nonce = asked.get(NONCE_HEADER).and_then(|nonce| nonce.to_str().ok());
+    let cause = refusal.reason().as_str();
+    let (peer, kind) = (credentials.peer(), credentials.kind());
+    let agent = agent.map(tracing::field::display);
+    let shown = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+    let why = refusal.to_string();
+    match app.refusals.allow((peer.map(|peer| peer.ip()), why.clone())) {
+        Some(more) => {
+            warn!(
+                peer = shown,
+                agent, cause, more, why, "a peer that connects as {kind} was turned away"
+            );
+        }
+        None => debug!(
+            peer = shown,
+            agent, cause, why, "a peer that connects as {kind} was turned away again"
+        ),
+    }
+    let mut page = plain(status, &why);
+    let nonce = credentials.header(NONCE_HEADER);
     if let Some(Ok(nonce)) = nonce.and_then(nonce_to_repeat).map(HeaderValue::from_str) {
-        let reason = HeaderValue::from_static(refusal.reason().as_str());
+        let reason = HeaderValue::from_static(cause);
         let _ = page.headers_mut().insert(NONCE_HEADER, nonce);
         let _ = page.headers_mut().insert(REFUSAL_HEADER, reason);
     }

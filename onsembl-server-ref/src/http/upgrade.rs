@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::large_messages::MeteredIo;
 use super::patient_io::PatientIo;
 use super::signed_in::{SignedIn, TokenQuery, admit, refused, too_many};
-use crate::auth::{Identity, Refusal, TokenKind};
+use crate::auth::{Credentials, Identity, Refusal, TokenKind};
 use crate::dashboard;
 use crate::hub::Request as HubRequest;
 use axum::body::Body;
@@ -17,7 +17,7 @@ use onsembl_protocol::fleet::Door;
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::server::{Lane, LinkTicket};
 use onsembl_transport::{BufferSizes, Link, LinkLimits, websocket};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tracing::{debug, info, warn};
 
 /// An HTTP/1.0 request cannot be upgraded, and nginx speaks that to the servers behind it by default.
@@ -36,11 +36,13 @@ pub(super) async fn agent(
         Err(page) => return page,
     };
     let named = query.agent_id.as_deref().map(AgentId::new);
+    let credentials = Credentials::of_request(TokenKind::Agent, headers, extensions, None);
+    let turned_away = |why, agent| refused(&app, &why, &credentials, Some(agent));
     if let Some(agent) = &named {
         // An error is no answer; what the store says when the session is opened counts.
         if let Ok(true) = app.store.is_deleted(&identity.user, agent).await {
             let why = "the agent was deleted; stay away".to_owned();
-            return refused(&app, &Refusal::Forbidden(why), headers);
+            return turned_away(Refusal::Forbidden(why), agent);
         }
     }
     if let Some(named) = &named {
@@ -50,12 +52,16 @@ pub(super) async fn agent(
             Door::Open => {}
             Door::Full => {
                 app.counters.count("refused_links");
+                let (user, peer) = (&identity.user, peer(extensions));
+                if let Some(more) = app.refusals.allow((address(extensions), named.to_string())) {
+                    warn!(%user, peer, agent = %named, more, "a legacy agent has too many open links; the newest is refused");
+                }
                 let why = "this agent is in session, and too many more of its links are open; close some\n";
                 return plain(StatusCode::SERVICE_UNAVAILABLE, why);
             }
             Door::Denied(why) => {
                 app.counters.count("denied_links");
-                return refused(&app, &Refusal::Unauthorized(why), headers);
+                return turned_away(Refusal::Unauthorized(why), named);
             }
         }
     }
@@ -95,12 +101,26 @@ where
     let peer = peer(request.extensions());
     if request.version() < Version::HTTP_11 {
         app.counters.count("upgrades_over_http_1_0");
-        info!(peer, "a WebSocket upgrade came over HTTP/1.0; a proxy on the way is set up wrongly");
+        if let Some(more) = app.refusals.allow((address(request.extensions()), "1.0".to_owned())) {
+            warn!(
+                peer,
+                more,
+                "a WebSocket upgrade came over HTTP/1.0; a proxy on the way is set up wrongly"
+            );
+        }
         return plain(StatusCode::BAD_REQUEST, NEEDS_HTTP_11);
     }
     let accept = match websocket_key(request.headers()) {
         Ok(key) => websocket::accept_key(key),
-        Err(why) => return plain(StatusCode::BAD_REQUEST, why),
+        Err(why) => {
+            app.counters.count("upgrades_malformed");
+            let from = address(request.extensions());
+            if let Some(more) = app.refusals.allow((from, why.to_owned())) {
+                let why = why.trim_end();
+                warn!(peer, more, why, "a request to a WebSocket address asks for no WebSocket");
+            }
+            return plain(StatusCode::BAD_REQUEST, why);
+        }
     };
     if request.extensions().get::<OnUpgrade>().is_none() {
         // The peer did nothing wrong: this is another service's way of serving the connection.
@@ -163,6 +183,11 @@ fn peer(extensions: &Extensions) -> String {
         Some(ConnectInfo(address)) => address.to_string(),
         None => "unknown".to_owned(),
     }
+}
+
+fn address(extensions: &Extensions) -> Option<IpAddr> {
+    let ConnectInfo(address) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(address.ip())
 }
 
 /// The key of a correct upgrade request (RFC 6455, section 4.2.1), or what is wrong with it.

@@ -1,10 +1,11 @@
 //! Which token each session was opened with, so that the end of a token ends its sessions.
 
-use crate::auth::Identity;
+use crate::auth::{Identity, TokenKind};
 use onsembl_protocol::id::LinkId;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// The identities behind links and sessions.
 #[derive(Debug, Default)]
@@ -71,6 +72,15 @@ impl Bearers {
             self.all().partition(|(_, identity)| identity.has_expired(at));
         let expired = expired.into_iter().map(|(opened, _)| opened).collect();
         (expired, valid.into_iter().map(|(_, identity)| identity.token_id.clone()).collect())
+    }
+
+    /// The agents' tokens that end soon, and when they do.
+    pub(super) fn ending(&self, at: WallTime) -> Vec<(Identity, Duration)> {
+        let mut seen = BTreeSet::new();
+        let agents = self.sessions.values().filter(|identity| identity.kind == TokenKind::Agent);
+        let ending = agents.filter_map(|identity| Some((identity, identity.ends_soon(at)?)));
+        let first = ending.filter(|(identity, _)| seen.insert(&identity.token_id));
+        first.map(|(identity, left)| (identity.clone(), left)).collect()
     }
 
     /// What was opened with this token.

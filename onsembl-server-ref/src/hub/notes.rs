@@ -1,6 +1,7 @@
 //! Writes the notes of a fleet to the log and the counters, with their own text and severity. Each kind has a log
 //! statement of its own, because the log limits the rate of each statement.
 
+use crate::bounds::LogLimit;
 use crate::metrics::Metrics;
 use onsembl_protocol::fleet::FleetNote;
 use onsembl_protocol::id::UserId;
@@ -8,12 +9,29 @@ use onsembl_protocol::model::Severity;
 use onsembl_transport::counters::Counters;
 use tracing::{debug, error, info, warn};
 
+/// Whose hello was refused, and why: an agent that is turned away comes back each half minute, until somebody changes
+/// something.
+pub(super) type TurnedAway = (UserId, &'static str, String);
+
 /// Logs and counts a note of this user's fleet.
-pub(super) fn note(user: &UserId, note: &FleetNote, counters: &Counters, metrics: &Metrics) {
+pub(super) fn note(
+    user: &UserId,
+    note: &FleetNote,
+    counters: &Counters,
+    metrics: &Metrics,
+    turned_away: &LogLimit<TurnedAway>,
+) {
     metrics.note(note);
     if let Some(counter) = note.counter() {
         counters.count(counter);
     }
+    let more = match refusal(note) {
+        None => 0,
+        Some((cause, why)) => match turned_away.allow((user.clone(), cause, why)) {
+            Some(more) => more,
+            None => return debug!(%user, cause, "{note} again"),
+        },
+    };
     macro_rules! line {
         ($($about:tt)*) => {
             match note.severity() {
@@ -36,19 +54,19 @@ pub(super) fn note(user: &UserId, note: &FleetNote, counters: &Counters, metrics
             line!(%user, %link);
         }
         FleetNote::SessionRefused { link, why } => {
-            line!(%user, %link, %why);
+            line!(%user, %link, more, %why);
         }
         FleetNote::Denied { link, why } => {
-            line!(%link, %user, ?why);
+            line!(%link, %user, more, %why);
         }
         FleetNote::TooManyAgents { link } => {
-            line!(%link, %user);
+            line!(%link, %user, more);
         }
         FleetNote::Parked { link, agent, parked } => {
             line!(%user, %link, %agent, parked);
         }
         FleetNote::TooManyLinks { link, agent } => {
-            line!(%user, %link, %agent);
+            line!(%user, %link, %agent, more);
         }
         FleetNote::Contested { agent, host, peer, contest } => {
             line!(%agent, %user, ?host, %peer, %contest);
@@ -170,4 +188,16 @@ pub(super) fn note(user: &UserId, note: &FleetNote, counters: &Counters, metrics
             line!(%user, %agent);
         }
     }
+}
+
+/// What a refused hello was refused for.
+fn refusal(note: &FleetNote) -> Option<(&'static str, String)> {
+    let cause = note.counter()?;
+    if let FleetNote::SessionRefused { why, .. } | FleetNote::Denied { why, .. } = note {
+        return Some((cause, why.clone()));
+    }
+    if let FleetNote::TooManyLinks { agent, .. } = note {
+        return Some((cause, agent.as_str().to_owned()));
+    }
+    matches!(note, FleetNote::TooManyAgents { .. }).then(|| (cause, String::new()))
 }

@@ -1,13 +1,13 @@
 //! Performs what fleets decide: the one file of the hub with effects on links and on the store.
 
 use super::bearers::Bearers;
-use super::notes;
+use super::notes::{self, TurnedAway};
 use super::request::{BeatHop, BeatSeen};
 use super::rows;
 use super::seats::Seats;
 use super::write_queue::WriteQueue;
 use crate::auth::Identity;
-use crate::bounds::Turns;
+use crate::bounds::{LogLimit, Turns};
 use crate::fleet_view::FleetView;
 use crate::metrics::Metrics;
 use crate::store::{NewSession, Store, StoreError};
@@ -49,6 +49,8 @@ pub(super) struct Edge {
     /// Whose questions the store has.
     pub(super) asking: Turns<UserId>,
     pub(super) bearers: Bearers,
+    /// Which agents' hellos were refused lately, and why.
+    pub(super) turned_away: LogLimit<TurnedAway>,
     pub(super) observer: Option<mpsc::UnboundedSender<BeatSeen>>,
     pub(super) metrics: Metrics,
 }
@@ -105,7 +107,9 @@ impl Edge {
             FleetAction::Ask(question) => self.ask(user, question),
             FleetAction::Write(write) => self.writes.write(user, write),
             FleetAction::Reply { token, answer } => self.reply(token, answer),
-            FleetAction::Note(note) => notes::note(user, &note, &self.counters, &self.metrics),
+            FleetAction::Note(note) => {
+                notes::note(user, &note, &self.counters, &self.metrics, &self.turned_away);
+            }
         }
     }
 

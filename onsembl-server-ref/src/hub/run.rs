@@ -10,7 +10,7 @@ use super::token_check::{TokenCheck, revoked};
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
-use crate::bounds::{TurnLimits, Turns};
+use crate::bounds::{LogLimit, TurnLimits, Turns};
 use crate::fleet_view::FleetViews;
 use crate::metrics::Metrics;
 use crate::store::{
@@ -46,6 +46,9 @@ pub(crate) const ASKED_OF_USER: usize = 32;
 /// How long the last writes may take when the server ends; what is left then is given to the store
 /// to close with.
 const LAST_WRITES: Duration = Duration::from_secs(3);
+/// How often it is said that a token ends soon: whoever renews it has days.
+const TOKEN_WARNINGS_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// The hub. See the [module](super).
 #[derive(Debug)]
 pub struct Hub {
@@ -59,6 +62,8 @@ pub struct Hub {
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
     token_check: TokenCheck,
+    /// Of which tokens it was said lately that they end.
+    token_warnings: LogLimit<String>,
     watchdog: Watchdog,
 }
 
@@ -116,6 +121,7 @@ impl Hub {
                 outcomes: JoinSet::new(),
                 asking: Turns::new(TurnLimits::each(ASKED_OF_USER)),
                 bearers: Bearers::default(),
+                turned_away: LogLimit::new(),
                 observer: parts.observer,
                 metrics: parts.metrics,
             },
@@ -126,6 +132,7 @@ impl Hub {
             done,
             receipts,
             token_check: TokenCheck::after_a_while(),
+            token_warnings: LogLimit::every(TOKEN_WARNINGS_EVERY),
             watchdog: Watchdog::default(),
         };
         let mut health = hub.edge.store.health();
@@ -425,6 +432,14 @@ impl Hub {
             match opened {
                 Opened::Session(key) => self.edge.shard.close_session(key, cause),
                 Opened::Parked(link) => self.edge.shard.end_parked(link, cause),
+            }
+        }
+        for (identity, left) in self.edge.bearers.ending(self.clock.now().wall) {
+            if self.token_warnings.allow(identity.token_id.clone()).is_some() {
+                let left =
+                    humantime::format_duration(Duration::from_secs(left.as_secs() / 60 * 60));
+                let (user, token) = (&identity.user, &identity.token_id);
+                warn!(%user, token, %left, "the token of an agent in session is about to expire; make a newer one (onsembl-server token --renew) and put it where the agent reads it");
             }
         }
         let auth = self.auth.clone();

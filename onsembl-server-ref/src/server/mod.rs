@@ -83,6 +83,9 @@ use tracing::{info, warn};
 /// machine gives some hundred megabytes in it.
 const CHECKED_FOR: Duration = Duration::from_secs(3);
 
+/// Descriptors that scrapers of metrics are counted against: a few of them at a time.
+const METRICS_DESCRIPTORS: u64 = 256;
+
 /// How long links may take to end when the server does.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -187,6 +190,7 @@ impl Server {
             large_messages: LargeMessages::new(http::LARGE_MESSAGES, 1),
             readers: Shares::new(http::READERS, 1),
             pages: Shares::new(http::PAGES, 1),
+            refusals: Arc::default(),
             links: TaskTracker::new(),
         };
         let keep = retention::keep(app.store.clone(), options.retention, stop.clone());
@@ -231,8 +235,13 @@ impl Server {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|error| ListenError::Bind { address, error })?;
+        if !address.ip().is_loopback() {
+            warn!(%address, "whoever reaches this address reads the metrics of all users; keep others away");
+        }
+        // Apart from those of peers: a flood of them must not hide itself.
+        let connections = Connections::new(METRICS_DESCRIPTORS, 1);
         let router = http::open_metrics(self.app.clone());
-        self.accept_from(listener, None, router, "metrics")
+        self.accept_from(listener, None, router, connections)
     }
 
     /// Takes connections from a listener that exists already.
@@ -245,7 +254,7 @@ impl Server {
         tls: Option<ServerTls>,
     ) -> Result<Listening, ListenError> {
         let router = http::standalone(self.app.clone());
-        self.accept_from(listener, tls, router, "everything")
+        self.accept_from(listener, tls, router, self.app.connections.clone())
     }
 
     fn accept_from(
@@ -253,7 +262,7 @@ impl Server {
         listener: TcpListener,
         tls: Option<ServerTls>,
         router: Router,
-        serves: &'static str,
+        connections: Connections,
     ) -> Result<Listening, ListenError> {
         let address = listener.local_addr().map_err(ListenError::Address)?;
         let with_tls = tls.is_some();
@@ -262,13 +271,13 @@ impl Server {
             tcp: listener,
             tls,
             router,
-            connections: self.app.connections.clone(),
+            connections,
             proxies: self.proxies.clone(),
             counters: self.app.counters.clone(),
         };
         let accept = http::accept(listener, AcceptLimits::DEFAULT, self.stop.clone());
         self.accept_tasks.push(tokio::spawn(accept));
-        info!(%address, tls = with_tls, serves, "listening");
+        info!(%address, tls = with_tls, "listening");
         Ok(listening)
     }
 

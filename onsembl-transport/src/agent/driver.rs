@@ -4,7 +4,8 @@ use super::notice::{AgentNotice, SendError};
 use super::profile::DriverConfig;
 use crate::clock::SystemClock;
 use crate::counters::Counters;
-use crate::link::{DialError, Dialer, Frame, Link, Received};
+use crate::link::{DialError, Dialer, Frame, Link, LinkEnd, Received};
+use crate::log_limit::LogLimit;
 use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, TryDataError};
 use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
@@ -13,14 +14,15 @@ use onsembl_protocol::session::frames::{
     AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
 };
 use onsembl_protocol::session::{
-    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
-    TokenUse,
+    AgentAction, AgentCause, AgentConnection, AgentEvent, AgentInbound, AgentReport, AgentStatus,
+    DialFailure, DialFault, EndOrder, TokenUse,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{HealthMetrics, ServerHeartbeat};
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -59,6 +61,39 @@ pub struct AgentDriver {
     notices: VecDeque<AgentNotice>,
     room_wanted: bool,
     links_open: usize,
+    /// What the next report is about, in particular.
+    evidence: Evidence,
+    /// Which warnings were written lately.
+    warned: LogLimit<Warning>,
+}
+
+/// What is known of an event beyond what decides.
+#[derive(Debug, Default)]
+enum Evidence {
+    #[default]
+    None,
+    Dial(DialFault),
+    Link(LinkEnd),
+}
+
+impl Evidence {
+    /// The cause of a report with its particulars.
+    fn told(&self, report: &AgentReport) -> String {
+        match (report.cause, self) {
+            (AgentCause::DialFailed(_), Self::Dial(fault)) => fault.to_string(),
+            (AgentCause::LinkEnded(reason), Self::Link(end)) if end.reason == reason => {
+                end.to_string()
+            }
+            (cause, Self::None | Self::Dial(_) | Self::Link(_)) => cause.to_string(),
+        }
+    }
+}
+
+/// A warning that comes again and again while its cause lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Warning {
+    Dial(DialFault, Option<SocketAddr>),
+    HelloRefused,
 }
 
 impl fmt::Debug for AgentDriver {
@@ -102,6 +137,8 @@ impl AgentDriver {
             notices: VecDeque::new(),
             room_wanted: false,
             links_open: 0,
+            evidence: Evidence::None,
+            warned: LogLimit::new(),
         }
     }
 
@@ -287,6 +324,7 @@ impl AgentDriver {
                 None
             })),
             TokenUse::RenewsTheSession => Some(tokio::spawn(async move {
+                let warned = LogLimit::new();
                 loop {
                     tokio::time::sleep(LOOK_IN_SESSION).await;
                     if !dialer.has_another_token().await {
@@ -296,7 +334,10 @@ impl AgentDriver {
                     match dialer.dial().await {
                         Ok(link) => return Some(link),
                         Err(error) => {
-                            warn!(%error, "no link with the newer token yet; keeping the old one");
+                            let cause = error.fault.as_str();
+                            if let Some(more) = warned.allow((error.fault, error.address)) {
+                                warn!(cause, more, %error, "no link with the newer token yet; keeping the old one");
+                            }
                         }
                     }
                 }
@@ -340,7 +381,9 @@ impl AgentDriver {
             }
             AgentAction::Close(link, cause) => self.close(link, cause),
             AgentAction::Report(report) => {
-                info!(status = report.status.name(), because = %report.cause, "connection");
+                let because = self.evidence.told(&report);
+                self.evidence = Evidence::None;
+                info!(status = report.status.name(), because, "connection");
                 let before = std::mem::replace(&mut self.shown, report.status);
                 if report.blames_address(before, self.machine.token_use()) {
                     self.dialer.hello_failed();
@@ -400,8 +443,12 @@ impl AgentDriver {
             }
             Err(error) => {
                 self.counters.count("dial_failures");
-                info!(%link, %error, "dial failed");
-                let failure = error.failure;
+                let (failure, fault) = (error.failure, error.fault);
+                self.evidence = Evidence::Dial(fault);
+                match self.warned.allow(Warning::Dial(fault, error.address)) {
+                    Some(more) => warn!(%link, cause = fault.as_str(), more, %error, "dial failed"),
+                    None => debug!(%link, cause = fault.as_str(), %error, "dial failed again"),
+                }
                 self.notices.push_back(AgentNotice::DialFailed(error));
                 self.feed(AgentEvent::DialFailed(link, failure));
             }
@@ -418,6 +465,8 @@ impl AgentDriver {
                     self.counters.count("links_ended");
                     debug!(%link, %end, "link ended");
                     self.link = None;
+                    self.evidence = Evidence::Link(end.clone());
+                    self.notices.push_back(AgentNotice::LinkEnded(end.clone()));
                 }
                 self.feed(AgentEvent::LinkDown(link, end.reason));
             }
@@ -440,7 +489,11 @@ impl AgentDriver {
         let AgentRead { inbound, content } = self.frames.read(link, text, self.clock.now().wall);
         if let FromServer::Refused(error) = &content {
             self.counters.count("hello_refused");
-            warn!(code = %error.code, text = ?error.message, "the server refused the hello");
+            let (code, text) = (&error.code, &error.message);
+            match self.warned.allow(Warning::HelloRefused) {
+                Some(more) => warn!(%code, more, ?text, "the server refused the hello"),
+                None => debug!(%code, ?text, "the server refused the hello again"),
+            }
         }
         self.feed(AgentEvent::Received(link, inbound));
         match content {
@@ -460,7 +513,7 @@ impl AgentDriver {
             }
             FromServer::Undecodable(error, reply) => {
                 self.counters.count("undecodable");
-                warn!(%error, message = ?error.message_id, "the server sent a message that cannot be decoded");
+                warn!(%error, id = ?error.message_id, "the server sent a message that cannot be decoded");
                 if let Some(reply) = reply
                     && self.send(&reply).is_err()
                 {

@@ -1,6 +1,6 @@
 //! What the agent's driver tells its owner.
 
-use crate::link::DialError;
+use crate::link::{DialError, LinkEnd};
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::AgentReport;
@@ -15,6 +15,8 @@ pub enum AgentNotice {
     /// A dial brought no link, for this reason. What it means for the connection is
     /// [reported](Self::Reported) next.
     DialFailed(DialError),
+    /// The link ended, in these particulars. What it means is [reported](Self::Reported) next.
+    LinkEnded(LinkEnd),
     /// The connection changed its status.
     Reported(AgentReport),
     /// The server refused the hello, for this reason. Comes behind the report.

@@ -10,7 +10,7 @@ use crate::tls::TlsRoots;
 use ::http::{HeaderValue, Method, Request, header};
 use bytes::Bytes;
 use http_body_util::Full;
-use onsembl_protocol::session::DialFailure;
+use onsembl_protocol::session::{DialFailure, DialFault};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -61,14 +61,16 @@ impl HttpClient {
         json: Option<&str>,
     ) -> Result<HttpAnswer, DialError> {
         let request = self.request(method, path, json).map_err(|e| {
-            DialError::new(DialFailure::NoToken, format!("the request cannot be sent: {e}"))
+            DialError::new(DialFailure::NoToken, e.to_string()).with_fault(DialFault::TokenUnfit)
         })?;
         let by = Instant::now() + self.patience;
         let opened = self.connector.candidates(by).await?.open().await?;
         let whom = format!("{} at {}", self.connector.url(), opened.trial.address());
-        let exchange = within(by, &format!("waiting for an answer of {whom}"), async {
+        let heard = opened.heard;
+        let late = format!("{whom}: nothing came");
+        let exchange = within(by, (DialFault::Unanswered, &late), async {
             let sent = http::send(opened.stream, request).await;
-            sent.map_err(|e| http::failure(&e, &format!("no answer of {whom}")))
+            sent.map_err(|e| http::failure_after(&e, &heard).by(&whom))
         })
         .await?;
         opened.trial.got_through();

@@ -1,20 +1,24 @@
 //! A stream to the server: through a proxy or not, with TLS or not.
 
 use super::addresses::Memory;
+use super::heard::{Heard, Listening};
+use super::lookup::{asked_of, is_without_descriptors, look_up};
 use super::proxy::{InvalidProxy, Proxy};
 use super::race::race;
 use super::url::{Scheme, ServerUrl};
 use super::{DialerError, ProxyRule, http};
 use crate::link::DialError;
-use crate::tls::{ClientTls, TlsError, TlsRoots};
+use crate::tls::{ClientTls, TlsError, TlsFault, TlsRoots};
 use ::http::{HeaderValue, Method, Request, header};
 use bytes::Bytes;
 use http_body_util::Full;
-use onsembl_protocol::session::{DialFailure, HttpRefusal};
+use onsembl_protocol::session::{DialFailure, DialFault, HttpRefusal};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -71,6 +75,16 @@ impl Connector {
         &self.url
     }
 
+    /// When the certificate ends that was shown last.
+    pub(crate) fn certificate_ends(&self) -> Option<SystemTime> {
+        self.tls.as_ref()?.certificate_ends()
+    }
+
+    /// The proxy that is gone through.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().ok()?.as_ref()
+    }
+
     /// The stream that was opened last was of no use after all.
     pub(crate) fn last_was_of_no_use(&self) {
         self.memory.last_was_of_no_use();
@@ -78,32 +92,32 @@ impl Connector {
 
     /// The addresses to try, the most promising first.
     pub(crate) async fn candidates(&self, by: Instant) -> Result<Candidates<'_>, DialError> {
-        let proxy = self
-            .proxy
-            .as_ref()
-            .map_err(|e| DialError::new(DialFailure::Unreachable, e.to_string()))?
-            .as_ref();
+        let unusable = |error: &InvalidProxy| {
+            let text = error.to_string();
+            DialError::new(DialFailure::Unreachable, text).with_fault(DialFault::ProxyUnusable)
+        };
+        let proxy = self.proxy.as_ref().map_err(unusable)?.as_ref();
         let (host, port) = match proxy {
             Some(proxy) => (proxy.host.as_str(), proxy.port),
             None => (self.url.host(), self.url.port()),
         };
-        let of_proxy = proxy.map_or_else(String::new, |proxy| format!(", the host of {proxy}"));
-        let unreachable = |text: String| DialError::new(DialFailure::Unreachable, text);
+        let whose = proxy.map_or_else(String::new, |proxy| format!(", the host of {proxy}"));
         let found = match &self.addresses {
             Some(addresses) => addresses.clone(),
-            None => {
-                within(by, &format!("looking up {host}{of_proxy}"), async {
-                    let found = lookup_host((host, port)).await;
-                    found
-                        .map(Iterator::collect)
-                        .map_err(|e| unreachable(format!("cannot resolve {host}{of_proxy}: {e}")))
-                })
-                .await?
-            }
+            None => match timeout_at(by, look_up(host, port, &whose)).await {
+                Ok(found) => found?,
+                Err(_) => {
+                    let text = format!("{host}{whose}: no answer in time{}", asked_of());
+                    return Err(DialError::new(DialFailure::TimedOut, text)
+                        .with_fault(DialFault::NameUnanswered));
+                }
+            },
         };
         let left = self.memory.order(found);
         if left.is_empty() {
-            return Err(unreachable(format!("{host}{of_proxy} has no address")));
+            let text = format!("{host}{whose}");
+            return Err(DialError::new(DialFailure::Unreachable, text)
+                .with_fault(DialFault::NameWithoutAddress));
         }
         Ok(Candidates { connector: self, proxy, left, failed: Vec::new(), by })
     }
@@ -122,12 +136,19 @@ pub(crate) struct Candidates<'a> {
 /// A stream that is ready for a request.
 pub(crate) struct Opened<'a> {
     pub(crate) stream: Stream,
+    /// How what comes over it begins.
+    pub(crate) heard: Heard,
     pub(crate) trial: Trial<'a>,
     /// Until when the request is to be answered.
     pub(crate) by: Instant,
 }
 
 impl<'a> Candidates<'a> {
+    /// The addresses, in the order in which they are tried.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.left
+    }
+
     /// Whether there is no other address to try.
     pub(crate) fn are_spent(&self) -> bool {
         self.left.is_empty()
@@ -161,7 +182,7 @@ impl<'a> Candidates<'a> {
             true => error,
             false => {
                 let text = format!("{}; before that: {}", error.detail, before.join("; "));
-                DialError::new(error.failure, text)
+                DialError { detail: crate::link::log_line(&text), ..error }
             }
         }
     }
@@ -170,19 +191,32 @@ impl<'a> Candidates<'a> {
         let memory = &self.connector.memory;
         let finish = race(&self.left, self.by, TcpStream::connect).await;
         let tried = std::mem::replace(&mut self.left, finish.open);
-        let through = self.proxy.map_or_else(String::new, |proxy| format!(" of {proxy}"));
+        let through = self.proxy.map_or_else(String::new, |proxy| format!(", {proxy}"));
         let mut refused = Vec::new();
         for (address, error) in &finish.failed {
             memory.failed(*address);
-            refused.push(format!("cannot connect to {address}{through}: {error}"));
+            refused.push(format!("{address}{through}: {error}"));
         }
         let Some((stream, address)) = finish.won else {
             for address in self.left.drain(..) {
                 memory.failed(address);
             }
-            return Err(match refused.is_empty() {
-                false => DialError::new(DialFailure::Unreachable, refused.join("; ")),
-                true => timed_out(&format!("connecting to {}{through}", list(&tried))),
+            let last = finish.failed.last();
+            let (failure, fault, text) = match last {
+                Some((_, error)) => {
+                    (DialFailure::Unreachable, unconnected(error), refused.join("; "))
+                }
+                None => {
+                    let text =
+                        format!("{}{through}: no answer to any attempt to connect", list(&tried));
+                    (DialFailure::TimedOut, DialFault::ConnectTimeout, text)
+                }
+            };
+            let fault = if self.proxy.is_some() { DialFault::ProxyUnreachable } else { fault };
+            return Err(DialError {
+                address: last.map(|(address, _)| *address).or(tried.first().copied()),
+                os_error: last.and_then(|(_, error)| error.raw_os_error()),
+                ..DialError::new(failure, text).with_fault(fault)
             });
         };
         self.failed.append(&mut refused);
@@ -193,8 +227,10 @@ impl<'a> Candidates<'a> {
             true => self.by,
             false => now + self.by.saturating_duration_since(now) / 2,
         };
-        let stream = self.connector.through(self.proxy, Box::new(stream), address, by).await?;
-        Ok(Opened { stream, trial, by })
+        let through = self.connector.through(self.proxy, Box::new(stream), address, by).await;
+        let stream = through.map_err(|error| DialError { address: Some(address), ..error })?;
+        let (stream, heard) = Listening::new(stream);
+        Ok(Opened { stream: Box::new(stream), heard, trial, by })
     }
 }
 
@@ -209,8 +245,12 @@ impl Connector {
     ) -> Result<Stream, DialError> {
         if let Some(proxy) = proxy {
             if proxy.scheme == Scheme::Tls {
-                let whom = format!("{proxy} at {address}");
-                stream = self.shake_hands(&proxy.host, stream, &whom, by).await?;
+                let of_proxy = |error: HandshakeError| {
+                    let what = error.fault.what().replacen("the server's", "its", 1);
+                    let text = format!("{proxy} at {address}: {what}{}", error.why());
+                    DialError::new(error.failure, text).with_fault(DialFault::ProxyUnreachable)
+                };
+                stream = self.shake_hands(&proxy.host, stream, by).await.map_err(of_proxy)?;
             }
             stream = self.tunnel(proxy, stream, address, by).await?;
         }
@@ -218,11 +258,14 @@ impl Connector {
             Scheme::Plain => Ok(stream),
             Scheme::Tls => {
                 let host = self.url.certified_host();
-                let whom = match proxy {
-                    Some(proxy) => format!("{host} through {proxy}"),
-                    None => format!("{host} at {address}"),
-                };
-                self.shake_hands(host, stream, &whom, by).await
+                self.shake_hands(host, stream, by).await.map_err(|error| {
+                    let whom = match proxy {
+                        Some(proxy) => format!("{host} through {proxy}"),
+                        None => format!("{host} at {address}"),
+                    };
+                    let text = format!("{whom}{}", error.why());
+                    DialError::new(error.failure, text).with_fault(error.fault)
+                })
             }
         }
     }
@@ -231,21 +274,22 @@ impl Connector {
         &self,
         host: &str,
         stream: Stream,
-        whom: &str,
         by: Instant,
-    ) -> Result<Stream, DialError> {
-        let refused = |e: &dyn std::fmt::Display| {
-            DialError::new(DialFailure::Tls, format!("with {whom}: {e}"))
-        };
-        let Some(tls) = &self.tls else { return Err(refused(&"TLS was not set up")) };
-        let name = server_name(host).map_err(|e| refused(&e))?;
-        within(by, &format!("shaking hands by TLS with {whom}"), async {
-            match tls.connect(name, stream).await {
-                Ok(stream) => Ok(Box::new(stream) as Stream),
-                Err(error) => Err(refused(&error)),
-            }
-        })
-        .await
+    ) -> Result<Stream, HandshakeError> {
+        let failed =
+            |TlsFault { fault, why }| HandshakeError { failure: DialFailure::Tls, fault, why };
+        let refused = |why: String| failed(TlsFault { fault: DialFault::TlsFailed, why });
+        let Some(tls) = &self.tls else { return Err(refused("TLS was not set up".to_owned())) };
+        let name = server_name(host).map_err(|e| refused(e.to_string()))?;
+        match timeout_at(by, tls.connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream) as Stream),
+            Ok(Err(fault)) => Err(failed(fault)),
+            Err(_) => Err(HandshakeError {
+                failure: DialFailure::TimedOut,
+                fault: DialFault::TlsTimeout,
+                why: String::new(),
+            }),
+        }
     }
 
     /// Asks a proxy for a connection to the server.
@@ -259,7 +303,8 @@ impl Connector {
         let to = self.url.host_and_port();
         let whom = format!("{proxy} at {address}, asked for {to},");
         let unfit = |e: &dyn std::fmt::Display| {
-            DialError::new(DialFailure::Unreachable, format!("{whom} cannot be asked: {e}"))
+            DialError::new(DialFailure::Unreachable, format!("{whom} cannot be: {e}"))
+                .with_fault(DialFault::ProxyUnusable)
         };
         let mut request = Request::builder()
             .method(Method::CONNECT)
@@ -273,26 +318,70 @@ impl Connector {
             credentials.set_sensitive(true);
             let _ = request.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials);
         }
-        within(by, &format!("waiting for {proxy} to connect to {to}"), async {
-            let failed = |e: &hyper::Error| http::failure(e, &format!("{whom} did not answer"));
+        let (stream, heard) = Listening::new(stream);
+        let asked = async {
+            let failed = |e: &hyper::Error| {
+                let broke = || format!("broke off: {}", http::told(e));
+                let said = heard.foreign().map_or_else(broke, |(_, how)| how);
+                let failure = http::failure(e, "").failure;
+                DialError::new(failure, format!("{whom} {said}"))
+                    .with_fault(DialFault::ProxyUnanswered)
+            };
             let mut exchange = http::send(stream, request).await.map_err(|e| failed(&e))?;
             if exchange.response.status().is_success() {
                 let tunnel = exchange.into_stream().await.map_err(|e| failed(&e))?;
                 return Ok(Box::new(tunnel) as Stream);
             }
-            let status = exchange.response.status();
             let retry_after = http::retry_after(exchange.response.headers());
             // Of a proxy both mean that it wants other credentials.
-            let meant = match status.as_u16() {
-                401 => 407,
-                other => other,
+            let (meant, fault) = match exchange.response.status().as_u16() {
+                401 | 407 => (407, DialFault::ProxyCredentials),
+                other @ 500..=599 => (other, DialFault::ProxyFailed),
+                other => (other, DialFault::ProxyRefused),
             };
             // A proxy cannot know a nonce that was not sent, so it cannot send anybody away.
             let answer = HttpRefusal { status: meant, retry_after, nonce: None, reason: None };
-            let said = exchange.said(by).await;
-            Err(DialError::new(answer.meaning(""), format!("{whom} answered HTTP {status}{said}")))
-        })
-        .await
+            let with = match (fault, &proxy.credentials) {
+                (DialFault::ProxyCredentials, Some(_)) => " does not take those of its URL, and",
+                (_, Some(_) | None) => "",
+            };
+            let said = exchange.said("", by).await;
+            let text = format!("{whom}{with} answered {said}");
+            Err(DialError::new(answer.meaning(""), text).with_fault(fault))
+        };
+        match timeout_at(by, asked).await {
+            Ok(tunnel) => tunnel,
+            Err(_) => {
+                Err(DialError::new(DialFailure::TimedOut, format!("{whom} says nothing in time"))
+                    .with_fault(DialFault::ProxyUnanswered))
+            }
+        }
+    }
+}
+
+/// A handshake that failed.
+struct HandshakeError {
+    failure: DialFailure,
+    fault: DialFault,
+    why: String,
+}
+
+impl HandshakeError {
+    /// As the end of a sentence.
+    fn why(&self) -> String {
+        if self.why.is_empty() { String::new() } else { format!(": {}", self.why) }
+    }
+}
+
+/// What the system's refusal to connect means.
+pub(crate) fn unconnected(error: &io::Error) -> DialFault {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => DialFault::ConnectRefused,
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => DialFault::NoRoute,
+        io::ErrorKind::TimedOut => DialFault::ConnectTimeout,
+        _ if is_without_descriptors(error) => DialFault::OutOfDescriptors,
+        // The kinds of the standard library are open; the words of the system are in the detail.
+        _ => DialFault::ConnectFailed,
     }
 }
 
@@ -339,19 +428,15 @@ fn list(addresses: &[SocketAddr]) -> String {
     shown.join(", ")
 }
 
-fn timed_out(step: &str) -> DialError {
-    DialError::new(DialFailure::TimedOut, format!("while {step}"))
-}
-
-/// Does a step of a dial in its time.
+/// Does a step of a dial in its time; `late` says what it means if that is not enough.
 pub(crate) async fn within<T>(
     by: Instant,
-    step: &str,
+    late: (DialFault, &str),
     work: impl Future<Output = Result<T, DialError>>,
 ) -> Result<T, DialError> {
     match timeout_at(by, work).await {
         Ok(result) => result,
-        Err(_) => Err(timed_out(step)),
+        Err(_) => Err(DialError::new(DialFailure::TimedOut, late.1).with_fault(late.0)),
     }
 }
 

@@ -7,6 +7,8 @@
 //! | `exceptions` | which servers are reached without one |
 //! | `addresses` | in which order addresses are tried, and which of them failed lately |
 //! | `race` | connections to several addresses, a moment apart |
+//! | `lookup` | from a host name to addresses, and what the resolver's refusal means |
+//! | `heard` | how what a host says begins, when it is not what was asked for |
 //! | `connect` | a stream to the server: through a proxy or not, with TLS or not |
 //! | `http` | one HTTP request over a stream |
 //! | `client` | pages of a server, for programs that ask for them |
@@ -15,13 +17,19 @@ mod addresses;
 mod client;
 mod connect;
 mod exceptions;
+mod heard;
 pub(crate) mod http;
+mod lookup;
 mod proxy;
 mod race;
 mod url;
 
 pub use client::{HttpAnswer, HttpClient};
-pub(crate) use connect::{Connector, Opened, no_delay, within};
+pub(crate) use connect::{Connector, Opened, no_delay, unconnected, within};
+pub use heard::Clocks;
+pub(crate) use heard::Heard;
+#[cfg(test)]
+pub(crate) use heard::Listening;
 pub use proxy::{InvalidProxy, ProxyRule};
 pub(crate) use url::Scheme;
 pub use url::{InvalidUrl, ServerUrl};

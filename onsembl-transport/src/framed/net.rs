@@ -6,7 +6,7 @@ use crate::limits::LinkLimits;
 use crate::link::{DialError, Dialer, Link, Listener};
 use crate::websocket::DIAL_TIMEOUT;
 use async_trait::async_trait;
-use onsembl_protocol::session::DialFailure;
+use onsembl_protocol::session::{DialFailure, DialFault};
 use std::io;
 #[cfg(unix)]
 use std::path::PathBuf;
@@ -80,10 +80,10 @@ impl Dialer for FramedDialer {
     async fn dial(&self) -> Result<Link, DialError> {
         match timeout(self.timeout, self.connect()).await {
             Ok(Ok(link)) => Ok(link),
-            Ok(Err(error)) => {
-                Err(DialError::new(DialFailure::Unreachable, format!("cannot connect: {error}")))
+            Ok(Err(error)) => Err(DialError::new(DialFailure::Unreachable, error.to_string())),
+            Err(_) => {
+                Err(DialError::new(DialFailure::TimedOut, "").with_fault(DialFault::ConnectTimeout))
             }
-            Err(_) => Err(DialError::new(DialFailure::TimedOut, "while connecting")),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! How the values of a line are written: each through `Shown`, and all of them within a length. There is no other
-//! way from a value to the log.
+//! How the values of a line for people are written: each through `Shown`, in quotes where it could be taken for more
+//! than one value, and all of them within a length.
 
 use onsembl_protocol::shown::Shown;
 use std::fmt;
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
 /// Characters of a line, besides its time and place.
-const LONGEST_LINE: usize = 4096;
+pub(super) const LONGEST_LINE: usize = 4096;
 
 /// Writes the message, then `name=value` for each other field.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +41,53 @@ impl Line<'_> {
         }
         match field.name() {
             "message" => write!(self.writer, "{value}"),
-            name => write!(self.writer, "{}={value}", name.trim_start_matches("r#")),
+            name => {
+                write!(self.writer, "{}=", name.trim_start_matches("r#"))?;
+                match is_one_value(&value) {
+                    true => self.writer.write_str(&value),
+                    false => write_quoted(&mut self.writer, &value),
+                }
+            }
         }
     }
+}
+
+/// Whether a value stands for itself: one word, or quoted already, as strings are by `Debug`.
+fn is_one_value(value: &str) -> bool {
+    let inside = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match inside {
+        Some(inside) => {
+            let mut is_escaped = false;
+            let mut quotes = inside.chars().filter(|&c| {
+                let is_open = c == '"' && !is_escaped;
+                is_escaped = c == '\\' && !is_escaped;
+                is_open
+            });
+            let closes = quotes.next().is_none();
+            closes && !is_escaped
+        }
+        None => {
+            !value.is_empty()
+                && !value.contains(|c: char| c.is_whitespace() || c == '"' || c == '=')
+        }
+    }
+}
+
+/// It is escaped already, but for the quotes in it.
+fn write_quoted(writer: &mut impl fmt::Write, value: &str) -> fmt::Result {
+    writer.write_char('"')?;
+    let mut ends_with_escape = false;
+    for c in value.chars() {
+        if c == '"' {
+            writer.write_char('\\')?;
+        }
+        ends_with_escape = c == '\\' && !ends_with_escape;
+        writer.write_char(c)?;
+    }
+    if ends_with_escape {
+        writer.write_char('\\')?;
+    }
+    writer.write_char('"')
 }
 
 impl Visit for Line<'_> {
@@ -55,11 +99,13 @@ impl Visit for Line<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::io;
     use std::sync::{Arc, Mutex};
-    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::fmt::writer::BoxMakeWriter;
+    use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+    use tracing_subscriber::registry::Registry;
 
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
@@ -73,18 +119,29 @@ mod tests {
         }
     }
 
-    fn logged(log: impl FnOnce()) -> String {
+    /// What a layer writes of what is logged.
+    pub(in super::super) fn logged_by<L: Layer<Registry> + Send + Sync>(
+        layer: impl FnOnce(BoxMakeWriter) -> L,
+        log: impl FnOnce(),
+    ) -> String {
         let page = Page::default();
         let to = page.clone();
-        let layer = tracing_subscriber::fmt::layer()
-            .fmt_fields(Fields)
-            .with_ansi(false)
-            .without_time()
-            .with_target(false)
-            .with_writer(move || to.clone());
+        let layer = layer(BoxMakeWriter::new(move || to.clone()));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    fn logged(log: impl FnOnce()) -> String {
+        let layer = |writer| {
+            tracing_subscriber::fmt::layer()
+                .fmt_fields(Fields)
+                .with_ansi(false)
+                .without_time()
+                .with_target(false)
+                .with_writer(writer)
+        };
+        logged_by(layer, log)
     }
 
     #[test]
@@ -95,9 +152,46 @@ mod tests {
         });
         let safe = "x\\u{1b}[2J\\nERROR forged \\u{9b}\\u{202e}";
         let line = format!(
-            " INFO said {safe} display={safe} debug=\"{safe}\" plain=\"{safe}\" number=7\n"
+            " INFO said {safe} display=\"{safe}\" debug=\"{safe}\" plain=\"{safe}\" number=7\n"
         );
         assert_eq!(text, line);
+    }
+
+    #[test]
+    fn no_value_can_be_taken_for_more_than_one() {
+        for (value, shown) in [
+            ("one-word:7", "one-word:7"),
+            ("", "\"\""),
+            ("x user=root", "\"x user=root\""),
+            ("user=root", "\"user=root\""),
+            ("x\" user=\"root", "\"x\\\" user=\\\"root\""),
+            ("\"x\" user=\"root\"", "\"\\\"x\\\" user=\\\"root\\\"\""),
+        ] {
+            let text = logged(|| tracing::info!(display = %value, last = 1, "m"));
+            assert_eq!(text, format!(" INFO m display={shown} last=1\n"), "{value}");
+        }
+        for value in ["a \\", "\\", "\"\\\"", "a\\\" b", "\"a\\\""] {
+            let text = logged(|| tracing::info!(display = %value, last = 1, "m"));
+            assert_eq!(fields(&text), ["display", "last"], "{value}: {text}");
+        }
+    }
+
+    /// The names that a reader of `name=value` with quotes finds.
+    fn fields(line: &str) -> Vec<String> {
+        let (mut names, mut word, mut quoted, mut escaped) =
+            (Vec::new(), String::new(), false, false);
+        for c in line.chars() {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' if quoted => escaped = true,
+                '"' => quoted = !quoted,
+                ' ' | '\n' if !quoted => word.clear(),
+                '=' if !quoted => names.push(std::mem::take(&mut word)),
+                c => word.push(c),
+            }
+        }
+        assert!(!quoted, "{line}");
+        names
     }
 
     #[test]

@@ -8,11 +8,13 @@
 #![allow(clippy::disallowed_methods, reason = "a log goes to standard error")]
 
 mod budget;
+mod json;
 mod limit;
 mod line;
 
 pub use limit::LineLimit;
 
+use json::JsonLines;
 use line::Fields;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
@@ -21,6 +23,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use thiserror::Error;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt as lines};
@@ -52,6 +55,57 @@ impl fmt::Debug for LogTo {
 pub enum Targets {
     Shown,
     Hidden,
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people: the message, and `name=value` for each field, in quotes where it has blanks, quotes or `=`.
+    #[default]
+    Text,
+    /// For programs: one object a line, with `time`, `level`, `target`, `message` and `fields`.
+    Json,
+}
+
+impl LogFormat {
+    /// The format of this name: `text` or `json`.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Which rules hold, and where they are from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRules {
+    rules: String,
+    /// What `RUST_LOG` says in vain.
+    unread: Option<String>,
+}
+
+impl LogRules {
+    /// `given`, if a person gave some; else those of the variable `RUST_LOG`; else `default`. A `RUST_LOG` that cannot
+    /// be read is passed over, and complained of: it may be meant for other programs.
+    #[must_use]
+    pub fn choose(given: Option<&str>, default: &str) -> Self {
+        Self::of(given, std::env::var("RUST_LOG").ok().as_deref(), default)
+    }
+
+    fn of(given: Option<&str>, variable: Option<&str>, default: &str) -> Self {
+        let variable = variable.filter(|rules| !rules.trim().is_empty());
+        match (given, variable) {
+            (Some(given), _) => Self { rules: given.to_owned(), unread: None },
+            (None, Some(rules)) if EnvFilter::try_new(rules).is_ok() => {
+                Self { rules: rules.to_owned(), unread: None }
+            }
+            (None, unread) => Self { rules: default.to_owned(), unread: unread.map(str::to_owned) },
+        }
+    }
 }
 
 /// Why nothing is logged.
@@ -90,33 +144,36 @@ pub struct Log {
 ///
 /// # Errors
 /// [`LogError`]: nothing is logged then.
-pub fn begin(rules: &str, to: LogTo, targets: Targets) -> Result<Log, LogError> {
+pub fn begin(
+    rules: &LogRules,
+    to: LogTo,
+    targets: Targets,
+    format: LogFormat,
+) -> Result<Log, LogError> {
+    let LogRules { rules, unread } = rules;
     let filter = EnvFilter::try_new(rules)
-        .map_err(|why| LogError::Rules { rules: rules.to_owned(), why: why.to_string() })?;
+        .map_err(|why| LogError::Rules { rules: rules.clone(), why: why.to_string() })?;
     let limit = LineLimit::new();
-    let layer = lines::layer()
-        .fmt_fields(Fields)
-        .with_target(targets == Targets::Shown)
-        // A log that cannot be written, on a full disk say, would be complained of on the same standard error,
-        // and that would be a panic.
-        .log_internal_errors(false);
-    let registry = tracing_subscriber::registry().with(filter);
-    match to {
-        LogTo::Stderr => {
-            let ansi = io::stderr().is_terminal();
-            let layer = layer.with_ansi(ansi).with_writer(io::stderr);
-            registry
-                .with(layer.with_filter(limit.clone()))
-                .try_init()
-                .map_err(|_| LogError::Begun)?;
-        }
-        LogTo::File(file) => {
-            let layer = layer.with_ansi(false).with_writer(Mutex::new(file));
-            registry
-                .with(layer.with_filter(limit.clone()))
-                .try_init()
-                .map_err(|_| LogError::Begun)?;
-        }
+    let (ansi, writer) = match to {
+        LogTo::Stderr => (io::stderr().is_terminal(), BoxMakeWriter::new(io::stderr)),
+        LogTo::File(file) => (false, BoxMakeWriter::new(Mutex::new(file))),
+    };
+    // A log that cannot be written, on a full disk say, would be complained of on the same standard error, and
+    // that would be a panic.
+    let layer = lines::layer().with_writer(writer).log_internal_errors(false);
+    let layer = match format {
+        LogFormat::Text => layer
+            .fmt_fields(Fields)
+            .with_target(targets == Targets::Shown)
+            .with_ansi(ansi)
+            .with_filter(limit.clone())
+            .boxed(),
+        LogFormat::Json => layer.event_format(JsonLines).with_filter(limit.clone()).boxed(),
+    };
+    let registry = tracing_subscriber::registry().with(filter).with(layer);
+    registry.try_init().map_err(|_| LogError::Begun)?;
+    if let Some(unread) = unread {
+        tracing::warn!(RUST_LOG = %unread, "the rules in RUST_LOG cannot be read; logging by the default");
     }
     let (end, ended) = mpsc::channel();
     let reported = limit.clone();
@@ -136,5 +193,22 @@ impl Drop for Log {
             let _ = reporter.join();
         }
         self.limit.report(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_goes_before_the_variable_and_that_before_the_default() {
+        let rules = |given, variable| LogRules::of(given, variable, "info").rules;
+        assert_eq!(rules(Some("debug"), Some("trace")), "debug");
+        assert_eq!(rules(None, Some("trace")), "trace");
+        for nothing in [None, Some(""), Some(" ")] {
+            assert_eq!(rules(None, nothing), "info");
+        }
+        let unread = LogRules::of(None, Some("a=b=c=d"), "info");
+        assert_eq!((unread.rules.as_str(), unread.unread.as_deref()), ("info", Some("a=b=c=d")));
     }
 }

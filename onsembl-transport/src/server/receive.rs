@@ -3,7 +3,7 @@
 use super::events::{HelloClaim, ShardEvent};
 use super::link::LinkEntry;
 use super::shard::Shard;
-use crate::link::{Frame, Received};
+use crate::link::{Frame, LinkEnd, Received};
 use crate::pump::{LinkEvent, LinkInput};
 use bytes::Bytes;
 use onsembl_protocol::close::CloseReason;
@@ -71,7 +71,8 @@ impl<A> Shard<A> {
             self.greeting = self.greeting.saturating_sub(1);
         }
         self.counters.count("links_ended");
-        info!(%link, peer = %entry.peer, because = %reason, detail, "link ended");
+        let end = LinkEnd { reason, detail: detail.to_owned() };
+        info!(%link, peer = %entry.peer, because = %end, "link ended");
         match entry.key {
             Some(key) => {
                 let session = entry.session;
@@ -268,7 +269,7 @@ impl<A> Shard<A> {
             }
             FromAgent::Undecodable(error) => {
                 self.counters.count("undecodable");
-                warn!(%link, peer = self.peer(link), %error, message = ?error.message_id, "an agent sent what cannot be decoded");
+                warn!(%link, peer = self.peer(link), %error, id = ?error.message_id, "an agent sent what cannot be decoded");
                 let about = About::Undecodable(&error, FrameNote::undecodable(bytes));
                 self.at_link_with(link, event, about);
             }

@@ -1,9 +1,10 @@
 //! TLS of a client: whom it trusts, read again when that changed.
 
-use super::fault::Witness;
+use super::fault::{TlsFault, Witness};
 use super::{Stamp, TlsError, TlsRoots, native_roots, pem_roots, provider, unexpected};
+use onsembl_protocol::session::DialFault;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
@@ -66,7 +67,7 @@ impl ClientTls {
         self: &Arc<Self>,
         host: ServerName<'static>,
         stream: S,
-    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>, String>
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>, TlsFault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -78,13 +79,19 @@ impl ClientTls {
             current
         })
         .await;
-        let Trusted { config, witness } = current.map_err(|e| e.to_string())?;
+        let Trusted { config, witness } =
+            current.map_err(|e| TlsFault { fault: DialFault::TlsFailed, why: e.to_string() })?;
         let shaken = TlsConnector::from(config).connect(host, stream).await;
         self.lock().handshakes = match shaken {
             Ok(_) => Handshakes::Succeed,
             Err(_) => Handshakes::Fail,
         };
         shaken.map_err(|error| witness.told(&error))
+    }
+
+    /// When the certificate ends that a server showed last.
+    pub(crate) fn certificate_ends(&self) -> Option<SystemTime> {
+        self.lock().trusted.witness.ends()
     }
 
     /// The certificates as they are now; those in use if the new ones cannot be used. Blocks.

@@ -1,7 +1,8 @@
 //! Why a handshake of a client failed, told so that a person knows what to do: each fault has a sentence of
 //! its own. Whom to trust is decided by the verifier of rustls; here its verdicts are only witnessed.
 
-use super::name;
+use super::{end_of, name};
+use onsembl_protocol::session::DialFault;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,11 +17,21 @@ use tokio_rustls::rustls::{
 };
 use webpki::EndEntityCert;
 
+/// What was wrong with a handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFault {
+    pub(crate) fault: DialFault,
+    /// May be empty.
+    pub(crate) why: String,
+}
+
 /// The verifier of rustls, and what was remarkable about the last chain whose issuer it did not know.
 #[derive(Debug)]
 pub(super) struct Witness {
     verifier: Arc<WebPkiServerVerifier>,
     seen: Mutex<Option<Stranger>>,
+    /// When the last certificate of a server ends, be it good or not.
+    ends: Mutex<Option<SystemTime>>,
 }
 
 /// A chain that leads to no trusted issuer.
@@ -49,88 +60,111 @@ impl Stranger {
 
 impl Witness {
     pub(super) const fn new(verifier: Arc<WebPkiServerVerifier>) -> Self {
-        Self { verifier, seen: Mutex::new(None) }
+        Self { verifier, seen: Mutex::new(None), ends: Mutex::new(None) }
     }
 
-    /// What a failed handshake means and what to do.
-    pub(super) fn told(&self, error: &io::Error) -> String {
+    /// What a failed handshake means, and what to do if the fault alone does not say it.
+    pub(super) fn told(&self, error: &io::Error) -> TlsFault {
+        let tls = |why: &str| TlsFault { fault: DialFault::TlsFailed, why: why.to_owned() };
         let Some(fault) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {
             return match error.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    "the connection ended within the handshake; what is there may speak no TLS, or not take this client".to_owned()
-                }
-                _ => error.to_string(),
+                io::ErrorKind::UnexpectedEof => tls(
+                    "the connection ended within it; what is there may speak no TLS, or not take this client",
+                ),
+                _ => tls(&error.to_string()),
             };
         };
         match fault {
-            Error::InvalidCertificate(fault) => self.certificate(fault),
+            Error::InvalidCertificate(fault) => {
+                let (fault, why) = self.certificate(fault);
+                TlsFault { fault, why }
+            }
             Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-                "what is there speaks no TLS; check the port, or use http or ws in the URL of a server without TLS".to_owned()
+                TlsFault { fault: DialFault::NoTls, why: String::new() }
             }
-            Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-                "what is there speaks no HTTP/1.1 (ALPN), which WebSockets need; allow it beside HTTP/2 there".to_owned()
-            }
+            Error::AlertReceived(AlertDescription::NoApplicationProtocol) => tls(
+                "what is there speaks no HTTP/1.1 (ALPN), which WebSockets need; allow it beside HTTP/2 there",
+            ),
             Error::AlertReceived(AlertDescription::ProtocolVersion) => {
-                "what is there speaks neither TLS 1.2 nor 1.3; allow one of them there".to_owned()
+                tls("what is there speaks neither TLS 1.2 nor 1.3; allow one of them there")
             }
-            other => other.to_string(),
+            other => tls(&other.to_string()),
         }
     }
 
-    fn certificate(&self, fault: &CertificateError) -> String {
+    fn certificate(&self, fault: &CertificateError) -> (DialFault, String) {
         match fault {
-            CertificateError::ExpiredContext { time, not_after } => format!(
-                "the server's certificate expired on {}; renew it, or set this machine's clock, which says {}",
-                date(*not_after),
-                date(*time),
+            CertificateError::ExpiredContext { time, not_after } => (
+                DialFault::CertificateExpired,
+                format!(
+                    "it expired on {}; renew it, or set this machine's clock, which says {}",
+                    date(*not_after),
+                    date(*time),
+                ),
             ),
-            CertificateError::NotValidYetContext { time, not_before } => format!(
-                "the server's certificate is not valid before {}; set this machine's clock, which says {}, or wait",
-                date(*not_before),
-                date(*time),
+            CertificateError::NotValidYetContext { time, not_before } => (
+                DialFault::CertificateEarly,
+                format!(
+                    "it is not valid before {}; set this machine's clock, which says {}, or wait",
+                    date(*not_before),
+                    date(*time),
+                ),
             ),
             CertificateError::NotValidForNameContext { expected, presented } => {
                 let wanted = expected.to_str();
-                match presented.is_empty() {
+                let why = match presented.is_empty() {
                     true => format!(
-                        "the server's certificate names no host, and has to name {wanted} (as subjectAltName; a common name does not count)"
+                        "it names no host, and has to name {wanted} (as subjectAltName; a common name does not count)"
                     ),
                     false => format!(
-                        "the server's certificate is for {}, and not for {wanted}; check the host in the URL",
+                        "it is for {}, and not for {wanted}; check the host in the URL",
                         names(presented),
                     ),
-                }
+                };
+                (DialFault::CertificateName, why)
             }
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                "the server's certificate is not one for servers (extended key usage); issue one with serverAuth".to_owned()
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
+                DialFault::CertificateUnfit,
+                "it is not one for servers (extended key usage); issue one with serverAuth".to_owned(),
+            ),
+            CertificateError::UnknownIssuer => (DialFault::CertificateUntrusted, self.stranger()),
+            CertificateError::BadSignature => (
+                DialFault::CertificateUntrusted,
+                "it is not signed by the CA of that name that is trusted here; the CA has another key since, so trust its new certificate (--tls-ca)".to_owned(),
+            ),
+            CertificateError::Other(other) => {
+                let why = match other.0.downcast_ref::<webpki::Error>() {
+                    Some(webpki::Error::CaUsedAsEndEntity) => {
+                        "it is that of a CA, which no server may use; issue one with basicConstraints CA:FALSE".to_owned()
+                    }
+                    Some(_) | None => other.0.to_string(),
+                };
+                (DialFault::CertificateUnfit, why)
             }
-            CertificateError::UnknownIssuer => self.stranger(),
-            CertificateError::BadSignature => {
-                "the server's certificate is not signed by the CA of that name that is trusted here; the CA has another key since, so trust its new certificate".to_owned()
-            }
-            CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
-                Some(webpki::Error::CaUsedAsEndEntity) => {
-                    "the server's certificate is that of a CA, which no server may use; issue one with basicConstraints CA:FALSE".to_owned()
-                }
-                Some(_) | None => format!("the server's certificate cannot be used: {}", other.0),
-            },
-            other => format!("the server's certificate cannot be used: {other}"),
+            other => (DialFault::CertificateUnfit, other.to_string()),
         }
     }
 
     fn stranger(&self) -> String {
         match self.seen().take() {
             Some(Stranger::SelfSigned) => {
-                "the server's certificate is self-signed, and not one that is trusted here; if it is the right one, trust it (--tls-ca)".to_owned()
+                "it is self-signed; if it is the right one, trust it (--tls-ca)".to_owned()
             }
             Some(Stranger::Alone { issuer }) => format!(
-                "the server's certificate was issued by \"{issuer}\", which is not trusted here, and came without an intermediate certificate; give the server its whole chain, or trust the issuer (--tls-ca)"
+                "it was issued by \"{issuer}\", which is not trusted here, and came without an intermediate certificate; give the server its whole chain, or trust the issuer (--tls-ca)"
             ),
             Some(Stranger::Chain { issuer }) => format!(
-                "the server's certificates lead to \"{issuer}\", which is not trusted here; trust it (--tls-ca) unless something on the way intercepts TLS"
+                "its chain leads to \"{issuer}\", which is not trusted here; trust it (--tls-ca) unless something on the way intercepts TLS"
             ),
-            None => "no issuer trusted here issued the server's certificate".to_owned(),
+            None => {
+                "no issuer that is trusted here issued it; trust its issuer (--tls-ca)".to_owned()
+            }
         }
+    }
+
+    /// When the last certificate that was shown ends, if that can be read.
+    pub(super) fn ends(&self) -> Option<SystemTime> {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> MutexGuard<'_, Option<Stranger>> {
@@ -149,6 +183,7 @@ impl ServerCertVerifier for Witness {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let (first, others) = (end_entity, intermediates);
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = end_of(first);
         let verdict =
             self.verifier.verify_server_cert(first, others, server_name, ocsp_response, now);
         if let Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) = verdict {

@@ -10,17 +10,19 @@ mod name;
 mod server;
 
 pub(crate) use client::ClientTls;
+pub(crate) use fault::TlsFault;
 pub use server::{Reloaded, ServerTls};
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Which certificates a client trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +143,13 @@ fn file_error(what: &'static str, path: &Path, error: PemError) -> TlsError {
         PemError::Io(error) => TlsError::File { what, path, why: error.to_string() },
         error => TlsError::File { what, path, why: error.to_string() },
     }
+}
+
+/// When a certificate ends.
+fn end_of(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    let since = u64::try_from(read.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
 }
 
 /// Which file it is, when it was last written and how long it is: enough to see that it was replaced, also by one

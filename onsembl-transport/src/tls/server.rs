@@ -1,10 +1,11 @@
 //! TLS of a server: one certificate chain and its key, read again when they were renewed.
 
-use super::{Stamp, TlsError, certificates, file_error, provider, unexpected};
+use super::{Stamp, TlsError, certificates, end_of, file_error, provider, unexpected};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -25,6 +26,8 @@ struct Shared {
 
 struct Pair {
     acceptor: TlsAcceptor,
+    /// When the first certificate of the chain ends; `None` if that cannot be read from it.
+    ends: Option<SystemTime>,
     /// Of the certificate and of the key, when they were last read.
     stamps: [Stamp; 2],
 }
@@ -51,7 +54,8 @@ impl ServerTls {
     ) -> Result<Self, TlsError> {
         let (certificate, key) = (certificate.as_ref().to_owned(), key.as_ref().to_owned());
         let stamps = [Stamp::of(&certificate), Stamp::of(&key)];
-        let pair = Pair { acceptor: acceptor(&certificate, &key)?, stamps };
+        let (acceptor, ends) = acceptor(&certificate, &key)?;
+        let pair = Pair { acceptor, ends, stamps };
         Ok(Self { shared: Arc::new(Shared { certificate, key, pair: Mutex::new(pair) }) })
     }
 
@@ -80,8 +84,21 @@ impl ServerTls {
         let renewed = acceptor(certificate, key);
         let mut pair = self.pair();
         pair.stamps = stamps;
-        pair.acceptor = renewed?;
+        (pair.acceptor, pair.ends) = renewed?;
         Ok(())
+    }
+
+    /// Until when clients accept what is in use: the end of the first certificate in the chain that ends. `None` if
+    /// none says so in a way that can be read.
+    #[must_use]
+    pub fn ends(&self) -> Option<SystemTime> {
+        self.pair().ends
+    }
+
+    /// The file of the chain.
+    #[must_use]
+    pub fn certificate(&self) -> &Path {
+        &self.shared.certificate
     }
 
     /// Shakes hands with a client. Waits for as long as it takes; give it a deadline
@@ -105,8 +122,9 @@ impl ServerTls {
     }
 }
 
-fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+fn acceptor(certificate: &Path, key: &Path) -> Result<(TlsAcceptor, Option<SystemTime>), TlsError> {
     let chain = certificates(certificate)?;
+    let ends = chain.iter().filter_map(end_of).min();
     let secret =
         PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("private key", key, e))?;
     let config = ServerConfig::builder_with_provider(provider())
@@ -119,7 +137,7 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
             key: key.into(),
             why: e.to_string(),
         })?;
-    Ok(Arc::new(config).into())
+    Ok((Arc::new(config).into(), ends))
 }
 
 impl fmt::Debug for ServerTls {

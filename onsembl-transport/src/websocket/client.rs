@@ -2,7 +2,7 @@
 
 use super::over;
 use super::upgrade::{Asked, Upgrade};
-use crate::dial::{Connector, DialerError, Opened, ProxyRule, Scheme, within};
+use crate::dial::{Clocks, Connector, DialerError, Opened, ProxyRule, Scheme, unconnected, within};
 use crate::limits::LinkLimits;
 use crate::link::{DialError, Dialer, Link};
 use crate::secret::{Secret, TokenSource};
@@ -10,11 +10,12 @@ use crate::tls::TlsRoots;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use onsembl_protocol::session::DialFailure;
+use onsembl_protocol::session::{DialFailure, DialFault};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -40,6 +41,8 @@ pub struct WebSocketDialer {
     query: Vec<(String, QueryValue)>,
     limits: LinkLimits,
     timeout: Duration,
+    /// As of the last answer to an upgrade.
+    clocks: Mutex<Option<Clocks>>,
 }
 
 impl WebSocketDialer {
@@ -60,6 +63,7 @@ impl WebSocketDialer {
             query: Vec::new(),
             limits: LinkLimits::DEFAULT,
             timeout: DIAL_TIMEOUT,
+            clocks: Mutex::default(),
         })
     }
 
@@ -124,6 +128,63 @@ impl WebSocketDialer {
         self
     }
 
+    /// The addresses that a dial would try, in this order: those of the server, or of the proxy that leads to it.
+    ///
+    /// # Errors
+    /// There are none.
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, DialError> {
+        let candidates = self.connector.candidates(Instant::now() + self.timeout).await?;
+        Ok(candidates.addresses().to_vec())
+    }
+
+    /// Connects to one of them, and does no more: how long that takes.
+    ///
+    /// # Errors
+    /// There is no connection to be had.
+    pub async fn reach(&self, address: SocketAddr) -> Result<Duration, DialError> {
+        let began = Instant::now();
+        let failed = |failure, fault, detail: String, os_error| {
+            let error = DialError::new(failure, detail).with_fault(fault);
+            DialError { address: Some(address), os_error, ..error }
+        };
+        match tokio::time::timeout(self.timeout, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => Ok(began.elapsed()),
+            Ok(Err(error)) => {
+                let text = format!("{address}: {error}");
+                let fault = unconnected(&error);
+                Err(failed(DialFailure::Unreachable, fault, text, error.raw_os_error()))
+            }
+            Err(_) => {
+                let text = format!("{address}: no answer");
+                Err(failed(DialFailure::TimedOut, DialFault::ConnectTimeout, text, None))
+            }
+        }
+    }
+
+    /// The proxy that dials go through, without its credentials.
+    #[must_use]
+    pub fn proxy(&self) -> Option<String> {
+        self.connector.proxy().map(ToString::to_string)
+    }
+
+    /// Whether dials are made with TLS.
+    #[must_use]
+    pub fn is_with_tls(&self) -> bool {
+        self.connector.url().scheme() == Scheme::Tls
+    }
+
+    /// When the certificate ends that a server showed last, be it good or not.
+    #[must_use]
+    pub fn certificate_ends(&self) -> Option<SystemTime> {
+        self.connector.certificate_ends()
+    }
+
+    /// The clock of what answered the last dial, if it named its time.
+    #[must_use]
+    pub fn clocks(&self) -> Option<Clocks> {
+        *self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn shown_token(&self) -> MutexGuard<'_, Option<Secret>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,7 +222,7 @@ impl WebSocketDialer {
         let mut candidates = self.connector.candidates(by).await?;
         let path_and_query = self.path_and_query();
         loop {
-            let Opened { stream, trial, by } = candidates.open().await?;
+            let Opened { stream, heard, trial, by } = candidates.open().await?;
             let asked = Asked {
                 authority: self.connector.url().authority(),
                 path_and_query: &path_and_query,
@@ -170,8 +231,9 @@ impl WebSocketDialer {
             };
             let address = trial.address();
             let upgrade = Upgrade::new(&asked)?;
-            let step = format!("upgrading at {address}");
-            let failed = match within(by, &step, upgrade.over(stream, by)).await {
+            let late = (DialFault::Unanswered, "took the connection, and nothing came");
+            let failed = match within(by, late, upgrade.over(stream, heard, &self.clocks, by)).await
+            {
                 Ok(stream) => {
                     trial.got_through();
                     let peer = format!("{} at {address}", self.shown());
@@ -206,7 +268,7 @@ impl WebSocketDialer {
 impl Dialer for WebSocketDialer {
     async fn dial(&self) -> Result<Link, DialError> {
         let by = Instant::now() + self.timeout;
-        let token = within(by, "getting the token", self.token()).await?;
+        let token = within(by, (DialFault::TokenUnanswered, ""), self.token()).await?;
         let dialled = self.upgrade(token.as_ref(), by).await;
         // One that was not looked at is still new.
         if dialled.as_ref().map_or_else(|e| e.failure.is_about_the_token(), |_| true) {

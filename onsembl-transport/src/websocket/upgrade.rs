@@ -2,13 +2,17 @@
 
 use super::accept_key;
 use crate::dial::http::{self, Exchange};
+use crate::dial::{Clocks, Heard};
 use crate::link::DialError;
 use crate::secret::Secret;
 use ::http::uri::Authority;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::Full;
-use onsembl_protocol::session::{DialFailure, HttpRefusal, NONCE_HEADER, REFUSAL_HEADER};
+use onsembl_protocol::session::{
+    DialFailure, DialFault, HttpRefusal, NONCE_HEADER, REFUSAL_HEADER,
+};
+use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -35,7 +39,9 @@ impl Upgrade {
     /// A request with a key and a nonce of its own.
     pub(super) fn new(asked: &Asked<'_>) -> Result<Self, DialError> {
         let (key, nonce) = (generate_key(), generate_key());
-        let unfit = |what: &str| DialError::new(DialFailure::NoToken, what);
+        let unfit = |what: &str| {
+            DialError::new(DialFailure::NoToken, what).with_fault(DialFault::TokenUnfit)
+        };
         let mut request = Request::builder()
             .uri(asked.path_and_query)
             .header(header::HOST, asked.authority.as_str())
@@ -52,10 +58,10 @@ impl Upgrade {
         if let Some(token) = asked.token {
             let token = token.expose();
             if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(unfit("the token holds characters that no header can carry, or none"));
+                return Err(unfit("it holds characters that no header can carry, or none"));
             }
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .map_err(|_| unfit("the token cannot stand in a header"))?;
+                .map_err(|_| unfit("it cannot stand in a header"))?;
             value.set_sensitive(true);
             let _ = request.headers_mut().insert(header::AUTHORIZATION, value);
         }
@@ -69,14 +75,18 @@ impl Upgrade {
     pub(super) async fn over<S>(
         self,
         stream: S,
+        heard: Heard,
+        clocks: &Mutex<Option<Clocks>>,
         by: Instant,
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, DialError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { request, accept, nonce } = self;
-        let failed = |e: &hyper::Error| http::failure(e, "no answer to the upgrade");
+        let failed = |e: &hyper::Error| http::failure_after(e, &heard);
         let exchange = http::send(stream, request).await.map_err(|e| failed(&e))?;
+        let read = Clocks::of(exchange.response.headers());
+        *clocks.lock().unwrap_or_else(PoisonError::into_inner) = read;
         if exchange.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refusal(exchange, &nonce, by).await);
         }
@@ -113,12 +123,32 @@ async fn refusal(mut exchange: Exchange, nonce: &str, by: Instant) -> DialError 
         reason: text(headers, HeaderName::from_static(REFUSAL_HEADER)),
     };
     let failure = answer.meaning(nonce);
+    // With its nonce it is our server's own word, and 503 of another is anybody's.
+    let fault = match (failure, answer.nonce == Some(nonce)) {
+        (DialFailure::Busy { .. }, true) => DialFault::ServerBusy,
+        (failure, _) => DialFault::of(failure),
+    };
     let place = match (status.is_redirection(), text(headers, header::LOCATION)) {
-        (true, Some(place)) => format!(" to {place}"),
+        // What is behind the question mark may be a secret of whoever redirects.
+        (true, Some(place)) => format!(" to {}", place.split(['?', '#']).next().unwrap_or(place)),
         (true | false, _) => String::new(),
     };
-    let said = exchange.said(by).await;
-    DialError::new(failure, format!("HTTP {status}{place}{said}"))
+    let wait = match failure {
+        DialFailure::Busy { retry_after: Some(asked) } => {
+            format!(" with Retry-After of {} s", asked.as_secs())
+        }
+        DialFailure::Busy { retry_after: None }
+        | DialFailure::Unreachable
+        | DialFailure::TimedOut
+        | DialFailure::NoToken
+        | DialFailure::Tls
+        | DialFailure::NotAServer(_)
+        | DialFailure::Unauthorized
+        | DialFailure::Forbidden => String::new(),
+        other => format!(", which means: {other}"),
+    };
+    let said = exchange.said(&(place + &wait), by).await;
+    DialError::new(failure, format!("answered {said}")).with_fault(fault)
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -138,6 +168,7 @@ fn says(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dial::Listening;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -168,7 +199,9 @@ mod tests {
             drop(far);
         };
         let by = Instant::now() + Duration::from_secs(10);
-        let (_, stream) = tokio::join!(server, upgrade.over(near, by));
+        let (near, heard) = Listening::new(near);
+        let clocks = Mutex::default();
+        let (_, stream) = tokio::join!(server, upgrade.over(near, heard, &clocks, by));
         let mut rest = String::new();
         stream?.read_to_string(&mut rest).await.unwrap();
         Ok(rest)

@@ -1,4 +1,6 @@
 //! Log lines that a peer can bring about: each at most once in a while, with the number of those left out.
+//!
+//! For lines that say the same each time; how much a program logs at all, `logging` bounds.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,7 +14,7 @@ const MOST_KEYS: usize = 4096;
 
 /// Which lines were written lately.
 #[derive(Debug)]
-pub(crate) struct LogLimit<K> {
+pub struct LogLimit<K> {
     every: Duration,
     lately: Mutex<HashMap<Option<K>, Line>>,
 }
@@ -23,18 +25,27 @@ struct Line {
     left_out: u64,
 }
 
+impl<K: Eq + Hash> Default for LogLimit<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<K: Eq + Hash> LogLimit<K> {
-    pub(crate) fn new() -> Self {
+    /// At most one line a minute for each key.
+    #[must_use]
+    pub fn new() -> Self {
         Self::every(EVERY)
     }
 
-    /// The interval of one line.
-    pub(crate) fn every(every: Duration) -> Self {
+    /// The same with another interval.
+    #[must_use]
+    pub fn every(every: Duration) -> Self {
         Self { every, lately: Mutex::default() }
     }
 
     /// Whether the line for this key may be written now: `Some` with how many were left out before it.
-    pub(crate) fn allow(&self, key: K) -> Option<u64> {
+    pub fn allow(&self, key: K) -> Option<u64> {
         self.allow_at(key, Instant::now())
     }
 

@@ -1,0 +1,895 @@
+//! What follows from what was seen: one check after the other, each passed, failed or skipped, with what was
+//! measured and what to do. Pure.
+
+use super::observed::{
+    Descriptors, Hello, Observed, Process, Running, ServerKind, State, StateFound, TokenForm,
+};
+use crate::status_file::AgentStatusFile;
+use onsembl_protocol::model::HeartbeatTiming;
+use onsembl_protocol::session::DialFault;
+use onsembl_protocol::time::WallTime;
+use onsembl_transport::DialError;
+use serde::Serialize;
+use std::time::{Duration, SystemTime};
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs, reason = "the names say all")]
+pub(crate) enum Verdict {
+    Pass,
+    Fail,
+    /// It could not be looked at, or means nothing here.
+    Skip,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Check {
+    /// Its id, which stays.
+    pub(crate) check: &'static str,
+    pub(crate) verdict: Verdict,
+    /// What was measured, or why nothing was.
+    pub(crate) found: String,
+    /// What to do; empty if there is nothing.
+    pub(crate) action: String,
+}
+
+impl Check {
+    fn pass(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Pass, found: found.into(), action: String::new() }
+    }
+
+    fn fail(check: &'static str, found: impl Into<String>, action: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Fail, found: found.into(), action: action.into() }
+    }
+
+    fn skip(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Skip, found: found.into(), action: String::new() }
+    }
+}
+
+/// A clock that is this far off is wrong: certificates and tokens are judged by it, and people compare times.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+/// A certificate that ends sooner was not renewed in time.
+const CERTIFICATE_LEFT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// An agent with less room on its disk cannot keep output for long.
+const LEAST_DISK: u64 = 64 * 1024 * 1024;
+const LEAST_FILES: u64 = 1000;
+/// Descriptors that an agent and its commands need at least.
+const LEAST_DESCRIPTORS: u64 = 64;
+
+/// Steps of a dial, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Names,
+    Connect,
+    Proxy,
+    Tls,
+    Upgrade,
+    Token,
+}
+
+/// At which step a dial failed.
+fn step(fault: DialFault, proxied: bool) -> Step {
+    match fault {
+        DialFault::NameUnknown
+        | DialFault::NameWithoutAddress
+        | DialFault::NameUnanswered
+        | DialFault::NameFailed => Step::Names,
+        DialFault::ConnectRefused
+        | DialFault::NoRoute
+        | DialFault::ConnectTimeout
+        | DialFault::ConnectFailed
+        | DialFault::OutOfDescriptors => Step::Connect,
+        DialFault::ProxyUnusable
+        | DialFault::ProxyUnreachable
+        | DialFault::ProxyUnanswered
+        | DialFault::ProxyCredentials
+        | DialFault::ProxyRefused
+        | DialFault::ProxyFailed => Step::Proxy,
+        DialFault::CertificateExpired
+        | DialFault::CertificateEarly
+        | DialFault::CertificateName
+        | DialFault::CertificateUntrusted
+        | DialFault::CertificateUnfit
+        | DialFault::NoTls
+        | DialFault::TlsFailed
+        | DialFault::TlsTimeout => Step::Tls,
+        DialFault::TokenMissing
+        | DialFault::TokenUnfit
+        | DialFault::TokenUnanswered
+        | DialFault::TokenRefused
+        | DialFault::SentAway => Step::Token,
+        DialFault::Redirected
+        | DialFault::RefusedOnTheWay
+        | DialFault::Gateway
+        | DialFault::Busy
+        | DialFault::NoWebsocket
+        | DialFault::SpeaksTls
+        | DialFault::NoHttp
+        | DialFault::ClosedUnanswered
+        | DialFault::Unanswered
+        | DialFault::ServerBusy => Step::Upgrade,
+        // One of a later version.
+        _ if proxied => Step::Proxy,
+        _ => Step::Upgrade,
+    }
+}
+
+/// What follows from what was seen.
+pub(super) fn judge(seen: &Observed) -> Vec<Check> {
+    let failed = seen.dial.as_ref().err();
+    let failed = failed.map(|error| (step(error.fault, seen.path.proxy.is_some()), error));
+    let hello = seen.probe.as_ref().and_then(|probe| probe.hello.as_ref().ok());
+    vec![
+        names(seen, failed),
+        connect(seen, failed),
+        proxy(seen, failed),
+        tls(seen, failed),
+        upgrade(seen, failed),
+        token(seen, failed),
+        accepted(seen),
+        answered(seen),
+        large(seen),
+        idle(seen),
+        clock(seen),
+        running(seen, hello),
+        second(seen),
+        state(seen),
+        disk(seen),
+        descriptors(seen),
+    ]
+}
+
+/// Where a dial failed.
+type Failed<'a> = Option<(Step, &'a DialError)>;
+
+/// The check of a step where the dial failed, or that was not reached.
+fn unless_passed(check: &'static str, at: Step, failed: Failed<'_>) -> Option<Check> {
+    let (step, error) = failed?;
+    match step.cmp(&at) {
+        std::cmp::Ordering::Less => Some(Check::skip(check, "not reached")),
+        std::cmp::Ordering::Equal => {
+            let what = match error.detail.as_str() {
+                "" => error.fault.what().to_owned(),
+                detail => format!("{}: {detail}", error.fault.what()),
+            };
+            Some(Check::fail(check, what, error.fault.advice()))
+        }
+        std::cmp::Ordering::Greater => None,
+    }
+}
+
+fn names(seen: &Observed, failed: Failed<'_>) -> Check {
+    const CHECK: &str = "dns";
+    match &seen.path.addresses {
+        Ok(found) => {
+            let list: Vec<String> = found.iter().map(|(address, _)| address.to_string()).collect();
+            Check::pass(CHECK, list.join(", "))
+        }
+        Err(error) if matches!(step(error.fault, false), Step::Names) => Check::fail(
+            CHECK,
+            format!("{}: {}", error.fault.what(), error.detail),
+            error.fault.advice(),
+        ),
+        Err(error) => unless_passed(CHECK, Step::Names, failed)
+            .unwrap_or_else(|| Check::skip(CHECK, error.to_string())),
+    }
+}
+
+fn connect(seen: &Observed, failed: Failed<'_>) -> Check {
+    const CHECK: &str = "tcp";
+    let Ok(addresses) = &seen.path.addresses else { return Check::skip(CHECK, "not reached") };
+    let told: Vec<String> = addresses
+        .iter()
+        .map(|(address, reached)| match reached {
+            Ok(took) => format!("{address} in {}", ms(*took)),
+            Err(error) => format!("{}: not connected", error.detail),
+        })
+        .collect();
+    let told = told.join("; ");
+    let first_fault = addresses.iter().find_map(|(_, reached)| reached.as_ref().err());
+    match (addresses.iter().any(|(_, reached)| reached.is_ok()), first_fault) {
+        // One that does not answer costs a quarter of a second at each dial, and no more.
+        (true, _) => Check::pass(CHECK, told),
+        (false, Some(error)) => Check::fail(CHECK, told, error.fault.advice()),
+        (false, None) => unless_passed(CHECK, Step::Connect, failed)
+            .unwrap_or_else(|| Check::skip(CHECK, "there is no address")),
+    }
+}
+
+fn proxy(seen: &Observed, failed: Failed<'_>) -> Check {
+    const CHECK: &str = "proxy";
+    if let Some((Step::Proxy, _)) = failed
+        && let Some(check) = unless_passed(CHECK, Step::Proxy, failed)
+    {
+        return check;
+    }
+    match &seen.path.proxy {
+        None => Check::skip(CHECK, "none is used"),
+        Some(proxy) => unless_passed(CHECK, Step::Proxy, failed)
+            .unwrap_or_else(|| Check::pass(CHECK, format!("through {proxy}"))),
+    }
+}
+
+fn tls(seen: &Observed, failed: Failed<'_>) -> Check {
+    const CHECK: &str = "tls";
+    if !seen.path.tls {
+        return Check::skip(CHECK, "the URL asks for none; anybody on the way can read the token");
+    }
+    if let Some(check) = unless_passed(CHECK, Step::Tls, failed) {
+        return check;
+    }
+    let now = system_time(seen.now);
+    match seen.path.certificate_ends.map(|ends| (ends, ends.duration_since(now))) {
+        None => {
+            Check::pass(CHECK, "chain and name are good; when the certificate ends cannot be read")
+        }
+        Some((ends, Ok(left))) if left >= CERTIFICATE_LEFT => Check::pass(
+            CHECK,
+            format!("chain and name are good; the certificate ends on {}", date(ends)),
+        ),
+        Some((ends, _)) => Check::fail(
+            CHECK,
+            format!("chain and name are good, and the certificate ends on {}", date(ends)),
+            "have the server's certificate renewed before agents refuse it",
+        ),
+    }
+}
+
+fn upgrade(seen: &Observed, failed: Failed<'_>) -> Check {
+    const CHECK: &str = "upgrade";
+    match (unless_passed(CHECK, Step::Upgrade, failed), &seen.dial) {
+        (Some(check), _) => check,
+        (None, Ok(peer)) => Check::pass(CHECK, format!("a WebSocket to {peer}")),
+        (None, Err(_)) => Check::pass(CHECK, "an onsembl server answers, and refuses the token"),
+    }
+}
+
+fn token(seen: &Observed, failed: Failed<'_>) -> Check {
+    const CHECK: &str = "token";
+    let form = match &seen.token.outcome {
+        Err(why) => {
+            return Check::fail(
+                CHECK,
+                why.clone(),
+                "put a token into the file (onsembl-server token --agent NAME)",
+            );
+        }
+        Ok(form) => form,
+    };
+    let what = match form {
+        TokenForm::Random { kind, id } => {
+            format!("token {id} for {kind}s, from {}", seen.token.from)
+        }
+        TokenForm::Signed { kind, id, expires } => {
+            let id = id.as_deref().unwrap_or("without an id");
+            let kind = kind.as_deref().unwrap_or("unknown peer");
+            let until = expires.map_or_else(String::new, |at| format!(", until {at}"));
+            format!("signed token {id} for {kind}s{until}, from {}", seen.token.from)
+        }
+        TokenForm::Other => format!("a token of unknown form, from {}", seen.token.from),
+    };
+    if let Some(check) = unless_passed(CHECK, Step::Token, failed) {
+        let found = match check.verdict {
+            Verdict::Pass | Verdict::Skip => format!("{what}; no server has seen it"),
+            Verdict::Fail => format!("{what}; {}", check.found),
+        };
+        return Check { found, ..check };
+    }
+    Check::pass(CHECK, format!("{what}; the server takes it"))
+}
+
+fn accepted(seen: &Observed) -> Check {
+    const CHECK: &str = "hello";
+    match seen.probe.as_ref().map(|probe| &probe.hello) {
+        None => Check::skip(CHECK, "not reached"),
+        Some(Ok(Hello { took, server: ServerKind::Extended, timing })) => Check::pass(
+            CHECK,
+            format!("accepted in {}; heartbeats every {}", ms(*took), short(timing.interval())),
+        ),
+        Some(Ok(Hello { took, server: ServerKind::Legacy, .. })) => Check::pass(
+            CHECK,
+            format!(
+                "accepted in {}, by a legacy server, which names no times and lists this connection as an agent until it ends",
+                ms(*took)
+            ),
+        ),
+        Some(Err(why)) => Check::fail(
+            CHECK,
+            why.clone(),
+            "read what the server says; if it says nothing, what answers there may be no onsembl server: check the path in the URL",
+        ),
+    }
+}
+
+fn answered(seen: &Observed) -> Check {
+    const CHECK: &str = "heartbeat";
+    match seen.probe.as_ref().and_then(|probe| probe.ping.as_ref()) {
+        None => Check::skip(CHECK, "not reached"),
+        Some(Ok(took)) => Check::pass(
+            CHECK,
+            format!(
+                "a ping was answered in {}; whether beats are recorded, `running-agent` says",
+                ms(*took)
+            ),
+        ),
+        Some(Err(why)) => Check::fail(
+            CHECK,
+            why.clone(),
+            "the server takes links and does not answer on them: see its log and /readyz",
+        ),
+    }
+}
+
+fn large(seen: &Observed) -> Check {
+    const CHECK: &str = "large-frame";
+    match seen.probe.as_ref().and_then(|probe| probe.large.as_ref()) {
+        None => Check::skip(CHECK, "not reached"),
+        Some((bytes, Ok(took))) => {
+            Check::pass(CHECK, format!("{bytes} bytes were answered in {}", ms(*took)))
+        }
+        Some((bytes, Err(why))) => Check::fail(
+            CHECK,
+            format!("{bytes} bytes were not answered: {why}"),
+            "something on the way drops large packets or messages: check the MTU of a VPN, and the limits of a proxy",
+        ),
+    }
+}
+
+fn idle(seen: &Observed) -> Check {
+    const CHECK: &str = "idle";
+    let Some(probe) = &seen.probe else { return Check::skip(CHECK, "not reached") };
+    let (Some(idle), Ok(hello)) = (&probe.idle, &probe.hello) else {
+        return Check::skip(CHECK, "not reached");
+    };
+    let interval = hello.timing.interval();
+    match &idle.outcome {
+        Ok(()) if idle.asked < interval => Check::pass(
+            CHECK,
+            format!(
+                "held for {} without a word; heartbeats come every {}, so hold it for longer (--idle-hold) to know more",
+                short(idle.held),
+                short(interval)
+            ),
+        ),
+        Ok(()) => Check::pass(CHECK, format!("held for {} without a word", short(idle.held))),
+        // The server itself gives up who is silent for that long.
+        Err(why) if idle.held >= hello.timing.timeout_after() => Check::skip(
+            CHECK,
+            format!("the server gave the link up after {}, as it should: {why}", short(idle.held)),
+        ),
+        Err(why) => Check::fail(
+            CHECK,
+            format!("cut after {} without a word: {why}", short(idle.held)),
+            format!(
+                "something on the way cuts idle links; set --heartbeat-interval of the server below {}",
+                short(idle.held)
+            ),
+        ),
+    }
+}
+
+fn clock(seen: &Observed) -> Check {
+    const CHECK: &str = "clock";
+    let Some(clocks) = seen.clocks else {
+        return Check::skip(CHECK, "nothing that answered named its time");
+    };
+    let (way, apart) = match clocks.server.duration_since(clocks.here) {
+        Ok(ahead) => ("behind", ahead),
+        Err(error) => ("ahead of", error.duration()),
+    };
+    // It is named to the second, and was under way.
+    let found = match apart < Duration::from_secs(2) {
+        true => "this machine and the server agree to the second".to_owned(),
+        false => format!("this machine is {} {way} the server", short(apart)),
+    };
+    match apart < CLOCKS_APART {
+        true => Check::pass(CHECK, found),
+        false => Check::fail(
+            CHECK,
+            found,
+            "set the clock of the one that is wrong (timedatectl, chrony, ntp)",
+        ),
+    }
+}
+
+fn found(seen: &Observed) -> Result<&StateFound, String> {
+    match seen.local.as_ref().map(|local| &local.state) {
+        None => Err("this machine could not be looked at".to_owned()),
+        Some(State::NotNamed) => Err("no agent is named; give --name or --state-dir".to_owned()),
+        Some(State::Missing(path)) => {
+            Err(format!("no agent has run with its state in {}", path.display()))
+        }
+        Some(State::Found(found)) => Ok(found),
+    }
+}
+
+fn running(seen: &Observed, hello: Option<&Hello>) -> Check {
+    const CHECK: &str = "running-agent";
+    let found = match found(seen) {
+        Ok(found) => found,
+        Err(why) => return Check::skip(CHECK, why),
+    };
+    match &found.agent {
+        Running::Not => Check::skip(CHECK, "it does not run"),
+        Running::Unreadable(why) => Check::fail(CHECK, why.clone(), "start the agent anew"),
+        Running::Yes { status, process } => {
+            let timing = hello.map_or(HeartbeatTiming::DEFAULT, |hello| hello.timing);
+            beats(CHECK, status, *process, timing, seen.now)
+        }
+    }
+}
+
+/// Whether a running agent beats. Two intervals are allowed for, as a beat may just be under way, and the status is
+/// written once a second.
+fn beats(
+    check: &'static str,
+    status: &AgentStatusFile,
+    process: Process,
+    timing: HeartbeatTiming,
+    now: WallTime,
+) -> Check {
+    let pid = status.pid;
+    if matches!(process.state, Some('T' | 't')) {
+        let action = format!("let it go on (kill -CONT {pid})");
+        return Check::fail(check, format!("process {pid} is stopped (state T)"), action);
+    }
+    let age = |time: &Option<String>| time.as_deref().and_then(|time| since(time, now));
+    let most = timing.interval() * 2 + Duration::from_secs(3);
+    let in_state = since(&status.since, now).unwrap_or_default();
+    if status.state != "connected" {
+        let found = format!(
+            "process {pid} is {} for {}: {}",
+            status.state,
+            short(in_state),
+            status.because
+        );
+        return Check::fail(
+            check,
+            found,
+            "see the checks above; `onsembl-agent status` has the last failure",
+        );
+    }
+    if status.epoch == Some(0) {
+        return Check::skip(
+            check,
+            format!("process {pid} is connected to a legacy server, which knows no numbered beats"),
+        );
+    }
+    let restart = format!(
+        "start the agent anew, and report this with its log as a fault of the program (process {pid})"
+    );
+    let (sent, answered, recorded) = (
+        age(&status.last_heartbeat_sent),
+        age(&status.last_heartbeat_answered),
+        age(&status.last_heartbeat_recorded),
+    );
+    // What was sent before this session began says nothing of it.
+    let sent_now = sent.filter(|sent| *sent <= in_state + most);
+    match (sent_now, answered, recorded) {
+        (None, _, _) if in_state > most => Check::fail(
+            check,
+            format!(
+                "process {pid} is connected for {} and has sent no heartbeat: its timer never started",
+                short(in_state)
+            ),
+            restart,
+        ),
+        (Some(sent), _, _) if sent > most => Check::fail(
+            check,
+            format!(
+                "process {pid} is connected and sent its last heartbeat {} ago, with one due every {}: its timer has stopped, or the process hangs",
+                short(sent),
+                short(timing.interval())
+            ),
+            restart,
+        ),
+        (Some(sent), answered, _)
+            if in_state > most && answered.is_none_or(|answered| answered > sent + most) =>
+        {
+            Check::fail(
+                check,
+                format!(
+                    "process {pid} sent a heartbeat {} ago, and the server answered none for {}",
+                    short(sent),
+                    answered.map_or_else(|| short(in_state), short)
+                ),
+                "the server does not handle what arrives, or something drops one direction: see `onsembl-server agents` and its log",
+            )
+        }
+        (Some(_), Some(answered), recorded)
+            if in_state > most && recorded.is_none_or(|recorded| recorded > answered + most) =>
+        {
+            Check::fail(
+                check,
+                format!(
+                    "process {pid}: heartbeats are answered ({} ago), and the server records none ({})",
+                    short(answered),
+                    recorded.map_or_else(
+                        || "none in this session".to_owned(),
+                        |age| format!("the last {} ago", short(age))
+                    )
+                ),
+                "the database of the server takes nothing: see its log and /readyz",
+            )
+        }
+        (sent, answered, recorded) => {
+            let told = |age: Option<Duration>| {
+                age.map_or_else(|| "not yet".to_owned(), |age| format!("{} ago", short(age)))
+            };
+            Check::pass(
+                check,
+                format!(
+                    "process {pid} is connected for {}; heartbeat sent {}, answered {}, recorded {}",
+                    short(in_state),
+                    told(sent),
+                    told(answered),
+                    told(recorded)
+                ),
+            )
+        }
+    }
+}
+
+fn second(seen: &Observed) -> Check {
+    const CHECK: &str = "second-instance";
+    let found = match found(seen) {
+        Ok(found) => found,
+        Err(why) => return Check::skip(CHECK, why),
+    };
+    const APART: &str = "give each process a state directory of its own: empty that of the copy, and start it again";
+    if !found.copies.is_empty() {
+        let list: Vec<String> =
+            found.copies.iter().map(|path| path.display().to_string()).collect();
+        return Check::fail(CHECK, format!("the same key is in {}", list.join(", ")), APART);
+    }
+    if let Running::Yes { status, .. } = &found.agent
+        && status.because.contains("another process")
+    {
+        return Check::fail(CHECK, status.because.clone(), APART);
+    }
+    Check::pass(CHECK, "no other one is seen from here")
+}
+
+fn state(seen: &Observed) -> Check {
+    const CHECK: &str = "state-directory";
+    match found(seen) {
+        Err(why) => Check::skip(CHECK, why),
+        Ok(found) => {
+            let path = found.path.display();
+            match &found.unwritable {
+                None => Check::pass(CHECK, format!("{path} can be written")),
+                Some(why) => Check::fail(
+                    CHECK,
+                    format!("{path} cannot be written: {why}"),
+                    "run this as the user of the agent, or give that user the directory (chown)",
+                ),
+            }
+        }
+    }
+}
+
+fn disk(seen: &Observed) -> Check {
+    const CHECK: &str = "disk";
+    match found(seen).map(|found| &found.disk) {
+        Err(why) => Check::skip(CHECK, why),
+        Ok(Err(why)) => {
+            Check::fail(CHECK, why.clone(), "check the file system of the state directory")
+        }
+        Ok(Ok((bytes, files))) => {
+            let told = format!("{} MiB and {files} files are free", bytes / (1024 * 1024));
+            match *bytes >= LEAST_DISK
+                && (*files >= LEAST_FILES || *files == 0 && *bytes >= LEAST_DISK)
+            {
+                true => Check::pass(CHECK, told),
+                false => Check::fail(
+                    CHECK,
+                    told,
+                    "make room: without it output is kept in memory only, and no command starts",
+                ),
+            }
+        }
+    }
+}
+
+fn descriptors(seen: &Observed) -> Check {
+    const CHECK: &str = "descriptors";
+    let local = seen.local.as_ref();
+    let of_agent = found(seen).ok().and_then(|found| match &found.agent {
+        Running::Yes { process, .. } => process.descriptors,
+        Running::Not | Running::Unreadable(_) => None,
+    });
+    let (whose, of) = match (of_agent, local.and_then(|local| local.descriptors)) {
+        (Some(of), _) => ("the agent has", of),
+        (None, Some(of)) => ("this process has", of),
+        (None, None) => return Check::skip(CHECK, "this system does not show them"),
+    };
+    let Descriptors { open, allowed } = of;
+    let told = format!("{whose} {open} of {allowed} open");
+    match allowed.saturating_sub(open) >= LEAST_DESCRIPTORS {
+        true => Check::pass(CHECK, told),
+        false => Check::fail(CHECK, told, "raise the limit on open files (ulimit -n, LimitNOFILE)"),
+    }
+}
+
+fn since(time: &str, now: WallTime) -> Option<Duration> {
+    let at = WallTime::parse_rfc3339(time)?;
+    let ms = now.unix_millis().saturating_sub(at.unix_millis());
+    Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+}
+
+fn system_time(at: WallTime) -> SystemTime {
+    let ms = u64::try_from(at.unix_millis()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
+}
+
+fn date(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+fn ms(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
+fn short(time: Duration) -> String {
+    let whole = match time.as_secs() {
+        0..10 => Duration::from_millis(time.as_millis() as u64 / 100 * 100),
+        seconds => Duration::from_secs(seconds),
+    };
+    humantime::format_duration(whole).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::observed::{Addresses, Idle, Local, Path, Probe, TokenSeen};
+    use super::*;
+    use crate::status_file::LastFailure;
+    use onsembl_protocol::session::DialFailure;
+    use onsembl_transport::Clocks;
+    use std::path::PathBuf;
+
+    const NOW: &str = "2026-01-02T03:10:00Z";
+
+    fn now() -> WallTime {
+        WallTime::parse_rfc3339(NOW).unwrap()
+    }
+
+    fn ago(seconds: i64) -> Option<String> {
+        Some(WallTime::from_unix_millis(now().unix_millis() - seconds * 1000).to_string())
+    }
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn status() -> AgentStatusFile {
+        AgentStatusFile {
+            pid: 7,
+            name: "dev".into(),
+            server: "https://h".into(),
+            state: "connected".into(),
+            since: ago(600).unwrap(),
+            because: "the server accepted the hello".into(),
+            last_failure: None::<LastFailure>,
+            agent_id: None,
+            epoch: Some(3),
+            last_heartbeat_sent: ago(10),
+            last_heartbeat_answered: ago(10),
+            last_heartbeat_recorded: ago(10),
+            running_commands: 0,
+            spool_failed: false,
+            journal_failed: false,
+            stopped: None,
+            paused: false,
+            updated_at: ago(1).unwrap(),
+        }
+    }
+
+    fn well() -> Observed {
+        let address = "10.0.0.1:443".parse().unwrap();
+        let found = StateFound {
+            path: PathBuf::from("/state"),
+            unwritable: None,
+            disk: Ok((1 << 30, 1 << 20)),
+            copies: Vec::new(),
+            agent: Running::Yes { status: Box::new(status()), process: Process::default() },
+        };
+        let timing = HeartbeatTiming::DEFAULT;
+        let here = system_time(now());
+        Observed {
+            now: now(),
+            token: TokenSeen {
+                from: "mine.token".into(),
+                outcome: Ok(TokenForm::Random { kind: "agent".into(), id: "t-1".into() }),
+            },
+            path: Path {
+                addresses: Ok(vec![(address, Ok(secs(0)))]),
+                proxy: None,
+                tls: true,
+                certificate_ends: Some(here + secs(90 * 24 * 3600)),
+            },
+            dial: Ok("wss://h".into()),
+            probe: Some(Probe {
+                hello: Ok(Hello { took: secs(0), server: ServerKind::Extended, timing }),
+                ping: Some(Ok(secs(0))),
+                idle: Some(Idle { asked: secs(40), held: secs(40), outcome: Ok(()) }),
+                large: Some((50_000, Ok(secs(0)))),
+            }),
+            clocks: Some(Clocks { server: here, here }),
+            local: Some(Local {
+                state: State::Found(Box::new(found)),
+                descriptors: Some(Descriptors { open: 10, allowed: 1024 }),
+            }),
+        }
+    }
+
+    fn with_status(change: impl FnOnce(&mut AgentStatusFile, &mut Process)) -> Observed {
+        let mut seen = well();
+        if let Some(Local { state: State::Found(found), .. }) = &mut seen.local
+            && let Running::Yes { status, process } = &mut found.agent
+        {
+            change(status, process);
+        }
+        seen
+    }
+
+    fn failed(failure: DialFailure, fault: DialFault, addresses: Addresses) -> Observed {
+        let mut seen = well();
+        seen.dial = Err(DialError::new(failure, "10.0.0.1:443: why").with_fault(fault));
+        seen.path.addresses = addresses;
+        seen.probe = None;
+        seen.clocks = None;
+        seen
+    }
+
+    fn of(seen: &Observed, check: &str) -> Check {
+        judge(seen).into_iter().find(|one| one.check == check).unwrap()
+    }
+
+    fn failures(seen: &Observed) -> Vec<&'static str> {
+        let all = judge(seen).into_iter();
+        all.filter(|check| check.verdict == Verdict::Fail).map(|check| check.check).collect()
+    }
+
+    #[test]
+    fn where_all_is_well_nothing_fails_and_only_the_proxy_is_skipped() {
+        for check in judge(&well()) {
+            let wanted = if check.check == "proxy" { Verdict::Skip } else { Verdict::Pass };
+            assert_eq!(check.verdict, wanted, "{check:?}");
+            assert!(check.action.is_empty(), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_dial_fails_one_check_and_skips_what_is_behind() {
+        let order = ["dns", "tcp", "proxy", "tls", "upgrade", "token", "hello"];
+        for fault in DialFault::ALL {
+            let at = match step(*fault, false) {
+                Step::Names => 0,
+                Step::Connect => 1,
+                Step::Proxy => 2,
+                Step::Tls => 3,
+                Step::Upgrade => 4,
+                Step::Token => 5,
+            };
+            let error = || DialError::new(DialFailure::Unreachable, "why").with_fault(*fault);
+            let address = "10.0.0.1:443".parse().unwrap();
+            let addresses = match at {
+                0 => Err(error()),
+                1 => Ok(vec![(address, Err(error()))]),
+                _ => Ok(vec![(address, Ok(secs(0)))]),
+            };
+            let seen = failed(DialFailure::Unreachable, *fault, addresses);
+            assert_eq!(failures(&seen), [order[at]], "{fault:?}: {:#?}", judge(&seen));
+            for check in &order[at + 1..] {
+                let behind = of(&seen, check);
+                let is_known = *check == "token" && behind.found.contains("no server has seen it");
+                assert!(behind.verdict == Verdict::Skip || is_known, "{fault:?}: {behind:?}");
+            }
+            for check in ["heartbeat", "idle", "large-frame", "clock"] {
+                assert_eq!(of(&seen, check).verdict, Verdict::Skip, "{fault:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_address_of_several_is_enough_and_the_others_are_told() {
+        let dead = DialError::new(DialFailure::TimedOut, "[::1]:443: no answer");
+        let mut seen = well();
+        if let Ok(addresses) = &mut seen.path.addresses {
+            addresses.insert(0, ("[::1]:443".parse().unwrap(), Err(dead)));
+        }
+        let check = of(&seen, "tcp");
+        assert_eq!(check.verdict, Verdict::Pass);
+        assert!(check.found.contains("[::1]:443: no answer"), "{check:?}");
+    }
+
+    #[test]
+    fn a_heartbeat_timer_that_never_started_is_seen() {
+        let seen = with_status(|status, _| status.last_heartbeat_sent = None);
+        let check = of(&seen, "running-agent");
+        assert!(check.found.contains("timer never started"), "{check:?}");
+        // What an earlier session sent is no proof of this one.
+        let earlier = with_status(|status, _| status.last_heartbeat_sent = ago(5000));
+        assert!(of(&earlier, "running-agent").found.contains("timer never started"));
+        let young = with_status(|status, _| {
+            status.last_heartbeat_sent = None;
+            status.since = ago(5).unwrap();
+        });
+        assert_eq!(of(&young, "running-agent").verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn the_hop_at_which_heartbeats_end_is_named() {
+        type Change = fn(&mut AgentStatusFile, &mut Process);
+        let cases: [(&str, Change); 6] = [
+            ("its timer has stopped", |s, _| s.last_heartbeat_sent = ago(200)),
+            ("the server answered none", |s, _| s.last_heartbeat_answered = ago(300)),
+            ("the server answered none", |s, _| s.last_heartbeat_answered = None),
+            ("the server records none", |s, _| s.last_heartbeat_recorded = ago(400)),
+            ("is stopped (state T)", |_, p| p.state = Some('T')),
+            ("is reconnecting", |s, _| s.state = "reconnecting".into()),
+        ];
+        for (says, change) in cases {
+            let seen = with_status(change);
+            let check = of(&seen, "running-agent");
+            assert_eq!(check.verdict, Verdict::Fail, "{says}: {check:?}");
+            assert!(check.found.contains(says) && !check.action.is_empty(), "{says}: {check:?}");
+            assert_eq!(failures(&seen), ["running-agent"], "{says}");
+        }
+        let legacy = with_status(|s, _| {
+            s.epoch = Some(0);
+            s.last_heartbeat_sent = None;
+        });
+        assert_eq!(of(&legacy, "running-agent").verdict, Verdict::Skip);
+    }
+
+    #[test]
+    fn what_cuts_idle_links_is_named_with_its_seconds() {
+        let cut = |held| {
+            let mut seen = well();
+            let outcome = Err("link lost".to_owned());
+            seen.probe.as_mut().unwrap().idle =
+                Some(Idle { asked: secs(200), held: secs(held), outcome });
+            of(&seen, "idle")
+        };
+        let check = cut(60);
+        assert_eq!(check.verdict, Verdict::Fail);
+        assert!(check.found.contains("1m") && check.action.contains("below 1m"), "{check:?}");
+        assert_eq!(cut(91).verdict, Verdict::Skip, "the server's own time-out");
+    }
+
+    #[test]
+    fn what_is_about_to_fail_fails() {
+        let mut seen = well();
+        let here = system_time(now());
+        seen.path.certificate_ends = Some(here + secs(3600));
+        seen.clocks = Some(Clocks { server: here + secs(3600), here });
+        if let Some(Local { state: State::Found(found), .. }) = &mut seen.local {
+            found.disk = Ok((1024, 1 << 20));
+            found.unwritable = Some("Permission denied".into());
+            found.copies = vec![PathBuf::from("/other")];
+            if let Running::Yes { process, .. } = &mut found.agent {
+                process.descriptors = Some(Descriptors { open: 1020, allowed: 1024 });
+            }
+        }
+        let all = ["tls", "clock", "second-instance", "state-directory", "disk", "descriptors"];
+        assert_eq!(failures(&seen), all);
+        assert!(of(&seen, "clock").found.contains("behind"), "{:?}", of(&seen, "clock"));
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_read_is_named_though_the_server_was_reached() {
+        let mut seen = failed(
+            DialFailure::Unauthorized,
+            DialFault::TokenRefused,
+            Ok(vec![("10.0.0.1:443".parse().unwrap(), Ok(secs(0)))]),
+        );
+        seen.token.outcome = Err("cannot read the token file x: No such file".into());
+        assert_eq!(failures(&seen), ["token"]);
+        assert!(of(&seen, "token").found.contains("No such file"));
+        assert_eq!(of(&seen, "upgrade").verdict, Verdict::Pass);
+    }
+}
