@@ -33,16 +33,6 @@ const WAITS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 
 /// Bounds of the buckets of a silence, in seconds: around the default times of 45 s and 90 s.
 const SILENCES: [f64; 9] = [1.0, 5.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0];
 
-const STATUSES: [PresenceStatus; 7] = [
-    PresenceStatus::Connecting,
-    PresenceStatus::Online,
-    PresenceStatus::Stale,
-    PresenceStatus::TimedOut,
-    PresenceStatus::Reconnecting,
-    PresenceStatus::Offline,
-    PresenceStatus::Error,
-];
-
 /// How a command can end.
 const FINAL: [CommandStage; 5] = [
     CommandStage::Completed,
@@ -283,7 +273,9 @@ impl Metrics {
 
     /// A fact of a fleet.
     pub(crate) fn note(&self, note: &FleetNote) {
-        let gap = |cause| drop(self.0.gaps.get_or_create(&Because { cause }).inc());
+        let gap = |cause| {
+            let _ = self.0.gaps.get_or_create(&Because { cause }).inc();
+        };
         if let FleetNote::GapDeclared { because, .. } = note {
             gap(because.as_str());
         }
@@ -322,7 +314,7 @@ impl Metrics {
         set(sessions, stats.sessions);
         set(open_commands, stats.open_commands);
         set(unwritten, stats.unwritten);
-        for status in STATUSES {
+        for status in PresenceStatus::ALL {
             let of_status = self.0.agents.get_or_create_owned(&Status { status: status.as_str() });
             set(&of_status, agents.get(&status).copied().unwrap_or(0));
         }

@@ -201,8 +201,10 @@ async fn a_deleted_agent_stays_away_until_it_is_forgotten_with_all_that_it_left(
         store.set_ages_by(at(observed));
         assert!(store.delete_agent(&user("u"), agent, at(wall)).await.unwrap());
     }
-    let is_refused =
-        async |name: &str| store.open_session(hello("u", name, "again")).await.is_err();
+    let is_refused = async |name: &str| {
+        let session = format!("{name} again");
+        matches!(store.open_session(hello("u", name, &session)).await, Err(OpenError::Deleted(_)))
+    };
     assert!(!store.forget_agents(at(5)).await.unwrap());
     assert!(is_refused("late").await && is_refused("busy").await);
     assert!(!is_refused("early").await, "it is a new agent");
