@@ -372,4 +372,28 @@ mod tests {
         let size = size_of::<BeatLedger>();
         assert!(size <= BeatLedger::MOST_BYTES, "{size} bytes");
     }
+
+    #[test]
+    fn two_words_in_quick_succession_are_one_witness() {
+        let at = |secs| Timestamp::from_origin(Duration::from_secs(secs));
+        let mut ledger = BeatLedger::new(End::Agent, Duration::from_secs(30), at(0));
+        for (n, secs) in [(1, 0), (2, 30), (3, 60)] {
+            ledger.on_made(BeatSequence(n), at(secs), at(secs));
+            ledger.on_queued(BeatSequence(n), at(secs));
+            ledger.on_written(BeatSequence(n), at(secs));
+        }
+        // The peer saw the first one at 0 s, and no other.
+        let mut word = |secs| {
+            let seen = Seen { sequence: BeatSequence(1), age: Duration::from_secs(secs) };
+            ledger.on_received(BeatSequence(secs), at(secs));
+            ledger.on_handled(BeatSequence(secs), Some(seen), None, at(secs));
+            ledger.ways()
+        };
+        assert_eq!(word(20), Ways::Both);
+        assert_eq!(word(50), Ways::OutwardLost(Confidence::Medium));
+        assert_eq!(word(51), Ways::OutwardLost(Confidence::Medium));
+        assert_eq!(word(80), Ways::OutwardLost(Confidence::High));
+        // After a break nothing is sure again.
+        assert_eq!(word(150), Ways::Both);
+    }
 }

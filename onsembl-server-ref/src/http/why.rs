@@ -5,6 +5,7 @@ use super::App;
 use super::api::problem;
 use super::page;
 use super::signed_in::SignedIn;
+use crate::store::{PresenceRow, StoreError};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -57,7 +58,7 @@ pub(super) async fn why(
     let read = async {
         let rows = app.store.presence_log(&user, &id).await?;
         let beats = app.store.heartbeats_of(&user, vec![id.clone()]).await?;
-        Ok::<_, crate::store::StoreError>((rows, beats))
+        Ok::<_, StoreError>((rows, beats))
     };
     let (rows, beats) = match read.await {
         Ok(read) => read,
@@ -78,7 +79,7 @@ pub(super) async fn why(
     };
     let now = SystemClock::new().now().wall;
     let from = asked.since.unwrap_or(now.unix_millis().saturating_sub(LOOKS_BACK_MS));
-    let log: Vec<Transition> = rows.iter().filter_map(|row| row.transition()).collect();
+    let log: Vec<Transition> = rows.iter().filter_map(PresenceRow::transition).collect();
     let why = Why::of(presence, &log, WallTime::from_unix_millis(from), now);
     let last_recorded = beats.into_iter().find_map(|beat| beat.at);
     let text = |at: Option<WallTime>| at.map(|at| at.to_string());

@@ -238,7 +238,7 @@ fn histories() -> Vec<History> {
                 &[heard_nothing.clone(), dials(DialFailure::TimedOut, at("connect"), 9)],
             ),
         ),
-        history(Cause::NetworkCut, High, broke(), back(Same, 3, &[cut.clone()])),
+        history(Cause::NetworkCut, High, broke(), back(Same, 3, std::slice::from_ref(&cut))),
         history(
             Cause::NetworkCut,
             Medium,
@@ -352,7 +352,8 @@ fn each_cause_is_judged_right() {
         assert!(verdict.finding.evidence.get("ended").is_some());
         let _ = judged.insert(history.truth);
     }
-    assert!(judged.len() >= 24 + 1, "{} causes", judged.len());
+    // One of them is that nothing is known.
+    assert!(judged.len() > 24, "{} causes", judged.len());
 }
 
 #[test]
