@@ -292,6 +292,12 @@ impl DialError {
         Self { detail, address: Some(address), ..self }
     }
 
+    /// The name of the error number, as systems document it; `None` without one, or for a rare one.
+    #[must_use]
+    pub fn errno(&self) -> Option<&'static str> {
+        self.os_error.and_then(errno_name)
+    }
+
     /// The same, with who it was.
     #[must_use]
     pub(crate) fn by(self, whom: &str) -> Self {
@@ -313,6 +319,31 @@ impl DialError {
             advice => format!("{what}{detail}; {advice}"),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn errno_name(number: i32) -> Option<&'static str> {
+    use rustix::io::Errno;
+    Some(match Errno::from_raw_os_error(number) {
+        Errno::CONNREFUSED => "ECONNREFUSED",
+        Errno::NETUNREACH => "ENETUNREACH",
+        Errno::HOSTUNREACH => "EHOSTUNREACH",
+        Errno::NETDOWN => "ENETDOWN",
+        Errno::TIMEDOUT => "ETIMEDOUT",
+        Errno::CONNRESET => "ECONNRESET",
+        Errno::ADDRNOTAVAIL => "EADDRNOTAVAIL",
+        Errno::ACCESS => "EACCES",
+        Errno::PERM => "EPERM",
+        Errno::MFILE => "EMFILE",
+        Errno::NFILE => "ENFILE",
+        _ => return None,
+    })
+}
+
+/// The numbers of other systems are not known here.
+#[cfg(not(target_os = "linux"))]
+const fn errno_name(_: i32) -> Option<&'static str> {
+    None
 }
 
 /// Takes links in.

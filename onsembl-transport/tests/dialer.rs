@@ -151,7 +151,7 @@ async fn where_nobody_listens_nobody_is_reached() {
     drop(tcp);
     let here = refused(&dialer(&format!("ws://{address}"))).await;
     assert_eq!((here.failure, here.fault), (DialFailure::Unreachable, DialFault::ConnectRefused));
-    assert_eq!((here.address, here.os_error), (Some(address), Some(111)));
+    assert_eq!((here.address, here.errno()), (Some(address), Some("ECONNREFUSED")));
     let nowhere = refused(&dialer("ws://host.invalid")).await;
     assert_eq!(nowhere.failure, DialFailure::Unreachable, "{nowhere}");
     // Without a network the name servers do not answer.

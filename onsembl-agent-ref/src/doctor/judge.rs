@@ -6,7 +6,7 @@ use super::observed::{
 };
 use crate::status_file::AgentStatusFile;
 use onsembl_protocol::model::HeartbeatTiming;
-use onsembl_protocol::session::DialFault;
+use onsembl_protocol::session::DialStage;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::DialError;
 use serde::Serialize;
@@ -59,68 +59,10 @@ const LEAST_FILES: u64 = 1000;
 /// Descriptors that an agent and its commands need at least.
 const LEAST_DESCRIPTORS: u64 = 64;
 
-/// Steps of a dial, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
-    Names,
-    Connect,
-    Proxy,
-    Tls,
-    Upgrade,
-    Token,
-}
-
-/// At which step a dial failed.
-fn step(fault: DialFault, proxied: bool) -> Step {
-    match fault {
-        DialFault::NameUnknown
-        | DialFault::NameWithoutAddress
-        | DialFault::NameUnanswered
-        | DialFault::NameFailed => Step::Names,
-        DialFault::ConnectRefused
-        | DialFault::NoRoute
-        | DialFault::ConnectTimeout
-        | DialFault::ConnectFailed
-        | DialFault::OutOfDescriptors => Step::Connect,
-        DialFault::ProxyUnusable
-        | DialFault::ProxyUnreachable
-        | DialFault::ProxyUnanswered
-        | DialFault::ProxyCredentials
-        | DialFault::ProxyRefused
-        | DialFault::ProxyFailed => Step::Proxy,
-        DialFault::CertificateExpired
-        | DialFault::CertificateEarly
-        | DialFault::CertificateName
-        | DialFault::CertificateUntrusted
-        | DialFault::CertificateUnfit
-        | DialFault::NoTls
-        | DialFault::TlsFailed
-        | DialFault::TlsTimeout => Step::Tls,
-        DialFault::TokenMissing
-        | DialFault::TokenUnfit
-        | DialFault::TokenUnanswered
-        | DialFault::TokenRefused
-        | DialFault::SentAway => Step::Token,
-        DialFault::Redirected
-        | DialFault::RefusedOnTheWay
-        | DialFault::Gateway
-        | DialFault::Busy
-        | DialFault::NoWebsocket
-        | DialFault::SpeaksTls
-        | DialFault::NoHttp
-        | DialFault::ClosedUnanswered
-        | DialFault::Unanswered
-        | DialFault::ServerBusy => Step::Upgrade,
-        // One of a later version.
-        _ if proxied => Step::Proxy,
-        _ => Step::Upgrade,
-    }
-}
-
 /// What follows from what was seen.
 pub(super) fn judge(seen: &Observed) -> Vec<Check> {
     let failed = seen.dial.as_ref().err();
-    let failed = failed.map(|error| (step(error.fault, seen.path.proxy.is_some()), error));
+    let failed = failed.map(|error| (error.fault.stage(), error));
     let hello = seen.probe.as_ref().and_then(|probe| probe.hello.as_ref().ok());
     vec![
         names(seen, failed),
@@ -143,12 +85,12 @@ pub(super) fn judge(seen: &Observed) -> Vec<Check> {
 }
 
 /// Where a dial failed.
-type Failed<'a> = Option<(Step, &'a DialError)>;
+type Failed<'a> = Option<(DialStage, &'a DialError)>;
 
 /// The check of a step where the dial failed, or that was not reached.
-fn unless_passed(check: &'static str, at: Step, failed: Failed<'_>) -> Option<Check> {
-    let (step, error) = failed?;
-    match step.cmp(&at) {
+fn unless_passed(check: &'static str, at: DialStage, failed: Failed<'_>) -> Option<Check> {
+    let (stage, error) = failed?;
+    match stage.cmp(&at) {
         std::cmp::Ordering::Less => Some(Check::skip(check, "not reached")),
         std::cmp::Ordering::Equal => {
             let what = match error.detail.as_str() {
@@ -168,12 +110,12 @@ fn names(seen: &Observed, failed: Failed<'_>) -> Check {
             let list: Vec<String> = found.iter().map(|(address, _)| address.to_string()).collect();
             Check::pass(CHECK, list.join(", "))
         }
-        Err(error) if matches!(step(error.fault, false), Step::Names) => Check::fail(
+        Err(error) if error.fault.stage() == DialStage::Resolve => Check::fail(
             CHECK,
             format!("{}: {}", error.fault.what(), error.detail),
             error.fault.advice(),
         ),
-        Err(error) => unless_passed(CHECK, Step::Names, failed)
+        Err(error) => unless_passed(CHECK, DialStage::Resolve, failed)
             .unwrap_or_else(|| Check::skip(CHECK, error.to_string())),
     }
 }
@@ -194,21 +136,21 @@ fn connect(seen: &Observed, failed: Failed<'_>) -> Check {
         // One that does not answer costs a quarter of a second at each dial, and no more.
         (true, _) => Check::pass(CHECK, told),
         (false, Some(error)) => Check::fail(CHECK, told, error.fault.advice()),
-        (false, None) => unless_passed(CHECK, Step::Connect, failed)
+        (false, None) => unless_passed(CHECK, DialStage::Connect, failed)
             .unwrap_or_else(|| Check::skip(CHECK, "there is no address")),
     }
 }
 
 fn proxy(seen: &Observed, failed: Failed<'_>) -> Check {
     const CHECK: &str = "proxy";
-    if let Some((Step::Proxy, _)) = failed
-        && let Some(check) = unless_passed(CHECK, Step::Proxy, failed)
+    if let Some((DialStage::Proxy, _)) = failed
+        && let Some(check) = unless_passed(CHECK, DialStage::Proxy, failed)
     {
         return check;
     }
     match &seen.path.proxy {
         None => Check::skip(CHECK, "none is used"),
-        Some(proxy) => unless_passed(CHECK, Step::Proxy, failed)
+        Some(proxy) => unless_passed(CHECK, DialStage::Proxy, failed)
             .unwrap_or_else(|| Check::pass(CHECK, format!("through {proxy}"))),
     }
 }
@@ -218,7 +160,7 @@ fn tls(seen: &Observed, failed: Failed<'_>) -> Check {
     if !seen.path.tls {
         return Check::skip(CHECK, "the URL asks for none; anybody on the way can read the token");
     }
-    if let Some(check) = unless_passed(CHECK, Step::Tls, failed) {
+    if let Some(check) = unless_passed(CHECK, DialStage::Tls, failed) {
         return check;
     }
     let now = system_time(seen.now);
@@ -240,7 +182,7 @@ fn tls(seen: &Observed, failed: Failed<'_>) -> Check {
 
 fn upgrade(seen: &Observed, failed: Failed<'_>) -> Check {
     const CHECK: &str = "upgrade";
-    match (unless_passed(CHECK, Step::Upgrade, failed), &seen.dial) {
+    match (unless_passed(CHECK, DialStage::Upgrade, failed), &seen.dial) {
         (Some(check), _) => check,
         (None, Ok(peer)) => Check::pass(CHECK, format!("a WebSocket to {peer}")),
         (None, Err(_)) => Check::pass(CHECK, "an onsembl server answers, and refuses the token"),
@@ -271,7 +213,7 @@ fn token(seen: &Observed, failed: Failed<'_>) -> Check {
         }
         TokenForm::Other => format!("a token of unknown form, from {}", seen.token.from),
     };
-    if let Some(check) = unless_passed(CHECK, Step::Token, failed) {
+    if let Some(check) = unless_passed(CHECK, DialStage::Token, failed) {
         let found = match check.verdict {
             Verdict::Pass | Verdict::Skip => format!("{what}; no server has seen it"),
             Verdict::Fail => format!("{what}; {}", check.found),
@@ -646,7 +588,7 @@ mod tests {
     use super::super::observed::{Addresses, Idle, Local, Path, Probe, TokenSeen};
     use super::*;
     use crate::status_file::LastFailure;
-    use onsembl_protocol::session::DialFailure;
+    use onsembl_protocol::session::{DialFailure, DialFault};
     use onsembl_transport::Clocks;
     use std::path::PathBuf;
 
@@ -766,13 +708,13 @@ mod tests {
     fn each_fault_of_a_dial_fails_one_check_and_skips_what_is_behind() {
         let order = ["dns", "tcp", "proxy", "tls", "upgrade", "token", "hello"];
         for fault in DialFault::ALL {
-            let at = match step(*fault, false) {
-                Step::Names => 0,
-                Step::Connect => 1,
-                Step::Proxy => 2,
-                Step::Tls => 3,
-                Step::Upgrade => 4,
-                Step::Token => 5,
+            let at = match fault.stage() {
+                DialStage::Resolve => 0,
+                DialStage::Connect => 1,
+                DialStage::Proxy => 2,
+                DialStage::Tls => 3,
+                DialStage::Upgrade => 4,
+                DialStage::Token => 5,
             };
             let error = || DialError::new(DialFailure::Unreachable, "why").with_fault(*fault);
             let address = "10.0.0.1:443".parse().unwrap();

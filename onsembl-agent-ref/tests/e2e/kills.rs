@@ -78,7 +78,7 @@ fn an_agent_starts_without_a_server_and_finds_it_when_it_comes() {
     let mut bench = Bench::start();
     bench.server.take().expect("running").signal("-TERM");
     let mut agent = bench.agent("dev");
-    eventually("it tried", || bench.log("dev.log").contains("not reachable"));
+    eventually("it tried", || bench.log("dev.log").contains("cause=\"connect-refused\""));
     bench.start_server();
     let _ = bench.await_status("dev", "online");
     assert!(agent.0.try_wait().expect("our child").is_none());

@@ -137,9 +137,15 @@ fn no_secret_is_in_anything_that_is_written() {
             assert!(!text.contains(secret.as_str()), "{what} holds {secret}: {text}");
         }
     }
-    let mut files = 0;
+    // That the search finds what is there: the host that the proxied agent and the doctor were to reach.
+    assert!(
+        said.iter()
+            .any(|(what, text)| what == "status of proxied" && text.contains("control.invalid"))
+    );
+    let (mut files, mut seen) = (0, 0);
     in_files(&folder, &mut |path, bytes| {
         files += 1;
+        seen += usize::from(bytes.windows(15).any(|part| part == b"control.invalid"));
         if path == file {
             return;
         }
@@ -149,6 +155,7 @@ fn no_secret_is_in_anything_that_is_written() {
         }
     });
     assert!(files > 10, "logs, databases, state directories: {files}");
+    assert!(seen >= 2, "the log and the status of the agent name it: {seen}");
 }
 
 fn get(address: &str, path: &str) -> String {

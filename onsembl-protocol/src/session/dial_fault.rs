@@ -126,7 +126,79 @@ faults! {
     ServerBusy = "server-busy", "the server cannot take the agent now", "";
 }
 
+/// The steps of a dial, in order. The token is last: only the server judges it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
+pub enum DialStage {
+    Resolve,
+    Connect,
+    Proxy,
+    Tls,
+    Upgrade,
+    Token,
+}
+
+impl DialStage {
+    /// Its id.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Proxy => "proxy",
+            Self::Tls => "tls",
+            Self::Upgrade => "upgrade",
+            Self::Token => "token",
+        }
+    }
+}
+
 impl DialFault {
+    /// At which step of a dial it comes.
+    #[must_use]
+    pub const fn stage(self) -> DialStage {
+        match self {
+            Self::NameUnknown
+            | Self::NameWithoutAddress
+            | Self::NameUnanswered
+            | Self::NameFailed => DialStage::Resolve,
+            Self::ConnectRefused
+            | Self::NoRoute
+            | Self::ConnectTimeout
+            | Self::ConnectFailed
+            | Self::OutOfDescriptors => DialStage::Connect,
+            Self::ProxyUnusable
+            | Self::ProxyUnreachable
+            | Self::ProxyUnanswered
+            | Self::ProxyCredentials
+            | Self::ProxyRefused
+            | Self::ProxyFailed => DialStage::Proxy,
+            Self::CertificateExpired
+            | Self::CertificateEarly
+            | Self::CertificateName
+            | Self::CertificateUntrusted
+            | Self::CertificateUnfit
+            | Self::NoTls
+            | Self::TlsFailed
+            | Self::TlsTimeout => DialStage::Tls,
+            Self::Redirected
+            | Self::RefusedOnTheWay
+            | Self::Gateway
+            | Self::Busy
+            | Self::NoWebsocket
+            | Self::SpeaksTls
+            | Self::NoHttp
+            | Self::ClosedUnanswered
+            | Self::Unanswered
+            | Self::ServerBusy => DialStage::Upgrade,
+            Self::TokenMissing
+            | Self::TokenUnfit
+            | Self::TokenUnanswered
+            | Self::TokenRefused
+            | Self::SentAway => DialStage::Token,
+        }
+    }
+
     /// What is known from the failure alone.
     #[must_use]
     pub const fn of(failure: DialFailure) -> Self {

@@ -24,7 +24,7 @@ pub use agent_types::{
     EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms, TokenUse,
 };
 pub use dial::DialFailure;
-pub use dial_fault::DialFault;
+pub use dial_fault::{DialFault, DialStage};
 pub use edges::{
     ACCEPTED_EDGES, AGENT_EDGES, AcceptedCause, AcceptedEdge, AcceptedStatus, AgentCauseKind,
     AgentEdge, AgentStatusKind, DASHBOARD_EDGES, DashboardCause, DashboardEdge, DashboardStatus,

@@ -273,7 +273,7 @@ async fn no_log_line_holds_a_token() {
     drop(world);
 
     let log = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
-    assert!(log.contains("logged-user") && log.contains("refused"), "it was captured");
+    assert!(log.contains("logged-user") && log.contains("turned away"), "it was captured");
     for token in [&revoked, &expired, &good, &dashboard, &refreshed, &nonsense] {
         // The last part of a JSON Web Token is what makes it one.
         let secret = token.rsplit('.').next().unwrap();

@@ -73,12 +73,12 @@ fn is_one_value(value: &str) -> bool {
     }
 }
 
-/// It is escaped already, but for the quotes in it.
+/// It is escaped already, but for some of the quotes in it.
 fn write_quoted(writer: &mut impl fmt::Write, value: &str) -> fmt::Result {
     writer.write_char('"')?;
     let mut ends_with_escape = false;
     for c in value.chars() {
-        if c == '"' {
+        if c == '"' && !ends_with_escape {
             writer.write_char('\\')?;
         }
         ends_with_escape = c == '\\' && !ends_with_escape;

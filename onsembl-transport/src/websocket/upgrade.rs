@@ -225,7 +225,7 @@ mod tests {
             assert_eq!(failure(&answer).await, DialFailure::NotAServer(status));
         }
         let shown = answer("HTTP/1.1 403 Forbidden\r\n\r\n{\"error\":\r\n\"revoked\"}").await;
-        let one_line = r#"HTTP 403 Forbidden - {"error":\r\n"revoked"}"#;
+        let one_line = r#"answered HTTP 403 Forbidden: {"error": "revoked"}"#;
         assert_eq!(shown.unwrap_err().detail, one_line);
         let moved = answer("HTTP/1.1 301 x\r\nLocation: https://elsewhere/\r\n\r\n").await;
         assert!(moved.unwrap_err().detail.contains("to https://elsewhere/"));
