@@ -360,6 +360,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_back_goes_to_each_holder_in_turn() {
+        let turns = Turns::new(TurnLimits { places: 1, weight: usize::MAX, ..LIMITS });
+        let mut running = now(&mut ask(&turns, &"x"));
+        let mut waiting: Vec<(&str, Asked<'_>)> = Vec::new();
+        for holder in [&"a", &"b"] {
+            waiting.extend((0..3).map(|_| (*holder, ask(&turns, holder))));
+        }
+        let mut order = Vec::new();
+        while running.take().is_some() {
+            let next = waiting.iter_mut().position(|(_, asked)| {
+                running = now(asked);
+                running.is_some()
+            });
+            order.extend(next.map(|next| waiting.remove(next).0));
+        }
+        assert_eq!(order, ["a", "b", "a", "b", "a", "b"]);
+    }
+
+    #[test]
     fn one_that_is_dropped_while_it_waits_leaves_nothing_behind() {
         let turns = Turns::new(LIMITS);
         let first = now(&mut ask(&turns, &"a")).unwrap();

@@ -86,3 +86,31 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientIo<S> {
         self.within(cx, ended)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection::Connections;
+    use super::*;
+    use futures::FutureExt as _;
+    use tokio::io::AsyncWriteExt as _;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_nobody_reads_is_given_up_and_one_that_is_read_now_and_again_is_not() {
+        let connection = Connections::new(1024, 16).of_another_listener();
+        let patience = connection.patience();
+        let (mut theirs, ours) = tokio::io::duplex(4);
+        let mut stream = PatientIo::new(ours, connection);
+        stream.write_all(b"full").await.unwrap();
+        let mut waiting = Box::pin(stream.write_all(b"more"));
+        for _ in 0..3 {
+            assert!((&mut waiting).now_or_never().is_none(), "nothing was read");
+            tokio::time::sleep(patience * 9 / 10).await;
+            let _ = tokio::io::AsyncReadExt::read_u8(&mut theirs).await.unwrap();
+        }
+        assert!((&mut waiting).now_or_never().is_none(), "it waits for the last byte");
+        let began = Instant::now();
+        let error = waiting.await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() <= patience * 2, "after {:?}", began.elapsed());
+    }
+}
