@@ -521,10 +521,12 @@ fn disk(seen: &Observed) -> Check {
             Check::fail(CHECK, why.clone(), "check the file system of the state directory")
         }
         Ok(Ok((bytes, files))) => {
-            let told = format!("{} MiB and {files} files are free", bytes / (1024 * 1024));
-            match *bytes >= LEAST_DISK
-                && (*files >= LEAST_FILES || *files == 0 && *bytes >= LEAST_DISK)
-            {
+            let files_told = match *files {
+                u64::MAX => String::new(),
+                files => format!(" and {files} files"),
+            };
+            let told = format!("{} MiB{files_told} are free", bytes / (1024 * 1024));
+            match *bytes >= LEAST_DISK && *files >= LEAST_FILES {
                 true => Check::pass(CHECK, told),
                 false => Check::fail(
                     CHECK,

@@ -19,7 +19,11 @@ pub(super) fn look(dir: Option<PathBuf>) -> Local {
 
 fn found(path: PathBuf) -> StateFound {
     let unwritable = access(&path, Access::WRITE_OK | Access::EXEC_OK).err();
-    let disk = statvfs(&path).map(|of| (of.f_bavail.saturating_mul(of.f_frsize), of.f_favail));
+    let disk = statvfs(&path).map(|of| {
+        // Some file systems have no fixed number of files.
+        let files = if of.f_files == 0 { u64::MAX } else { of.f_favail };
+        (of.f_bavail.saturating_mul(of.f_frsize), files)
+    });
     let agent = match (is_live(&path), AgentStatusFile::read(&path)) {
         (Ok(false), _) => Running::Not,
         (Ok(true), Ok(Some(status))) => {

@@ -137,7 +137,7 @@ pub(super) struct StateFound {
     pub(super) path: PathBuf,
     /// Why nothing can be written there.
     pub(super) unwritable: Option<String>,
-    /// Free bytes and free files of its file system.
+    /// Free bytes and free files of its file system; `u64::MAX` if it has no fixed number of files.
     pub(super) disk: Result<(u64, u64), String>,
     /// Other state directories with the same key.
     pub(super) copies: Vec<PathBuf>,

@@ -302,7 +302,7 @@ impl Agent {
 
     fn on_notice(&mut self, notice: AgentNotice) {
         match notice {
-            AgentNotice::DialFailed(error) => self.status.on_dial_failed(error),
+            AgentNotice::DialFailed(error) => self.status.on_dial_failed(&error),
             AgentNotice::LinkEnded(end) => self.status.on_link_ended(end),
             AgentNotice::Reported(report) => self.on_report(&report),
             AgentNotice::HelloRefused(error) => self.status.on_hello_refused(&error.message),

@@ -91,7 +91,7 @@ impl StatusWriter {
     }
 
     /// The report of what it means comes next.
-    pub(super) fn on_dial_failed(&mut self, error: DialError) {
+    pub(super) fn on_dial_failed(&mut self, error: &DialError) {
         let failure = LastFailure {
             cause: error.fault.as_str().to_owned(),
             text: error.to_string(),
