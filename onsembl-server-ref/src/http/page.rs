@@ -88,17 +88,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_takes_what_fits_and_one_entry_of_any_size() {
-        let mut page = Page::default();
-        let entry = "x".repeat(PAGE_BYTES / 4);
-        let taken = (0..10).take_while(|_| page.add(&entry)).count();
-        assert_eq!(taken, 3, "the quotes of a fourth do not fit");
-        let mut page = Page::default();
-        assert!(page.add("x".repeat(2 * PAGE_BYTES)));
-        assert!(!page.add("y"));
-    }
-
-    #[test]
     fn a_page_has_at_least_one_entry_and_otherwise_no_more_than_its_bytes() {
         let mut page = Page::default();
         assert!(page.add("x".repeat(2 * PAGE_BYTES)));
