@@ -91,8 +91,17 @@ impl Talk {
                         error.code, error.message
                     ));
                 }
-                // Whatever else a server says before is not the answer.
-                _ => {}
+                // Not the answer yet.
+                (
+                    FromServer::Nothing
+                    | FromServer::Joined(..)
+                    | FromServer::Heartbeat(_)
+                    | FromServer::Message(_)
+                    | FromServer::BeforeSession
+                    | FromServer::Unknown(_)
+                    | FromServer::Undecodable(..),
+                    _,
+                ) => {}
             }
         }
     }

@@ -122,7 +122,7 @@ fn two_supervised_copies_of_one_agent_end_no_command_and_are_named() {
         assert!(!ends(&bench, dir).exists(), "{dir} ended: {}", bench.log(&format!("{dir}.log")));
     }
     let server = bench.log("server.log");
-    let named = server.matches("two processes of one agent ask for its session").count();
+    let named = server.matches("two processes of one agent compete for its session").count();
     assert_eq!(named, 1, "the log says so now and again, and not each time");
     // When the one in session goes, the other takes its place.
     fs::write(&over, "").unwrap();

@@ -241,7 +241,9 @@ impl Server {
         // Apart from those of peers: a flood of them must not hide itself.
         let connections = Connections::new(METRICS_DESCRIPTORS, 1);
         let router = http::open_metrics(self.app.clone());
-        self.accept_from(listener, None, router, connections)
+        let listening = self.accept_from(listener, None, router, connections)?;
+        info!(address = %listening.address(), "serving metrics");
+        Ok(listening)
     }
 
     /// Takes connections from a listener that exists already.
