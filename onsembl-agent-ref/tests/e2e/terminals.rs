@@ -89,6 +89,13 @@ fn it_works_without_a_server_and_nothing_of_it_is_lost() {
     let script = format!("echo from before; {name}; echo never");
     let mut ada = terminal(&bench, "ada", &["/bin/sh", "-c", &script]);
     eventually("it runs alone", || runs(&name));
+    // What the agent has not read yet dies with the terminal.
+    eventually("what it wrote is kept", || {
+        let spool = bench.folder.path().join("ada").join("spool");
+        let files = std::fs::read_dir(spool).into_iter().flatten().flatten();
+        let mut kept = files.filter_map(|file| std::fs::read(file.path()).ok());
+        kept.any(|bytes| bytes.windows(11).any(|part| part == b"from before"))
+    });
     // Not even kill -9 leaves anything, nor loses what was written before any server knew of it.
     ada.signal("-KILL");
     ada.wait();

@@ -214,7 +214,7 @@ mod tests {
             "It is online since 2026-11-30T12:00:00.000Z: session opened (confidence high). \
              If nothing happens, it is stale at 2026-11-30T12:00:45.000Z.\n\
              2026-11-30T11:59:00.000Z to 2026-11-30T11:59:02.000Z: name-resolution (confidence high): \
-             the name of the server could not be resolved; stage resolve, errno EAI_AGAIN, dials 12\n\
+             the name of the server could not be resolved; dials 12, errno EAI_AGAIN, stage resolve\n\
              It was there 98.7 % of the last 1day, with one drop.\n\
              What to do: check the server's name and the resolver of the agent's machine.",
         );

