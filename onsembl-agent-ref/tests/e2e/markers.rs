@@ -120,7 +120,7 @@ fn no_secret_is_in_anything_that_is_written() {
     let log = bench.log("server.log");
     let (_, rest) = log.rsplit_once("serving metrics address=").expect("it serves metrics");
     let metrics = get(rest.split_whitespace().next().unwrap(), "/metrics");
-    assert!(metrics.contains("onsembl_links"), "{metrics}");
+    assert!(metrics.contains("onsembl_agent_links"), "{metrics}");
     said.push(("metrics".into(), metrics));
     said.push(("healthz".into(), get(&bench.address, "/healthz")));
     drop((own, agents));

@@ -98,10 +98,10 @@ fn faults() {
         ("locked", of(&locked), "answered HTTP 407"),
         ("filtered", of(&filtering), "answered HTTP 403"),
         ("gone", format!("http://{gone}"), "refused"),
-        ("silent", format!("http://{at_silent}"), "waiting for the proxy"),
+        ("silent", format!("http://{at_silent}"), "the proxy gave no answer"),
         ("socks", format!("socks5://ann:{PASSWORD}@{gone}"), "SOCKS"),
         ("unreached", of(&open), "answered HTTP 5"),
-        ("no-tls", of(&open).replace("http:", "https:"), "shaking hands by TLS with the proxy"),
+        ("no-tls", of(&open).replace("http:", "https:"), "speaks no TLS"),
     ];
     // Only the last two get far enough for that to matter.
     bench.server = None;
