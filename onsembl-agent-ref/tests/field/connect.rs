@@ -101,7 +101,7 @@ fn faults() {
         ("silent", format!("http://{at_silent}"), "the proxy gave no answer"),
         ("socks", format!("socks5://ann:{PASSWORD}@{gone}"), "SOCKS"),
         ("unreached", of(&open), "answered HTTP 5"),
-        ("no-tls", of(&open).replace("http:", "https:"), "speaks no TLS"),
+        ("no-tls", of(&open).replace("http:", "https:"), "the TLS handshake was not finished"),
     ];
     // Only the last two get far enough for that to matter.
     bench.server = None;
