@@ -147,7 +147,7 @@ impl Metrics {
             recorded: hop("recorded"),
             answered: hop("answered"),
         };
-        registry.register("heartbeats", "Heartbeats of agents, by how far they got", hops);
+        registry.register("heartbeats", "Heartbeats of agents that were received and recorded, and those of the server that answer them", hops);
         let stages = Family::<Stage, Counter>::default();
         let stage = |stage| stages.get_or_create_owned(&Stage { stage });
         let output = Stages {

@@ -66,6 +66,17 @@ struct Finding {
 #[derive(Debug, Deserialize)]
 struct Availability {
     permille: Option<u16>,
+    there_ms: u64,
+    missing_ms: u64,
+}
+
+impl Availability {
+    /// The time that is known of, without that in which its machine slept: a new agent has less than was asked
+    /// for.
+    fn observed(&self) -> humantime::FormattedDuration {
+        let seconds = self.there_ms.saturating_add(self.missing_ms) / 1000;
+        humantime::format_duration(Duration::from_secs(seconds))
+    }
 }
 
 impl Why {
@@ -112,8 +123,10 @@ impl Told {
                 1 => "one drop".to_owned(),
                 n => format!("{n} drops"),
             };
-            lines
-                .push(format!("It was there {whole}.{tenth} % of the last {since}, with {drops}."));
+            let observed = self.availability.observed();
+            lines.push(format!(
+                "It was there {whole}.{tenth} % of {observed}, within the last {since}, with {drops}."
+            ));
         }
         let latest = self.drops.last().map(|drop| &drop.finding);
         if let Some(finding) = self.pattern.as_ref().or(latest) {
@@ -164,7 +177,7 @@ mod tests {
             },
             "drops": vec![drop; drops],
             "pattern": pattern,
-            "availability": { "permille": 987 },
+            "availability": { "permille": 987, "there_ms": 987_000, "missing_ms": 13_000 },
         });
         let told: Told = serde_json::from_value(told).unwrap();
         let lines = told.lines("1day");
@@ -215,7 +228,7 @@ mod tests {
              If nothing happens, it is stale at 2026-11-30T12:00:45.000Z.\n\
              2026-11-30T11:59:00.000Z to 2026-11-30T11:59:02.000Z: name-resolution (confidence high): \
              the name of the server could not be resolved; dials 12, errno EAI_AGAIN, stage resolve\n\
-             It was there 98.7 % of the last 1day, with one drop.\n\
+             It was there 98.7 % of 16m 40s, within the last 1day, with one drop.\n\
              What to do: check the server's name and the resolver of the agent's machine.",
         );
         assert!(told(0, &Value::Null, &Value::Null).ends_with("with no drop."));
