@@ -48,7 +48,7 @@ impl CloseCode {
     pub const TOKEN_EXPIRED: Self = Self(4105);
     /// The hello was not answered in time (sent by the agent).
     pub const NO_ANSWER: Self = Self(4106);
-    /// An order from afar ended the agent.
+    /// A remote order ended the agent.
     pub const TOLD_TO_STOP: Self = Self(4107);
     /// A remote order ended the agent, to restart it.
     pub const TOLD_TO_RESTART: Self = Self(4108);

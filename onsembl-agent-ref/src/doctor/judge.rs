@@ -356,7 +356,7 @@ fn running(seen: &Observed, hello: Option<&Hello>) -> Check {
     };
     match &found.agent {
         Running::Not => Check::skip(CHECK, "it does not run"),
-        Running::Unreadable(why) => Check::fail(CHECK, why.clone(), "start the agent anew"),
+        Running::Unreadable(why) => Check::fail(CHECK, why.clone(), "restart the agent"),
         Running::Yes { status, process } => {
             let timing = hello.map_or(HeartbeatTiming::DEFAULT, |hello| hello.timing);
             beats(CHECK, status, *process, timing, seen.now)
@@ -401,7 +401,7 @@ fn beats(
         );
     }
     let restart = format!(
-        "start the agent anew, and report this with its log as a fault of the program (process {pid})"
+        "restart the agent, and report this with its log as a fault of the program (process {pid})"
     );
     let (sent, answered, recorded) = (
         age(&status.last_heartbeat_sent),

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// output of an agent may be.
 const LARGE: usize = 48 * 1024;
 
-/// Says hello, pings, keeps silent, sends a large frame, and leaves.
+/// Sends a hello, a ping and a large frame, holds the connection idle, and closes it.
 pub(super) async fn speak(link: Link, name: &str, idle_hold: Duration) -> Probe {
     let key = AgentKey::new(Uuid::new_v4().to_string());
     let instance = InstanceId::new(Uuid::new_v4().to_string());
@@ -106,7 +106,7 @@ impl Talk {
         }
     }
 
-    /// Sends a ping with so many bytes of padding, which a server passes over (P-22), and waits for its answer.
+    /// Sends a ping with this many bytes of padding, which a server ignores (P-22), and waits for the answer.
     /// Gives the length of what was sent.
     async fn ping(&mut self, padding: usize) -> Result<(usize, Duration), String> {
         let wall = self.clock.now().wall;

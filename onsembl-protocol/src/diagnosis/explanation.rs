@@ -109,7 +109,7 @@ pub struct Explanation {
     /// Since when it holds.
     #[serde(serialize_with = "rfc3339")]
     pub since: WallTime,
-    /// Why, for people: the same text as everywhere.
+    /// The reason, for people; the same text as in `status` and the log.
     pub because: String,
     /// What that rests on.
     pub evidence: Evidence,

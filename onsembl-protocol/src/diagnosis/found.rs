@@ -110,7 +110,7 @@ fn of_end(reason: CloseReason) -> Option<(Cause, Confidence)> {
     }
 }
 
-/// What a close tells, whoever ordered it. `None` if it tells of no fault.
+/// The cause that a close code states, whichever end sent it; `None` if it states no fault.
 fn of_close(close: CloseCause) -> Option<(Cause, Confidence)> {
     let sure = |cause| Some((cause, Confidence::High));
     match close {

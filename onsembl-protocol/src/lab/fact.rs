@@ -76,7 +76,7 @@ pub enum Fact {
     AgentClosed(Process, Wire, Code),
     /// Its machine was given the end of a wire.
     AgentLost(Process, Wire, End),
-    /// Its machine was ordered to stop for good: on the spot, or by an order from afar.
+    /// Its machine was ordered to stop for good: on the spot, or by a remote order.
     AgentOrderedToStop(Process, Option<Order>),
     /// Its machine reported a status.
     AgentShows(Process, AgentStatus),
@@ -149,7 +149,7 @@ pub enum HowEnded {
     Killed,
 }
 
-/// An order from afar that ends an agent.
+/// A remote order that ends an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Order {
@@ -329,7 +329,7 @@ pub enum Why {
     LinkEnded(End),
     /// It was stopped on its machine.
     Stopped,
-    /// An order from afar ended it.
+    /// A remote order ended it.
     Ordered(Order),
     /// It was not back in time.
     WindowOver,

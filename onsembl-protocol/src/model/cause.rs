@@ -83,7 +83,7 @@ causes! {
         "the agent was stopped on its machine",
         "start it again when it is wanted";
     AgentEndedByOrder = "agent-ended-by-order",
-        "an order from afar ended the agent (`control stop` or `control restart`)",
+        "a remote order ended the agent (`control stop` or `control restart`)",
         "start it again when it is wanted";
     AgentUpgraded = "agent-upgraded",
         "the agent was restarted with another version",

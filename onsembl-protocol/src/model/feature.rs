@@ -28,7 +28,7 @@ wire_enum! {
         StopLatch = "stop-latch",
         /// `OUTPUT_ACK` says with `openGap` that an end of unknown position is stored.
         OpenEnds = "open-ends",
-        /// The agent closes with a code of its own when an order from afar ends it, 4107 or 4108.
+        /// The agent closes with a code of its own when a remote order ends it, 4107 or 4108.
         EndOrders = "end-orders",
         /// A server takes up a command that it does not know and its agent has, says so of one that it
         /// cannot take up, and calls only that unknown which is over.

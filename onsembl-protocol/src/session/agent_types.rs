@@ -52,7 +52,7 @@ pub struct SessionTerms {
     pub end_orders: bool,
 }
 
-/// An order from afar that ends an agent.
+/// A remote order that ends an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum EndOrder {
@@ -161,7 +161,7 @@ pub enum AgentEvent {
     TokenChanged,
     /// The agent is to stop: its own machine says so.
     Stop,
-    /// The agent is to stop: an order from afar says so.
+    /// The agent is to stop: a remote order says so.
     EndOrdered(EndOrder),
 }
 
@@ -294,7 +294,7 @@ pub enum AgentCause {
     /// There is a newer token, and the session continues with it.
     TokenRenewed,
     Stopped,
-    /// An order from afar ended it.
+    /// A remote order ended it.
     EndOrdered(EndOrder),
 }
 

@@ -313,7 +313,7 @@ pub enum PresenceCause {
     LinkEnded(CloseReason),
     /// The agent was stopped on its machine.
     AgentStopped,
-    /// An order from afar ended the agent.
+    /// A remote order ended the agent.
     EndOrdered(EndOrder),
     /// It was not back in time.
     ResumeWindowOver(Duration),

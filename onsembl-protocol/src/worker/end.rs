@@ -21,7 +21,7 @@ pub enum WorkerEnd {
 }
 
 impl WorkerEnd {
-    /// The order from afar that is obeyed, if one is.
+    /// The remote order that is obeyed, if one is.
     pub const fn order(&self) -> Option<EndOrder> {
         match self {
             Self::Ordered(order) => Some(*order),

@@ -9,7 +9,7 @@ use crate::server::{
     CONNECTIONS, CorsOrigin, IpNet, Server, ServerOptions, raise_descriptor_limit,
 };
 use crate::store::StoreLimits;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
@@ -137,7 +137,8 @@ impl Serve {
         // Signals end it also while it waits for room on the disk.
         let (mut server, listening) = loop {
             tokio::select! {
-                started = &mut starting => break started??,
+                started = &mut starting => break started?
+                    .map_err(|error| anyhow!("{error}; name another address with --listen"))?,
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 _ = hangup.recv() => renewal.ordered(),
@@ -147,8 +148,7 @@ impl Serve {
             && let Err(error) = server.listen_for_metrics(address).await
         {
             server.stop().await;
-            return Err(error)
-                .context("cannot serve metrics; name another address with --metrics-listen");
+            return Err(anyhow!("{error}; name another address with --metrics-listen"));
         }
         print::line(listening.address()).context("cannot write the address")?;
         loop {

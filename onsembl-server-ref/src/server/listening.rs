@@ -42,7 +42,7 @@ impl fmt::Display for Listening {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum ListenError {
     /// The address cannot be had.
-    #[error("cannot listen on {address}: {error}; name another address")]
+    #[error("cannot listen on {address}: {error}")]
     Bind {
         address: SocketAddr,
         /// What the operating system says.

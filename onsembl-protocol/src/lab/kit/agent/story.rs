@@ -54,7 +54,7 @@ pub enum Happening {
     /// The source of tokens has another one.
     TokenChanged,
     Stop,
-    /// It is stopped by an order from afar.
+    /// It is stopped by a remote order.
     EndOrdered(EndOrder),
 }
 

@@ -51,7 +51,7 @@ pub enum TextEvent<'a> {
     TokenChanged,
     /// It is stopped on its machine.
     Stop,
-    /// It is stopped by an order from afar.
+    /// It is stopped by a remote order.
     EndOrdered(EndOrder),
 }
 
