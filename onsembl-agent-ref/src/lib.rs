@@ -14,6 +14,7 @@ pub mod host_metrics;
 mod journal;
 mod local_terminal;
 pub mod process;
+mod run_file;
 mod spool;
 pub mod state_dir;
 pub mod status_file;

@@ -22,6 +22,8 @@ const LOCK_FILE: &str = "lock";
 /// The folder of the spool.
 pub(crate) const SPOOL_FOLDER: &str = "spool";
 pub(crate) const STATUS_FILE: &str = "status.json";
+/// What this run leaves for the next one.
+pub(crate) const RUN_FILE: &str = "run.json";
 
 /// More of the lock file is not read: a number and the identity of a process.
 const LOCK_BYTES: u64 = 1024;
@@ -197,7 +199,7 @@ fn make_private(dir: &Path) -> Result<(), StateDirError> {
     if mode.others_write() {
         return Err(StateDirError::Open { path: dir.to_owned(), mode: mode.to_string() });
     }
-    for name in [LOCK_FILE, KEY_FILE, STATUS_FILE, JOURNAL_FILE, SPOOL_FOLDER] {
+    for name in [LOCK_FILE, KEY_FILE, STATUS_FILE, RUN_FILE, JOURNAL_FILE, SPOOL_FOLDER] {
         let path = dir.join(name);
         match private::close_to_others(&path) {
             Ok(None) => {}

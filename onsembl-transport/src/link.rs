@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason, Initiator};
+use onsembl_protocol::model::Evidence;
 use onsembl_protocol::session::{DialFailure, DialFault};
 use onsembl_protocol::shown::Shown;
 use std::any::Any;
@@ -192,6 +193,16 @@ impl LinkEnd {
         }
     }
 
+    /// The particulars, for whoever judges it later.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        let evidence = Evidence::NONE.with("code", self.reason.cause.code().0);
+        match self.detail.as_str() {
+            "" => evidence,
+            said => evidence.with("said", said),
+        }
+    }
+
     /// It broke.
     pub fn broken(how: Breakage, detail: impl Into<String>) -> Self {
         Self { reason: CloseReason::broken(how), detail: log_line(&detail.into()) }
@@ -306,6 +317,24 @@ impl DialError {
             detail => log_line(&format!("{whom}: {detail}")),
         };
         Self { detail, ..self }
+    }
+
+    /// The particulars, for whoever judges it later.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        let mut evidence = Evidence::NONE
+            .with("stage", self.fault.stage().as_str())
+            .with("fault", self.fault.as_str());
+        if let Some(address) = self.address {
+            evidence = evidence.with("address", address.to_string());
+        }
+        if let Some(errno) = self.errno() {
+            evidence = evidence.with("errno", errno);
+        }
+        match self.detail.as_str() {
+            "" => evidence,
+            said => evidence.with("said", said),
+        }
     }
 
     fn sentence(&self) -> String {

@@ -11,13 +11,15 @@ use crate::executor::{Executor, TerminalProgram};
 use crate::journal::{Journal, JournalEvent};
 use crate::local_terminal::{self, LocalTerminal};
 use crate::process::{self, ProcessEvent};
+use crate::run_file::RunFile;
 use crate::spool::Spool;
 use crate::state_dir::{SPOOL_FOLDER, StateDir};
 use crate::status_file::public_server;
+use onsembl_protocol::diagnosis::found_by_agent;
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::AGENT_FEATURES;
-use onsembl_protocol::session::{AgentReport, AgentStatus};
+use onsembl_protocol::model::{AGENT_FEATURES, Cause, Confidence, Evidence, Finding};
+use onsembl_protocol::session::{AgentReport, AgentStatus, DialFault};
 use onsembl_protocol::worker::{
     Journalling, Recovered, Screen, SpoolBounds, SpoolEvent, TerminalConfig, Worker, WorkerConfig,
     WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
@@ -27,6 +29,7 @@ use onsembl_transport::agent::{
 };
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
+use onsembl_transport::{DialError, LinkEnd};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,6 +59,8 @@ pub(super) struct Agent {
     terminal_events: mpsc::Receiver<WorkerEvent>,
     status: StatusWriter,
     load: Arc<Load>,
+    /// What is known of what the next report of the connection is about.
+    particulars: Particulars,
     clock: SystemClock,
     counters: Counters,
     /// The worker has nothing left to wait for.
@@ -77,6 +82,7 @@ impl Agent {
     ) -> Result<Self, AgentError> {
         options.check()?;
         let credentials = Credentials::new(&options.token);
+        let at = SystemClock::new().now().wall;
         let opened = {
             let (options, credentials) = (options.clone(), credentials.clone());
             tokio::task::spawn_blocking(move || {
@@ -85,18 +91,24 @@ impl Agent {
                 let original = dir.earlier_owner().filter(process::is_alive);
                 let journal = Journal::open(dir.path()).map(|(journal, events, recovered)| {
                     let left = recovered.journal.left_behind();
-                    let cleared = match original {
-                        Some(owner) => process::leave(left, &owner),
+                    let cleared = match &original {
+                        Some(owner) => process::leave(left, owner),
                         None => process::clear(left),
                     };
                     (journal, events, recovered, cleared)
                 });
+                // One that still runs is not the run before this one: this state directory is a copy.
+                let version = env!("CARGO_PKG_VERSION");
+                let left = match original {
+                    Some(_) => None,
+                    None => RunFile::left(dir.path(), version, at),
+                };
                 let spool =
                     (options.spool_bytes > 0).then(|| Spool::open(&dir.path().join(SPOOL_FOLDER)));
-                Ok::<_, AgentError>((dir, dialer, journal, spool))
+                Ok::<_, AgentError>((dir, dialer, journal, spool, left))
             })
         };
-        let (dir, dialer, journal, spool) =
+        let (dir, dialer, journal, spool, left) =
             opened.await.map_err(|error| AgentError::Internal(error.to_string()))??;
         let load = Arc::new(Load::default());
         let instance = Uuid::new_v4().to_string();
@@ -125,6 +137,10 @@ impl Agent {
             counters.clone(),
         );
         let mut recovered = Recovered::default();
+        let run_before = left.map(|left| {
+            (recovered.findings, recovered.findings_ago) = (left.findings, left.ago);
+            left.run.finding().on(Evidence::NONE.with("version_before", left.version))
+        });
         let mut journal_events = None;
         let journalling = match journal {
             Ok((journal, events, found, cleared)) => {
@@ -167,7 +183,10 @@ impl Agent {
             fence,
             unique: instance,
         };
-        let worker = Worker::new(config, recovered, clock.now());
+        let mut worker = Worker::new(config, recovered, clock.now());
+        if let Some(finding) = run_before {
+            worker.handle(WorkerEvent::Found { finding, lasted: Duration::ZERO }, clock.now());
+        }
         // The first hello is said before the loop begins.
         tell_of(&worker, driver.profile_mut());
         let server = public_server(&options.server);
@@ -184,6 +203,7 @@ impl Agent {
             terminal_events,
             status,
             load,
+            particulars: Particulars::default(),
             clock,
             counters,
             ended: None,
@@ -302,10 +322,20 @@ impl Agent {
 
     fn on_notice(&mut self, notice: AgentNotice) {
         match notice {
-            AgentNotice::DialFailed(error) => self.status.on_dial_failed(&error),
-            AgentNotice::LinkEnded(end) => self.status.on_link_ended(end),
+            AgentNotice::DialFailed(error) => {
+                self.particulars = Particulars::of_dial(&error);
+                self.status.on_dial_failed(&error);
+            }
+            AgentNotice::LinkEnded(end) => {
+                self.particulars = Particulars::of_link(&end);
+                self.status.on_link_ended(end);
+            }
             AgentNotice::Reported(report) => self.on_report(&report),
             AgentNotice::HelloRefused(error) => self.status.on_hello_refused(&error.message),
+            AgentNotice::Overslept(late) => {
+                let finding = Finding::new(Cause::AgentStalled, Confidence::High);
+                self.feed(WorkerEvent::Found { finding, lasted: late });
+            }
             AgentNotice::Impaired(impairment) => self.status.on_impaired(impairment),
             AgentNotice::Joined(session) => {
                 self.effects.credentials.learn(session.agent.as_ref());
@@ -324,6 +354,10 @@ impl Agent {
 
     fn on_report(&mut self, report: &AgentReport) {
         self.status.on_report(report);
+        let Particulars { fault, evidence } = std::mem::take(&mut self.particulars);
+        if let Some((finding, lasted)) = found_by_agent(&report.cause, fault, evidence) {
+            self.feed(WorkerEvent::Found { finding, lasted });
+        }
         if let Some(event) = WorkerEvent::of_report(report) {
             self.feed(event);
         }
@@ -357,6 +391,23 @@ impl Agent {
         }
         tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
         self.status.finish().await;
+    }
+}
+
+/// What the edge knows of the end of a link or a dial, beyond what decides.
+#[derive(Debug, Default)]
+struct Particulars {
+    fault: Option<DialFault>,
+    evidence: Evidence,
+}
+
+impl Particulars {
+    fn of_dial(error: &DialError) -> Self {
+        Self { fault: Some(error.fault), evidence: error.evidence() }
+    }
+
+    fn of_link(end: &LinkEnd) -> Self {
+        Self { fault: None, evidence: end.evidence() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the agent says of itself: into its status file, and to its observer.
 
 use super::options::AgentObservation;
+use crate::run_file::{Ended, RunFile};
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status_file::{AgentStatusFile, LastFailure};
 use onsembl_protocol::id::{AgentId, BeatSequence, StopId};
@@ -31,6 +32,10 @@ pub(super) struct StatusWriter {
     counters: Counters,
     observer: Option<mpsc::UnboundedSender<AgentObservation>>,
     content: AgentStatusFile,
+    /// What the next run is to know of this one.
+    run: RunFile,
+    /// What stands in there of what the worker found.
+    findings: u64,
     because: String,
     /// How the link ended that the next report is about.
     link_ended: Option<LinkEnd>,
@@ -78,6 +83,8 @@ impl StatusWriter {
             clock,
             counters,
             observer,
+            run: RunFile::begin(env!("CARGO_PKG_VERSION"), clock.now().wall),
+            findings: 0,
             because: content.because.clone(),
             link_ended: None,
             failing: false,
@@ -192,6 +199,7 @@ impl StatusWriter {
 
     pub(super) fn on_beat_sent(&mut self, sequence: BeatSequence) {
         let at = self.clock.now().wall;
+        self.run.look();
         self.content.last_heartbeat_sent = Some(at.to_string());
         self.changed = true;
         self.observe(AgentObservation::BeatSent { sequence, at });
@@ -232,6 +240,12 @@ impl StatusWriter {
             self.changed |= *shown != is;
             *shown = is;
         }
+        if self.findings != worker.findings_changed() {
+            self.findings = worker.findings_changed();
+            let now = self.clock.now();
+            self.run.found(worker.findings(now), now.wall);
+            self.changed = true;
+        }
         let stop = worker.stop_in_force().map(StopId::as_str);
         if self.content.stopped.as_deref() != stop {
             self.content.stopped = stop.map(str::to_owned);
@@ -264,10 +278,9 @@ impl StatusWriter {
     pub(super) async fn finish(mut self) {
         let last = async {
             self.written().await;
-            if self.changed {
-                self.write();
-                self.written().await;
-            }
+            self.run.end(Ended::Stopped);
+            self.write();
+            self.written().await;
         };
         if tokio::time::timeout(LAST_WRITE, last).await.is_err() {
             self.counters.count("status_file_failures");
@@ -281,8 +294,11 @@ impl StatusWriter {
         self.not_before = now.monotonic.saturating_add(WRITE_EVERY);
         self.content.updated_at = WallTime::to_string(&now.wall);
         self.changed = false;
-        let (content, dir) = (self.content.clone(), Arc::clone(&self.dir));
-        self.writing = Some(tokio::task::spawn_blocking(move || content.write(&dir)));
+        let (content, run, dir) = (self.content.clone(), self.run.clone(), Arc::clone(&self.dir));
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            content.write(&dir)?;
+            run.write(dir.path())
+        }));
     }
 
     async fn written(&mut self) {
@@ -296,6 +312,18 @@ impl StatusWriter {
         };
         self.counters.count("status_file_failures");
         tracing::warn!(%why, "the status file is out of date");
+    }
+}
+
+/// A run that panics says so before it is gone.
+impl Drop for StatusWriter {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.run.end(Ended::Crashed);
+            if let Err(error) = self.run.write(self.dir.path()) {
+                tracing::warn!(%error, "the next run will not know that this one crashed");
+            }
+        }
     }
 }
 

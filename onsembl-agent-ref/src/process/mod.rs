@@ -47,7 +47,7 @@ pub use handle::ProcessHandle;
 pub use pty::{Keyboard, Stroking, TypingError};
 use spec::Started;
 pub use spec::{ProcessSpec, Runner, SpawnError, TextOn};
-pub(crate) use survivors::{clear, identify, is_alive, leave};
+pub(crate) use survivors::{boot, clear, identify, is_alive, leave};
 
 use bytes::Bytes;
 use drive::Process;

@@ -39,7 +39,8 @@ pub(crate) fn identify(pid: u32) -> Option<ProcessIdentity> {
     Some(ProcessIdentity { pid, started: line.started, boot: boot()?, namespace: namespace()? })
 }
 
-fn boot() -> Option<String> {
+/// Which run of this machine this is, if the system tells.
+pub(crate) fn boot() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned())
 }

@@ -1,4 +1,5 @@
-//! The black box of an agent: what it found while it was away, bounded, to be handed over when it is back.
+//! The black box of an agent: what it found while it was away, bounded, handed over when it is back, and kept until
+//! the server has confirmed that it is stored.
 //!
 //! Findings of one cause that follow one another are one entry, so a night of failed dials takes no more room than
 //! one. When it is full, the oldest eight stay, because an absence is explained by how it began.
@@ -24,6 +25,12 @@ struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlackBox {
     entries: VecDeque<Entry>,
+    /// What was handed over in this session. It changes no more, so that a confirmation is of all of it.
+    handed: VecDeque<Entry>,
+    /// The number of what was handed over last.
+    number: u64,
+    /// How often it changed.
+    changes: u64,
 }
 
 impl BlackBox {
@@ -33,7 +40,7 @@ impl BlackBox {
     /// An empty one.
     #[must_use]
     pub const fn new() -> Self {
-        Self { entries: VecDeque::new() }
+        Self { entries: VecDeque::new(), handed: VecDeque::new(), number: 0, changes: 0 }
     }
 
     /// Notes what was found now.
@@ -44,6 +51,7 @@ impl BlackBox {
     /// Notes what was found now and began so long ago.
     pub fn note_lasting(&mut self, finding: Finding, lasted: Duration, now: Timestamp) {
         let first = now.saturating_sub(lasted);
+        self.changes = self.changes.wrapping_add(1);
         if let Some(latest) = self.entries.back_mut().filter(|e| e.finding.cause == finding.cause) {
             // What it was at first is kept, and what is news now is added.
             latest.finding.evidence =
@@ -53,32 +61,82 @@ impl BlackBox {
             latest.times = latest.times.saturating_add(1);
             return;
         }
-        if self.entries.len() >= Self::MOST {
-            let _ = self.entries.remove(KEPT_FROM_THE_BEGINNING);
-        }
         self.entries.push_back(Entry { finding, first, last: now, times: 1 });
+        self.bound();
+    }
+
+    /// Takes up what an earlier process of the agent left, as it was told so long ago.
+    pub fn recover(&mut self, left: Vec<Told>, ago: Duration, now: Timestamp) {
+        let entry = |told: Told| {
+            let first = now.saturating_sub(told.ago.saturating_add(ago));
+            let last = first.saturating_add(told.lasted);
+            Entry { finding: told.finding, first, last, times: told.times }
+        };
+        self.entries = left.into_iter().map(entry).chain(self.entries.drain(..)).collect();
+        self.changes = self.changes.wrapping_add(1);
+        self.bound();
     }
 
     /// What is in it, the oldest first, as it is told now.
     #[must_use]
     pub fn told(&self, now: Timestamp) -> Vec<Told> {
-        let told = |entry: &Entry| Told {
-            finding: entry.finding.clone(),
-            ago: now.saturating_since(entry.first),
-            lasted: entry.last.saturating_since(entry.first),
-            times: entry.times,
-        };
-        self.entries.iter().map(told).collect()
+        self.handed.iter().chain(&self.entries).map(|entry| entry.told(now)).collect()
     }
 
-    /// The server has it: what was told is forgotten.
+    /// Hands everything over in a session that begins, with its number; `None` if there is nothing. What was handed
+    /// over in an earlier session and not confirmed is handed over again, under the number that it had.
+    pub fn hand_over(&mut self, now: Timestamp) -> Option<(u64, Vec<Told>)> {
+        if self.handed.is_empty() {
+            self.number = self.number.saturating_add(1);
+        }
+        self.entries = self.handed.drain(..).chain(self.entries.drain(..)).collect();
+        self.bound();
+        self.handed = core::mem::take(&mut self.entries);
+        (!self.handed.is_empty()).then(|| (self.number, self.told(now)))
+    }
+
+    /// The server has stored what was handed over under this number; it is forgotten here.
+    pub fn confirm(&mut self, number: u64) {
+        // A confirmation of an earlier number came twice.
+        if number == self.number {
+            self.handed.clear();
+            self.changes = self.changes.wrapping_add(1);
+        }
+    }
+
+    /// A number that is another one whenever its content is.
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Forgets everything, as there is nobody to tell it.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.handed.clear();
+        self.changes = self.changes.wrapping_add(1);
     }
 
     /// Whether there is nothing to hand over.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.handed.is_empty()
+    }
+
+    fn bound(&mut self) {
+        while self.entries.len() > Self::MOST {
+            let _ = self.entries.remove(KEPT_FROM_THE_BEGINNING);
+        }
+    }
+}
+
+impl Entry {
+    fn told(&self, now: Timestamp) -> Told {
+        Told {
+            finding: self.finding.clone(),
+            ago: now.saturating_since(self.first),
+            lasted: self.last.saturating_since(self.first),
+            times: self.times,
+        }
     }
 }
 
@@ -129,7 +187,8 @@ impl LastRun {
             (LastEnd::Stopped, _, LastVersion::Other) => (Cause::AgentUpgraded, Confidence::High),
             (LastEnd::Stopped, _, LastVersion::Same) => (Cause::AgentRestarted, Confidence::High),
             (LastEnd::Crashed, _, _) => (Cause::AgentCrashed, Confidence::High),
-            (LastEnd::OutOfMemory, _, _) => (Cause::HostOutOfMemory, Confidence::High),
+            // It may have been another process that was killed.
+            (LastEnd::OutOfMemory, _, _) => (Cause::HostOutOfMemory, Confidence::Medium),
             (LastEnd::Vanished, LastBoot::Other, _) => (Cause::HostRebooted, Confidence::High),
             // A signal that cannot be caught, or a fault of the processor.
             (LastEnd::Vanished, LastBoot::Same, _) => (Cause::AgentKilled, Confidence::Medium),
@@ -191,7 +250,44 @@ mod tests {
         black_box.note_lasting(found(Cause::AgentSlept), secs(600), at(700));
         let told = &black_box.told(at(701))[0];
         assert_eq!((told.ago, told.lasted), (secs(601), secs(600)));
-        black_box.clear();
+    }
+
+    #[test]
+    fn what_is_not_confirmed_is_handed_over_again_under_its_number() {
+        let mut black_box = BlackBox::new();
+        assert_eq!(black_box.hand_over(at(1)), None);
+        black_box.note(found(Cause::NoRoute), at(10));
+        let causes = |handed: Option<(u64, Vec<Told>)>| {
+            handed.map(|(number, told)| {
+                (number, told.iter().map(|told| told.finding.cause).collect::<Vec<_>>())
+            })
+        };
+        let first = causes(black_box.hand_over(at(20)));
+        let number = first.as_ref().unwrap().0;
+        assert_eq!(first, Some((number, alloc::vec![Cause::NoRoute])));
+        // Of the same cause, and yet no part of what was handed over.
+        black_box.note(found(Cause::NoRoute), at(30));
+        let again = causes(black_box.hand_over(at(40)));
+        assert_eq!(again, Some((number, alloc::vec![Cause::NoRoute, Cause::NoRoute])));
+        black_box.note(found(Cause::AgentSlept), at(50));
+        black_box.confirm(number);
+        let rest = causes(black_box.hand_over(at(60)));
+        assert_eq!(rest, Some((number + 1, alloc::vec![Cause::AgentSlept])));
+        black_box.confirm(number);
+        assert!(!black_box.is_empty(), "that was a confirmation of the earlier one");
+        black_box.confirm(number + 1);
         assert!(black_box.is_empty());
+        assert_eq!(black_box.hand_over(at(70)), None);
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_comes_first_and_has_aged() {
+        let mut black_box = BlackBox::new();
+        black_box.note(found(Cause::AgentKilled), at(1000));
+        let left = Told { ago: secs(30), lasted: secs(10), times: 4, finding: found(Cause::NoRoute) };
+        black_box.recover(alloc::vec![left], secs(100), at(1000));
+        let told = black_box.told(at(1001));
+        assert_eq!((told[0].ago, told[0].lasted, told[0].times), (secs(131), secs(10), 4));
+        assert_eq!(told[1].finding.cause, Cause::AgentKilled);
     }
 }

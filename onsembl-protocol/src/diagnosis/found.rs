@@ -4,24 +4,38 @@
 
 use crate::close::{Breakage, CloseCause, CloseReason, Initiator};
 use crate::model::{Cause, Confidence, Evidence, Finding};
-use crate::session::{AgentCause, DialFailure, HelloRefusal, PresenceCause};
+use crate::session::{AgentCause, DialFault, HelloRefusal, PresenceCause};
+use core::time::Duration;
 
-/// What an agent finds when a link or a dial ended, from the word of its machine and the evidence of the edge.
-/// `None` if the word tells of no fault.
+/// What an agent finds when a link or a dial ended, from the word of its machine, the fault of the dial and the
+/// evidence of the edge; and for how long that had lasted by then. `None` if the word tells of no fault.
 #[must_use]
-pub fn found_by_agent(word: &AgentCause, evidence: Evidence) -> Option<Finding> {
+pub fn found_by_agent(
+    word: &AgentCause,
+    fault: Option<DialFault>,
+    evidence: Evidence,
+) -> Option<(Finding, Duration)> {
+    let mut lasted = Duration::ZERO;
     let (cause, confidence) = match word {
-        AgentCause::DialFailed(failure) => of_dial(*failure, &evidence),
+        AgentCause::DialFailed(failure) => of_dial(fault.unwrap_or(DialFault::of(*failure))),
         AgentCause::DialUnanswered => (Cause::NetworkCut, Confidence::Low),
-        AgentCause::HelloRefused(HelloRefusal::Unauthorized) => of_token(&evidence),
+        AgentCause::HelloRefused(HelloRefusal::Unauthorized) => {
+            (Cause::TokenRefused, Confidence::Medium)
+        }
         AgentCause::HelloRefused(HelloRefusal::Forbidden) => {
             (Cause::TokenRevoked, Confidence::High)
         }
         AgentCause::HelloRefused(HelloRefusal::Other) => (Cause::ServerBusy, Confidence::Medium),
         AgentCause::HelloUnanswered => (Cause::ServerBusy, Confidence::Low),
-        AgentCause::Silence(_) => (Cause::NetworkOneWayOrCut, Confidence::Medium),
+        AgentCause::Silence(silence) => {
+            lasted = *silence;
+            (Cause::NetworkOneWayOrCut, Confidence::Medium)
+        }
         AgentCause::LinkEnded(reason) => of_end(*reason)?,
-        AgentCause::Slept(_) => (Cause::AgentSlept, Confidence::High),
+        AgentCause::Slept(sleep) => {
+            lasted = *sleep;
+            (Cause::AgentSlept, Confidence::High)
+        }
         AgentCause::Stopped => (Cause::AgentStopped, Confidence::High),
         AgentCause::EndOrdered(_) => (Cause::AgentEndedByOrder, Confidence::High),
         AgentCause::Started
@@ -31,7 +45,7 @@ pub fn found_by_agent(word: &AgentCause, evidence: Evidence) -> Option<Finding> 
         | AgentCause::HeardAgain
         | AgentCause::TokenRenewed => return None,
     };
-    Some(Finding::new(cause, confidence).on(evidence))
+    Some((Finding::new(cause, confidence).on(evidence), lasted))
 }
 
 /// What a server finds when a session ended, from the word of its machine. `None` if the word tells of no fault.
@@ -53,51 +67,54 @@ pub(super) fn found_by_server(word: &PresenceCause) -> Option<(Cause, Confidence
     }
 }
 
-/// Why a dial failed. The failure says what to do next, the evidence what it was: `stage`, `errno`, `fault` and
-/// `token` are read.
-fn of_dial(failure: DialFailure, evidence: &Evidence) -> (Cause, Confidence) {
-    match failure {
-        DialFailure::Unreachable | DialFailure::TimedOut => of_connect(evidence),
-        DialFailure::NoToken => (Cause::TokenMissing, Confidence::High),
-        // By a clock that is wrong, a good certificate has run out.
-        DialFailure::Tls => match evidence.text("fault") {
-            Some("expired" | "not-yet-valid") => (Cause::Tls, Confidence::Medium),
-            Some(_) | None => (Cause::Tls, Confidence::High),
-        },
-        DialFailure::NotAServer(407) => (Cause::Proxy, Confidence::High),
-        DialFailure::NotAServer(300..=399) => (Cause::Redirect, Confidence::High),
-        DialFailure::NotAServer(_) => match evidence.text("stage") {
-            Some("proxy") => (Cause::Proxy, Confidence::High),
-            Some(_) | None => (Cause::MiddleboxAnswer, Confidence::High),
-        },
-        DialFailure::Unauthorized => of_token(evidence),
-        DialFailure::Forbidden => (Cause::TokenRevoked, Confidence::High),
-        DialFailure::Busy { .. } => (Cause::ServerBusy, Confidence::High),
-    }
-}
-
-/// Why no connection came about, by the stage that failed and the error of the operating system.
-fn of_connect(evidence: &Evidence) -> (Cause, Confidence) {
-    match (evidence.text("stage"), evidence.text("errno")) {
-        (_, Some("EMFILE" | "ENFILE")) => (Cause::HostOutOfDescriptors, Confidence::High),
-        (Some("resolve"), _) => (Cause::NameResolution, Confidence::High),
-        (Some("proxy"), _) => (Cause::Proxy, Confidence::High),
-        (_, Some("ECONNREFUSED")) => (Cause::ConnectionRefused, Confidence::High),
-        (_, Some("ENETUNREACH" | "EHOSTUNREACH" | "ENETDOWN")) => {
-            (Cause::NoRoute, Confidence::High)
+/// Why a dial failed, by what was wrong with it.
+const fn of_dial(fault: DialFault) -> (Cause, Confidence) {
+    match fault {
+        DialFault::TokenMissing | DialFault::TokenUnfit => (Cause::TokenMissing, Confidence::High),
+        DialFault::TokenUnanswered => (Cause::TokenMissing, Confidence::Medium),
+        DialFault::NameUnknown
+        | DialFault::NameWithoutAddress
+        | DialFault::NameUnanswered
+        | DialFault::NameFailed => (Cause::NameResolution, Confidence::High),
+        DialFault::ConnectRefused => (Cause::ConnectionRefused, Confidence::High),
+        DialFault::NoRoute => (Cause::NoRoute, Confidence::High),
+        // Not answered: by a server that does not run, or on the way.
+        DialFault::ConnectTimeout | DialFault::ConnectFailed => {
+            (Cause::NetworkCut, Confidence::Low)
         }
-        // Not answered, or the edge says nothing.
-        (Some(_) | None, Some(_) | None) => (Cause::NetworkCut, Confidence::Low),
-    }
-}
-
-/// What is wrong with a token that a server refused, as far as it says.
-fn of_token(evidence: &Evidence) -> (Cause, Confidence) {
-    match evidence.text("token") {
-        Some("expired") => (Cause::TokenExpired, Confidence::High),
-        Some("revoked") => (Cause::TokenRevoked, Confidence::High),
-        Some("wrong-kind") => (Cause::TokenWrongKind, Confidence::High),
-        Some(_) | None => (Cause::TokenRefused, Confidence::Medium),
+        DialFault::OutOfDescriptors => (Cause::HostOutOfDescriptors, Confidence::High),
+        DialFault::ProxyUnusable
+        | DialFault::ProxyUnreachable
+        | DialFault::ProxyUnanswered
+        | DialFault::ProxyCredentials
+        | DialFault::ProxyRefused => (Cause::Proxy, Confidence::High),
+        // It did what it could: what is behind it does not answer.
+        DialFault::ProxyFailed => (Cause::Proxy, Confidence::Medium),
+        // By a clock that is wrong, a good certificate has run out.
+        DialFault::CertificateExpired | DialFault::CertificateEarly => {
+            (Cause::Tls, Confidence::Medium)
+        }
+        DialFault::CertificateName
+        | DialFault::CertificateUntrusted
+        | DialFault::CertificateUnfit
+        | DialFault::NoTls
+        | DialFault::TlsFailed => (Cause::Tls, Confidence::High),
+        DialFault::TlsTimeout => (Cause::Tls, Confidence::Low),
+        DialFault::Redirected => (Cause::Redirect, Confidence::High),
+        DialFault::RefusedOnTheWay
+        | DialFault::Gateway
+        | DialFault::NoWebsocket
+        | DialFault::SpeaksTls
+        | DialFault::NoHttp => (Cause::MiddleboxAnswer, Confidence::High),
+        DialFault::Busy | DialFault::ClosedUnanswered => {
+            (Cause::MiddleboxAnswer, Confidence::Medium)
+        }
+        DialFault::Unanswered => (Cause::ServerBusy, Confidence::Low),
+        DialFault::TokenRefused => (Cause::TokenRefused, Confidence::Medium),
+        DialFault::TokenExpired => (Cause::TokenExpired, Confidence::High),
+        DialFault::TokenWrongKind => (Cause::TokenWrongKind, Confidence::High),
+        DialFault::SentAway => (Cause::TokenRevoked, Confidence::High),
+        DialFault::ServerBusy => (Cause::ServerBusy, Confidence::High),
     }
 }
 

@@ -7,12 +7,13 @@
 //! The causes are in `model/cause.rs`, what a statement rests on in `model/evidence.rs`, a statement in
 //! `model/finding.rs`. `explanation.rs` explains a presence.
 //! `ledger.rs` follows the heartbeats of a connection over their hops (`hop.rs`), which it keeps in `ring.rs`.
-//! `found.rs` has what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
+//! `found.rs` and `clock_watch.rs` have what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
 //! `verdict.rs` judges a drop by both ends' records (`record.rs`). `pattern.rs` looks at many drops of one agent, `incident.rs` at many
 //! agents, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
 //! agent.
 
 mod black_box;
+mod clock_watch;
 mod explanation;
 mod found;
 mod hop;
@@ -28,14 +29,15 @@ mod why;
 #[doc(no_inline)]
 pub use crate::model::{Cause, Confidence, Evidence, Fact, Finding, Told};
 pub use black_box::{BlackBox, LastBoot, LastEnd, LastRun, LastVersion};
+pub use clock_watch::ClockWatch;
 pub use explanation::{Explanation, PresenceTrack, dwell, explain};
 pub use found::found_by_agent;
 pub use hop::Hop;
 pub use incident::{Fall, Incident, OwnFault, incidents};
 pub use ledger::{BeatLedger, End, Trouble, Ways};
 pub use pattern::{PastDrop, pattern};
-pub use record::{DropRecord, Process, Return};
+pub use record::{DropRecord, Process, Return, ToldAt};
 pub use ring::Whose;
 pub use timeline::{Availability, Condition, Logged, Sleep, Span, timeline};
 pub use verdict::{Verdict, judge};
-pub use why::{Transition, Why};
+pub use why::{Records, Transition, Why};

@@ -37,6 +37,22 @@ pub struct Return {
     pub told: Vec<Told>,
 }
 
+/// What an agent told, and when it told it: its ages count from then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct ToldAt {
+    pub at: WallTime,
+    pub told: Told,
+}
+
+impl ToldAt {
+    /// When it began, and when it ended, by the clock of whoever was told.
+    pub(super) fn span(&self) -> (WallTime, WallTime) {
+        let from = earlier(self.at, self.told.ago);
+        (from, later(from, self.told.lasted).min(self.at))
+    }
+}
+
 /// Whether a process is the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
@@ -45,6 +61,18 @@ pub enum Process {
     Other,
     /// It does not say: a legacy wrapper.
     Unknown,
+}
+
+/// A wall time so long before another one.
+pub(super) fn earlier(at: WallTime, by: Duration) -> WallTime {
+    let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    WallTime::from_unix_millis(at.unix_millis().saturating_sub(millis))
+}
+
+/// A wall time so long behind another one.
+pub(super) fn later(at: WallTime, by: Duration) -> WallTime {
+    let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    WallTime::from_unix_millis(at.unix_millis().saturating_add(millis))
 }
 
 /// From one wall time to a later one; zero if it is not later.

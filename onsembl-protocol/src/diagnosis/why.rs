@@ -1,14 +1,16 @@
 //! All that is told of one agent: its presence explained, its drops with verdicts, what they have in common, and how
-//! much of the time it was there. Made of the log of its presence, whenever somebody asks.
+//! much of the time it was there. Made of the log of its presence and of what both ends recorded besides, whenever
+//! somebody asks.
 
 use super::explanation::{Explanation, in_session};
+use super::incident::OwnFault;
 use super::ledger::Ways;
 use super::pattern::{PastDrop, pattern};
-use super::record::{DropRecord, Process, Return, between};
+use super::record::{DropRecord, Process, Return, ToldAt, between, earlier, later};
 use super::timeline::{Availability, Logged, Sleep, timeline};
 use super::verdict::{Verdict, judge};
 use crate::id::{Epoch, InstanceId};
-use crate::model::Finding;
+use crate::model::{Cause, Finding, Told};
 use crate::session::{Presence, PresenceCause};
 use crate::time::WallTime;
 use alloc::vec::Vec;
@@ -28,6 +30,15 @@ pub struct Transition {
     pub instance: Option<InstanceId>,
 }
 
+/// What is recorded besides the log of an agent's presence.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Records<'a> {
+    /// What the agent told of its absences.
+    pub told: &'a [ToldAt],
+    /// When the server itself did not run.
+    pub own_faults: &'a [OwnFault],
+}
+
 /// Why an agent is where it is, and was where it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Why {
@@ -45,10 +56,18 @@ impl Why {
     /// Most drops that are told of; older ones are left out.
     pub const MOST_DROPS: usize = 64;
 
-    /// Tells of an agent by its log, which is in the order of versions, from `from` until now.
+    /// Tells of an agent by its log, which is in the order of versions, and by what else is recorded, from `from`
+    /// until now.
     #[must_use]
-    pub fn of(presence: Explanation, log: &[Transition], from: WallTime, now: WallTime) -> Self {
-        let fallen = drops(log);
+    pub fn of(
+        presence: Explanation,
+        log: &[Transition],
+        records: Records<'_>,
+        from: WallTime,
+        now: WallTime,
+    ) -> Self {
+        let mut fallen = drops(log);
+        fallen.iter_mut().for_each(|(drop, back)| records.complete(drop, back.as_mut()));
         let verdicts: Vec<Verdict> =
             fallen.iter().map(|(drop, back)| judge(drop, back.as_ref())).collect();
         let past: Vec<PastDrop> = fallen.iter().zip(&verdicts).map(PastDrop::of).collect();
@@ -72,6 +91,32 @@ impl Why {
             pattern: pattern(&past),
             availability: Availability::of(&spans),
         }
+    }
+}
+
+/// An agent notices a loss so much earlier or later than its server, beyond the silence.
+const NOTICED: Duration = Duration::from_secs(2);
+
+impl Records<'_> {
+    /// Adds what is recorded of a drop.
+    fn complete(&self, drop: &mut DropRecord, back: Option<&mut Return>) {
+        let silent_since = earlier(drop.at, drop.quiet);
+        drop.stalled = self.stalled(silent_since, drop.at);
+        let Some(back) = back else { return };
+        let (first, last) = (earlier(silent_since, NOTICED), later(back.at, NOTICED));
+        let of_this = self.told.iter().filter_map(|told| {
+            let (from, until) = told.span();
+            (from <= last && until >= first)
+                .then(|| Told { ago: between(from, back.at), ..told.told.clone() })
+        });
+        back.told = of_this.collect();
+    }
+
+    /// How much of a time this server did not run.
+    fn stalled(&self, from: WallTime, until: WallTime) -> Duration {
+        let stalls = self.own_faults.iter().filter(|fault| fault.cause == Cause::ServerStalled);
+        let within = stalls.map(|stall| between(stall.from.max(from), stall.until.min(until)));
+        within.fold(Duration::ZERO, Duration::saturating_add)
     }
 }
 
@@ -140,7 +185,7 @@ fn dropped(last: &Transition, began: WallTime) -> DropRecord {
     }
 }
 
-/// It is back; what it found meanwhile is not in the log.
+/// It is back. What it found meanwhile, and how long this server did not run, is not in the log.
 const fn returned(at: WallTime, process: Process) -> Return {
     Return { at, process, told: Vec::new() }
 }

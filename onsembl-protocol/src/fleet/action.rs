@@ -2,7 +2,7 @@
 
 use super::note::FleetNote;
 use super::report::{AuditReport, ReleaseReport, StopReport};
-use super::row::{CommandRecord, CommandUpdate, NewSession, PresenceRecord};
+use super::row::{CommandRecord, CommandUpdate, FindingsRecord, NewSession, PresenceRecord};
 use super::view::Change;
 use crate::close::CloseCause;
 use crate::id::{AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId};
@@ -191,6 +191,9 @@ pub enum Question {
         /// Streams to read of the agent at most, the newest first.
         limit: usize,
     },
+    /// Keep what an agent found while it was away. Answered by
+    /// [`StoreAnswer::FindingsKept`](super::StoreAnswer::FindingsKept).
+    KeepFindings(FindingsRecord),
     /// Delete an agent. Answered by [`StoreAnswer::Deleted`](super::StoreAnswer::Deleted).
     DeleteAgent {
         /// Echoed in the answer.

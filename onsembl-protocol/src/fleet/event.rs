@@ -202,6 +202,11 @@ pub enum StoreAnswer {
         query: String,
         positions: Result<Vec<StreamPosition>, StoreFault>,
     },
+    FindingsKept {
+        agent: AgentId,
+        number: u64,
+        kept: Result<(), StoreFault>,
+    },
     Deleted {
         token: Token,
         agent: AgentId,

@@ -39,6 +39,7 @@ mod directory;
 mod dispatch;
 mod encode;
 mod event;
+mod findings;
 mod hello;
 mod limits;
 mod note;
@@ -83,7 +84,7 @@ pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use note::FleetNote;
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
-    AgentRecord, CommandRecord, CommandUpdate, NewSession, OpenedSession, PresenceRecord,
+    AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, NewSession, OpenedSession, PresenceRecord,
     StreamPosition,
 };
 pub use view::{
@@ -100,6 +101,7 @@ use agent::Listing;
 use audit::Audits;
 use command::Log;
 use contest::{Contender, Contests, Said};
+use findings::Findings;
 use resume::Resumes;
 use state::State;
 use stop::Stops;
@@ -112,6 +114,7 @@ pub struct Fleet {
     stops: Stops,
     audits: Audits,
     resumes: Resumes,
+    findings: Findings,
     contests: Contests,
 }
 
@@ -146,6 +149,7 @@ impl Fleet {
             stops: Stops::default(),
             audits: Audits::default(),
             resumes: Resumes::default(),
+            findings: Findings::default(),
             contests: Contests::default(),
         }
     }
@@ -184,7 +188,7 @@ impl Fleet {
     /// Whether it holds nothing: no agent, no command, no stop, and no request that waits for an answer. Then it may be
     /// dropped, and made again when its user has something again.
     pub fn is_idle(&self) -> bool {
-        let Self { state, stops, audits, resumes, contests } = self;
+        let Self { state, stops, audits, resumes, findings, contests } = self;
         state.roster.is_empty()
             && state.commands.is_empty()
             && state.latch.orders().next().is_none()
@@ -192,6 +196,7 @@ impl Fleet {
             && stops.is_empty()
             && audits.is_empty()
             && resumes.is_empty()
+            && findings.is_empty()
             && contests.are_none()
             && self.deadline() == Deadline::Never
     }
@@ -360,6 +365,7 @@ impl Fleet {
                     state.out.act(FleetAction::Faulted(seat));
                 }
             }
+            AgentToServer::BlackBox(told) => self.findings.on_told(state, agent, told, now),
             AgentToServer::Trace(_) | AgentToServer::Report(_) => {
                 state.out.note(FleetNote::TraceNotKept { agent: agent.clone() });
             }
@@ -423,6 +429,9 @@ impl Fleet {
             }
             StoreAnswer::Balance { query, positions } => {
                 self.audits.on_positions(state, &query, positions);
+            }
+            StoreAnswer::FindingsKept { agent, number, kept } => {
+                self.findings.on_kept(state, &agent, number, kept);
             }
             StoreAnswer::Deleted { token, agent, deleted } => {
                 admission::on_deleted(state, token, &agent, deleted);

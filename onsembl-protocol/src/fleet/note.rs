@@ -49,6 +49,10 @@ pub enum FleetNote {
     AgentDeleted { agent: AgentId },
     /// An agent reported a fault.
     AgentFault { agent: AgentId, kind: String, recoverable: bool, text: String },
+    /// What an agent found while it was away could not be stored; it tells it again.
+    FindingsNotKept { agent: AgentId, why: String },
+    /// An agent tells what it found without being asked for it, or faster than it is stored; it is dropped.
+    FindingsDropped { agent: AgentId },
     /// An agent sent a trace or a report, which nothing consumes.
     TraceNotKept { agent: AgentId },
     /// A command was accepted and is being stored.
@@ -151,6 +155,8 @@ impl FleetNote {
             Self::Contested { .. } => Some("agents_contested"),
             Self::AgentFault { .. } => Some("agent_faults"),
             Self::TraceNotKept { .. } => Some("traces_not_kept"),
+            Self::FindingsNotKept { .. } => Some("findings_not_kept"),
+            Self::FindingsDropped { .. } => Some("findings_dropped"),
             Self::CommandNotStored { .. } => Some("commands_not_stored"),
             Self::EndNotStored { .. } => Some("ends_not_stored"),
             Self::ForeignCommand { .. } => Some("reports_on_foreign_commands"),
@@ -203,6 +209,7 @@ impl FleetNote {
             | Self::AdmissionWithoutHello { .. }
             | Self::SessionWithoutLink { .. }
             | Self::TraceNotKept { .. }
+            | Self::FindingsDropped { .. }
             | Self::CommandRepeated { .. }
             | Self::NoSession { .. }
             | Self::AgentSays { .. }
@@ -241,6 +248,7 @@ impl FleetNote {
             | Self::RecordRefused { .. }
             | Self::LogPositionNotRead { .. }
             | Self::PositionsNotRead { .. }
+            | Self::FindingsNotKept { .. }
             | Self::StatesDropped { .. }
             | Self::TerminalMisnamed { .. }
             | Self::TerminalRefused { .. }
@@ -271,6 +279,8 @@ impl fmt::Display for FleetNote {
             Self::Paused { .. } => "the agent reported whether it is paused",
             Self::AgentDeleted { .. } => "agent deleted",
             Self::AgentFault { .. } => "an agent reported a fault",
+            Self::FindingsNotKept { .. } => "cannot store what an agent found while it was away; it tells it again",
+            Self::FindingsDropped { .. } => "an agent tells what it found faster than it is stored; it is dropped",
             Self::TraceNotKept { .. } => "a trace or report was discarded; nothing consumes them",
             Self::CommandTaken { .. } => "command accepted, being stored",
             Self::CommandRepeated { .. } => "a known command was requested again",

@@ -20,7 +20,7 @@ use super::row::{AgentRecord, OpenedSession, PresenceRecord};
 use super::view::Change;
 use crate::close::{CloseCause, CloseReason};
 use crate::command::{DEFAULT_SLOTS, Returned};
-use crate::id::{AgentId, AgentKey, Epoch, LinkId, PresenceVersion, SessionId, StopId};
+use crate::id::{AgentId, AgentKey, Epoch, InstanceId, LinkId, PresenceVersion, SessionId, StopId};
 use crate::model::Capabilities;
 use crate::replay::Retired;
 use crate::session::{Claimant, Presence, PresenceCause, PresenceStatus};
@@ -99,6 +99,12 @@ impl Roster {
     pub(super) fn session_mut(&mut self, agent: &AgentId) -> Option<(SeatId, &mut Session)> {
         let seat = self.agents.get(agent)?.seat?;
         Some((seat, self.seats.get_mut(&seat)?.session.as_mut()?))
+    }
+
+    /// The session that is under way, and the process that has it.
+    pub(super) fn process(&self, agent: &AgentId) -> Option<(Epoch, Option<InstanceId>)> {
+        let known = self.agents.get(agent)?;
+        Some((known.epoch, self.seats.get(&known.seat?)?.instance.clone()))
     }
 
     /// An agent as an earlier run of this server left it. It is awaited if it was not offline.

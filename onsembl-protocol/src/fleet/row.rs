@@ -6,6 +6,7 @@ use crate::id::{
     AgentId, AgentKey, ByteOffset, CommandId, Epoch, Incarnation, InstanceId, JournalId, LinkId,
     PresenceVersion, SessionId, StopId,
 };
+use crate::model::Told;
 use crate::output::{CommittedState, GapCause, StoredPosition, Stream};
 use crate::session::{Presence, PresenceStatus};
 use crate::time::WallTime;
@@ -77,6 +78,22 @@ pub struct PresenceRecord {
     /// The process of its latest session.
     pub instance: Option<InstanceId>,
     /// When it was published. Of a change of the status, since when that holds.
+    pub at: WallTime,
+}
+
+/// What an agent found while it was away, as it told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct FindingsRecord {
+    pub agent: AgentId,
+    /// The session in which it was told.
+    pub epoch: Epoch,
+    /// The process that told it.
+    pub instance: Option<InstanceId>,
+    /// Its number among those of that process. The same number replaces what was told under it before.
+    pub number: u64,
+    pub told: Vec<Told>,
+    /// When it came: what the ages count from.
     pub at: WallTime,
 }
 

@@ -3,4 +3,5 @@
 
 mod adoption;
 mod contest;
+mod findings;
 mod kit;

@@ -123,6 +123,11 @@ impl Capabilities {
         self.has(&Feature::CommandAdoption)
     }
 
+    /// The server keeps what an agent found while it was away, and confirms it.
+    pub fn keeps_black_boxes(self) -> bool {
+        self.has(&Feature::BlackBox)
+    }
+
     /// A dashboard may ask for output that is stored already.
     pub fn replays_output(self) -> bool {
         self.has(&Feature::OutputReplay)
@@ -156,6 +161,7 @@ const ORDER: &[Feature] = &[
     Feature::OpenEnds,
     Feature::EndOrders,
     Feature::CommandAdoption,
+    Feature::BlackBox,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -190,6 +196,7 @@ const fn bit(feature: &Feature) -> u16 {
         Feature::EndOrders => 1 << 9,
         Feature::Terminal => 1 << 10,
         Feature::CommandAdoption => 1 << 11,
+        Feature::BlackBox => 1 << 12,
         Feature::Unknown(_) => 0,
     }
 }

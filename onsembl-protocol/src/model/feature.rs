@@ -33,6 +33,9 @@ wire_enum! {
         /// A server takes up a command that it does not know and its agent has, says so of one that it
         /// cannot take up, and calls only that unknown which is over.
         CommandAdoption = "command-adoption",
+        /// The agent tells after a welcome what it found since it was last in session, by `AGENT_BLACK_BOX`, and
+        /// the server confirms by `BLACK_BOX_ACK` that it is stored.
+        BlackBox = "black-box",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -51,6 +54,7 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::OpenEnds,
     Feature::EndOrders,
     Feature::CommandAdoption,
+    Feature::BlackBox,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.

@@ -120,6 +120,10 @@ faults! {
     Unanswered = "unanswered", "no answer came in time", "check what listens there, and whether the server is overloaded or stopped";
     /// Our server does not take the token.
     TokenRefused = "token-refused", "the server refused the token (HTTP 401)", "give the agent a new token; it looks for one each second";
+    /// Our server says that the token has expired.
+    TokenExpired = "token-expired", "the server refused the token: it has expired (HTTP 401)", "give the agent a new token; it looks for one each second";
+    /// Our server says that the token is for another kind of peer.
+    TokenWrongKind = "token-wrong-kind", "the server refused the token: it is not one for agents (HTTP 401)", "make one with `onsembl-server token --agent NAME`; the agent looks for another each second";
     /// Our server sends this agent away for good.
     SentAway = "sent-away", "the server refuses this token or agent for good (HTTP 403)", "";
     /// Our server cannot check the token now.
@@ -195,6 +199,8 @@ impl DialFault {
             | Self::TokenUnfit
             | Self::TokenUnanswered
             | Self::TokenRefused
+            | Self::TokenExpired
+            | Self::TokenWrongKind
             | Self::SentAway => DialStage::Token,
         }
     }

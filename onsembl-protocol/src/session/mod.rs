@@ -31,7 +31,10 @@ pub use edges::{
     Edge, PRESENCE_EDGES, PresenceCauseKind, PresenceEdge,
 };
 pub(crate) use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
-pub use refusal::{HttpRefusal, NONCE_HEADER, REFUSAL_HEADER, RefusalReason, nonce_to_repeat};
+pub use refusal::{
+    HttpRefusal, NONCE_HEADER, REFUSAL_HEADER, RefusalReason, TOKEN_FAULT_HEADER, TokenFault,
+    nonce_to_repeat,
+};
 pub use server::{ServerCold, ServerConnection, ServerHot, ServerSnapshot, ServerView};
 pub(crate) use server::{armed as server_deadline, handle as handle_server};
 pub use server_types::{

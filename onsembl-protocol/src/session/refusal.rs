@@ -5,6 +5,7 @@
 //! random nonce; a server repeats it in a refusal and adds a reason word (P-12).
 
 use super::dial::DialFailure;
+use super::dial_fault::DialFault;
 use core::time::Duration;
 
 /// The header of a dial with the nonce, and of the refusal that repeats it.
@@ -12,6 +13,9 @@ pub const NONCE_HEADER: &str = "onsembl-nonce";
 
 /// The header of a refusal with the reason word.
 pub const REFUSAL_HEADER: &str = "onsembl-refusal";
+
+/// The header of a refused token with what is wrong with it, where the server knows more than that.
+pub const TOKEN_FAULT_HEADER: &str = "onsembl-token-fault";
 
 /// Most bytes of a nonce that a server repeats: ours have 24, and an answer is not to grow with
 /// what a peer sends.
@@ -51,6 +55,35 @@ impl RefusalReason {
     }
 }
 
+/// What is wrong with a token that a server refuses. It changes nothing of what the refusal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
+pub enum TokenFault {
+    Expired,
+    /// It is for another kind of peer.
+    WrongKind,
+}
+
+impl TokenFault {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Expired, Self::WrongKind];
+
+    /// Its spelling in [`TOKEN_FAULT_HEADER`].
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::WrongKind => "wrong-kind",
+        }
+    }
+
+    fn parse(header: &str) -> Option<Self> {
+        let header = header.trim();
+        Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(header))
+    }
+}
+
 /// The nonce of a dial as a server may repeat it; `None` if it is none.
 #[must_use]
 pub fn nonce_to_repeat(nonce: &str) -> Option<&str> {
@@ -69,6 +102,8 @@ pub struct HttpRefusal<'a> {
     pub nonce: Option<&'a str>,
     /// The header [`REFUSAL_HEADER`].
     pub reason: Option<&'a str>,
+    /// The header [`TOKEN_FAULT_HEADER`].
+    pub token_fault: Option<&'a str>,
 }
 
 impl HttpRefusal<'_> {
@@ -91,6 +126,23 @@ impl HttpRefusal<'_> {
             (None, status) => DialFailure::NotAServer(status),
         }
     }
+
+    /// What was wrong with the dial that sent this nonce.
+    #[must_use]
+    pub fn fault(&self, sent: &str) -> DialFault {
+        match self.meaning(sent) {
+            DialFailure::Unauthorized => match self.token_fault.and_then(TokenFault::parse) {
+                Some(TokenFault::Expired) => DialFault::TokenExpired,
+                Some(TokenFault::WrongKind) => DialFault::TokenWrongKind,
+                None => DialFault::TokenRefused,
+            },
+            // With its nonce it is our server's own word, and 503 of another is anybody's.
+            DialFailure::Busy { .. } if !sent.is_empty() && self.nonce == Some(sent) => {
+                DialFault::ServerBusy
+            }
+            failure => DialFault::of(failure),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +150,24 @@ mod tests {
     use super::*;
 
     fn answer<'a>(status: u16, nonce: Option<&'a str>, reason: Option<&'a str>) -> HttpRefusal<'a> {
-        HttpRefusal { status, retry_after: None, nonce, reason }
+        HttpRefusal { status, retry_after: None, nonce, reason, token_fault: None }
+    }
+
+    #[test]
+    fn only_our_server_says_what_is_wrong_with_a_token() {
+        let with = |nonce, word| HttpRefusal {
+            token_fault: Some(word),
+            ..answer(401, nonce, Some("unauthorized"))
+        };
+        for (word, fault) in [
+            ("expired", DialFault::TokenExpired),
+            ("Wrong-Kind", DialFault::TokenWrongKind),
+            ("of a later version", DialFault::TokenRefused),
+        ] {
+            assert_eq!(with(Some("n-1"), word).fault("n-1"), fault, "{word}");
+            assert_eq!(with(None, word).fault("n-1"), DialFault::RefusedOnTheWay, "{word}");
+            assert_eq!(with(Some("n-1"), word).meaning("n-1"), DialFailure::Unauthorized);
+        }
     }
 
     #[test]

@@ -85,7 +85,12 @@ impl Bounded for AgentToServer {
             Self::StopReceipt(m) => stop_id(Some(&m.stop_id), limits),
             Self::TerminalOpened(m) => command(&m.command_id, limits)
                 .and_then(|()| within("program", Some(&m.program), limits.command_bytes)),
-            Self::Trace(_) | Self::Report(_) | Self::Ping(_) | Self::Pong(_) => Ok(()),
+            // Its entries are bounded as they are read.
+            Self::BlackBox(_)
+            | Self::Trace(_)
+            | Self::Report(_)
+            | Self::Ping(_)
+            | Self::Pong(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }
     }
@@ -107,7 +112,11 @@ impl Bounded for ServerToAgent {
             Self::EmergencyStop(m) => within("reason", m.reason.as_deref(), limits.command_bytes)
                 .and_then(|()| stop_id(m.stop_id.as_ref(), limits)),
             Self::StopRelease(m) => stop_id(Some(&m.stop_id), limits),
-            Self::Heartbeat(_) | Self::Ping(_) | Self::Pong(_) | Self::TokenRefresh(_) => Ok(()),
+            Self::Heartbeat(_)
+            | Self::BlackBoxAck(_)
+            | Self::Ping(_)
+            | Self::Pong(_)
+            | Self::TokenRefresh(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }
     }

@@ -5,8 +5,8 @@
 //! not compile.
 
 use super::payload::{
-    Ack, AgentConnect, AgentConnected, AgentControl, AgentDisconnect, AgentErrorReport,
-    AgentHeartbeat, AgentStatus, CommandAck, CommandCancel, CommandRequest, CommandStatus,
+    Ack, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect, AgentErrorReport,
+    AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel, CommandRequest, CommandStatus,
     DashboardConnected, DashboardInit, EmergencyStop, ErrorReply, Opaque, OutputAck, OutputGap,
     OutputQuery, OutputResume, OutputState, Ping, Pong, ReleaseRequest, ServerHeartbeat,
     StopReceipt, StopRelease, Subscription, TerminalOpened, TerminalOutput, TerminalStream,
@@ -125,6 +125,8 @@ message_set! {
         StopReceipt(StopReceipt) = "STOP_RECEIPT",
         /// It opened a terminal. Extension.
         TerminalOpened(TerminalOpened) = "TERMINAL_OPENED",
+        /// What it found while it was away. Extension.
+        BlackBox(AgentBlackBox) = "AGENT_BLACK_BOX",
         Trace(Opaque) = "TRACE_EVENT",
         Report(Opaque) = "INVESTIGATION_REPORT",
         Ping(Ping) = "PING",
@@ -152,6 +154,8 @@ message_set! {
         OutputResume(OutputResume) = "OUTPUT_RESUME",
         /// Say what you hold. Extension.
         OutputQuery(OutputQuery) = "OUTPUT_QUERY",
+        /// What it found is stored. Extension.
+        BlackBoxAck(BlackBoxAck) = "BLACK_BOX_ACK",
         /// An order that is no command.
         Control(AgentControl) = "AGENT_CONTROL",
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",

@@ -41,6 +41,7 @@ impl Escapes {
             Outbound::Receipt(..)
             | Outbound::Opened(_)
             | Outbound::OutputState(_)
+            | Outbound::BlackBox(_)
             | Outbound::Acknowledgement(..)
             | Outbound::OpenEnd(..) => {}
         }

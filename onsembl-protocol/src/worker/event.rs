@@ -7,7 +7,7 @@ use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, Fate, JournalEntry, ProcessIdentity,
 };
 use crate::id::{AgentId, CommandId, RunMark, StopId};
-use crate::model::Capabilities;
+use crate::model::{Capabilities, Finding, Told};
 use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
@@ -91,6 +91,9 @@ pub struct Recovered {
     /// What became of [what it left running](CommandJournal::left_behind).
     pub cleared: Vec<Cleared>,
     pub runs: Vec<LeftRun>,
+    /// What it found and could not hand over any more, and how long ago it was when that was written down.
+    pub findings: Vec<Told>,
+    pub findings_ago: Duration,
 }
 
 /// A session, as the answer to the hello settled it.
@@ -114,6 +117,11 @@ pub enum WorkerEvent {
     Joined(WorkerSession),
     /// The session is over.
     SessionEnded,
+    /// Something was found that explains an absence, and had lasted so long by then.
+    Found {
+        finding: Finding,
+        lasted: Duration,
+    },
     /// The server refuses this agent for good.
     Refused(AgentCause),
     /// The server said something.

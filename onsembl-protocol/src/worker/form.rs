@@ -42,6 +42,7 @@ impl WorkerSession {
             Outbound::Acknowledgement(id, _) if is_unknown(id) => return None,
             Outbound::Complete(report) if is_unknown(&report.command_id) => return None,
             Outbound::OutputState(state) => AgentToServer::OutputState(state.clone()),
+            Outbound::BlackBox(found) => AgentToServer::BlackBox(found.clone()),
             Outbound::OpenEnd(run, stream, at) => AgentToServer::OutputGap(OutputGap {
                 command_id: run.command.clone(),
                 agent_id,

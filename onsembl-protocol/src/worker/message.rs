@@ -37,6 +37,8 @@ pub(super) enum Instruction {
     UnknownCommand(CommandId),
     /// The server cannot take up this command in this session.
     NotTaken(CommandId),
+    /// What was found while this agent was away is stored, up to this number.
+    FindingsStored(u64),
     End(EndOrder, Force),
     /// Start nothing, or start again.
     Pause(Pausing),
@@ -86,6 +88,7 @@ pub(super) fn read(
             Instruction::Cancel(cancel.command_id, Force::of(cancel.force))
         }
         ServerToAgent::OutputAck(ack) => Instruction::Stored(ack),
+        ServerToAgent::BlackBoxAck(ack) => Instruction::FindingsStored(ack.number),
         ServerToAgent::OutputResume(resume) => Instruction::Resume(resume),
         ServerToAgent::OutputQuery(question) => Instruction::ReportOutputState(question.query),
         ServerToAgent::Ack(ack) => match ack.command_id.filter(|_| ack.success) {

@@ -39,6 +39,7 @@ mod end;
 mod escapes;
 mod event;
 mod fence;
+mod findings;
 mod form;
 mod journal;
 mod message;
@@ -74,6 +75,7 @@ pub use note::WorkerNote;
 pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
+use crate::model::Told;
 use crate::time::{Deadline, Now};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
@@ -84,6 +86,7 @@ use commands::{Commands, Force};
 use delivery::{Delivery, News};
 use doubts::Doubts;
 use emergency::EmergencyStop;
+use findings::Findings;
 use journal::Journal;
 use message::Instruction;
 use outbound::Outbound;
@@ -112,6 +115,7 @@ pub struct Worker {
     journal: Journal,
     pausing: Pausing,
     doubts: Doubts,
+    findings: Findings,
     shutdown: Option<Shutdown>,
     todo: VecDeque<Work>,
     actions: VecDeque<WorkerAction>,
@@ -121,7 +125,7 @@ impl Worker {
     /// A worker that takes up what an earlier process of the agent left. It has actions at once.
     pub fn new(config: WorkerConfig, recovered: Recovered, now: Now) -> Self {
         let WorkerConfig { slots, spool, policy, journal, terminal, fence, unique } = config;
-        let Recovered { journal: before, cleared, runs } = recovered;
+        let Recovered { journal: before, cleared, runs, findings, findings_ago } = recovered;
         let mut worker = Self {
             commands: Commands::new(slots, unique),
             delivery: Delivery::new(spool, policy),
@@ -133,10 +137,12 @@ impl Worker {
             journal: Journal::new(journal),
             pausing: Pausing::Running,
             doubts: Doubts::default(),
+            findings: Findings::new(now),
             shutdown: None,
             todo: VecDeque::new(),
             actions: VecDeque::new(),
         };
+        worker.findings.recover(findings, findings_ago, now);
         worker.commands.all.recover(&before);
         if worker.emergency.is_latched() {
             worker.note(WorkerNote::StopFound);
@@ -198,6 +204,7 @@ impl Worker {
             WorkerEvent::Wake => self.on_time(now),
             WorkerEvent::Joined(session) => self.on_joined(session, now),
             WorkerEvent::SessionEnded => self.on_session_ended(),
+            WorkerEvent::Found { finding, lasted } => self.findings.note(finding, lasted, now),
             WorkerEvent::Refused(cause) => {
                 self.on_session_ended();
                 let why = WorkerEnd::Refused(cause);
@@ -313,6 +320,7 @@ impl Worker {
         let WorkerSession { capabilities, output_window, .. } = session;
         let stopped = session.stopped.clone();
         self.uplink.begin(session);
+        self.findings.on_session(capabilities, &mut self.uplink.queue, now);
         self.reports.on_session();
         self.delivery.on_session(output_window, capabilities, now.monotonic);
         if capabilities.output_resumes() {
@@ -414,6 +422,7 @@ impl Worker {
                     self.confirm(&id);
                 }
             }
+            Instruction::FindingsStored(number) => self.findings.on_stored(number),
             Instruction::UnknownCommand(id) => self.on_unknown_to_server(&id, now),
             Instruction::NotTaken(id) => self.on_not_taken(&id),
             Instruction::End(order, force) => self.end(WorkerEnd::Ordered(order), force, now),
@@ -546,6 +555,16 @@ impl Worker {
     /// says.
     pub fn open_commands(&self, most: usize) -> Vec<CommandId> {
         self.commands.open(most)
+    }
+
+    /// What it found while it was away and the server has not confirmed, the oldest first.
+    pub fn findings(&self, now: Now) -> Vec<Told> {
+        self.findings.unconfirmed(now)
+    }
+
+    /// A number that is another one whenever [`findings`](Self::findings) has another content.
+    pub fn findings_changed(&self) -> u64 {
+        self.findings.changes()
     }
 
     /// How many commands run.

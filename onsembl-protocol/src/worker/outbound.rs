@@ -3,7 +3,7 @@
 use crate::id::{ByteOffset, CommandId, StopId};
 use crate::output::{Outgoing, Run, Stream};
 use crate::wire::payload::{
-    CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage, TerminalOpened,
+    AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage, TerminalOpened,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -22,6 +22,8 @@ pub(super) enum Outbound {
     Acknowledgement(CommandId, CommandAckStatus),
     /// The stream ends here with a gap of unknown length.
     OpenEnd(Run, Stream, ByteOffset),
+    /// What it found while it was away.
+    BlackBox(AgentBlackBox),
     Complete(CommandComplete),
     /// A process wrote this.
     Output(Outgoing),
@@ -44,6 +46,8 @@ pub(super) struct OutboundQueue {
     output_states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
     open_ends: BTreeMap<(Run, Stream), ByteOffset>,
+    /// Once a session, behind what the server asks for.
+    black_box: Option<AgentBlackBox>,
     reports: BTreeMap<CommandId, CommandComplete>,
 }
 
@@ -70,6 +74,10 @@ impl OutboundQueue {
         while self.reports.len() > MOST_REPORTS {
             let _ = self.reports.pop_first();
         }
+    }
+
+    pub(super) fn black_box(&mut self, found: AgentBlackBox) {
+        self.black_box = Some(found);
     }
 
     pub(super) fn open_ends(&mut self, ends: Vec<(Run, Stream, ByteOffset)>) {
@@ -131,12 +139,24 @@ impl OutboundQueue {
         if let Some(((run, stream), at)) = self.open_ends.pop_first() {
             return Some(Outbound::OpenEnd(run, stream, at));
         }
+        if let Some(found) = self.black_box.take() {
+            return Some(Outbound::BlackBox(found));
+        }
         self.reports.pop_first().map(|(_, report)| Outbound::Complete(report))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let Self { receipt, opened, output_states, acknowledgements, open_ends, reports } = self;
+        let Self {
+            receipt,
+            opened,
+            output_states,
+            acknowledgements,
+            open_ends,
+            black_box,
+            reports,
+        } = self;
         receipt.is_none()
+            && black_box.is_none()
             && opened.is_empty()
             && output_states.is_empty()
             && acknowledgements.is_empty()

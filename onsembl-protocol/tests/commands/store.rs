@@ -55,6 +55,11 @@ impl Store {
             Question::Balance { query, .. } => {
                 StoreAnswer::Balance { query, positions: works.map(|()| Vec::new()) }
             }
+            Question::KeepFindings(record) => StoreAnswer::FindingsKept {
+                agent: record.agent,
+                number: record.number,
+                kept: works,
+            },
             Question::DeleteAgent { token, agent } => {
                 let deleted = works.map(|()| {
                     self.stops.retain(|_, order| order.scope.agent() != Some(&agent));

@@ -70,6 +70,7 @@ impl Agent {
             cleared: journal.left_behind().into_iter().map(cleared).collect(),
             journal: journal.clone(),
             runs: runs.map(|(recovered, ended)| LeftRun { recovered, ended }).collect(),
+            ..Recovered::default()
         };
         let terminal = make.has_terminal.then(|| TerminalConfig {
             program: "a shell".to_owned(),

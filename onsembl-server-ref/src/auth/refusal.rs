@@ -1,7 +1,7 @@
 //! Why a peer is not admitted, and why that is not known.
 
 use super::TokenError;
-use onsembl_protocol::session::RefusalReason;
+use onsembl_protocol::session::{RefusalReason, TokenFault};
 use std::fmt;
 use thiserror::Error;
 
@@ -16,6 +16,10 @@ pub enum Refusal {
     /// as soon as its token source has another token.
     #[error("{0}")]
     Unauthorized(String),
+    /// As [`Unauthorized`](Self::Unauthorized), and what is wrong with the credentials: peers are told it in a
+    /// header too, so that an agent can say it.
+    #[error("{1}")]
+    Unfit(TokenFault, String),
     /// The peer is known and is to stay away: HTTP 403. An agent stops for good.
     #[error("{0}")]
     Forbidden(String),
@@ -28,16 +32,32 @@ impl Refusal {
     /// The reason as the refusal's header gives it.
     pub(crate) const fn reason(&self) -> RefusalReason {
         match self {
-            Self::Unauthorized(_) => RefusalReason::Unauthorized,
+            Self::Unauthorized(_) | Self::Unfit(..) => RefusalReason::Unauthorized,
             Self::Forbidden(_) => RefusalReason::Forbidden,
             Self::Unavailable(_) => RefusalReason::Unavailable,
+        }
+    }
+
+    /// What is wrong with the token, where that is known.
+    pub(crate) const fn token_fault(&self) -> Option<TokenFault> {
+        match self {
+            Self::Unfit(fault, _) => Some(*fault),
+            Self::Unauthorized(_) | Self::Forbidden(_) | Self::Unavailable(_) => None,
         }
     }
 }
 
 impl From<TokenError> for Refusal {
     fn from(error: TokenError) -> Self {
-        Self::Unauthorized(error.to_string())
+        let why = error.to_string();
+        match error {
+            TokenError::Expired => Self::Unfit(TokenFault::Expired, why),
+            TokenError::WrongKind(_) => Self::Unfit(TokenFault::WrongKind, why),
+            TokenError::Missing
+            | TokenError::Foreign
+            | TokenError::Unknown
+            | TokenError::Malformed => Self::Unauthorized(why),
+        }
     }
 }
 

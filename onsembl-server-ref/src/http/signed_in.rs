@@ -12,7 +12,9 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use onsembl_protocol::id::AgentId;
-use onsembl_protocol::session::{NONCE_HEADER, REFUSAL_HEADER, nonce_to_repeat};
+use onsembl_protocol::session::{
+    NONCE_HEADER, REFUSAL_HEADER, TOKEN_FAULT_HEADER, nonce_to_repeat,
+};
 use serde::Deserialize;
 use std::net::IpAddr;
 use tracing::{debug, warn};
@@ -92,7 +94,7 @@ pub(super) fn refused(
     agent: Option<&AgentId>,
 ) -> Response<Body> {
     let status = match refusal {
-        Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+        Refusal::Unauthorized(_) | Refusal::Unfit(..) => StatusCode::UNAUTHORIZED,
         Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
         Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
@@ -120,6 +122,10 @@ pub(super) fn refused(
         let reason = HeaderValue::from_static(cause);
         let _ = page.headers_mut().insert(NONCE_HEADER, nonce);
         let _ = page.headers_mut().insert(REFUSAL_HEADER, reason);
+        if let Some(fault) = refusal.token_fault() {
+            let fault = HeaderValue::from_static(fault.as_str());
+            let _ = page.headers_mut().insert(TOKEN_FAULT_HEADER, fault);
+        }
     }
     page
 }

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
-use onsembl_protocol::diagnosis::{Transition, Why};
+use onsembl_protocol::diagnosis::{Records, Transition, Why};
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
@@ -55,12 +55,15 @@ pub(super) async fn why(
         Ok(slot) => slot,
         Err(answer) => return *answer,
     };
+    let now = SystemClock::new().now();
     let read = async {
         let rows = app.store.presence_log(&user, &id).await?;
+        let told = app.store.findings(&user, &id).await?;
+        let own_faults = app.store.own_faults(rows.first().map_or(now.wall, |row| row.at)).await?;
         let beats = app.store.heartbeats_of(&user, vec![id.clone()]).await?;
-        Ok::<_, StoreError>((rows, beats))
+        Ok::<_, StoreError>((rows, told, own_faults, beats))
     };
-    let (rows, beats) = match read.await {
+    let (rows, told, own_faults, beats) = match read.await {
         Ok(read) => read,
         Err(error) => {
             app.counters.count("presence_log_not_read");
@@ -77,10 +80,11 @@ pub(super) async fn why(
         };
         (agent.explain(&app.rules), agent.last_heard)
     };
-    let now = SystemClock::new().now().wall;
+    let now = now.wall;
     let from = asked.since.unwrap_or(now.unix_millis().saturating_sub(LOOKS_BACK_MS));
     let log: Vec<Transition> = rows.iter().filter_map(PresenceRow::transition).collect();
-    let why = Why::of(presence, &log, WallTime::from_unix_millis(from), now);
+    let records = Records { told: &told, own_faults: &own_faults };
+    let why = Why::of(presence, &log, records, WallTime::from_unix_millis(from), now);
     let last_recorded = beats.into_iter().find_map(|beat| beat.at);
     let text = |at: Option<WallTime>| at.map(|at| at.to_string());
     let beats = Beats { last_heard: text(last_heard), last_recorded: text(last_recorded) };

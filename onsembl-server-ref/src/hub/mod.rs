@@ -4,6 +4,7 @@
 mod bearers;
 mod fleets;
 mod notes;
+mod own_faults;
 mod perform;
 mod recovery;
 mod request;

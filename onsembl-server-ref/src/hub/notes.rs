@@ -81,7 +81,10 @@ pub(super) fn note(
         FleetNote::AgentFault { agent, kind, recoverable, text } => {
             line!(%user, %agent, kind, recoverable, ?text);
         }
-        FleetNote::TraceNotKept { agent } => {
+        FleetNote::FindingsNotKept { agent, why } => {
+            line!(%user, %agent, %why);
+        }
+        FleetNote::TraceNotKept { agent } | FleetNote::FindingsDropped { agent } => {
             line!(%user, %agent);
         }
         FleetNote::CommandTaken { command, agent } => {

@@ -202,6 +202,11 @@ async fn answer(
                 balance(store, user, &agent, reported, limit).await.map(rows::positions);
             StoreAnswer::Balance { query, positions: positions.map_err(|e| rows::fault(&e)) }
         }
+        Question::KeepFindings(record) => {
+            let (agent, number) = (record.agent.clone(), record.number);
+            let kept = store.keep_findings(user, record).await.map_err(|e| rows::fault(&e));
+            StoreAnswer::FindingsKept { agent, number, kept }
+        }
         Question::DeleteAgent { token, agent } => {
             let deleted = store.delete_agent(user, &agent, at).await.map_err(|e| rows::fault(&e));
             StoreAnswer::Deleted { token, agent, deleted }

@@ -116,6 +116,7 @@ fn forget(db: &Connection, agent: &AgentId) -> rusqlite::Result<()> {
     for table in [
         "DELETE FROM agent_aliases WHERE agent_id = ?1",
         "DELETE FROM presence_events WHERE agent_id = ?1",
+        "DELETE FROM findings WHERE agent_id = ?1",
         "DELETE FROM sessions WHERE agent_id = ?1",
         "DELETE FROM stops WHERE agent_id = ?1",
         "DELETE FROM agents WHERE agent_id = ?1",

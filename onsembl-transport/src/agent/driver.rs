@@ -406,6 +406,7 @@ impl AgentDriver {
                     late_ms = late.as_millis() as u64,
                     "this process was suspended; that time does not count against the peer"
                 );
+                self.notices.push_back(AgentNotice::Overslept(late));
             }
         }
     }

@@ -7,6 +7,7 @@ use onsembl_protocol::session::AgentReport;
 use onsembl_protocol::session::frames::AgentSession;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::{ErrorReply, RecordedBeat, RecordingLag};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Something the owner of an agent's driver may want to act on.
@@ -21,6 +22,8 @@ pub enum AgentNotice {
     Reported(AgentReport),
     /// The server refused the hello, for this reason. Comes behind the report.
     HelloRefused(ErrorReply),
+    /// This process did not run for so long, and its machine was awake.
+    Overslept(Duration),
     /// The session has an impairment, or has none any more.
     Impaired(Option<Impairment>),
     /// A session began. What was sent in an earlier one and not confirmed is to be sent again.

@@ -340,7 +340,13 @@ impl Connector {
                 other => (other, DialFault::ProxyRefused),
             };
             // A proxy cannot know a nonce that was not sent, so it cannot send anybody away.
-            let answer = HttpRefusal { status: meant, retry_after, nonce: None, reason: None };
+            let answer = HttpRefusal {
+                status: meant,
+                retry_after,
+                nonce: None,
+                reason: None,
+                token_fault: None,
+            };
             let with = match (fault, &proxy.credentials) {
                 (DialFault::ProxyCredentials, Some(_)) => " does not take those of its URL, and",
                 (_, Some(_) | None) => "",

@@ -10,7 +10,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, 
 use bytes::Bytes;
 use http_body_util::Full;
 use onsembl_protocol::session::{
-    DialFailure, DialFault, HttpRefusal, NONCE_HEADER, REFUSAL_HEADER,
+    DialFailure, DialFault, HttpRefusal, NONCE_HEADER, REFUSAL_HEADER, TOKEN_FAULT_HEADER,
 };
 use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -121,13 +121,9 @@ async fn refusal(mut exchange: Exchange, nonce: &str, by: Instant) -> DialError 
         retry_after: http::retry_after(headers),
         nonce: text(headers, HeaderName::from_static(NONCE_HEADER)),
         reason: text(headers, HeaderName::from_static(REFUSAL_HEADER)),
+        token_fault: text(headers, HeaderName::from_static(TOKEN_FAULT_HEADER)),
     };
-    let failure = answer.meaning(nonce);
-    // With its nonce it is our server's own word, and 503 of another is anybody's.
-    let fault = match (failure, answer.nonce == Some(nonce)) {
-        (DialFailure::Busy { .. }, true) => DialFault::ServerBusy,
-        (failure, _) => DialFault::of(failure),
-    };
+    let (failure, fault) = (answer.meaning(nonce), answer.fault(nonce));
     let place = match (status.is_redirection(), text(headers, header::LOCATION)) {
         // What is behind the question mark may be a secret of whoever redirects.
         (true, Some(place)) => format!(" to {}", place.split(['?', '#']).next().unwrap_or(place)),

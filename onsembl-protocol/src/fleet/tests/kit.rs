@@ -36,6 +36,8 @@ pub(super) struct Kit {
     /// Hellos that were joined to the machine of their agent.
     pub(super) joined: Vec<LinkId>,
     pub(super) notes: Vec<FleetNote>,
+    /// Findings that are to be kept; the test says what becomes of them.
+    pub(super) findings: Vec<FindingsRecord>,
     pub(super) seat: Option<SeatId>,
     /// The stops that welcomes named.
     pub(super) welcomed: Vec<Option<StopId>>,
@@ -59,6 +61,7 @@ impl Kit {
             refused: Vec::new(),
             joined: Vec::new(),
             notes: Vec::new(),
+            findings: Vec::new(),
             seat: None,
             welcomed: Vec::new(),
             stops: BTreeSet::new(),
@@ -150,6 +153,7 @@ impl Kit {
                     return alloc::vec![FleetEvent::Store(answer)];
                 }
             }
+            FleetAction::Ask(Question::KeepFindings(record)) => self.findings.push(record),
             FleetAction::Ask(Question::LogPosition(command)) => {
                 let position = Ok((Cursor::default(), Vec::new()));
                 let answer = StoreAnswer::LogPosition { command, position };

@@ -168,6 +168,7 @@ impl<W: Witness> World<W> {
                     | Question::Positions { .. }
                     | Question::LogPosition(_)
                     | Question::Balance { .. }
+                    | Question::KeepFindings(_)
                     | Question::DeleteAgent { .. }
                     | Question::Stop(_)
                     | Question::Release { .. },

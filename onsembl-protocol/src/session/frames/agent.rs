@@ -227,6 +227,7 @@ impl AgentFrames {
             | ServerToAgent::OutputAck(_)
             | ServerToAgent::OutputResume(_)
             | ServerToAgent::OutputQuery(_)
+            | ServerToAgent::BlackBoxAck(_)
             | ServerToAgent::Control(_)
             | ServerToAgent::EmergencyStop(_)
             | ServerToAgent::StopRelease(_)

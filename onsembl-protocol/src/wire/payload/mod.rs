@@ -5,6 +5,7 @@
 //! payloads are claims: after the hello only the session's own agent id counts (P-37).
 
 mod agent;
+mod black_box;
 mod command;
 mod control;
 mod dashboard;
@@ -22,6 +23,7 @@ pub use crate::model::{
     OutputTotals, Priority, Selection, StopProgress, StopStage, Subscriptions,
 };
 pub use agent::{AgentErrorReport, AgentErrorType, Opaque};
+pub use black_box::{AgentBlackBox, BlackBoxAck};
 pub use command::{CommandAck, CommandCancel, CommandRequest, CommandStatus, ExecutionConstraints};
 pub use control::{
     AgentControl, AgentStopped, ControlAction, EmergencyStop, ReleaseRequest, Secret, StopReceipt,

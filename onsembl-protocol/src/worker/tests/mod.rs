@@ -2,6 +2,7 @@
 
 mod course;
 mod ending;
+mod findings;
 mod output;
 mod recovery;
 mod sessions;

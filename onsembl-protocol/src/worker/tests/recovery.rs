@@ -23,7 +23,7 @@ fn the_end_of_a_run_whose_report_counts_its_output_is_not_open() {
     let mark = RunMark::new("m");
     journal.apply(JournalEntry::Starting { command: run.command.clone(), mark });
     journal.apply(JournalEntry::Ended { report: report.clone() });
-    let recovered = Recovered { journal, cleared: Vec::new(), runs: vec![left] };
+    let recovered = Recovered { journal, runs: vec![left], ..Recovered::default() };
     let mut worker = Worker::new(config(), recovered, at(0));
     worker.handle(WorkerEvent::Joined(session()), at(0));
     let sent = sent(&mut worker, at(0));
@@ -67,7 +67,7 @@ fn what_was_found_of_a_run_that_did_not_end_is_no_count_for_the_next_process() {
     for _ in 0..2 {
         let (_, left) = left_behind(false);
         let recovered =
-            Recovered { journal: journal.clone(), cleared: Vec::new(), runs: vec![left] };
+            Recovered { journal: journal.clone(), runs: vec![left], ..Recovered::default() };
         let config = WorkerConfig { journal: Journalling::Kept, ..config() };
         let mut worker = Worker::new(config, recovered, at(0));
         for action in actions(&mut worker) {
@@ -92,7 +92,7 @@ fn the_count_of_a_run_that_ended_is_told_though_its_agent_died_before_it_wrote_t
     let mut journal = CommandJournal::default();
     journal.apply(JournalEntry::Starting { command: command.clone(), mark });
     let cleared = vec![Cleared { command, fate: Fate::Ended, why: "gone".into() }];
-    let recovered = Recovered { journal, cleared, runs: vec![left] };
+    let recovered = Recovered { journal, cleared, runs: vec![left], ..Recovered::default() };
     let mut worker = Worker::new(config(), recovered, at(0));
     worker.handle(WorkerEvent::Joined(session()), at(0));
     let sent = sent(&mut worker, at(0));

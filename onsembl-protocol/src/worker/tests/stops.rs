@@ -59,7 +59,7 @@ fn a_stop_is_not_verified_over_what_an_earlier_process_left_and_nobody_found() {
     journal.apply(JournalEntry::Starting { command: command.clone(), mark });
     journal.apply(JournalEntry::Stopped { stop: StopId::new("s") });
     let cleared = vec![Cleared { command, fate: Fate::Unknown, why: "who knows".into() }];
-    let recovered = Recovered { journal, cleared, runs: Vec::new() };
+    let recovered = Recovered { journal, cleared, ..Recovered::default() };
     let config = WorkerConfig { journal: Journalling::Kept, ..config() };
     let mut worker = Worker::new(config, recovered, at(0));
     let session = WorkerSession { stopped: Some(StopId::new("s")), ..session() };

@@ -2,7 +2,10 @@
 
 use crate::support::{ms, now, secs};
 use onsembl_protocol::close::{Breakage, CloseReason};
-use onsembl_protocol::diagnosis::{Cause, Confidence, PresenceTrack, Transition, Why, explain};
+use onsembl_protocol::diagnosis::{
+    Cause, Confidence, Evidence, Finding, OwnFault, PresenceTrack, Records, Told, ToldAt, Transition,
+    Why, explain,
+};
 use onsembl_protocol::id::{Epoch, InstanceId, LinkId, PresenceVersion};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerAction, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
@@ -19,6 +22,8 @@ struct Agent {
     run: u32,
     heard: Option<WallTime>,
     log: Vec<Transition>,
+    told: Vec<ToldAt>,
+    own_faults: Vec<OwnFault>,
 }
 
 impl Agent {
@@ -26,7 +31,9 @@ impl Agent {
         let at = secs(1000);
         let machine =
             ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), now(at));
-        Self { at, machine, link: LinkId(0), run: 1, heard: None, log: Vec::new() }
+        let (told, own_faults) = (Vec::new(), Vec::new());
+        let (link, run, heard, log) = (LinkId(0), 1, None, Vec::new());
+        Self { at, machine, link, run, heard, log, told, own_faults }
     }
 
     fn feed(&mut self, event: ServerEvent) -> Deadline {
@@ -61,7 +68,20 @@ impl Agent {
         let begin = PresenceTrack::begin(self.log[0].presence);
         let track = self.log[1..].iter().fold(begin, |track, next| track.then(next.presence));
         let presence = explain(&track, self.heard, &ServerConfig::DEFAULT);
-        Why::of(presence, &self.log, now(secs(1000)).wall, now(self.at).wall)
+        let records = Records { told: &self.told, own_faults: &self.own_faults };
+        Why::of(presence, &self.log, records, now(secs(1000)).wall, now(self.at).wall)
+    }
+
+    /// It tells now what began so long ago.
+    fn tells(&mut self, cause: Cause, confidence: Confidence, ago: Duration, lasted: Duration) {
+        let finding = Finding::new(cause, confidence).on(Evidence::NONE.with("told", "by the agent"));
+        let told = Told { finding, ago, lasted, times: 3 };
+        self.told.push(ToldAt { at: now(self.at).wall, told });
+    }
+
+    fn breaks(&mut self) {
+        let broken = CloseReason::broken(Breakage::Reset);
+        let _ = self.feed(ServerEvent::LinkDown(self.link, broken));
     }
 }
 
@@ -106,4 +126,62 @@ fn a_drop_lasts_until_the_agent_is_back_and_is_missing_time() {
     let sum = why.availability;
     assert_eq!((sum.there, sum.missing), (secs(130), secs(50) + ms(20)), "{sum:?}");
     assert_eq!(sum.permille(), Some(722));
+}
+
+#[test]
+fn what_an_agent_tells_explains_the_absence_in_which_it_was() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    // Away for 50 s because of its name server, there for 100 s, away for 50 s because of a firewall.
+    for cause in [Cause::NameResolution, Cause::ConnectionRefused] {
+        agent.at += secs(100);
+        agent.hear();
+        agent.breaks();
+        agent.at += secs(50);
+        agent.join(Claimant::SameProcess);
+        agent.tells(cause, Confidence::High, secs(49), secs(45));
+    }
+    let why = agent.told();
+    assert_eq!(causes(&why), [(Cause::NameResolution, true), (Cause::ConnectionRefused, true)]);
+    assert!(why.drops.iter().all(|drop| drop.finding.confidence == Confidence::High));
+    assert_eq!(why.drops[0].finding.evidence.text("told"), Some("by the agent"));
+}
+
+#[test]
+fn what_is_told_only_a_session_later_belongs_to_the_earlier_absence_all_the_same() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    agent.at += secs(100);
+    agent.hear();
+    agent.breaks();
+    agent.at += secs(50);
+    agent.join(Claimant::SameProcess);
+    // The session ends before it was told.
+    agent.at += secs(20);
+    agent.hear();
+    agent.breaks();
+    agent.at += secs(1);
+    agent.join(Claimant::SameProcess);
+    agent.tells(Cause::NameResolution, Confidence::High, secs(70), secs(45));
+    let why = agent.told();
+    assert_eq!(causes(&why), [(Cause::NameResolution, true), (Cause::NetworkCut, true)]);
+}
+
+#[test]
+fn a_silence_in_which_the_server_did_not_run_is_its_own() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    agent.at += secs(10);
+    agent.hear();
+    agent.at += secs(20);
+    let silent = CloseReason::local(onsembl_protocol::close::CloseCause::Silent);
+    let _ = agent.feed(ServerEvent::LinkDown(agent.link, silent));
+    let from = now(agent.at.saturating_sub(secs(18))).wall;
+    let until = now(agent.at.saturating_sub(secs(1))).wall;
+    agent.own_faults.push(OwnFault { from, until, cause: Cause::ServerStalled });
+    agent.at += secs(1);
+    agent.join(Claimant::SameProcess);
+    let why = agent.told();
+    assert_eq!(causes(&why), [(Cause::ServerStalled, true)]);
+    assert_eq!(why.drops[0].finding.evidence.time("stalled"), Some(secs(17)));
 }

@@ -1,0 +1,199 @@
+//! `run.json`: what this run of an agent leaves for the next one, so that it can say what became of this one, and
+//! what this one found and could not tell its server any more.
+//!
+//! A run that ends writes down that it did. One that is killed, or whose machine dies, does not: by that the next run
+//! knows. Judged by the core.
+
+use crate::process::boot;
+use crate::state_dir::{Durability, RUN_FILE, StateDirError, io_error, replace_file};
+use onsembl_protocol::diagnosis::{LastBoot, LastEnd, LastRun, LastVersion};
+use onsembl_protocol::model::Told;
+use onsembl_protocol::time::WallTime;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::Duration;
+
+/// The most that is read of a run file: findings have a bound of some 100 KiB.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The content of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunFile {
+    version: String,
+    /// Which run of the machine it was.
+    boot: Option<String>,
+    /// Processes that the machine has killed for want of memory, when that was last looked at.
+    oom_kills: Option<u64>,
+    ended: Option<Ended>,
+    /// When it was written: what the ages of the findings count from.
+    written_at: i64,
+    findings: Vec<Told>,
+}
+
+/// How a run ended, in its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ended {
+    Stopped,
+    Crashed,
+}
+
+/// What the run before left.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) run: LastRun,
+    /// The version of its program.
+    pub(crate) version: String,
+    pub(crate) findings: Vec<Told>,
+    /// How long ago they were written down.
+    pub(crate) ago: Duration,
+}
+
+impl RunFile {
+    /// That of this run, which begins.
+    pub(crate) fn begin(version: &str, at: WallTime) -> Self {
+        Self {
+            version: version.to_owned(),
+            boot: boot(),
+            oom_kills: oom_kills(),
+            ended: None,
+            written_at: at.unix_millis(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Looks how many processes were killed for want of memory: one that is killed for it later is found by a greater
+    /// number.
+    pub(crate) fn look(&mut self) {
+        self.oom_kills = oom_kills();
+    }
+
+    pub(crate) fn found(&mut self, findings: Vec<Told>, at: WallTime) {
+        (self.findings, self.written_at) = (findings, at.unix_millis());
+    }
+
+    pub(crate) fn end(&mut self, ended: Ended) {
+        self.ended = Some(ended);
+    }
+
+    /// Writes it into `dir`. Short, but blocks.
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), StateDirError> {
+        let path = dir.join(RUN_FILE);
+        let failed = io_error("write the run file", &path);
+        match serde_json::to_vec(self) {
+            Ok(json) => replace_file(&path, &json, Durability::SurvivesExit).map_err(failed),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// What the run before left in `dir`; `None` if nothing, or nothing that can be read: then it is not known what
+    /// became of it, and this run is none the worse for it.
+    pub(crate) fn left(dir: &Path, version: &str, at: WallTime) -> Option<Left> {
+        let before = match read(&dir.join(RUN_FILE)) {
+            Ok(before) => before?,
+            Err(error) => {
+                tracing::warn!(%error, path = %dir.join(RUN_FILE).display(), "cannot read how the run before ended");
+                return None;
+            }
+        };
+        let now = Self::begin(version, at);
+        let boot = match (&before.boot, &now.boot) {
+            (Some(before), Some(now)) if before == now => LastBoot::Same,
+            (Some(_), Some(_)) => LastBoot::Other,
+            (None, _) | (_, None) => LastBoot::Unknown,
+        };
+        let killed_for_memory = before.oom_kills < now.oom_kills && boot == LastBoot::Same;
+        let end = match before.ended {
+            Some(Ended::Stopped) => LastEnd::Stopped,
+            Some(Ended::Crashed) => LastEnd::Crashed,
+            None if killed_for_memory => LastEnd::OutOfMemory,
+            None => LastEnd::Vanished,
+        };
+        let is_same = before.version == now.version;
+        let version = if is_same { LastVersion::Same } else { LastVersion::Other };
+        let ago = now.written_at.saturating_sub(before.written_at);
+        Some(Left {
+            run: LastRun { end, boot, version },
+            version: before.version,
+            findings: before.findings,
+            ago: Duration::from_millis(u64::try_from(ago).unwrap_or_default()),
+        })
+    }
+}
+
+fn read(path: &Path) -> io::Result<Option<RunFile>> {
+    let mut json = Vec::new();
+    match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut json)) {
+        Ok(_) => Ok(Some(serde_json::from_slice(&json)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many processes this machine has killed for want of memory since it started, if it says.
+fn oom_kills() -> Option<u64> {
+    let counters = fs::read_to_string("/proc/vmstat").ok()?;
+    counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding};
+
+    fn at(ms: i64) -> WallTime {
+        WallTime::from_unix_millis(ms)
+    }
+
+    fn cause(left: Option<Left>) -> Option<Cause> {
+        left.map(|left| left.run.finding().cause)
+    }
+
+    #[test]
+    fn the_next_run_knows_what_became_of_this_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = |version: &str| RunFile::left(dir.path(), version, at(61_000));
+        assert!(left("1").is_none(), "there was none");
+        let mut run = RunFile::begin("1", at(1000));
+        run.write(dir.path()).unwrap();
+        assert_eq!(cause(left("1")), Some(Cause::AgentKilled));
+        run.end(Ended::Stopped);
+        run.write(dir.path()).unwrap();
+        assert_eq!(cause(left("1")), Some(Cause::AgentRestarted));
+        assert_eq!(cause(left("2")), Some(Cause::AgentUpgraded));
+        run.end(Ended::Crashed);
+        run.write(dir.path()).unwrap();
+        assert_eq!(cause(left("1")), Some(Cause::AgentCrashed));
+        run.ended = None;
+        run.boot = Some("another run of the machine".to_owned());
+        run.write(dir.path()).unwrap();
+        assert_eq!(cause(left("1")), Some(Cause::HostRebooted));
+        run = RunFile::begin("1", at(1000));
+        run.oom_kills = run.oom_kills.map(|kills| kills - 1).filter(|_| oom_kills() > Some(0));
+        run.write(dir.path()).unwrap();
+        let expected = if run.oom_kills.is_some() { Cause::HostOutOfMemory } else { Cause::AgentKilled };
+        assert_eq!(cause(left("1")), Some(expected));
+    }
+
+    #[test]
+    fn what_it_found_is_there_for_the_next_run_and_a_broken_file_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run = RunFile::begin("1", at(1000));
+        let finding = Finding::new(Cause::NoRoute, Confidence::High)
+            .on(Evidence::NONE.with("errno", "EHOSTUNREACH"));
+        let told = Told {
+            finding,
+            ago: Duration::from_secs(9),
+            lasted: Duration::from_secs(3),
+            times: 4,
+        };
+        run.found(vec![told.clone()], at(2000));
+        run.write(dir.path()).unwrap();
+        let left = RunFile::left(dir.path(), "1", at(62_000)).unwrap();
+        assert_eq!((left.findings, left.ago), (vec![told], Duration::from_secs(60)));
+        std::fs::write(dir.path().join(RUN_FILE), b"{").unwrap();
+        assert!(RunFile::left(dir.path(), "1", at(62_000)).is_none());
+    }
+}

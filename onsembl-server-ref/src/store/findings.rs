@@ -1,0 +1,209 @@
+//! What agents found while they were away, as they told it. Only added, and removed from the old end; a verdict is made
+//! of it when somebody asks.
+
+use super::columns::{int, json, time};
+use super::error::StoreError;
+use super::line::{Needs, Place};
+use super::Store;
+use onsembl_protocol::diagnosis::{Told, ToldAt};
+use onsembl_protocol::fleet::FindingsRecord;
+use onsembl_protocol::id::{AgentId, UserId};
+use onsembl_protocol::model::Evidence;
+use rusqlite::{Connection, params};
+use serde_json::json;
+
+/// Messages kept of one agent, the latest: one for each of its absences, as many as there are events of them.
+const KEPT: i64 = 256;
+/// Bytes kept of one agent; the latest message is kept in any case. An absence takes 100 to 500.
+pub(crate) const KEPT_BYTES: usize = 64 * 1024;
+/// Bytes of one message. Of a longer one the evidence is left out.
+pub(crate) const LONGEST: usize = 16 * 1024;
+
+impl Store {
+    /// Keeps what an agent of this user found. The same number of the same process replaces what was kept under it.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the user has no such agent, [`StoreError::Closed`].
+    pub(crate) async fn keep_findings(
+        &self,
+        user: &UserId,
+        record: FindingsRecord,
+    ) -> Result<(), StoreError> {
+        let (of, place) = (user.clone(), Place::control(user, Needs::Little));
+        let told = text(&record.told);
+        self.write(place, "keep findings", told.len(), move |db| keep(db, &of, &record, &told)).await
+    }
+
+    /// What is kept of an agent of this user, in the order in which it was told.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub(crate) async fn findings(
+        &self,
+        user: &UserId,
+        agent: &AgentId,
+    ) -> Result<Vec<ToldAt>, StoreError> {
+        let (of, agent) = (user.clone(), agent.clone());
+        self.read_for(user, move |db| {
+            let rows = db
+                .prepare_cached(
+                    "SELECT at, told FROM findings
+                     WHERE agent_id = ?1 AND agent_id IN
+                         (SELECT agent_id FROM agents WHERE agent_id = ?1 AND user_id = ?2)
+                     ORDER BY id",
+                )?
+                .query_map([agent.as_str(), of.as_str()], |row| {
+                    Ok((time(row, "at")?, json::<Vec<Told>>(row, "told")?))
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let each = rows.into_iter().flat_map(|(at, told)| {
+                told.into_iter().map(move |told| ToldAt { at, told })
+            });
+            Ok(each.collect())
+        })
+        .await
+    }
+}
+
+/// The findings as JSON, within the bound.
+fn text(told: &[Told]) -> String {
+    let whole = json!(told).to_string();
+    if whole.len() <= LONGEST {
+        return whole;
+    }
+    let bare = told.iter().map(|told| Told {
+        finding: told.finding.clone().on(Evidence::NONE),
+        ..told.clone()
+    });
+    json!(bare.collect::<Vec<_>>()).to_string()
+}
+
+fn keep(
+    db: &Connection,
+    user: &UserId,
+    record: &FindingsRecord,
+    told: &str,
+) -> rusqlite::Result<()> {
+    let FindingsRecord { agent, epoch, instance, number, told: _, at } = record;
+    let instance = instance.as_ref().map_or("", |instance| instance.as_str());
+    // Without such an agent the foreign key refuses it.
+    let _ = db
+        .prepare_cached(
+            "INSERT OR REPLACE INTO findings (agent_id, instance, number, epoch, at, told)
+             VALUES ((SELECT agent_id FROM agents WHERE agent_id = ?1 AND user_id = ?7),
+                     ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            agent.as_str(),
+            instance,
+            int(*number)?,
+            int(epoch.0)?,
+            at.unix_millis(),
+            told,
+            user.as_str(),
+        ])?;
+    db.prepare_cached(
+        "DELETE FROM findings WHERE id IN (
+             SELECT id FROM (
+                 SELECT id, row_number() OVER latest AS place,
+                        sum(length(told)) OVER latest AS bytes
+                 FROM findings WHERE agent_id = ?1 WINDOW latest AS (ORDER BY id DESC))
+             WHERE place > ?2 OR (place > 1 AND bytes > ?3))",
+    )?
+    .execute(params![agent.as_str(), KEPT, KEPT_BYTES as i64])
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NewSession, OpenedSession};
+    use onsembl_protocol::fleet::NewSession as Known;
+    use onsembl_protocol::id::{AgentKey, Epoch, InstanceId, PresenceVersion, SessionId};
+    use onsembl_protocol::model::{Cause, Confidence, Finding};
+    use onsembl_protocol::time::WallTime;
+    use std::time::Duration;
+
+    fn at(ms: i64) -> WallTime {
+        WallTime::from_unix_millis(ms)
+    }
+
+    async fn opened(store: &Store, user: &UserId) -> OpenedSession {
+        let known = Known {
+            key: AgentKey::new("k"),
+            candidate: None,
+            alias: None,
+            bearer: None,
+            name: "n".into(),
+            agent_type: "custom".into(),
+            version: None,
+            host: None,
+            capabilities: Vec::new(),
+            instance: None,
+            stop: None,
+            peer: "p".into(),
+            session: SessionId::new("s"),
+            at: at(0),
+            presence_floor: PresenceVersion(0),
+        };
+        store.open_session(NewSession { user: user.clone(), known }).await.unwrap()
+    }
+
+    fn record(agent: &AgentId, number: u64, entries: usize, text: &str) -> FindingsRecord {
+        let told = |n: usize| Told {
+            finding: Finding::new(Cause::NoRoute, Confidence::High)
+                .on(Evidence::NONE.with("said", text)),
+            ago: Duration::from_secs(n as u64),
+            lasted: Duration::ZERO,
+            times: 1,
+        };
+        FindingsRecord {
+            agent: agent.clone(),
+            epoch: Epoch(1),
+            instance: Some(InstanceId::new("i")),
+            number,
+            told: (0..entries).map(told).collect(),
+            at: at(1000 + number as i64),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_told_again_replaces_what_was_told_and_another_user_reads_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _receipts) = Store::open(dir.path(), at(0)).await.unwrap();
+        let (user, other) = (UserId::new("u"), UserId::new("v"));
+        let agent = opened(&store, &user).await.agent;
+        store.keep_findings(&user, record(&agent, 1, 1, "first")).await.unwrap();
+        store.keep_findings(&user, record(&agent, 2, 1, "second")).await.unwrap();
+        store.keep_findings(&user, record(&agent, 2, 2, "again")).await.unwrap();
+        let kept = store.findings(&user, &agent).await.unwrap();
+        let said = |told: &ToldAt| told.told.finding.evidence.text("said").unwrap().to_owned();
+        assert_eq!(kept.iter().map(said).collect::<Vec<_>>(), ["first", "again", "again"]);
+        assert_eq!(kept[0].at, at(1001));
+        assert_eq!(store.findings(&other, &agent).await.unwrap(), []);
+        let foreign = store.keep_findings(&other, record(&agent, 3, 1, "no")).await;
+        assert!(matches!(foreign, Err(StoreError::Refused(_))), "{foreign:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_bounded_in_number_and_in_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _receipts) = Store::open(dir.path(), at(0)).await.unwrap();
+        let user = UserId::new("u");
+        let agent = opened(&store, &user).await.agent;
+        for number in 0..300 {
+            store.keep_findings(&user, record(&agent, number, 1, "x")).await.unwrap();
+        }
+        let kept = store.findings(&user, &agent).await.unwrap();
+        assert_eq!((kept.len(), kept[0].at), (KEPT as usize, at(1000 + 300 - KEPT)));
+        // Of the largest messages that there can be.
+        let longest = "x".repeat(Evidence::LONGEST_TEXT);
+        for number in 300..400 {
+            store.keep_findings(&user, record(&agent, number, 32, &longest)).await.unwrap();
+        }
+        let kept = store.findings(&user, &agent).await.unwrap();
+        let bytes: usize = kept.iter().map(|told| json!([told.told]).to_string().len()).sum();
+        assert!(bytes <= KEPT_BYTES + LONGEST, "{bytes}");
+        assert!(kept.len() >= 32, "the latest is kept whole");
+    }
+}
