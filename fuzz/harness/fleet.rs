@@ -281,6 +281,17 @@ impl World {
                 );
                 return self.say(seat, &text);
             }
+            10 => {
+                let entry = format!(
+                    r#"{{"cause":"no-route","confidence":"high","evidence":{{"said":"{text}"}},"agoMs":5}}"#
+                );
+                let entries = vec![entry; step.count.min(64)].join(",");
+                let text = format!(
+                    r#"{{"type":"AGENT_BLACK_BOX","payload":{{"number":{},"entries":[{entries}]}}}}"#,
+                    step.length
+                );
+                return self.say(seat, &text);
+            }
             _ => {
                 let text = format!(
                     r#"{{"type":"AGENT_ERROR","payload":{{"errorType":"RESOURCE","message":"{text}","recoverable":true}}}}"#
@@ -352,7 +363,8 @@ impl World {
                 StoreAnswer::Inserted { inserted, .. } => *inserted = Err(fault()),
                 StoreAnswer::EndStored { stored, .. }
                 | StoreAnswer::Stopped { stored, .. }
-                | StoreAnswer::Released { stored, .. } => *stored = Err(fault()),
+                | StoreAnswer::Released { stored, .. }
+                | StoreAnswer::FindingsKept { kept: stored, .. } => *stored = Err(fault()),
                 StoreAnswer::Positions { positions, .. }
                 | StoreAnswer::Balance { positions, .. } => {
                     *positions = Err(fault());
@@ -480,6 +492,11 @@ impl World {
             Question::Balance { query, .. } => {
                 StoreAnswer::Balance { query, positions: Ok(Vec::new()) }
             }
+            Question::KeepFindings(record) => StoreAnswer::FindingsKept {
+                agent: record.agent,
+                number: record.number,
+                kept: Ok(()),
+            },
             Question::DeleteAgent { token, agent } => {
                 StoreAnswer::Deleted { token, agent, deleted: Ok(true) }
             }

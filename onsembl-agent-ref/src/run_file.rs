@@ -104,7 +104,9 @@ impl RunFile {
             (Some(_), Some(_)) => LastBoot::Other,
             (None, _) | (_, None) => LastBoot::Unknown,
         };
-        let killed_for_memory = before.oom_kills < now.oom_kills && boot == LastBoot::Same;
+        // What is not counted is not known.
+        let more = before.oom_kills.zip(now.oom_kills).is_some_and(|(before, now)| before < now);
+        let killed_for_memory = more && boot == LastBoot::Same;
         let end = match before.ended {
             Some(Ended::Stopped) => LastEnd::Stopped,
             Some(Ended::Crashed) => LastEnd::Crashed,
@@ -171,9 +173,14 @@ mod tests {
         run.write(dir.path()).unwrap();
         assert_eq!(cause(left("1")), Some(Cause::HostRebooted));
         run = RunFile::begin("1", at(1000));
-        run.oom_kills = run.oom_kills.map(|kills| kills - 1).filter(|_| oom_kills() > Some(0));
+        run.oom_kills = oom_kills().map(|kills| kills.saturating_add(1));
         run.write(dir.path()).unwrap();
-        let expected = if run.oom_kills.is_some() { Cause::HostOutOfMemory } else { Cause::AgentKilled };
+        assert_eq!(cause(left("1")), Some(Cause::AgentKilled), "another machine counted");
+        // Where it is not counted, it is not known.
+        run.oom_kills = oom_kills().map(|kills| kills.saturating_sub(1));
+        run.write(dir.path()).unwrap();
+        let counted = oom_kills().is_some_and(|kills| kills > 0);
+        let expected = if counted { Cause::HostOutOfMemory } else { Cause::AgentKilled };
         assert_eq!(cause(left("1")), Some(expected));
     }
 
@@ -183,17 +190,13 @@ mod tests {
         let mut run = RunFile::begin("1", at(1000));
         let finding = Finding::new(Cause::NoRoute, Confidence::High)
             .on(Evidence::NONE.with("errno", "EHOSTUNREACH"));
-        let told = Told {
-            finding,
-            ago: Duration::from_secs(9),
-            lasted: Duration::from_secs(3),
-            times: 4,
-        };
+        let told =
+            Told { finding, ago: Duration::from_secs(9), lasted: Duration::from_secs(3), times: 4 };
         run.found(vec![told.clone()], at(2000));
         run.write(dir.path()).unwrap();
         let left = RunFile::left(dir.path(), "1", at(62_000)).unwrap();
         assert_eq!((left.findings, left.ago), (vec![told], Duration::from_secs(60)));
-        std::fs::write(dir.path().join(RUN_FILE), b"{").unwrap();
+        fs::write(dir.path().join(RUN_FILE), b"{").unwrap();
         assert!(RunFile::left(dir.path(), "1", at(62_000)).is_none());
     }
 }

@@ -276,6 +276,12 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
         ),
         count("sessions on the disk", store::SESSIONS_KEPT, Agent, oldest),
         count("presence events on the disk", store::PRESENCE_KEPT, Agent, oldest),
+        size(
+            "findings of absences on the disk",
+            store::FINDINGS_KEPT_BYTES + store::FINDINGS_LONGEST,
+            Agent,
+            oldest,
+        ),
         count("released stops on the disk", store::STOPS_KEPT, User, oldest),
     ]);
     limits

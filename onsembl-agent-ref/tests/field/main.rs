@@ -24,6 +24,7 @@ mod clocks;
 mod connect;
 mod faults;
 mod haproxy;
+mod middlebox;
 mod names;
 mod nginx;
 mod programs;
@@ -31,6 +32,7 @@ mod programs;
 mod relay;
 mod site;
 mod tokens;
+mod verdicts;
 
 use programs::Need;
 use std::io::Write as _;
@@ -56,7 +58,7 @@ pub struct Case {
     pub run: fn(),
 }
 
-const KINDS: [&[Case]; 8] = [
+const KINDS: [&[Case]; 9] = [
     nginx::CASES,
     haproxy::CASES,
     connect::CASES,
@@ -65,6 +67,7 @@ const KINDS: [&[Case]; 8] = [
     faults::CASES,
     clocks::CASES,
     tokens::CASES,
+    verdicts::CASES,
 ];
 
 enum Outcome {

@@ -284,7 +284,8 @@ mod tests {
     fn what_an_earlier_process_left_comes_first_and_has_aged() {
         let mut black_box = BlackBox::new();
         black_box.note(found(Cause::AgentKilled), at(1000));
-        let left = Told { ago: secs(30), lasted: secs(10), times: 4, finding: found(Cause::NoRoute) };
+        let left =
+            Told { ago: secs(30), lasted: secs(10), times: 4, finding: found(Cause::NoRoute) };
         black_box.recover(alloc::vec![left], secs(100), at(1000));
         let told = black_box.told(at(1001));
         assert_eq!((told[0].ago, told[0].lasted, told[0].times), (secs(131), secs(10), 4));

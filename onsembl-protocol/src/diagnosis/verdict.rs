@@ -16,6 +16,7 @@ use super::found::found_by_server;
 use super::ledger::Ways;
 use super::record::{DropRecord, Process, Return, between};
 use crate::close::{CloseCause, Initiator};
+use crate::liveness::BackoffPolicy;
 use crate::model::{Cause, Confidence, Evidence, Finding, Told};
 use crate::session::PresenceCause;
 use crate::time::WallTime;
@@ -231,7 +232,7 @@ impl<'a> Case<'a> {
     /// What failed when it dialled, if it was that for most of the time.
     fn kept_away(self) -> Option<Finding> {
         let longest = self.longest_obstacle()?;
-        if lasted(longest).saturating_mul(2) < self.absence() {
+        if self.kept(longest).saturating_mul(2) < self.absence() {
             return None;
         }
         let finding = longest.finding.clone();
@@ -259,7 +260,17 @@ impl<'a> Case<'a> {
 
     fn longest_obstacle(self) -> Option<&'a Told> {
         let obstacles = self.told().filter(|told| keeps_away(told.finding.cause));
-        obstacles.max_by_key(|told| (lasted(told), told.times))
+        obstacles.max_by_key(|told| (self.kept(told), told.times))
+    }
+
+    /// For how long an obstacle kept the agent away: until another one did, or until it was back, since between two
+    /// dials it waits. Longer than it waits at most, nothing is known.
+    fn kept(self, told: &Told) -> Duration {
+        let later = self.told().filter(|other| keeps_away(other.finding.cause));
+        let next = later.map(|other| other.ago).filter(|ago| *ago < told.ago).max();
+        let until_next = told.ago.saturating_sub(next.unwrap_or_default());
+        let waits = BackoffPolicy::DEFAULT.longest_wait();
+        until_next.min(lasted(told).saturating_add(waits))
     }
 
     fn hop_missed(self) -> Option<Finding> {

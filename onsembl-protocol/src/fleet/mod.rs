@@ -84,8 +84,8 @@ pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use note::FleetNote;
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
-    AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, NewSession, OpenedSession, PresenceRecord,
-    StreamPosition,
+    AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, NewSession, OpenedSession,
+    PresenceRecord, StreamPosition,
 };
 pub use view::{
     AgentContest, AgentStop, AgentView, Change, CommandEntry, Door, Noticed, Revision,

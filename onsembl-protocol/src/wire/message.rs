@@ -5,12 +5,12 @@
 //! not compile.
 
 use super::payload::{
-    Ack, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect, AgentErrorReport,
-    AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel, CommandRequest, CommandStatus,
-    DashboardConnected, DashboardInit, EmergencyStop, ErrorReply, Opaque, OutputAck, OutputGap,
-    OutputQuery, OutputResume, OutputState, Ping, Pong, ReleaseRequest, ServerHeartbeat,
-    StopReceipt, StopRelease, Subscription, TerminalOpened, TerminalOutput, TerminalStream,
-    TokenRefresh,
+    Ack, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect,
+    AgentErrorReport, AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel,
+    CommandRequest, CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply,
+    Opaque, OutputAck, OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong,
+    ReleaseRequest, ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalOpened,
+    TerminalOutput, TerminalStream, TokenRefresh,
 };
 use crate::model::CommandComplete;
 use alloc::boxed::Box;

@@ -3,7 +3,8 @@
 use crate::id::{ByteOffset, CommandId, StopId};
 use crate::output::{Outgoing, Run, Stream};
 use crate::wire::payload::{
-    AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage, TerminalOpened,
+    AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage,
+    TerminalOpened,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;

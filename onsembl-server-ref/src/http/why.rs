@@ -59,11 +59,10 @@ pub(super) async fn why(
     let read = async {
         let rows = app.store.presence_log(&user, &id).await?;
         let told = app.store.findings(&user, &id).await?;
-        let own_faults = app.store.own_faults(rows.first().map_or(now.wall, |row| row.at)).await?;
         let beats = app.store.heartbeats_of(&user, vec![id.clone()]).await?;
-        Ok::<_, StoreError>((rows, told, own_faults, beats))
+        Ok::<_, StoreError>((rows, told, beats))
     };
-    let (rows, told, own_faults, beats) = match read.await {
+    let (rows, told, beats) = match read.await {
         Ok(read) => read,
         Err(error) => {
             app.counters.count("presence_log_not_read");
@@ -83,7 +82,7 @@ pub(super) async fn why(
     let now = now.wall;
     let from = asked.since.unwrap_or(now.unix_millis().saturating_sub(LOOKS_BACK_MS));
     let log: Vec<Transition> = rows.iter().filter_map(PresenceRow::transition).collect();
-    let records = Records { told: &told, own_faults: &own_faults };
+    let records = Records { told: &told, own_faults: &[] };
     let why = Why::of(presence, &log, records, WallTime::from_unix_millis(from), now);
     let last_recorded = beats.into_iter().find_map(|beat| beat.at);
     let text = |at: Option<WallTime>| at.map(|at| at.to_string());

@@ -4,7 +4,6 @@
 mod bearers;
 mod fleets;
 mod notes;
-mod own_faults;
 mod perform;
 mod recovery;
 mod request;

@@ -23,8 +23,6 @@ impl Hub {
         for agent in &mut agents {
             agent.presence_version = agent.presence_version.after_restart();
         }
-        let last = store.last_recorded().await?;
-        self.own_faults.on_restart(&store, last, at, &self.edge.counters);
         let left = store.put_left_sessions_end(at, "server restarted")?;
         let raised = store.put_presence_versions()?;
         let mut aliases = store.aliases(ALIASES).await?;

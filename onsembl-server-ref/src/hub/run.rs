@@ -2,7 +2,6 @@
 
 use super::bearers::{Bearers, Opened};
 use super::fleets::Fleets;
-use super::own_faults::OwnFaults;
 use super::perform::{Edge, Outcome};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed, Request};
 use super::rows;
@@ -66,7 +65,6 @@ pub struct Hub {
     /// Of which tokens it was said lately that they end.
     token_warnings: LogLimit<String>,
     watchdog: Watchdog,
-    pub(super) own_faults: OwnFaults,
 }
 
 /// What a hub is made of.
@@ -136,7 +134,6 @@ impl Hub {
             token_check: TokenCheck::after_a_while(),
             token_warnings: LogLimit::every(TOKEN_WARNINGS_EVERY),
             watchdog: Watchdog::default(),
-            own_faults: OwnFaults::default(),
         };
         let mut health = hub.edge.store.health();
         let damaged = async {
@@ -334,8 +331,6 @@ impl Hub {
             }
             ShardEvent::Overslept(late) => {
                 self.edge.metrics.stalled(late);
-                let now = self.clock.now().wall;
-                self.own_faults.on_stall(&self.edge.store, late, now, &self.edge.counters);
                 let late_ms = late.as_millis() as u64;
                 warn!(
                     late_ms,
@@ -425,8 +420,6 @@ impl Hub {
             }
         };
         self.edge.shard.store_health(trouble);
-        let (works, now) = (trouble.is_none(), self.clock.now().wall);
-        self.own_faults.on_health(&self.edge.store, works, now, &self.edge.counters);
     }
 
     /// Ends sessions whose token has expired, and asks which tokens were revoked.

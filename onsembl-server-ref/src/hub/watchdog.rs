@@ -51,6 +51,7 @@ impl Kind {
                 StoreAnswer::Positions { .. } => "store: positions",
                 StoreAnswer::LogPosition { .. } => "store: log position",
                 StoreAnswer::Balance { .. } => "store: balance",
+                StoreAnswer::FindingsKept { .. } => "store: findings kept",
                 StoreAnswer::Deleted { .. } => "store: deleted",
                 StoreAnswer::Stopped { .. } => "store: stopped",
                 StoreAnswer::Released { .. } => "store: released",

@@ -1,10 +1,10 @@
 //! What agents found while they were away, as they told it. Only added, and removed from the old end; a verdict is made
 //! of it when somebody asks.
 
+use super::Store;
 use super::columns::{int, json, time};
 use super::error::StoreError;
 use super::line::{Needs, Place};
-use super::Store;
 use onsembl_protocol::diagnosis::{Told, ToldAt};
 use onsembl_protocol::fleet::FindingsRecord;
 use onsembl_protocol::id::{AgentId, UserId};
@@ -31,7 +31,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (of, place) = (user.clone(), Place::control(user, Needs::Little));
         let told = text(&record.told);
-        self.write(place, "keep findings", told.len(), move |db| keep(db, &of, &record, &told)).await
+        self.write(place, "keep findings", told.len(), move |db| keep(db, &of, &record, &told))
+            .await
     }
 
     /// What is kept of an agent of this user, in the order in which it was told.
@@ -56,9 +57,9 @@ impl Store {
                     Ok((time(row, "at")?, json::<Vec<Told>>(row, "told")?))
                 })?
                 .collect::<rusqlite::Result<Vec<_>>>()?;
-            let each = rows.into_iter().flat_map(|(at, told)| {
-                told.into_iter().map(move |told| ToldAt { at, told })
-            });
+            let each = rows
+                .into_iter()
+                .flat_map(|(at, told)| told.into_iter().map(move |told| ToldAt { at, told }));
             Ok(each.collect())
         })
         .await
@@ -71,10 +72,9 @@ fn text(told: &[Told]) -> String {
     if whole.len() <= LONGEST {
         return whole;
     }
-    let bare = told.iter().map(|told| Told {
-        finding: told.finding.clone().on(Evidence::NONE),
-        ..told.clone()
-    });
+    let bare = told
+        .iter()
+        .map(|told| Told { finding: told.finding.clone().on(Evidence::NONE), ..told.clone() });
     json!(bare.collect::<Vec<_>>()).to_string()
 }
 

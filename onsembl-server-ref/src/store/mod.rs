@@ -27,7 +27,6 @@ mod findings;
 mod history;
 mod line;
 mod output;
-mod own_faults;
 mod presence;
 mod queue;
 mod reader;
@@ -61,8 +60,8 @@ pub use tokens::{TokenForm, TokenKept, TokenRow, TokenSession, TokenUse};
 pub use writer::StoreCounters;
 
 use budget::Terms;
-use line::{Lane, Place};
 pub(crate) use findings::{KEPT_BYTES as FINDINGS_KEPT_BYTES, LONGEST as FINDINGS_LONGEST};
+use line::{Lane, Place};
 pub(crate) use line::{TURN_OUTPUT, TURN_REQUESTS};
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::time::WallTime;

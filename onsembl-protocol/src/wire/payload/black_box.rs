@@ -68,7 +68,8 @@ mod tests {
         let of = |n: usize| {
             let entries: Vec<&str> = core::iter::repeat_n(entry, n).collect();
             let text = format!(r#"{{"number":3,"entries":[{}]}}"#, entries.join(","));
-            serde_json::from_str::<AgentBlackBox>(&text).map(|read| (read.number, read.entries.len()))
+            serde_json::from_str::<AgentBlackBox>(&text)
+                .map(|read| (read.number, read.entries.len()))
         };
         assert_eq!(of(0).unwrap(), (3, 0));
         assert_eq!(of(31).unwrap(), (3, 31));

@@ -7,7 +7,7 @@ use onsembl_protocol::diagnosis::{
     Cause, Confidence, DropRecord, Evidence, Finding, LastBoot, LastEnd, LastRun, LastVersion,
     Process, Return, Told, Ways, found_by_agent, judge,
 };
-use onsembl_protocol::session::{AgentCause, DialFailure, EndOrder, PresenceCause};
+use onsembl_protocol::session::{AgentCause, DialFailure, DialFault, EndOrder, PresenceCause};
 use onsembl_protocol::time::WallTime;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -58,11 +58,18 @@ fn by_server(cause: CloseCause) -> DropRecord {
 struct Note(Finding, i64, u64, u32);
 
 fn noted(word: AgentCause, evidence: Evidence, after: i64, lasted: u64, times: u32) -> Note {
-    Note(found_by_agent(&word, evidence).expect("a fault"), after, lasted, times)
+    let (finding, _) = found_by_agent(&word, None, evidence).expect("a fault");
+    Note(finding, after, lasted, times)
 }
 
-fn dials(failure: DialFailure, evidence: Evidence, times: u32) -> Note {
-    noted(AgentCause::DialFailed(failure), evidence, 2, 270, times)
+fn dialled(fault: DialFault, after: i64, lasted: u64, times: u32) -> Note {
+    let word = AgentCause::DialFailed(DialFailure::Unreachable);
+    let (finding, _) = found_by_agent(&word, Some(fault), Evidence::NONE).expect("a fault");
+    Note(finding, after, lasted, times)
+}
+
+fn dials(fault: DialFault, times: u32) -> Note {
+    dialled(fault, 2, 270, times)
 }
 
 fn sure(cause: Cause, after: i64, lasted: u64) -> Note {
@@ -78,14 +85,6 @@ fn back(process: Process, absence: u64, notes: &[Note]) -> Option<Return> {
     });
     let at = WallTime::from_unix_millis(EPOCH_MS + absence as i64 * 1000);
     Some(Return { at, process, told: told.collect() })
-}
-
-fn at(stage: &str) -> Evidence {
-    Evidence::NONE.with("stage", stage)
-}
-
-fn errno(name: &str) -> Evidence {
-    at("connect").with("errno", name)
 }
 
 fn last_run(end: LastEnd, boot: LastBoot, version: LastVersion, after: i64) -> Note {
@@ -108,7 +107,6 @@ fn histories() -> Vec<History> {
     stalled.stalled = secs(88);
     let mut not_handled = silence();
     not_handled.stopped_at = Some(Cause::HeartbeatNotHandled);
-    let unreachable = DialFailure::Unreachable;
     let history = |truth, sure, drop, back| History { truth, sure, drop, back };
     let away =
         |truth, note: Note| history(truth, High, broke(), back(Same, 280, &[cut.clone(), note]));
@@ -212,9 +210,9 @@ fn histories() -> Vec<History> {
                 &[last_run(LastEnd::OutOfMemory, LastBoot::Same, LastVersion::Same, 29)],
             ),
         ),
-        away(Cause::HostOutOfDescriptors, dials(unreachable, errno("EMFILE"), 12)),
+        away(Cause::HostOutOfDescriptors, dials(DialFault::OutOfDescriptors, 12)),
         away(Cause::HostOutOfDisk, sure(Cause::HostOutOfDisk, 1, 270)),
-        away(Cause::ClockJump, dials(DialFailure::Tls, at("tls").with("fault", "expired"), 12)),
+        away(Cause::ClockJump, dials(DialFault::CertificateExpired, 12)),
         history(
             Cause::NetworkChanged,
             High,
@@ -222,28 +220,21 @@ fn histories() -> Vec<History> {
             back(
                 Same,
                 9,
-                &[
-                    sure(Cause::NetworkChanged, -80, 0),
-                    noted(AgentCause::DialFailed(unreachable), errno("ENETUNREACH"), 2, 0, 1),
-                ],
+                &[sure(Cause::NetworkChanged, -80, 0), dialled(DialFault::NoRoute, 2, 0, 1)],
             ),
         ),
         history(
             Cause::NetworkCut,
             High,
             silence(),
-            back(
-                Same,
-                300,
-                &[heard_nothing.clone(), dials(DialFailure::TimedOut, at("connect"), 9)],
-            ),
+            back(Same, 300, &[heard_nothing.clone(), dials(DialFault::ConnectTimeout, 9)]),
         ),
         history(Cause::NetworkCut, High, broke(), back(Same, 3, std::slice::from_ref(&cut))),
         history(
             Cause::NetworkCut,
             Medium,
             silence(),
-            back(Same, 300, &[heard_nothing.clone(), dials(unreachable, at("resolve"), 9)]),
+            back(Same, 300, &[heard_nothing.clone(), dials(DialFault::NameUnanswered, 9)]),
         ),
         history(
             Cause::NetworkOneWay,
@@ -261,41 +252,24 @@ fn histories() -> Vec<History> {
             ended(PresenceCause::LinkEnded(closed_for_silence), 5),
             back(Same, 4, &[noted(AgentCause::Silence(secs(90)), none.clone(), 0, 0, 1)]),
         ),
-        away(
-            Cause::NameResolution,
-            dials(unreachable, at("resolve").with("errno", "EAI_AGAIN"), 12),
-        ),
-        away(Cause::NoRoute, dials(unreachable, errno("EHOSTUNREACH"), 12)),
-        away(Cause::ConnectionRefused, dials(unreachable, errno("ECONNREFUSED"), 12)),
-        away(Cause::Tls, dials(DialFailure::Tls, at("tls").with("fault", "unknown-issuer"), 12)),
-        away(Cause::Proxy, dials(DialFailure::NotAServer(407), at("proxy"), 12)),
-        away(Cause::Proxy, dials(unreachable, at("proxy").with("errno", "ECONNREFUSED"), 12)),
-        away(
-            Cause::Redirect,
-            dials(
-                DialFailure::NotAServer(302),
-                none.clone().with("location", "https://example.org/"),
-                12,
-            ),
-        ),
-        away(Cause::MiddleboxAnswer, dials(DialFailure::NotAServer(200), none.clone(), 12)),
+        away(Cause::NameResolution, dials(DialFault::NameUnanswered, 12)),
+        away(Cause::NoRoute, dials(DialFault::NoRoute, 12)),
+        away(Cause::ConnectionRefused, dials(DialFault::ConnectRefused, 12)),
+        away(Cause::Tls, dials(DialFault::CertificateUntrusted, 12)),
+        away(Cause::Proxy, dials(DialFault::ProxyCredentials, 12)),
+        away(Cause::Proxy, dials(DialFault::ProxyUnreachable, 12)),
+        away(Cause::Redirect, dials(DialFault::Redirected, 12)),
+        away(Cause::MiddleboxAnswer, dials(DialFault::NoWebsocket, 12)),
         history(
             Cause::ServerRestarted,
             High,
             ended(PresenceCause::ServerRestarted, 0),
-            back(
-                Same,
-                6,
-                &[
-                    cut.clone(),
-                    noted(AgentCause::DialFailed(unreachable), errno("ECONNREFUSED"), 1, 4, 3),
-                ],
-            ),
+            back(Same, 6, &[cut.clone(), dialled(DialFault::ConnectRefused, 1, 4, 3)]),
         ),
         history(Cause::ServerRestarted, High, by_server(CloseCause::GoingAway), back(Same, 6, &[])),
         history(Cause::ServerStalled, High, stalled, back(Same, 2, &[])),
-        away(Cause::ServerBusy, dials(DialFailure::Busy { retry_after: None }, none.clone(), 12)),
-        away(Cause::TokenMissing, dials(DialFailure::NoToken, none.clone(), 12)),
+        away(Cause::ServerBusy, dials(DialFault::ServerBusy, 12)),
+        away(Cause::TokenMissing, dials(DialFault::TokenMissing, 12)),
         history(Cause::TokenExpired, High, by_server(CloseCause::TokenExpired), None),
         history(
             Cause::TokenRevoked,
@@ -303,15 +277,12 @@ fn histories() -> Vec<History> {
             ended(PresenceCause::Evicted(CloseCause::Revoked), 3),
             None,
         ),
-        away(
-            Cause::TokenWrongKind,
-            dials(DialFailure::Unauthorized, none.clone().with("token", "wrong-kind"), 4),
-        ),
+        away(Cause::TokenWrongKind, dials(DialFault::TokenWrongKind, 4)),
         history(
             Cause::TokenRefused,
             Medium,
             broke(),
-            back(Same, 280, &[cut.clone(), dials(DialFailure::Unauthorized, none.clone(), 4)]),
+            back(Same, 280, &[cut.clone(), dials(DialFault::TokenRefused, 4)]),
         ),
         history(Cause::SecondInstance, High, ended(PresenceCause::ReplacedOther, 3), None),
         history(Cause::SlowConsumer, High, by_server(CloseCause::NotReading), back(Same, 2, &[])),

@@ -3,8 +3,8 @@
 use crate::support::{ms, now, secs};
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::diagnosis::{
-    Cause, Confidence, Evidence, Finding, OwnFault, PresenceTrack, Records, Told, ToldAt, Transition,
-    Why, explain,
+    Cause, Confidence, Evidence, Finding, OwnFault, PresenceTrack, Records, Told, ToldAt,
+    Transition, Why, explain,
 };
 use onsembl_protocol::id::{Epoch, InstanceId, LinkId, PresenceVersion};
 use onsembl_protocol::session::{
@@ -74,7 +74,8 @@ impl Agent {
 
     /// It tells now what began so long ago.
     fn tells(&mut self, cause: Cause, confidence: Confidence, ago: Duration, lasted: Duration) {
-        let finding = Finding::new(cause, confidence).on(Evidence::NONE.with("told", "by the agent"));
+        let finding =
+            Finding::new(cause, confidence).on(Evidence::NONE.with("told", "by the agent"));
         let told = Told { finding, ago, lasted, times: 3 };
         self.told.push(ToldAt { at: now(self.at).wall, told });
     }

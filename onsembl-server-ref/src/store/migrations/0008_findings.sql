@@ -1,4 +1,4 @@
--- What explains the absence of agents besides the log of their presence.
+-- What agents found while they were away.
 -- A migration that was released is never edited: add the next one.
 
 -- What an agent found while it was away, as it told it when it was back. The number is its own, so that what it tells
@@ -12,12 +12,4 @@ CREATE TABLE findings (
     at       INTEGER NOT NULL,
     told     TEXT    NOT NULL,
     UNIQUE (agent_id, instance, number)
-) STRICT;
-
--- When this server itself did not run, or could not record.
-CREATE TABLE own_faults (
-    id        INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    cause     TEXT    NOT NULL,
-    from_time INTEGER NOT NULL,
-    until     INTEGER NOT NULL
 ) STRICT;
