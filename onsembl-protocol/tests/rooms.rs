@@ -29,7 +29,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("output", &[VALUES, &["model"]]),
     ("terminal", &[VALUES, &["model"]]),
     ("stop", &[VALUES, &["model"]]),
-    ("worker", &[VALUES, &["model", "wire", "session"], SMALL_MACHINES]),
+    ("worker", &[VALUES, &["model", "wire", "session", "diagnosis"], SMALL_MACHINES]),
     (
         "fleet",
         &[VALUES, &["model", "wire", "liveness", "session", "replay", "diagnosis"], SMALL_MACHINES],

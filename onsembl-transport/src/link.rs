@@ -12,7 +12,7 @@ use onsembl_protocol::shown::Shown;
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -141,6 +141,9 @@ pub struct Link {
     pub writer: Box<dyn LinkWriter>,
     /// The address of the peer, for logs.
     pub peer: String,
+    /// The address of this machine at which it is, of a link that was dialled over a network: another one at the next
+    /// link to the same peer means another network.
+    pub local: Option<IpAddr>,
 }
 
 impl fmt::Debug for Link {

@@ -18,6 +18,7 @@ mod credentials;
 mod error;
 mod metrics;
 mod options;
+mod particulars;
 mod perform;
 mod run;
 mod status;

@@ -5,6 +5,7 @@ use super::credentials::Credentials;
 use super::error::AgentError;
 use super::metrics::{self, Load};
 use super::options::{AgentEnd, AgentOptions};
+use super::particulars::{NetworkWatch, Particulars};
 use super::perform::Effects;
 use super::status::StatusWriter;
 use crate::executor::{Executor, TerminalProgram};
@@ -19,7 +20,7 @@ use onsembl_protocol::diagnosis::found_by_agent;
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{AGENT_FEATURES, Cause, Confidence, Evidence, Finding};
-use onsembl_protocol::session::{AgentReport, AgentStatus, DialFault};
+use onsembl_protocol::session::{AgentReport, AgentStatus};
 use onsembl_protocol::worker::{
     Journalling, Recovered, Screen, SpoolBounds, SpoolEvent, TerminalConfig, Worker, WorkerConfig,
     WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
@@ -29,7 +30,6 @@ use onsembl_transport::agent::{
 };
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
-use onsembl_transport::{DialError, LinkEnd};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,6 +61,7 @@ pub(super) struct Agent {
     load: Arc<Load>,
     /// What is known of what the next report of the connection is about.
     particulars: Particulars,
+    network: NetworkWatch,
     clock: SystemClock,
     counters: Counters,
     /// The worker has nothing left to wait for.
@@ -204,6 +205,7 @@ impl Agent {
             status,
             load,
             particulars: Particulars::default(),
+            network: NetworkWatch::default(),
             clock,
             counters,
             ended: None,
@@ -326,8 +328,16 @@ impl Agent {
                 self.particulars = Particulars::of_dial(&error);
                 self.status.on_dial_failed(&error);
             }
+            AgentNotice::LinkOpened(local) => {
+                if let Some((finding, lasted)) =
+                    self.network.on_link_opened(local, self.clock.now())
+                {
+                    self.feed(WorkerEvent::Found { finding, lasted });
+                }
+            }
             AgentNotice::LinkEnded(end) => {
                 self.particulars = Particulars::of_link(&end);
+                self.network.on_link_ended(self.clock.now());
                 self.status.on_link_ended(end);
             }
             AgentNotice::Reported(report) => self.on_report(&report),
@@ -391,23 +401,6 @@ impl Agent {
         }
         tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
         self.status.finish().await;
-    }
-}
-
-/// What the edge knows of the end of a link or a dial, beyond what decides.
-#[derive(Debug, Default)]
-struct Particulars {
-    fault: Option<DialFault>,
-    evidence: Evidence,
-}
-
-impl Particulars {
-    fn of_dial(error: &DialError) -> Self {
-        Self { fault: Some(error.fault), evidence: error.evidence() }
-    }
-
-    fn of_link(end: &LinkEnd) -> Self {
-        Self { fault: None, evidence: end.evidence() }
     }
 }
 

@@ -104,6 +104,7 @@ faults! {
     };
     "swallowed" needs Network => ["network-cut"] |w| w.renamed(&format!("{SWALLOWS} control.test\n"), None);
     "no-route" needs Network => ["no-route"] |w| w.unrouted();
+    "another-network" needs Network => ["network-changed"] |w| w.moves();
 }
 
 /// A server, and an agent that reaches it through a middlebox.
@@ -119,7 +120,10 @@ pub struct World {
 
 fn planted(name: &str, expected: &[&str], plant: fn(&mut World)) {
     let began = Instant::now();
-    let separate = matches!(name, "name-unknown" | "name-server-silent" | "swallowed" | "no-route");
+    let separate = matches!(
+        name,
+        "name-unknown" | "name-server-silent" | "swallowed" | "no-route" | "another-network"
+    );
     let mut world = World::new(separate);
     // A few heartbeats each way.
     sleep(Duration::from_millis(1200));
@@ -311,6 +315,17 @@ impl World {
         ip("del");
         sleep(AWAY);
         ip("add");
+    }
+
+    /// The machine gets another address, by which it reaches the server from then on.
+    fn moves(&mut self) {
+        let ip = |words: &[&str]| {
+            assert!(Command::new(find("ip").unwrap()).args(words).status().unwrap().success());
+        };
+        ip(&["address", "add", "10.9.9.7/32", "dev", "lo"]);
+        let to = format!("{OTHER_ADDRESS}/32");
+        ip(&["route", "replace", "local", &to, "dev", "lo", "src", "10.9.9.7", "table", "local"]);
+        self.middlebox.cut();
     }
 
     fn why(&self) -> Option<Value> {

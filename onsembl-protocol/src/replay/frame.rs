@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// Every word there is for a frame. The types of both directions, and three that are no types. A
 /// recording names nothing else, so no text of a peer gets into it.
-const KINDS: [&str; 29] = [
+const KINDS: [&str; 31] = [
     "unknown",
     "undecodable",
     "control",
@@ -36,6 +36,8 @@ const KINDS: [&str; 29] = [
     "STOP_RECEIPT",
     "STOP_RELEASE",
     "TERMINAL_OPENED",
+    "AGENT_BLACK_BOX",
+    "BLACK_BOX_ACK",
 ];
 
 /// What a frame was.

@@ -439,6 +439,7 @@ impl AgentDriver {
                 info!(%link, server = %opened.peer, "link open");
                 let entry = self.inbox_entry.clone();
                 self.links_open += 1;
+                self.notices.push_back(AgentNotice::LinkOpened(opened.local));
                 self.link = Some(pump::spawn(opened, link, self.config.pump, entry));
                 self.feed(AgentEvent::LinkUp(link));
             }

@@ -7,6 +7,7 @@ use onsembl_protocol::session::AgentReport;
 use onsembl_protocol::session::frames::AgentSession;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::{ErrorReply, RecordedBeat, RecordingLag};
+use std::net::IpAddr;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -16,6 +17,8 @@ pub enum AgentNotice {
     /// A dial brought no link, for this reason. What it means for the connection is
     /// [reported](Self::Reported) next.
     DialFailed(DialError),
+    /// A dial brought a link, from this address of this machine, if it goes over a network.
+    LinkOpened(Option<IpAddr>),
     /// The link ended, in these particulars. What it means is [reported](Self::Reported) next.
     LinkEnded(LinkEnd),
     /// The connection changed its status.

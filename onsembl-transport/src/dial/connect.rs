@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use onsembl_protocol::session::{DialFailure, DialFault, HttpRefusal};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -220,7 +220,9 @@ impl<'a> Candidates<'a> {
             });
         };
         self.failed.append(&mut refused);
-        let trial = Trial { memory, address, outcome: Outcome::Open };
+        // A socket that does not tell where it is may be at any address.
+        let local = stream.local_addr().ok().map(|local| local.ip());
+        let trial = Trial { memory, address, local, outcome: Outcome::Open };
         no_delay(&stream);
         let now = Instant::now();
         let by = match self.left.is_empty() {
@@ -395,6 +397,7 @@ pub(crate) fn unconnected(error: &io::Error) -> DialFault {
 pub(crate) struct Trial<'a> {
     memory: &'a Memory,
     address: SocketAddr,
+    local: Option<IpAddr>,
     outcome: Outcome,
 }
 
@@ -413,6 +416,11 @@ impl Trial<'_> {
 
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// At which address of this machine.
+    pub(crate) const fn local(&self) -> Option<IpAddr> {
+        self.local
     }
 }
 

@@ -38,6 +38,7 @@ where
         }),
         writer: Box::new(Writer { shared, limits }),
         peer,
+        local: None,
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn links(cable: &Cable, [first, second]: [&str; 2]) -> [Link; 2] {
             reader: Box::new(Reader { end: Arc::clone(&end), ended: None }),
             writer: Box::new(Writer { end }),
             peer: peer.to_owned(),
+            local: None,
         }
     };
     [end(Direction::FirstToSecond, second), end(Direction::SecondToFirst, first)]

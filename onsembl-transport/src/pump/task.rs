@@ -50,7 +50,7 @@ async fn drive(
     events: &mpsc::Sender<LinkEvent>,
     undelivered: &mut Option<Received>,
 ) -> LinkEnd {
-    let Link { mut reader, mut writer, peer: _ } = link;
+    let Link { mut reader, mut writer, peer: _, local: _ } = link;
     let ending = queues.ending.clone();
     let verdict = {
         let paused = queues.paused.clone();

@@ -235,10 +235,12 @@ impl WebSocketDialer {
             let failed = match within(by, late, upgrade.over(stream, heard, &self.clocks, by)).await
             {
                 Ok(stream) => {
+                    let local = trial.local();
                     trial.got_through();
                     let peer = format!("{} at {address}", self.shown());
                     let rest = Bytes::new();
-                    return Ok(over(stream, rest, Role::Client, peer, self.limits).await);
+                    let link = over(stream, rest, Role::Client, peer, self.limits).await;
+                    return Ok(Link { local, ..link });
                 }
                 Err(error) => error.at(address),
             };

@@ -44,6 +44,7 @@ where
         reader: Box::new(Reader { shared: Arc::clone(&shared), limits, leave_by: None }),
         writer: Box::new(Writer { shared, limits }),
         peer,
+        local: None,
     }
 }
 

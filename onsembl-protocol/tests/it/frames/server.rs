@@ -65,6 +65,7 @@ fn every_type_of_an_agent_counts_as_something() {
             | "AGENT_HEARTBEAT"
             | "AGENT_CONNECT" => "{}",
             "OUTPUT_STATE" => r#"{"streams":[]}"#,
+            "AGENT_BLACK_BOX" => r#"{"number":1,"entries":[]}"#,
             "STOP_RECEIPT" => r#"{"stopId":"s","stage":"ACTED"}"#,
             "OUTPUT_GAP" => {
                 r#"{"commandId":"c","incarnation":1,"streamType":"STDOUT","sequence":1,"offset":0,"because":"stopped"}"#

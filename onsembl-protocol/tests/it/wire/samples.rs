@@ -5,13 +5,14 @@ use onsembl_protocol::id::{
     InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
-use onsembl_protocol::model::{GapCause, TerminalSize};
+use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding, GapCause, TerminalSize, Told};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
     AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
 };
 use serde_json::json;
+use std::time::Duration;
 
 pub(super) const AT: WallTime = WallTime::from_unix_millis(1_762_041_600_123);
 
@@ -255,6 +256,16 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             ..output
         }),
         AgentToServer::OutputGap(OutputGap { timestamp: None, ..gap() }),
+        AgentToServer::BlackBox(AgentBlackBox {
+            number: 1,
+            entries: vec![Told {
+                finding: Finding::new(Cause::NameResolution, Confidence::High)
+                    .on(Evidence::NONE.with("stage", "resolve").with("errno", "EAI_AGAIN")),
+                ago: Duration::from_secs(61),
+                lasted: Duration::from_secs(60),
+                times: 7,
+            }],
+        }),
         AgentToServer::OutputState(OutputState {
             streams: vec![ReportedStream {
                 command_id: command(),
@@ -318,6 +329,7 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
             }],
             more: true,
         }),
+        ServerToAgent::BlackBoxAck(BlackBoxAck { number: 1 }),
         ServerToAgent::OutputQuery(OutputQuery { query: "q-1".into() }),
         ServerToAgent::Control(control()),
         ServerToAgent::EmergencyStop(EmergencyStop { stop_id: Some(StopId::new("s-1")), ..stop() }),
