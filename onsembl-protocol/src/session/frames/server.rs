@@ -1,15 +1,15 @@
 //! The server's end: what a message of an agent is to its link and to its machine, and what is said
 //! for what they decide.
 
-use super::agent::seen_beat;
+use super::agent::{STOPPED_AT, seen_beat};
 use crate::close::CloseCause;
 use crate::id::{AgentId, Epoch, MessageId, ServerInstanceId, SessionId, StopId};
 use crate::limits::Limits;
-use crate::model::{Capabilities, Dialect, Feature, HeartbeatTiming};
+use crate::model::{Capabilities, Dialect, Feature, HeartbeatTiming, Hop};
 use crate::session::{BeatOut, Reading, ServerConfig, ServerInbound};
 use crate::time::WallTime;
 use crate::wire::payload::{
-    Ack, AgentConnect, AgentHeartbeat, ErrorCode, ErrorReply, Ping, Pong, RecordedBeat,
+    Ack, AgentConnect, AgentErrorReport, AgentHeartbeat, ErrorCode, ErrorReply, Ping, Pong, RecordedBeat,
     RecordingLag, ServerHeartbeat, Welcome,
 };
 use crate::wire::{
@@ -183,7 +183,14 @@ pub fn heartbeat(beat: &BeatOut, timing: HeartbeatTiming, wall: WallTime) -> Ser
             age_ms: age.as_millis() as u64,
             why: why.to_string(),
         }),
+        stopped_at: None,
     }
+}
+
+/// The hop at which an agent says that its own heartbeats stop, before they are written (P-300).
+pub fn told_hop(report: &AgentErrorReport) -> Option<Hop> {
+    let hop = Hop::parse(report.details.as_ref()?.get(STOPPED_AT)?.as_str()?)?;
+    (hop <= Hop::Written).then_some(hop)
 }
 
 /// The probe that a legacy agent has to answer.

@@ -5,7 +5,7 @@ use onsembl_protocol::id::{
     InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
-use onsembl_protocol::model::{GapCause, TerminalSize};
+use onsembl_protocol::model::{GapCause, Hop, TerminalSize};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
@@ -297,6 +297,7 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
             seen: Some(SeenBeat { sequence: BeatSequence(3), age_ms: 12 }),
             recorded: Some(RecordedBeat { sequence: BeatSequence(2), at: Some(AT) }),
             recording_lag: Some(RecordingLag { age_ms: 700, why: "database busy".into() }),
+            stopped_at: Some(Hop::Handled),
         }),
         ServerToAgent::Ping(ping()),
         ServerToAgent::Pong(pong()),
