@@ -44,6 +44,7 @@
 #![deny(missing_docs)]
 
 pub mod agent;
+mod beats;
 pub mod clock;
 pub mod counters;
 mod dial;

@@ -149,12 +149,13 @@ impl BeatLedger {
             End::Agent => (Whose::Own, Whose::Peers),
             End::Server => (Whose::Peers, Whose::Own),
         };
-        let missed = [("agent", agents), ("server", servers)].into_iter().flat_map(|(of, whose)| {
-            Hop::ALL.into_iter().filter_map(move |hop| {
-                let (sequence, after) = self.missed(whose, hop)?;
-                Some(MissedHop { of: of.to_owned(), hop, sequence, after_s: after.as_secs() })
-            })
-        });
+        let missed =
+            [("agent", agents), ("server", servers)].into_iter().flat_map(|(of, whose)| {
+                Hop::ALL.into_iter().filter_map(move |hop| {
+                    let (sequence, after) = self.missed(whose, hop)?;
+                    Some(MissedHop { of: of.to_owned(), hop, sequence, after_s: after.as_secs() })
+                })
+            });
         BeatReport {
             ways: ways.to_owned(),
             ways_confidence,
@@ -169,7 +170,11 @@ impl BeatLedger {
     }
 
     fn counts(&self, whose: Whose) -> BTreeMap<Hop, u32> {
-        Hop::ALL.into_iter().filter(|hop| whose.sees(*hop)).map(|hop| (hop, self.passed(whose, hop))).collect()
+        Hop::ALL
+            .into_iter()
+            .filter(|hop| whose.sees(*hop))
+            .map(|hop| (hop, self.passed(whose, hop)))
+            .collect()
     }
 }
 

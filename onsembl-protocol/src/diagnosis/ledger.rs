@@ -323,7 +323,8 @@ impl BeatLedger {
         }
         let overdue = if self.told.is_some() || !self.is_overdue(sequence, age) {
             0
-        } else if sequence != before.sequence || before.age == 0 || age < before.age {
+        } else if self.overdue == 0 || sequence != before.sequence || age < before.age {
+            // One before that did not find it overdue is no witness: the peer may not have run since.
             1
         } else {
             let ran = age - before.age;
@@ -332,7 +333,7 @@ impl BeatLedger {
                 return;
             }
             let without_a_break = ran <= self.interval.saturating_add(self.interval / 8);
-            if without_a_break { self.overdue.max(1).saturating_add(1) } else { 1 }
+            if without_a_break { self.overdue.saturating_add(1) } else { 1 }
         };
         self.said = Said { sequence, age };
         self.overdue = overdue;
@@ -462,10 +463,39 @@ mod tests {
             ledger.ways()
         };
         assert_eq!(word(20), Ways::Both);
-        assert_eq!(word(50), Ways::OutwardLost(Confidence::Medium));
-        assert_eq!(word(51), Ways::OutwardLost(Confidence::Medium));
-        assert_eq!(word(80), Ways::OutwardLost(Confidence::High));
+        // A peer that was frozen since the first word says the same.
+        assert_eq!(word(50), Ways::Both);
+        assert_eq!(word(51), Ways::Both);
+        assert_eq!(word(80), Ways::OutwardLost(Confidence::Medium));
+        assert_eq!(word(110), Ways::OutwardLost(Confidence::High));
         // After a break nothing is sure again.
         assert_eq!(word(150), Ways::Both);
+    }
+
+    #[test]
+    fn what_the_peer_says_of_a_hop_is_no_lost_direction() {
+        let at = |secs| Timestamp::from_origin(Duration::from_secs(secs));
+        let mut ledger = BeatLedger::new(End::Agent, Duration::from_secs(30), at(0));
+        for n in 1..=4 {
+            ledger.on_made(BeatSequence(n), at(30 * (n - 1)));
+            ledger.on_queued(BeatSequence(n), at(30 * (n - 1)));
+            ledger.on_all_written(at(30 * (n - 1)));
+        }
+        for secs in [50, 80, 110] {
+            ledger.on_told(Some(Hop::Handled), at(secs));
+            ledger.on_received(BeatSequence(secs), at(secs));
+            ledger.on_handled(BeatSequence(secs), None, None, at(secs));
+        }
+        assert_eq!((ledger.ways(), ledger.cause()), (Ways::Both, Some(Cause::HeartbeatNotHandled)));
+        // What only this end can see, the peer cannot know.
+        ledger.on_told(Some(Hop::Made), at(111));
+        assert_eq!(ledger.trouble(), None);
+
+        let mut server = BeatLedger::new(End::Server, Duration::from_secs(30), at(0));
+        server.on_told(Some(Hop::Written), at(20));
+        assert_eq!(server.cause(), Some(Cause::HeartbeatNotWritten));
+        server.on_received(BeatSequence(1), at(21));
+        server.look(at(21));
+        assert_eq!(server.trouble(), None, "it came");
     }
 }

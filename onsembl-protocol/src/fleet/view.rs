@@ -178,7 +178,9 @@ impl AgentView {
             Some(track) => {
                 let explained = explain(track, self.last_heard, rules);
                 let evidence = match self.beats.and_then(|beats| beats.stopped) {
-                    Some(stop) => explained.evidence.clone().with("heartbeats_miss", stop.hop.as_str()),
+                    Some(stop) => {
+                        explained.evidence.clone().with("heartbeats_miss", stop.hop.as_str())
+                    }
                     None => explained.evidence.clone(),
                 };
                 Explanation { because, evidence, ..explained }

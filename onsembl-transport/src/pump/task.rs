@@ -202,6 +202,8 @@ async fn send(
     let Queues { mut control, mut data, backlog, paused: _, ending } = queues;
     let mut ending = ending.subscribe();
     let mut unflushed = false;
+    // Control frames that were taken, counted around like those that were queued.
+    let mut taken = 0u32;
     let cause = loop {
         let current = *ending.borrow_and_update();
         if let Some(Ending::Close(cause) | Ending::Abort(cause)) = current {
@@ -211,6 +213,7 @@ async fn send(
             let bytes = frame.len();
             within(patience, writer.send(frame)).await?;
             backlog.less_control(bytes);
+            taken = taken.wrapping_add(1);
             unflushed = true;
             continue;
         }
@@ -223,6 +226,7 @@ async fn send(
         }
         if unflushed {
             within(patience, writer.flush()).await?;
+            backlog.flushed(taken);
             unflushed = false;
             continue;
         }
@@ -233,6 +237,7 @@ async fn send(
                 let bytes = frame.len();
                 within(patience, writer.send(frame)).await?;
                 backlog.less_control(bytes);
+                taken = taken.wrapping_add(1);
                 unflushed = true;
             }
             Some(frame) = data.recv() => {

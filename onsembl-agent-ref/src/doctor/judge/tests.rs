@@ -35,6 +35,7 @@ fn status() -> AgentStatusFile {
         last_heartbeat_sent: ago(10),
         last_heartbeat_answered: ago(10),
         last_heartbeat_recorded: ago(10),
+        beats: None,
         running_commands: 0,
         spool_failed: false,
         journal_failed: false,

@@ -10,7 +10,8 @@ use crate::id::{AgentId, BeatSequence, Epoch, LinkId, MessageId, SessionId, Stop
 use crate::limits::{Limits, OUTPUT_WINDOW};
 use crate::liveness::Seen;
 use crate::model::{
-    Capabilities, CommandComplete, CommandPhase, Dialect, Feature, HeartbeatTiming, Hop, InvalidTiming,
+    Capabilities, CommandComplete, CommandPhase, Dialect, Feature, HeartbeatTiming, Hop,
+    InvalidTiming,
 };
 use crate::session::{
     AgentAction, AgentInbound, AgentStatus, EchoBits, HelloRefusal, ServerBeat, SessionTerms,

@@ -15,5 +15,6 @@ pub(crate) use agent::{agent_heartbeat, agent_pong};
 pub use profile::AgentProfile;
 pub use server::{
     Admission, FromAgent, ServerRead, SessionRules, answer_to, binary_refused, heartbeat,
-    hello_missing, not_admitted, probe, read, read_binary, told_hop, undecodable, welcome, welcome_again,
+    hello_missing, not_admitted, probe, read, read_binary, told_hop, undecodable, welcome,
+    welcome_again,
 };

@@ -142,19 +142,28 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
     let recorded =
         (number(), of(time())).prop_map(|(n, at)| RecordedBeat { sequence: BeatSequence(n), at });
     let lag = (number(), text()).prop_map(|(age_ms, why)| RecordingLag { age_ms, why });
-    let beat = (of(time()), of(next), of(number()), of(seen()), of(recorded), of(lag), of(hop())).prop_map(
-        |(server_time, next_ping_expected, sequence, seen, recorded, recording_lag, stopped_at)| {
-            ServerHeartbeat {
+    let beat = (of(time()), of(next), of(number()), of(seen()), of(recorded), of(lag), of(hop()))
+        .prop_map(
+            |(
                 server_time,
                 next_ping_expected,
-                sequence: sequence.map(BeatSequence),
+                sequence,
                 seen,
                 recorded,
                 recording_lag,
                 stopped_at,
-            }
-        },
-    );
+            )| {
+                ServerHeartbeat {
+                    server_time,
+                    next_ping_expected,
+                    sequence: sequence.map(BeatSequence),
+                    seen,
+                    recorded,
+                    recording_lag,
+                    stopped_at,
+                }
+            },
+        );
     let output_ack = (id(), number(), stream_type(), number(), any::<bool>()).prop_map(
         |(command_id, incarnation, stream_type, offset, open_gap)| OutputAck {
             open_gap,
