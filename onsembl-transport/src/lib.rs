@@ -56,6 +56,8 @@ pub mod log_limit;
 pub mod logging;
 pub mod memory;
 pub mod messages;
+#[cfg(onsembl_faults)]
+pub mod planted;
 pub mod private;
 pub mod pump;
 pub mod secret;

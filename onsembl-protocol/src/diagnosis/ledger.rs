@@ -317,8 +317,9 @@ impl BeatLedger {
             }
         };
         let before = self.said;
-        // It saw a later one: this was said, or seen, in another order than it was sent.
-        if sequence < before.sequence {
+        // It saw a later one: this was said, or seen, in another order than it was sent. Or one that is not there.
+        let latest = self.own.latest().map_or(0, Entry::sequence);
+        if sequence < before.sequence || sequence > latest {
             return;
         }
         let overdue = if self.told.is_some() || !self.is_overdue(sequence, age) {

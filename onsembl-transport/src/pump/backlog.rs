@@ -71,6 +71,12 @@ impl Backlog {
         self.beat.store(WAITS | u64::from(frame), Ordering::Release);
     }
 
+    /// Whether the control frame of this number is a heartbeat.
+    #[cfg(onsembl_faults)]
+    pub(super) fn is_beat(&self, frame: u32) -> bool {
+        self.beat.load(Ordering::Acquire) == WAITS | u64::from(frame)
+    }
+
     /// All control frames up to this number were handed to the network.
     pub(super) fn flushed(&self, frames: u32) {
         let beat = self.beat.load(Ordering::Acquire);

@@ -323,6 +323,12 @@ impl<A> Shard<A> {
     }
 
     fn hear(&mut self, link: LinkId, what: ServerInbound, about: &About<'_>) {
+        #[cfg(onsembl_faults)]
+        if matches!(what, ServerInbound::Heartbeat { .. })
+            && crate::planted::PlantedFault::NotRouted.is_planted()
+        {
+            return;
+        }
         let now = self.clock.now();
         self.heard(link, now);
         if let Some(key) = self.links.get(&link).and_then(|entry| entry.key) {
