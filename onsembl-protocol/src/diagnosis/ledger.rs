@@ -8,10 +8,11 @@
 //! A peer says in each heartbeat which of ours it saw last, and how long ago. That age is a time between two events
 //! at the peer, so neither the way nor a difference of clocks is in it. If the next one of ours was written *g* after
 //! that one, and the peer's age exceeds *g* by half an interval, then the next one is lost or late by so much, on the
-//! way to the peer. But a peer that did not run saw nothing either. So two heartbeats of the peer must say so, no
-//! more than an interval and an eighth apart by its own clock: likely then, and sure when a third one says the
-//! same. One that ran late may have been frozen in between, and counts as the first. A link keeps the order of what it
-//! carries, so a peer that once saw a later heartbeat and names an earlier one says nothing.
+//! way to the peer. But a peer that did not run saw nothing either. So each end leaves out of the age what it cannot
+//! [vouch](BeatLedger::vouch) for: the time before it noticed that it had not run. It looks four times an interval and
+//! notices half an interval. So two heartbeats of the peer must say so, no more than an interval and an eighth apart by
+//! its own clock, or one by almost a whole interval: likely then, and sure when another one says the same. A link
+//! keeps the order of what it carries, so a peer that once saw a later heartbeat and names an earlier one says nothing.
 //! Nothing that is heard says nothing of the other direction.
 //!
 //! A peer that itself knows where our heartbeats stop says so, and then no direction is lost.
@@ -220,6 +221,14 @@ impl BeatLedger {
         self.trouble = found;
     }
 
+    /// What to tell the peer of its heartbeat, by the time for which this process can vouch: if it did not run, what
+    /// came meanwhile may wait in its socket.
+    #[must_use]
+    pub fn vouch(&mut self, seen: Seen, now: Timestamp) -> Seen {
+        self.look(now);
+        Seen { age: seen.age.min(now.saturating_since(self.awake_since)), ..seen }
+    }
+
     /// When to look next: each quarter of an interval.
     pub fn deadline(&self) -> Deadline {
         Deadline::At(self.looked_at.after_millis(self.interval / 4)).after(self.looked_at)
@@ -322,37 +331,53 @@ impl BeatLedger {
         if sequence < before.sequence || sequence > latest {
             return;
         }
-        let overdue = if self.told.is_some() || !self.is_overdue(sequence, age) {
-            0
-        } else if self.overdue == 0 || sequence != before.sequence || age < before.age {
-            // One before that did not find it overdue is no witness: the peer may not have run since.
-            1
-        } else {
-            let ran = age - before.age;
-            // Two in quick succession are one witness.
-            if ran < self.interval / 4 {
-                return;
+        let overdue = match self.overdue_by(sequence, age).filter(|_| self.told.is_none()) {
+            None => 0,
+            Some(late) => {
+                let alone = if late >= self.beyond_doubt() { 2 } else { 1 };
+                // One before that did not find it overdue is no witness.
+                if self.overdue == 0 || sequence != before.sequence || age < before.age {
+                    alone
+                } else {
+                    let ran = age - before.age;
+                    // Two in quick succession are one witness.
+                    if ran < self.interval / 4 {
+                        return;
+                    }
+                    let without_a_break = ran <= self.interval.saturating_add(self.interval / 8);
+                    if without_a_break { self.overdue.saturating_add(1).max(alone) } else { alone }
+                }
             }
-            let without_a_break = ran <= self.interval.saturating_add(self.interval / 8);
-            if without_a_break { self.overdue.saturating_add(1) } else { 1 }
         };
         self.said = Said { sequence, age };
         self.overdue = overdue;
     }
 
-    /// Whether the peer should have seen the heartbeat behind `sequence`, having seen that one so long ago.
-    fn is_overdue(&self, sequence: u32, age: u32) -> bool {
+    /// By how much the heartbeat behind `sequence` is overdue at a peer that saw that one so long ago, if by half an
+    /// interval at least.
+    fn overdue_by(&self, sequence: u32, age: u32) -> Option<u32> {
         let written = |sequence| self.own.find(sequence).map(Entry::written);
-        let gap = match (written(sequence), written(sequence.saturating_add(1))) {
-            (Some(Some(this)), Some(Some(next))) => millis(next.saturating_since(this)),
-            // It saw none: as if one had left an interval before the first.
-            (None, Some(Some(_))) if sequence == 0 => self.interval,
+        let late = match (written(sequence), written(sequence.saturating_add(1))) {
+            (Some(Some(this)), Some(Some(next))) => {
+                age.checked_sub(millis(next.saturating_since(this)))?
+            }
+            // It saw none: as if one had left an interval before the first. The age is ours, and the peer does not
+            // vouch for it.
+            (None, Some(Some(_))) if sequence == 0 => {
+                age.checked_sub(self.interval)?.min(self.beyond_doubt().saturating_sub(1))
+            }
             // Forgotten meanwhile: nothing is taken back.
-            (None, _) => return self.said.sequence == sequence && self.overdue > 0,
+            (None, _) if self.said.sequence == sequence && self.overdue > 0 => self.half(),
             // It was not written, or nobody knows when.
-            (Some(_), _) => return false,
+            (Some(_) | None, _) => return None,
         };
-        age >= gap.saturating_add(self.half())
+        (late >= self.half()).then_some(late)
+    }
+
+    /// Overdue by so much, one word is enough: the peer vouches for having run so long but for half an interval, which
+    /// leaves almost another half for a way that has become longer.
+    const fn beyond_doubt(&self) -> u32 {
+        self.interval - self.interval / 16
     }
 
     /// The first hop that is missed: of the agent's heartbeats before those of the server.
@@ -470,7 +495,31 @@ mod tests {
         assert_eq!(word(80), Ways::OutwardLost(Confidence::Medium));
         assert_eq!(word(110), Ways::OutwardLost(Confidence::High));
         // After a break nothing is sure again.
-        assert_eq!(word(150), Ways::Both);
+        assert_eq!(word(150), Ways::OutwardLost(Confidence::Medium));
+    }
+
+    #[test]
+    fn one_word_is_enough_if_it_is_late_by_an_interval_and_the_peer_vouches_for_it() {
+        let at = |secs| Timestamp::from_origin(Duration::from_secs(secs));
+        let word = |ledger: &mut BeatLedger, secs, age| {
+            let seen = Seen { sequence: BeatSequence(1), age: Duration::from_secs(age) };
+            ledger.on_handled(BeatSequence(secs), Some(seen), None, at(secs));
+            ledger.ways()
+        };
+        let mut ledger = BeatLedger::new(End::Agent, Duration::from_secs(30), at(0));
+        for n in 1..=3 {
+            ledger.on_made(BeatSequence(n), at(30 * (n - 1)));
+            ledger.on_written(BeatSequence(n), at(30 * (n - 1)));
+        }
+        ledger.on_heard(at(60));
+        assert_eq!(word(&mut ledger.clone(), 60, 57), Ways::Both);
+        assert_eq!(word(&mut ledger, 60, 59), Ways::OutwardLost(Confidence::Medium));
+
+        // A peer that was frozen from 10 s to 59 s cannot vouch for that time.
+        let mut peer = BeatLedger::new(End::Server, Duration::from_secs(30), at(0));
+        peer.look(at(7));
+        let seen = Seen { sequence: BeatSequence(1), age: Duration::from_secs(59) };
+        assert_eq!(peer.vouch(seen, at(59)).age, Duration::ZERO);
     }
 
     #[test]

@@ -428,8 +428,11 @@ impl AgentDriver {
         self.feed(AgentEvent::TokenChanged);
     }
 
-    fn perform(&mut self, action: AgentAction) {
+    fn perform(&mut self, mut action: AgentAction) {
         let wall = self.clock.now().wall;
+        if let AgentAction::SendBeat { seen: Some(seen), .. } = &mut action {
+            self.note_beats(|ledger, now| *seen = ledger.vouch(*seen, now));
+        }
         let text = self.frames.outgoing(&action, wall, || (self.metrics)());
         if let Some((link, text)) = text {
             let frame = Frame::Text(text.to_owned());

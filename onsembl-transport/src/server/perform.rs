@@ -101,8 +101,11 @@ impl<A> Shard<A> {
         self.send_to(link, &ServerToAgent::Ack(ack));
     }
 
-    pub(super) fn send_beat(&mut self, key: Key, link: LinkId, beat: BeatOut) {
+    pub(super) fn send_beat(&mut self, key: Key, link: LinkId, mut beat: BeatOut) {
         let timing = self.supervisor.rules().timing;
+        if let Some(seen) = &mut beat.seen {
+            self.note_beats(link, |ledger, now| *seen = ledger.vouch(*seen, now));
+        }
         let mut message = frames::heartbeat(&beat, timing, self.clock.now().wall);
         message.stopped_at = self.stopped_at(key, link);
         debug!(?key, sequence = %beat.sequence, lagging = beat.lag.is_some(), "heartbeat answered");

@@ -285,6 +285,7 @@ impl Relay {
                     if self.planted == Planted::TimerNeverStarted {
                         continue;
                     }
+                    let seen = seen.map(|seen| self.agent.vouch(seen, at));
                     self.agent.on_made(sequence, at);
                     self.agent.on_queued(sequence, at);
                     if self.planted == Planted::StaysQueued {
@@ -310,7 +311,8 @@ impl Relay {
                 ServerAction::Record { sequence, .. } if self.planted != Planted::RecordFails => {
                     self.put(ms(50), Message::Recorded(sequence, now(self.at).wall));
                 }
-                ServerAction::SendBeat { beat, .. } => {
+                ServerAction::SendBeat { mut beat, .. } => {
+                    beat.seen = beat.seen.map(|seen| self.server.vouch(seen, at));
                     self.server.on_made(beat.sequence, at);
                     self.server.on_queued(beat.sequence, at);
                     self.server.on_written(beat.sequence, at);
