@@ -162,19 +162,18 @@ impl BeatLedger {
             i_hear_you: text(self.heard_at()),
             you_hear_me: self.confirmed_at().map(text),
             trouble,
-            agent_heartbeats: self.counts(agents),
-            server_heartbeats: self.counts(servers),
+            agent_heartbeats: self.counts(agents, End::Agent),
+            server_heartbeats: self.counts(servers, End::Server),
             missed: missed.collect(),
             round_trip_ms: self.round_trips().last().map(|(_, trip)| millis(trip)),
         }
     }
 
-    fn counts(&self, whose: Whose) -> BTreeMap<Hop, u32> {
-        Hop::ALL
-            .into_iter()
-            .filter(|hop| whose.sees(*hop))
-            .map(|hop| (hop, self.passed(whose, hop)))
-            .collect()
+    /// Of the server's heartbeats none is recorded.
+    fn counts(&self, whose: Whose, of: End) -> BTreeMap<Hop, u32> {
+        let is_seen = |hop: &Hop| whose.sees(*hop) && (of == End::Agent || *hop != Hop::Recorded);
+        let count = |hop| (hop, self.passed(whose, hop));
+        Hop::ALL.into_iter().filter(is_seen).map(count).collect()
     }
 }
 
