@@ -505,6 +505,13 @@ impl<A> Shard<A> {
         let now = self.clock.now();
         let Some(entry) = self.links.get_mut(&link) else { return };
         if let (Some(verdict), Some(key)) = (entry.note_beats(now, what), entry.key) {
+            self.tell_of_beats(key, link, verdict);
+        }
+    }
+
+    /// The ledger of a link that is over, and only not closed yet, says nothing of the session that took over.
+    fn tell_of_beats(&mut self, key: Key, link: LinkId, verdict: BeatVerdict) {
+        if self.link_of(key) == Some(link) {
             self.events.push_back(ShardEvent::Beats { key, verdict });
         }
     }
@@ -530,7 +537,7 @@ impl<A> Shard<A> {
             return;
         }
         let interval = self.supervisor.rules().timing.interval();
-        let (mut looked, mut continues) = (0, None);
+        let (mut looked, mut continues, mut told) = (0, None, Vec::new());
         for (id, entry) in self.links.range_mut(self.look_from..) {
             if looked >= LOOKS {
                 continues = Some(*id);
@@ -539,8 +546,11 @@ impl<A> Shard<A> {
             looked += 1;
             if let (Some(verdict), Some(key)) = (entry.note_beats(now, BeatLedger::look), entry.key)
             {
-                self.events.push_back(ShardEvent::Beats { key, verdict });
+                told.push((key, *id, verdict));
             }
+        }
+        for (key, link, verdict) in told {
+            self.tell_of_beats(key, link, verdict);
         }
         (self.look_from, self.look_at) = match continues {
             // Behind what has come meanwhile.
