@@ -182,7 +182,7 @@ impl User {
             version: PresenceVersion(2),
             epoch: Epoch(1),
         };
-        let _ = self.feed(FleetEvent::Presence { seat, presence });
+        let _ = self.feed(FleetEvent::Presence { seat, presence, beats: None });
         (agent, seat)
     }
 

@@ -3,14 +3,16 @@
 //! Holds no token. Whether it is current, [`is_live`] tells: a file outlives its writer.
 
 use crate::state_dir::{Durability, STATUS_FILE, StateDir, StateDirError, io_error, replace_file};
-use serde::{Deserialize, Serialize};
+use onsembl_protocol::diagnosis::BeatReport;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 pub use crate::state_dir::is_live;
 
-/// The most that is read of a status file, which has about 500 bytes.
+/// The most that is read of a status file, which has about 1,500 bytes.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// The content of the status file. Times are RFC 3339.
@@ -42,6 +44,9 @@ pub struct AgentStatusFile {
     /// When the server last said that it has recorded a further one.
     #[serde(default)]
     pub last_heartbeat_recorded: Option<String>,
+    /// What the ledger of its heartbeats says of the session; none without one, and with a legacy server.
+    #[serde(default, deserialize_with = "read_beats")]
+    pub beats: Option<BeatReport>,
     /// Commands whose processes run.
     pub running_commands: u32,
     /// Whether the disk takes no output, so that it is kept in memory only.
@@ -59,6 +64,11 @@ pub struct AgentStatusFile {
     pub paused: bool,
     /// When this was written.
     pub updated_at: String,
+}
+
+/// What another version writes there may not be read, and the rest of the file is all the same.
+fn read_beats<'de, D: Deserializer<'de>>(d: D) -> Result<Option<BeatReport>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(d)?).unwrap_or_default())
 }
 
 /// What went wrong with a connection.

@@ -201,6 +201,7 @@ fn status(because: &str) -> AgentStatusFile {
         because: because.into(),
         last_failure: None,
         last_heartbeat_recorded: None,
+        beats: None,
         agent_id: Some("0195".into()),
         epoch: Some(u64::MAX),
         last_heartbeat_sent: Some("2026-11-23T10:00:30.000Z".into()),

@@ -4,6 +4,7 @@
 
 use crate::hub::{BeatHop, HubStats};
 use crate::store::{OutputReceipt, Recorded, StoreHealth};
+use onsembl_protocol::diagnosis::{BeatStop, Cause, Hop as BeatWay};
 use onsembl_protocol::fleet::{CommandStage, FleetNote};
 use onsembl_protocol::model::GapCause;
 use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus};
@@ -58,6 +59,16 @@ const fn end(stage: CommandStage) -> Option<&'static str> {
     }
 }
 
+/// Hops of an agent's heartbeats that can be missed, and what that means.
+const MISSED: [(BeatWay, Cause); 6] = [
+    (BeatWay::Made, Cause::HeartbeatNeverStarted),
+    (BeatWay::Written, Cause::HeartbeatNotWritten),
+    (BeatWay::Received, Cause::HeartbeatNotReceived),
+    (BeatWay::Handled, Cause::HeartbeatNotHandled),
+    (BeatWay::Recorded, Cause::HeartbeatNotRecorded),
+    (BeatWay::Answered, Cause::HeartbeatNotAnswered),
+];
+
 /// The cause of a gap at the end of a command whose agent no longer has all of its output.
 const MISSING_AT_END: &str = "missing-at-end";
 
@@ -69,6 +80,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     heartbeats: Hops,
+    missed: Family<Missed, Counter>,
     recording: Histogram,
     presence: Family<Transition, Counter>,
     silence: Histogram,
@@ -109,6 +121,12 @@ struct HubGauges {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Hop {
     hop: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Missed {
+    hop: &'static str,
+    cause: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -161,6 +179,15 @@ impl Metrics {
         let mut new = New(&mut registry);
         Self(Arc::new(Inner {
             heartbeats,
+            missed: {
+                let help = "How often heartbeats of a session began to miss a hop: the first that is missed, and what that means";
+                let missed: Family<Missed, Counter> = new.family("heartbeats_missed", help);
+                for (hop, cause) in MISSED {
+                    let label = Missed { hop: hop.as_str(), cause: cause.as_str() };
+                    drop(missed.get_or_create(&label));
+                }
+                missed
+            },
             output,
             recording: new.seconds(
                 "heartbeat_recording",
@@ -219,6 +246,12 @@ impl Metrics {
             BeatHop::Answered => answered,
         };
         let _ = counter.inc();
+    }
+
+    /// Heartbeats of a session begin to miss a hop.
+    pub(crate) fn missed(&self, stop: &BeatStop) {
+        let label = Missed { hop: stop.hop.as_str(), cause: stop.cause.as_str() };
+        let _ = self.0.missed.get_or_create(&label).inc();
     }
 
     /// A heartbeat was committed.

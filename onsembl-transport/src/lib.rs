@@ -44,6 +44,7 @@
 #![deny(missing_docs)]
 
 pub mod agent;
+mod beats;
 pub mod clock;
 pub mod counters;
 mod dial;
@@ -55,6 +56,8 @@ pub mod log_limit;
 pub mod logging;
 pub mod memory;
 pub mod messages;
+#[cfg(onsembl_faults)]
+pub mod planted;
 pub mod private;
 pub mod pump;
 pub mod secret;

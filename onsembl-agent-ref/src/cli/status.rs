@@ -5,6 +5,7 @@ use super::{NOT_RUNNING, OK, StatusArgs};
 use crate::state_dir::{StateDirError, default_base, locate};
 use crate::status_file::{AgentStatusFile, is_live};
 use anyhow::{Context, Result};
+use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::shown::Shown;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
@@ -112,9 +113,21 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
         ("heartbeat sent", since(&file.last_heartbeat_sent)),
         ("heartbeat answered", since(&file.last_heartbeat_answered)),
         ("heartbeat recorded", since(&file.last_heartbeat_recorded)),
+        ("heartbeats", file.beats.as_ref().map_or_else(|| "-".to_owned(), hops)),
         ("running commands", file.running_commands.to_string()),
         ("process", file.pid.to_string()),
     ];
+    if let Some(beats) = &file.beats {
+        rows.push(("i hear you", with_age(&beats.i_hear_you, now)));
+        rows.push(("you hear me", since(&beats.you_hear_me)));
+        if let Some(trouble) = &beats.trouble {
+            let since = with_age(&trouble.since, now);
+            rows.push(("trouble", format!("{}: {}, since {since}", trouble.cause, trouble.text)));
+        }
+        if beats.ways != "both" {
+            rows.push(("directions", beats.ways.clone()));
+        }
+    }
     if file.spool_failed {
         let text = "its disk takes nothing; output is kept in memory only, up to its bound";
         rows.push(("spool", text.to_owned()));
@@ -135,6 +148,13 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
     }
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| [label.to_owned(), value]).collect();
     aligned(rows)
+}
+
+/// How many heartbeats of the agent got to each hop.
+fn hops(beats: &BeatReport) -> String {
+    let of: Vec<String> =
+        beats.agent_heartbeats.iter().map(|(hop, count)| format!("{hop} {count}")).collect();
+    of.join(", ")
 }
 
 /// When it was and what it is called; the words stand under `because` while it lasts.
@@ -215,6 +235,7 @@ mod tests {
             last_heartbeat_sent: Some("2026-01-02T03:05:05.000Z".to_owned()),
             last_heartbeat_answered: None,
             last_heartbeat_recorded: None,
+            beats: None,
             running_commands: 2,
             spool_failed: false,
             journal_failed: false,
@@ -240,6 +261,7 @@ epoch               3
 heartbeat sent      2026-01-02T03:05:05.000Z (5s ago)
 heartbeat answered  -
 heartbeat recorded  -
+heartbeats          -
 running commands    2
 process             7
 ";
@@ -271,7 +293,7 @@ process             7
         for line in one.iter().chain(&all) {
             assert!(line.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{line:?}");
         }
-        assert_eq!(one.len(), 14, "{one:?}");
+        assert_eq!(one.len(), 15, "{one:?}");
     }
 
     #[test]

@@ -400,6 +400,9 @@ fn beats(
             format!("process {pid} is connected to a legacy server, which knows no numbered beats"),
         );
     }
+    if let Some(check) = ledger(check, status) {
+        return check;
+    }
     let restart = format!(
         "restart the agent, and report this with its log as a fault of the program (process {pid})"
     );
@@ -473,6 +476,22 @@ fn beats(
             )
         }
     }
+}
+
+/// What the running agent's own ledger of heartbeats says, if something is amiss.
+fn ledger(check: &'static str, status: &AgentStatusFile) -> Option<Check> {
+    let (pid, beats) = (status.pid, status.beats.as_ref()?);
+    let trouble = beats.trouble.as_ref()?;
+    let hops: Vec<String> =
+        beats.agent_heartbeats.iter().map(|(hop, count)| format!("{hop} {count}")).collect();
+    let found = format!(
+        "process {pid} is connected, and its heartbeats do not get to the hop `{}` ({}): {}; {}",
+        trouble.hop,
+        trouble.cause,
+        trouble.text,
+        hops.join(", ")
+    );
+    Some(Check::fail(check, found, trouble.cause.action()))
 }
 
 fn second(seen: &Observed) -> Check {

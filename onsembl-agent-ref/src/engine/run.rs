@@ -7,7 +7,7 @@ use super::metrics::{self, Load};
 use super::options::{AgentEnd, AgentOptions};
 use super::particulars::{NetworkWatch, Particulars};
 use super::perform::Effects;
-use super::status::StatusWriter;
+use super::status::{Haste, StatusWriter};
 use crate::executor::{Executor, TerminalProgram};
 use crate::journal::{Journal, JournalEvent};
 use crate::local_terminal::{self, LocalTerminal};
@@ -352,10 +352,15 @@ impl Agent {
                 self.status.on_joined(session.agent.as_ref());
                 self.feed(WorkerEvent::Joined(worker_session(session)));
             }
-            AgentNotice::BeatSent(sequence) => self.status.on_beat_sent(sequence),
+            AgentNotice::BeatSent(sequence) => {
+                self.status.on_beat_sent(sequence);
+                self.status.on_beats(self.driver.beats(), Haste::CanWait);
+            }
             AgentNotice::BeatAnswered { seen, recorded, lag } => {
                 self.status.on_beat_answered(seen, recorded, lag);
+                self.status.on_beats(self.driver.beats(), Haste::CanWait);
             }
+            AgentNotice::Beats(_) => self.status.on_beats(self.driver.beats(), Haste::AtOnce),
             AgentNotice::Message(message) => self.feed(WorkerEvent::Message(message)),
             // Its only purpose was to wake the loop.
             AgentNotice::Room => {}

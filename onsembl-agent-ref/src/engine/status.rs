@@ -4,6 +4,7 @@ use super::options::AgentObservation;
 use crate::run_file::{Ended, RunFile};
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status_file::{AgentStatusFile, LastFailure};
+use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::id::{AgentId, BeatSequence, StopId};
 use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
@@ -23,6 +24,15 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the last write may take.
 const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// How soon something is to stand in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// With the next write.
+    CanWait,
+    /// Now: somebody may look for the reason of a fault.
+    AtOnce,
+}
 
 /// Keeps the status file and tells the watcher.
 #[derive(Debug)]
@@ -71,6 +81,7 @@ impl StatusWriter {
             last_heartbeat_sent: None,
             last_heartbeat_answered: None,
             last_heartbeat_recorded: None,
+            beats: None,
             running_commands: 0,
             spool_failed: false,
             journal_failed: false,
@@ -169,6 +180,9 @@ impl StatusWriter {
             | AgentStatus::Reconnecting { .. }
             | AgentStatus::Closed => None,
         };
+        if self.content.epoch.is_none() {
+            self.content.beats = None;
+        }
         self.changed = true;
         self.observe(AgentObservation::Status { status, cause, at });
     }
@@ -225,6 +239,16 @@ impl StatusWriter {
             self.changed = true;
         }
         self.observe(AgentObservation::BeatAnswered { seen, recorded, lag, at });
+    }
+
+    /// What the ledger of heartbeats says.
+    pub(super) fn on_beats(&mut self, beats: Option<BeatReport>, haste: Haste) {
+        self.content.beats = beats;
+        self.changed = true;
+        match haste {
+            Haste::AtOnce => self.not_before = Timestamp::ORIGIN,
+            Haste::CanWait => {}
+        }
     }
 
     /// What the worker shows of itself.

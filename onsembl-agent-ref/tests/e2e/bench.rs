@@ -77,6 +77,7 @@ pub struct Bench {
     pub address: String,
     times: Times,
     extra: Vec<String>,
+    environment: Option<(&'static str, &'static str)>,
     /// What the server writes into its log.
     pub server_log: &'static str,
     pub scheme: &'static str,
@@ -96,7 +97,26 @@ impl Bench {
     }
 
     pub fn listening(address: &str, times: Times, extra: &[&str]) -> Self {
+        Self::begin(address, times, extra, None)
+    }
+
+    /// A server with something more in its environment.
+    pub fn with_environment(
+        times: Times,
+        extra: &[&str],
+        more: Option<(&'static str, &'static str)>,
+    ) -> Self {
+        Self::begin("127.0.0.1:0", times, extra, more)
+    }
+
+    fn begin(
+        address: &str,
+        times: Times,
+        extra: &[&str],
+        environment: Option<(&'static str, &'static str)>,
+    ) -> Self {
         let mut bench = Self {
+            environment,
             folder: tempfile::tempdir().expect("a temporary folder"),
             server: None,
             address: address.to_owned(),
@@ -133,6 +153,7 @@ impl Bench {
             .args(["--timeout-after", timeout, "--resume-window", resume])
             .args(&self.extra)
             .env("ONSEMBL_LOG", self.server_log)
+            .envs(self.environment)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

@@ -45,6 +45,8 @@ fn where_all_is_well_it_says_so_and_disturbs_nobody() {
         let file = std::fs::read_to_string(bench.folder.path().join("dev/status.json"));
         let status: Value = serde_json::from_str(&file.unwrap_or_default()).unwrap_or_default();
         status["last_heartbeat_recorded"].is_string()
+            && status["beats"]["agent_heartbeats"]["recorded"].as_u64() >= Some(1)
+            && status["beats"]["trouble"].is_null()
     });
     let state = bench.folder.path().join("dev");
     let args = ["--state-dir", state.to_str().unwrap()];
@@ -65,6 +67,25 @@ fn where_all_is_well_it_says_so_and_disturbs_nobody() {
     let after = bench.agent_view("dev").unwrap();
     assert_eq!(before["since"], after["since"], "the agent's session went on");
     assert_eq!(bench.agents().unwrap().len(), 1, "the doctor is listed nowhere");
+}
+
+/// They are in a build of their own (`.ci/planted-faults`), and in none that people use.
+#[test]
+#[cfg(not(onsembl_faults))]
+fn no_fault_is_planted_into_what_people_use() {
+    for path in [std::path::PathBuf::from(AGENT), crate::bench::server_binary()] {
+        let binary = std::fs::read(&path).unwrap();
+        for name in [
+            "ONSEMBL_PLANTED_FAULT",
+            "planted-timer",
+            "planted-stays",
+            "planted-not",
+            "planted-record",
+        ] {
+            let found = binary.windows(name.len()).any(|part| part == name.as_bytes());
+            assert!(!found, "{name} in {}", path.display());
+        }
+    }
 }
 
 #[test]

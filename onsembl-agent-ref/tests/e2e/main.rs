@@ -26,6 +26,7 @@ mod kills;
 mod log;
 mod lost_database;
 mod markers;
+mod one_way;
 mod outcomes;
 mod own_capability;
 mod random_runs;

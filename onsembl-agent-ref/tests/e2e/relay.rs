@@ -5,13 +5,20 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 /// How soon a connection notices what it was told.
 const TICK: Duration = Duration::from_millis(10);
+
+/// A direction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    ToServer = 1,
+    ToAgent = 2,
+}
 
 #[derive(Default)]
 struct Orders {
@@ -20,6 +27,8 @@ struct Orders {
     /// Connections with a lower number pass nothing on, and end when they are cut.
     hang_before: AtomicU64,
     refuse: AtomicBool,
+    /// Which direction passes nothing on.
+    lost: AtomicU8,
     /// Connections that come pass on only the first that comes back.
     mute: AtomicBool,
     stop: AtomicBool,
@@ -81,6 +90,11 @@ impl Relay {
         self.orders.mute.store(mute, Ordering::SeqCst);
     }
 
+    /// What goes this way is swallowed from now on; nothing, if no way is named.
+    pub fn lose(&self, way: Option<Way>) {
+        self.orders.lost.store(way.map_or(0, |way| way as u8), Ordering::SeqCst);
+    }
+
     pub fn refuse(&self, refuse: bool) {
         self.orders.refuse.store(refuse, Ordering::SeqCst);
     }
@@ -102,18 +116,25 @@ fn join(near: &TcpStream, far: &TcpStream, number: u64, orders: &Arc<Orders>) {
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     }
     let back = if orders.mute.load(Ordering::SeqCst) { 1 } else { u64::MAX };
-    let pairs =
-        [(near.try_clone(), far.try_clone(), u64::MAX), (far.try_clone(), near.try_clone(), back)];
-    for (from, to, reads) in pairs {
+    let pairs = [
+        (near.try_clone(), far.try_clone(), u64::MAX, Way::ToServer),
+        (far.try_clone(), near.try_clone(), back, Way::ToAgent),
+    ];
+    for (from, to, reads, way) in pairs {
         let (from, to, orders) = (from.unwrap(), to.unwrap(), Arc::clone(orders));
-        thread::spawn(move || copy(&from, &to, number, reads, &orders));
+        thread::spawn(move || copy((&from, &to), way, number, reads, &orders));
     }
 }
 
 /// Passes on what comes from one side to the other, until it ends or is told to; after this many reads it
 /// swallows it.
-fn copy(from: &TcpStream, to: &TcpStream, number: u64, mut reads: u64, orders: &Orders) {
-    let (mut from, mut to) = (from, to);
+fn copy(
+    (mut from, mut to): (&TcpStream, &TcpStream),
+    way: Way,
+    number: u64,
+    mut reads: u64,
+    orders: &Orders,
+) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         if number < orders.cut_before.load(Ordering::SeqCst) {
@@ -125,7 +146,7 @@ fn copy(from: &TcpStream, to: &TcpStream, number: u64, mut reads: u64, orders: &
         }
         match from.read(&mut buffer) {
             Ok(0) => break,
-            Ok(_) if reads == 0 => {}
+            Ok(_) if reads == 0 || orders.lost.load(Ordering::SeqCst) == way as u8 => {}
             Ok(count) => {
                 reads -= 1;
                 if to.write_all(&buffer[..count]).is_err() {

@@ -50,7 +50,7 @@ impl PresenceTrack {
         let left = |shown| Away { from: next.since, shown, cause };
         // A machine that was offline is over; what comes is another one's.
         let away_before = self.away.filter(|_| before != PresenceStatus::Offline);
-        let away = match (next.status, in_session(before)) {
+        let away = match (next.status, before.is_in_session()) {
             (PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error, _) => None,
             // A newer link was there already when the session ended.
             (PresenceStatus::Connecting, true) => Some(left(match cause {
@@ -87,16 +87,6 @@ impl PresenceTrack {
     /// When an agent that is away left its session, as the server saw it.
     pub fn left_at(&self) -> Option<WallTime> {
         self.away.map(|away| away.from)
-    }
-}
-
-pub(super) const fn in_session(status: PresenceStatus) -> bool {
-    match status {
-        PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error => true,
-        PresenceStatus::Connecting
-        | PresenceStatus::TimedOut
-        | PresenceStatus::Reconnecting
-        | PresenceStatus::Offline => false,
     }
 }
 

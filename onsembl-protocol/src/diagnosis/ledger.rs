@@ -8,17 +8,22 @@
 //! A peer says in each heartbeat which of ours it saw last, and how long ago. That age is a time between two events
 //! at the peer, so neither the way nor a difference of clocks is in it. If the next one of ours was written *g* after
 //! that one, and the peer's age exceeds *g* by half an interval, then the next one is lost or late by so much, on the
-//! way to the peer. But a peer that did not run saw nothing either. So two heartbeats of the peer must say so, no
-//! more than an interval and a quarter apart by its own clock: likely then, and sure when a third one says the
-//! same. Nothing that is heard says nothing of the other direction.
+//! way to the peer. But a peer that did not run saw nothing either. So each end leaves out of the age what it cannot
+//! [vouch](BeatLedger::vouch) for: the time before it noticed that it had not run. It looks four times an interval and
+//! notices half an interval. So two heartbeats of the peer must say so, no more than an interval and an eighth apart by
+//! its own clock, or one by almost a whole interval: likely then, and sure when another one says the same. A link
+//! keeps the order of what it carries, so a peer that once saw a later heartbeat and names an earlier one says nothing.
+//! Nothing that is heard says nothing of the other direction.
+//!
+//! A peer that itself knows where our heartbeats stop says so, and then no direction is lost.
 
-use super::hop::Hop;
 use super::ring::{Direction, Entry, Whose, short};
 use crate::id::BeatSequence;
 use crate::liveness::Seen;
-use crate::model::{Cause, Confidence};
+use crate::model::{Cause, Confidence, Hop};
 use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Which end keeps a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +34,8 @@ pub enum End {
 }
 
 /// What one end can say of the two directions of its link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Ways {
     /// Each end hears the other, as far as is known.
     Both,
@@ -60,8 +66,6 @@ struct Said {
     sequence: u32,
     /// How long ago in milliseconds, when it said so; since our first one left, of one that saw none.
     age: u32,
-    /// How many of its heartbeats in a row found the next one of ours overdue.
-    overdue: u8,
 }
 
 /// The heartbeats of one connection, as one end sees them. Times are of the clock that runs through sleep
@@ -81,6 +85,11 @@ pub struct BeatLedger {
     own: Direction,
     peers: Direction,
     said: Said,
+    /// How many of its heartbeats in a row found the next one of ours overdue.
+    overdue: u8,
+    /// The hop at which heartbeats stop that only the peer can see, as it says: an agent of its own before they are
+    /// written, a server of the agent's behind their receipt.
+    told: Option<Hop>,
     trouble: Option<Trouble>,
 }
 
@@ -100,16 +109,19 @@ impl BeatLedger {
             heard_at: now,
             own: Direction::new(Whose::Own),
             peers: Direction::new(Whose::Peers),
-            said: Said { sequence: 0, age: 0, overdue: 0 },
+            said: Said { sequence: 0, age: 0 },
+            overdue: 0,
+            told: None,
             trouble: None,
         }
     }
 
-    /// An own heartbeat that was due at `due` was made.
-    pub fn on_made(&mut self, sequence: BeatSequence, due: Timestamp, now: Timestamp) {
+    /// An own heartbeat was made. It was due an interval after the one before, or now, if it is ahead of that.
+    pub fn on_made(&mut self, sequence: BeatSequence, now: Timestamp) {
+        let before = self.own.latest().and_then(|entry| entry.at(Whose::Own, Hop::Made));
+        let due = before.map_or(self.begun, |made| made.after_millis(self.interval));
         self.own.begin(sequence, due.min(now));
         self.own.reach(Hop::Made, sequence, now);
-        self.look(now);
     }
 
     /// An own heartbeat stands in the queue to the connection.
@@ -122,10 +134,35 @@ impl BeatLedger {
         self.own.reach(Hop::Written, sequence, now);
     }
 
+    /// All own heartbeats so far were taken by the connection, the latest at this time.
+    pub fn on_all_written(&mut self, at: Timestamp) {
+        if let Some(latest) = self.own.latest() {
+            let latest = BeatSequence(u64::from(latest.sequence()));
+            self.own.reach_all(Hop::Written, latest, at);
+        }
+    }
+
     /// A heartbeat of the peer came off the connection.
     pub fn on_received(&mut self, sequence: BeatSequence, now: Timestamp) {
         self.peers.begin(sequence, now);
+        if self.end == End::Server {
+            self.told = None;
+        }
         self.on_heard(now);
+    }
+
+    /// The peer says at which hop heartbeats stop that only it can see: an agent of its own, a server of the agent's.
+    /// Of an agent this holds until a heartbeat of it comes, of a server until it says otherwise.
+    pub fn on_told(&mut self, hop: Option<Hop>, now: Timestamp) {
+        let is_for_it_to_say = |hop: &Hop| match self.end {
+            End::Server => *hop <= Hop::Written,
+            End::Agent => *hop > Hop::Written,
+        };
+        let told = hop.filter(is_for_it_to_say);
+        if self.told != told {
+            self.told = told;
+            self.look(now);
+        }
     }
 
     /// The machine took a heartbeat of the peer, which says what the peer saw of ours and recorded.
@@ -151,19 +188,16 @@ impl BeatLedger {
     /// The database holds the peer's heartbeats up to this one.
     pub fn on_recorded(&mut self, through: BeatSequence, now: Timestamp) {
         self.peers.reach_all(Hop::Recorded, through, now);
-        self.look(now);
     }
 
     /// An own heartbeat was made that tells of the peer's up to this one.
     pub fn on_answered(&mut self, through: BeatSequence, now: Timestamp) {
         self.peers.reach_all(Hop::Answered, through, now);
-        self.look(now);
     }
 
-    /// Some frame of the peer came.
+    /// Some frame of the peer came. Costs next to nothing: judged at the next look.
     pub fn on_heard(&mut self, now: Timestamp) {
         self.heard_at = self.heard_at.max(now);
-        self.look(now);
     }
 
     /// Time has passed. To be called by [`deadline`](Self::deadline); harmless at any other time.
@@ -185,6 +219,14 @@ impl BeatLedger {
             }
         }
         self.trouble = found;
+    }
+
+    /// What to tell the peer of its heartbeat, by the time for which this process can vouch: if it did not run, what
+    /// came meanwhile may wait in its socket.
+    #[must_use]
+    pub fn vouch(&mut self, seen: Seen, now: Timestamp) -> Seen {
+        self.look(now);
+        Seen { age: seen.age.min(now.saturating_since(self.awake_since)), ..seen }
     }
 
     /// When to look next: each quarter of an interval.
@@ -211,7 +253,7 @@ impl BeatLedger {
         if self.waited(self.heard_at, self.interval.saturating_add(self.half())) {
             return Ways::OneWayOrCut;
         }
-        match self.said.overdue {
+        match self.overdue {
             0 | 1 => Ways::Both,
             2 => Ways::OutwardLost(Confidence::Medium),
             _ => Ways::OutwardLost(Confidence::High),
@@ -226,6 +268,16 @@ impl BeatLedger {
     /// *You hear me*: the latest own heartbeat that the peer saw.
     pub fn confirmed(&self) -> Option<BeatSequence> {
         (self.said.sequence > 0).then(|| BeatSequence(u64::from(self.said.sequence)))
+    }
+
+    /// When that was heard of, while the heartbeat is one of the latest.
+    pub fn confirmed_at(&self) -> Option<Timestamp> {
+        self.own.find(self.said.sequence)?.at(Whose::Own, Hop::AnswerReceived)
+    }
+
+    /// Which end keeps it.
+    pub const fn end(&self) -> End {
+        self.end
     }
 
     /// How many heartbeats got to a hop, as far as this end sees it.
@@ -274,35 +326,58 @@ impl BeatLedger {
             }
         };
         let before = self.said;
-        let overdue = if !self.is_overdue(sequence, age) {
-            0
-        } else if sequence != before.sequence || before.age == 0 || age < before.age {
-            1
-        } else {
-            let ran = age - before.age;
-            // Two in quick succession are one witness.
-            if ran < self.interval / 4 {
-                return;
+        // It saw a later one: this was said, or seen, in another order than it was sent. Or one that is not there.
+        let latest = self.own.latest().map_or(0, Entry::sequence);
+        if sequence < before.sequence || sequence > latest {
+            return;
+        }
+        let overdue = match self.overdue_by(sequence, age).filter(|_| self.told.is_none()) {
+            None => 0,
+            Some(late) => {
+                let alone = if late >= self.beyond_doubt() { 2 } else { 1 };
+                // One before that did not find it overdue is no witness.
+                if self.overdue == 0 || sequence != before.sequence || age < before.age {
+                    alone
+                } else {
+                    let ran = age - before.age;
+                    // Two in quick succession are one witness.
+                    if ran < self.interval / 4 {
+                        return;
+                    }
+                    let without_a_break = ran <= self.interval.saturating_add(self.interval / 8);
+                    if without_a_break { self.overdue.saturating_add(1).max(alone) } else { alone }
+                }
             }
-            let without_a_break = ran <= self.interval.saturating_add(self.interval / 4);
-            if without_a_break { before.overdue.max(1).saturating_add(1) } else { 1 }
         };
-        self.said = Said { sequence, age, overdue };
+        self.said = Said { sequence, age };
+        self.overdue = overdue;
     }
 
-    /// Whether the peer should have seen the heartbeat behind `sequence`, having seen that one so long ago.
-    fn is_overdue(&self, sequence: u32, age: u32) -> bool {
+    /// By how much the heartbeat behind `sequence` is overdue at a peer that saw that one so long ago, if by half an
+    /// interval at least.
+    fn overdue_by(&self, sequence: u32, age: u32) -> Option<u32> {
         let written = |sequence| self.own.find(sequence).map(Entry::written);
-        let gap = match (written(sequence), written(sequence.saturating_add(1))) {
-            (Some(Some(this)), Some(Some(next))) => millis(next.saturating_since(this)),
-            // It saw none: as if one had left an interval before the first.
-            (None, Some(Some(_))) if sequence == 0 => self.interval,
+        let late = match (written(sequence), written(sequence.saturating_add(1))) {
+            (Some(Some(this)), Some(Some(next))) => {
+                age.checked_sub(millis(next.saturating_since(this)))?
+            }
+            // It saw none: as if one had left an interval before the first. The age is ours, and the peer does not
+            // vouch for it.
+            (None, Some(Some(_))) if sequence == 0 => {
+                age.checked_sub(self.interval)?.min(self.beyond_doubt().saturating_sub(1))
+            }
             // Forgotten meanwhile: nothing is taken back.
-            (None, _) => return self.said.sequence == sequence && self.said.overdue > 0,
+            (None, _) if self.said.sequence == sequence && self.overdue > 0 => self.half(),
             // It was not written, or nobody knows when.
-            (Some(_), _) => return false,
+            (Some(_) | None, _) => return None,
         };
-        age >= gap.saturating_add(self.half())
+        (late >= self.half()).then_some(late)
+    }
+
+    /// Overdue by so much, one word is enough: the peer vouches for having run so long but for half an interval, which
+    /// leaves almost another half for a way that has become longer.
+    const fn beyond_doubt(&self) -> u32 {
+        self.interval - self.interval / 16
     }
 
     /// The first hop that is missed: of the agent's heartbeats before those of the server.
@@ -326,6 +401,7 @@ impl BeatLedger {
         let (half, sure) = (self.half(), Confidence::High);
         self.stuck(whose, Hop::Made, Hop::Queued, half, sure)
             .or_else(|| self.stuck(whose, Hop::Queued, Hop::Written, half, sure))
+            .or_else(|| self.told_by_server())
             .or_else(|| match self.ways() {
                 Ways::OutwardLost(sure) => {
                     self.stuck(whose, Hop::Written, Hop::Received, half, sure)
@@ -338,10 +414,33 @@ impl BeatLedger {
             })
     }
 
+    /// What a server says of the agent's heartbeats.
+    fn told_by_server(&self) -> Option<Trouble> {
+        let hop = self.told.filter(|_| self.end == End::Agent)?;
+        let (whose, confidence) = (Whose::Own, Confidence::High);
+        let (sequence, since) = self
+            .own
+            .stuck(Hop::Written, Hop::Recorded)
+            .unwrap_or((BeatSequence(u64::from(self.said.sequence)), self.begun));
+        Some(Trouble { whose, hop, sequence, since, confidence })
+    }
+
     /// What becomes of the agent's heartbeats on its server.
     fn peers_trouble(&self) -> Option<Trouble> {
         let (whose, half, sure) = (Whose::Peers, self.half(), Confidence::High);
-        self.stuck(whose, Hop::Received, Hop::Handled, half, sure)
+        let told = self.told.map(|hop| {
+            let latest = self.peers.latest();
+            let sequence = latest.map_or(1, |entry| entry.sequence().saturating_add(1));
+            let since = latest.and_then(|entry| entry.at(whose, Hop::Received));
+            Trouble {
+                whose,
+                hop,
+                sequence: BeatSequence(u64::from(sequence)),
+                since: since.unwrap_or(self.begun),
+                confidence: sure,
+            }
+        });
+        told.or_else(|| self.stuck(whose, Hop::Received, Hop::Handled, half, sure))
             .or_else(|| self.stuck(whose, Hop::Handled, Hop::Recorded, half, sure))
             .or_else(|| self.stuck(whose, Hop::Recorded, Hop::Answered, self.interval, sure))
     }
@@ -378,7 +477,7 @@ mod tests {
         let at = |secs| Timestamp::from_origin(Duration::from_secs(secs));
         let mut ledger = BeatLedger::new(End::Agent, Duration::from_secs(30), at(0));
         for (n, secs) in [(1, 0), (2, 30), (3, 60)] {
-            ledger.on_made(BeatSequence(n), at(secs), at(secs));
+            ledger.on_made(BeatSequence(n), at(secs));
             ledger.on_queued(BeatSequence(n), at(secs));
             ledger.on_written(BeatSequence(n), at(secs));
         }
@@ -390,10 +489,63 @@ mod tests {
             ledger.ways()
         };
         assert_eq!(word(20), Ways::Both);
-        assert_eq!(word(50), Ways::OutwardLost(Confidence::Medium));
-        assert_eq!(word(51), Ways::OutwardLost(Confidence::Medium));
-        assert_eq!(word(80), Ways::OutwardLost(Confidence::High));
+        // A peer that was frozen since the first word says the same.
+        assert_eq!(word(50), Ways::Both);
+        assert_eq!(word(51), Ways::Both);
+        assert_eq!(word(80), Ways::OutwardLost(Confidence::Medium));
+        assert_eq!(word(110), Ways::OutwardLost(Confidence::High));
         // After a break nothing is sure again.
-        assert_eq!(word(150), Ways::Both);
+        assert_eq!(word(150), Ways::OutwardLost(Confidence::Medium));
+    }
+
+    #[test]
+    fn one_word_is_enough_if_it_is_late_by_an_interval_and_the_peer_vouches_for_it() {
+        let at = |secs| Timestamp::from_origin(Duration::from_secs(secs));
+        let word = |ledger: &mut BeatLedger, secs, age| {
+            let seen = Seen { sequence: BeatSequence(1), age: Duration::from_secs(age) };
+            ledger.on_handled(BeatSequence(secs), Some(seen), None, at(secs));
+            ledger.ways()
+        };
+        let mut ledger = BeatLedger::new(End::Agent, Duration::from_secs(30), at(0));
+        for n in 1..=3 {
+            ledger.on_made(BeatSequence(n), at(30 * (n - 1)));
+            ledger.on_written(BeatSequence(n), at(30 * (n - 1)));
+        }
+        ledger.on_heard(at(60));
+        assert_eq!(word(&mut ledger.clone(), 60, 57), Ways::Both);
+        assert_eq!(word(&mut ledger, 60, 59), Ways::OutwardLost(Confidence::Medium));
+
+        // A peer that was frozen from 10 s to 59 s cannot vouch for that time.
+        let mut peer = BeatLedger::new(End::Server, Duration::from_secs(30), at(0));
+        peer.look(at(7));
+        let seen = Seen { sequence: BeatSequence(1), age: Duration::from_secs(59) };
+        assert_eq!(peer.vouch(seen, at(59)).age, Duration::ZERO);
+    }
+
+    #[test]
+    fn what_the_peer_says_of_a_hop_is_no_lost_direction() {
+        let at = |secs| Timestamp::from_origin(Duration::from_secs(secs));
+        let mut ledger = BeatLedger::new(End::Agent, Duration::from_secs(30), at(0));
+        for n in 1..=4 {
+            ledger.on_made(BeatSequence(n), at(30 * (n - 1)));
+            ledger.on_queued(BeatSequence(n), at(30 * (n - 1)));
+            ledger.on_all_written(at(30 * (n - 1)));
+        }
+        for secs in [50, 80, 110] {
+            ledger.on_told(Some(Hop::Handled), at(secs));
+            ledger.on_received(BeatSequence(secs), at(secs));
+            ledger.on_handled(BeatSequence(secs), None, None, at(secs));
+        }
+        assert_eq!((ledger.ways(), ledger.cause()), (Ways::Both, Some(Cause::HeartbeatNotHandled)));
+        // What only this end can see, the peer cannot know.
+        ledger.on_told(Some(Hop::Made), at(111));
+        assert_eq!(ledger.trouble(), None);
+
+        let mut server = BeatLedger::new(End::Server, Duration::from_secs(30), at(0));
+        server.on_told(Some(Hop::Written), at(20));
+        assert_eq!(server.cause(), Some(Cause::HeartbeatNotWritten));
+        server.on_received(BeatSequence(1), at(21));
+        server.look(at(21));
+        assert_eq!(server.trouble(), None, "it came");
     }
 }

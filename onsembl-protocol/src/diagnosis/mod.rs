@@ -6,17 +6,18 @@
 //!
 //! The causes are in `model/cause.rs`, what a statement rests on in `model/evidence.rs`, a statement in
 //! `model/finding.rs`. `explanation.rs` explains a presence.
-//! `ledger.rs` follows the heartbeats of a connection over their hops (`hop.rs`), which it keeps in `ring.rs`.
+//! `ledger.rs` follows the heartbeats of a connection over their hops (`model/hop.rs`), which it keeps in `ring.rs`;
+//! `beats.rs` has what it tells its readers.
 //! `found.rs` and `clock_watch.rs` have what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
 //! `verdict.rs` judges a drop by both ends' records (`record.rs`). `pattern.rs` looks at many drops of one agent, `incident.rs` at many
 //! agents, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
 //! agent.
 
+mod beats;
 mod black_box;
 mod clock_watch;
 mod explanation;
 mod found;
-mod hop;
 mod incident;
 mod ledger;
 mod pattern;
@@ -27,12 +28,12 @@ mod verdict;
 mod why;
 
 #[doc(no_inline)]
-pub use crate::model::{Cause, Confidence, Evidence, Fact, Finding, Told};
+pub use crate::model::{Cause, Confidence, Evidence, Fact, Finding, Hop, Told};
+pub use beats::{BeatReport, BeatStop, BeatTrouble, BeatVerdict, MissedHop};
 pub use black_box::{BlackBox, LastBoot, LastEnd, LastRun, LastVersion};
 pub use clock_watch::ClockWatch;
 pub use explanation::{Explanation, PresenceTrack, dwell, explain};
 pub use found::found_by_agent;
-pub use hop::Hop;
 pub use incident::{Fall, Incident, OwnFault, incidents};
 pub use ledger::{BeatLedger, End, Trouble, Ways};
 pub use pattern::{PastDrop, pattern};

@@ -1,8 +1,8 @@
 //! The heartbeats of one direction in few bytes: the latest with the times of their hops, of which the first is in
 //! full and the others are milliseconds behind it; counts of all; and the last that missed each hop.
 
-use super::hop::Hop;
 use crate::id::BeatSequence;
+use crate::model::Hop;
 use crate::time::Timestamp;
 use core::time::Duration;
 
@@ -84,6 +84,11 @@ impl Whose {
             Self::Own => Hop::Due,
             Self::Peers => Hop::Received,
         }
+    }
+
+    /// Whether this end sees this hop of them.
+    pub(super) const fn sees(self, hop: Hop) -> bool {
+        self.slot(hop).is_some()
     }
 
     /// Where the count of a hop stands.

@@ -110,6 +110,22 @@ impl Ending {
         }
     }
 
+    /// Whether an end by silence follows from heartbeats that stop for this cause. That they are not recorded
+    /// makes nobody silent.
+    fn follows_from(self, stopped: Cause) -> bool {
+        let silences_agent = [
+            Cause::HeartbeatNeverStarted,
+            Cause::HeartbeatNotWritten,
+            Cause::HeartbeatNotReceived,
+            Cause::HeartbeatNotHandled,
+        ];
+        match self {
+            Self::ServerHeardNothing => silences_agent.contains(&stopped),
+            Self::AgentHeardNothing => stopped == Cause::HeartbeatNotAnswered,
+            Self::Said(_) | Self::Broke | Self::Untold => false,
+        }
+    }
+
     /// Whether one end gave the link up because it heard nothing.
     const fn is_silence(self) -> bool {
         match self {
@@ -283,7 +299,8 @@ impl<'a> Case<'a> {
         if let Some(told) = self.told().find(by_agent) {
             return Some(told.finding.clone());
         }
-        self.drop.stopped_at.map(|cause| Finding::new(cause, Confidence::High))
+        let cause = self.drop.stopped_at.filter(|cause| self.ending.follows_from(*cause))?;
+        Some(Finding::new(cause, Confidence::High))
     }
 
     fn network(self) -> Option<Finding> {

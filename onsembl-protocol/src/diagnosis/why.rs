@@ -2,7 +2,8 @@
 //! much of the time it was there. Made of the log of its presence and of what both ends recorded besides, whenever
 //! somebody asks.
 
-use super::explanation::{Explanation, in_session};
+use super::beats::BeatVerdict;
+use super::explanation::Explanation;
 use super::incident::OwnFault;
 use super::ledger::Ways;
 use super::pattern::{PastDrop, pattern};
@@ -28,6 +29,8 @@ pub struct Transition {
     pub heard: Option<WallTime>,
     /// The process of the session that is under way, or was the latest.
     pub instance: Option<InstanceId>,
+    /// What the ledger of the session said then that was under way, or ended with this.
+    pub beats: Option<BeatVerdict>,
 }
 
 /// What is recorded besides the log of an agent's presence.
@@ -150,7 +153,7 @@ fn drops(log: &[Transition]) -> Vec<(DropRecord, Option<Return>)> {
         let process = process(known, transition.instance.as_ref());
         known = transition.instance.as_ref().or(known);
         let Presence { status, epoch, because, .. } = presence;
-        match (session, in_session(status)) {
+        match (session, status.is_in_session()) {
             (None, true) => {
                 session = Some((epoch, at));
                 if let Some((_, back @ None)) = found.last_mut() {
@@ -180,8 +183,8 @@ fn dropped(last: &Transition, began: WallTime) -> DropRecord {
         lived: between(began, last.at),
         quiet: last.heard.map_or(Duration::ZERO, |heard| between(heard, last.at)),
         stalled: Duration::ZERO,
-        ways: Ways::Both,
-        stopped_at: None,
+        ways: last.beats.map_or(Ways::Both, |beats| beats.ways),
+        stopped_at: last.beats.and_then(|beats| beats.stopped_at()),
     }
 }
 

@@ -99,6 +99,7 @@ impl Agent {
                 takes_links: true,
                 claim: None,
                 contest: None,
+                beats: None,
             },
             cost: 0,
         }
@@ -139,6 +140,7 @@ impl Agent {
                 takes_links: true,
                 claim: record.claim,
                 contest: None,
+                beats: None,
             },
             cost: 0,
         }

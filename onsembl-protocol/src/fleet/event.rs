@@ -5,6 +5,7 @@ use super::action::{SeatId, Token};
 use super::claims::Bearer;
 use super::row::{CommandRecord, OpenedSession, StreamPosition};
 use crate::close::CloseReason;
+use crate::diagnosis::BeatVerdict;
 use crate::id::{
     AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, LinkId, SessionId, StopId,
 };
@@ -61,7 +62,14 @@ pub enum FleetEvent {
         capabilities: Capabilities,
     },
     /// The presence of an agent changed.
-    Presence { seat: SeatId, presence: Presence },
+    Presence {
+        seat: SeatId,
+        presence: Presence,
+        /// What the ledger of heartbeats says of the session that is under way, or ended with this.
+        beats: Option<BeatVerdict>,
+    },
+    /// The ledger of heartbeats of a session says something else than before.
+    Beats { seat: SeatId, verdict: BeatVerdict },
     /// A frame of an agent in session came.
     Heard { seat: SeatId, at: WallTime },
     /// A heartbeat of an agent brought metrics.

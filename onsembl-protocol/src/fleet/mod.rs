@@ -280,10 +280,14 @@ impl Fleet {
                     }
                 }
             }
-            FleetEvent::Presence { seat, presence } => {
-                if let Some(lost) = state.roster.presence(seat, presence, now, &mut state.out) {
+            FleetEvent::Presence { seat, presence, beats } => {
+                let State { roster, out, .. } = state;
+                if let Some(lost) = roster.presence(seat, (presence, beats), now, out) {
                     dispatch::lost(state, lost, now);
                 }
+            }
+            FleetEvent::Beats { seat, verdict } => {
+                state.roster.beats(seat, verdict, &mut state.out);
             }
             FleetEvent::Heard { seat, at } => state.roster.heard(seat, at, &mut state.out),
             FleetEvent::Metrics { seat, metrics } => {

@@ -20,6 +20,7 @@ use super::row::{AgentRecord, OpenedSession, PresenceRecord};
 use super::view::Change;
 use crate::close::{CloseCause, CloseReason};
 use crate::command::{DEFAULT_SLOTS, Returned};
+use crate::diagnosis::BeatVerdict;
 use crate::id::{AgentId, AgentKey, Epoch, InstanceId, LinkId, PresenceVersion, SessionId, StopId};
 use crate::model::Capabilities;
 use crate::replay::Retired;
@@ -397,6 +398,7 @@ impl Roster {
             Some(e) => (e.commands, e.journal, e.max_parallel),
             None => (Vec::new(), None, None),
         };
+        agent.shown.beats = capabilities.is_extended().then_some(BeatVerdict::WELL);
         let remembers = journal.is_some() && agent.journal == journal;
         // That it is the process of the last session does not say that it is the one of the session before:
         // what was decided when it came may have died with the server that decided it. Which journal it
@@ -416,7 +418,7 @@ impl Roster {
     pub(super) fn presence(
         &mut self,
         seat: SeatId,
-        presence: Presence,
+        (presence, beats): (Presence, Option<BeatVerdict>),
         now: Now,
         out: &mut Out,
     ) -> Option<Lost> {
@@ -444,7 +446,11 @@ impl Roster {
             link: entry.session.as_ref().map(|session| session.link),
             instance: entry.instance.clone(),
             at,
+            beats,
         }));
+        if !presence.status.is_in_session() {
+            agent.shown.beats = None;
+        }
         let is_listed = agent.listing == Listing::Listed;
         if agent.shown.presence.version < presence.version {
             agent.shown.presence = agent.shown.presence.then(presence);
@@ -532,6 +538,18 @@ impl Roster {
         let Some(agent) = self.agents.get_mut(id) else { return };
         agent.shown.last_heard = agent.shown.last_heard.max(Some(at));
         out.show(Change::Heard(id.clone(), at));
+    }
+
+    /// The ledger of its session says something else.
+    pub(super) fn beats(&mut self, seat: SeatId, verdict: BeatVerdict, out: &mut Out) {
+        let Some(id) = self.seats.get(&seat).and_then(|entry| entry.agent.as_ref()) else { return };
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        // A machine that was superseded, or whose session is over, has nothing more to say.
+        if agent.seat != Some(seat) || !agent.shown.presence.status.is_in_session() {
+            return;
+        }
+        agent.shown.beats = Some(verdict);
+        out.show(Change::Beats(id.clone(), verdict));
     }
 
     /// A heartbeat brought metrics.

@@ -2,6 +2,7 @@
 
 use super::claims::{Bearer, Claim};
 use crate::command::{CommandOrigin, CommandStage, CommandView, Exit};
+use crate::diagnosis::BeatVerdict;
 use crate::id::{
     AgentId, AgentKey, ByteOffset, CommandId, Epoch, Incarnation, InstanceId, JournalId, LinkId,
     PresenceVersion, SessionId, StopId,
@@ -79,6 +80,8 @@ pub struct PresenceRecord {
     pub instance: Option<InstanceId>,
     /// When it was published. Of a change of the status, since when that holds.
     pub at: WallTime,
+    /// What the ledger of heartbeats said of the session that was under way, or ended with this.
+    pub beats: Option<BeatVerdict>,
 }
 
 /// What an agent found while it was away, as it told it.

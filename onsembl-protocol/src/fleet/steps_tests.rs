@@ -161,7 +161,7 @@ impl World {
             version: PresenceVersion(self.next * 10 + version),
             epoch: Epoch(1),
         };
-        FleetEvent::Presence { seat: self.seat, presence }
+        FleetEvent::Presence { seat: self.seat, presence, beats: None }
     }
 
     fn request(&mut self, request: Request) -> FleetEvent {

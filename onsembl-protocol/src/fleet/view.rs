@@ -10,7 +10,7 @@ use super::claims::{Bearer, Claim};
 use super::limits::FleetLimits;
 use super::report::StopState;
 use crate::command::{CommandStage, CommandView};
-use crate::diagnosis::{Explanation, PresenceTrack, explain};
+use crate::diagnosis::{BeatVerdict, Explanation, PresenceTrack, explain};
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
 use crate::output::{Cursor, LogRecord, OutputTail};
 use crate::session::{Presence, PresenceStatus, ServerConfig};
@@ -78,6 +78,8 @@ pub struct AgentView {
     pub claim: Option<Claim>,
     /// That other processes of it asked for its session lately.
     pub contest: Option<AgentContest>,
+    /// What the ledger of heartbeats says of its session; `None` without a session, or of a legacy agent.
+    pub beats: Option<BeatVerdict>,
 }
 
 /// Whether a link is let in whose request names an agent.
@@ -173,7 +175,16 @@ impl AgentView {
         let shown = &self.presence;
         let because = self.because();
         match &shown.track {
-            Some(track) => Explanation { because, ..explain(track, self.last_heard, rules) },
+            Some(track) => {
+                let explained = explain(track, self.last_heard, rules);
+                let evidence = match self.beats.and_then(|beats| beats.stopped) {
+                    Some(stop) => {
+                        explained.evidence.clone().with("heartbeats_miss", stop.hop.as_str())
+                    }
+                    None => explained.evidence.clone(),
+                };
+                Explanation { because, evidence, ..explained }
+            }
             None => Explanation::without_transitions(shown.status, shown.since, because),
         }
     }
@@ -330,6 +341,8 @@ pub enum Change {
     Heard(AgentId, WallTime),
     /// An agent sent metrics. No reader is woken.
     Metrics(AgentId, HealthMetrics),
+    /// The ledger of an agent's heartbeats says this now. No reader is woken.
+    Beats(AgentId, BeatVerdict),
     /// A command is so now.
     Command {
         command: CommandId,
@@ -456,6 +469,12 @@ impl View {
             Change::Heard(id, at) => {
                 if let Some(agent) = self.agents.get_mut(&id) {
                     agent.last_heard = agent.last_heard.max(Some(at));
+                }
+                return Noticed::Later;
+            }
+            Change::Beats(id, verdict) => {
+                if let Some(agent) = self.agents.get_mut(&id) {
+                    agent.beats = Some(verdict);
                 }
                 return Noticed::Later;
             }

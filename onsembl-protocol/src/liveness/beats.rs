@@ -71,6 +71,10 @@ impl HeartbeatTracker {
 
     /// When the next own beat is due.
     pub fn due(&self) -> Deadline {
+        #[cfg(onsembl_faults)]
+        if super::planted::PlantedFault::TimerNeverStarted.is_planted() {
+            return Deadline::Never;
+        }
         Deadline::At(self.next_due)
     }
 

@@ -3,6 +3,8 @@
 mod backoff;
 mod beats;
 mod monitor;
+#[cfg(onsembl_faults)]
+mod planted;
 mod silence;
 
 #[doc(no_inline)]
@@ -11,5 +13,7 @@ pub use backoff::{Backoff, BackoffPolicy, InvalidBackoff, RETRY_AFTER_LIMIT};
 pub use beats::{HeartbeatTracker, Impairment, Seen};
 pub(crate) use beats::{confirmation_due, next_on_schedule};
 pub use monitor::{HeartbeatMonitor, Observation};
+#[cfg(onsembl_faults)]
+pub use planted::PlantedFault;
 pub use silence::{Liveness, OVERSLEEP_TOLERANCE, STALE_CHECK};
 pub(crate) use silence::{Silence, overslept};

@@ -224,6 +224,14 @@ impl PresenceStatus {
         Self::Error,
     ];
 
+    /// Whether the agent is in session.
+    pub const fn is_in_session(self) -> bool {
+        match self {
+            Self::Online | Self::Stale | Self::Error => true,
+            Self::Connecting | Self::TimedOut | Self::Reconnecting | Self::Offline => false,
+        }
+    }
+
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {

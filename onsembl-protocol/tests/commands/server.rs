@@ -231,7 +231,7 @@ impl Server {
                 ServerAction::Welcome { link, .. } => self.welcome(seat, link),
                 ServerAction::Close(link, cause) => self.close(link, cause),
                 ServerAction::Report(presence) => {
-                    self.events.push_back(FleetEvent::Presence { seat, presence });
+                    self.events.push_back(FleetEvent::Presence { seat, presence, beats: None });
                 }
                 ServerAction::Forget => {
                     self.machines.remove(&seat);

@@ -188,7 +188,7 @@ impl Server {
         let (seat, version) = (entry.id, entry.version);
         let because = StatusCause { cause, impairment: None, trouble: None };
         let presence = Presence { status, since: now(at).wall, because, version, epoch };
-        self.feed(FleetEvent::Presence { seat, presence }, at);
+        self.feed(FleetEvent::Presence { seat, presence, beats: None }, at);
     }
 
     pub(super) fn on_link_lost(&mut self, agent: &AgentId, epoch: Epoch, at: Duration) {

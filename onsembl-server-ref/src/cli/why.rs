@@ -34,6 +34,22 @@ struct Told {
     drops: Vec<Drop>,
     pattern: Option<Finding>,
     availability: Availability,
+    #[serde(default)]
+    beats: Beats,
+}
+
+/// Where heartbeats stop, if they do.
+#[derive(Debug, Default, Deserialize)]
+struct Beats {
+    trouble: Option<Trouble>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Trouble {
+    hop: String,
+    cause: String,
+    since: String,
+    confidence: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,7 +124,10 @@ impl Told {
         if let Some(pattern) = &self.pattern {
             lines.push(format!("Pattern: {}", pattern.sentence()));
         }
-        let earlier = self.drops.len().saturating_sub(SHOWN);
+        let trouble = self.beats.trouble.as_ref();
+        lines.extend(trouble.map(Trouble::sentence));
+        let shown = SHOWN - usize::from(trouble.is_some());
+        let earlier = self.drops.len().saturating_sub(shown);
         if earlier > 0 {
             lines.push(format!("{earlier} earlier drops are not shown; --json has them"));
         }
@@ -129,8 +148,10 @@ impl Told {
             ));
         }
         let latest = self.drops.last().map(|drop| &drop.finding);
-        if let Some(finding) = self.pattern.as_ref().or(latest) {
-            lines.push(format!("What to do: {}.", Cause::parse(&finding.cause).action()));
+        let finding = self.pattern.as_ref().or(latest).map(|finding| &finding.cause);
+        // What is wrong now goes before what was.
+        if let Some(cause) = trouble.map(|trouble| &trouble.cause).or(finding) {
+            lines.push(format!("What to do: {}.", Cause::parse(cause).action()));
         }
         lines
     }
@@ -145,6 +166,16 @@ impl Presence {
             (Some(next), None) => format!("{now} If nothing happens, it is {next} next."),
             (None, _) => format!("{now} It stays so until it connects."),
         }
+    }
+}
+
+impl Trouble {
+    fn sentence(&self) -> String {
+        let Self { hop, cause, since, confidence } = self;
+        let text = Cause::parse(cause).text();
+        format!(
+            "Heartbeats do not get to the hop `{hop}` since {since}: {cause} (confidence {confidence}): {text}"
+        )
     }
 }
 

@@ -26,6 +26,7 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::fleet::{self, AgentStop, Answer, StopState};
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::model::{Confidence, Evidence};
@@ -111,6 +112,8 @@ struct AgentView {
     capabilities: Vec<String>,
     last_heartbeat: Option<String>,
     last_metrics: Option<Value>,
+    /// What the ledger of its heartbeats says, in session: of the directions of the link, and where heartbeats stop.
+    beats: Option<BeatVerdict>,
     /// Whether it starts nothing, by order.
     paused: bool,
     /// The emergency stop in force.
@@ -323,6 +326,7 @@ async fn views_of(
                     Reader::Page => metrics.and_then(for_page),
                     Reader::Other => metrics,
                 },
+                beats: agent.beats,
                 paused: agent.paused,
                 stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.as_str().to_owned(),

@@ -3,19 +3,22 @@
 
 use super::App;
 use super::api::problem;
+use super::ask::ask;
 use super::page;
 use super::signed_in::SignedIn;
+use crate::hub::Request as HubRequest;
 use crate::store::{PresenceRow, StoreError};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
-use onsembl_protocol::diagnosis::{Records, Transition, Why};
+use onsembl_protocol::diagnosis::{BeatReport, Records, Transition, Why};
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use tracing::warn;
 
 /// How far it looks back if nobody says: a day.
@@ -42,7 +45,13 @@ struct Beats {
     last_heard: Option<String>,
     /// When the latest heartbeat came that the database holds.
     last_recorded: Option<String>,
+    /// What the server's ledger of them says, of an agent in session that numbers them.
+    #[serde(flatten)]
+    ledger: Option<BeatReport>,
 }
+
+/// How long the hub may take; without its answer the rest is told.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn why(
     State(app): State<App>,
@@ -70,6 +79,9 @@ pub(super) async fn why(
             return problem(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read now");
         }
     };
+    let (of, agent) = (user.clone(), id.clone());
+    let ledger = ask(&app, PATIENCE, |reply| HubRequest::Beats { user: of, agent, reply }).await;
+    let ledger = ledger.flatten().map(|ledger| *ledger);
     // Behind the log: what it does not have yet is in the view.
     let fleet_view = app.fleet_views.of(&user);
     let (presence, last_heard) = {
@@ -86,6 +98,6 @@ pub(super) async fn why(
     let why = Why::of(presence, &log, records, WallTime::from_unix_millis(from), now);
     let last_recorded = beats.into_iter().find_map(|beat| beat.at);
     let text = |at: Option<WallTime>| at.map(|at| at.to_string());
-    let beats = Beats { last_heard: text(last_heard), last_recorded: text(last_recorded) };
+    let beats = Beats { last_heard: text(last_heard), last_recorded: text(last_recorded), ledger };
     Json(Answer { why, beats }).into_response()
 }

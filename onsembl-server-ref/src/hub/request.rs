@@ -2,6 +2,7 @@
 
 use crate::auth::Identity;
 use crate::bounds::{Turn, TurnLimits, Turns};
+use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{self, Answer};
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
 use onsembl_protocol::replay::Excerpt;
@@ -21,6 +22,8 @@ pub enum Request {
     User { user: UserId, request: fleet::Request, reply: oneshot::Sender<Answer> },
     /// A user wants what is recorded of an agent.
     Recording { user: UserId, agent: AgentId, reply: oneshot::Sender<Result<Excerpt, NoRecording>> },
+    /// A user wants the ledger of an agent's heartbeats.
+    Beats { user: UserId, agent: AgentId, reply: oneshot::Sender<Option<Box<BeatReport>>> },
     /// Ask for statistics.
     Stats(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.
@@ -84,7 +87,9 @@ impl Request {
     fn user(&self) -> Option<&UserId> {
         match self {
             Self::AgentLink(ticket) => Some(&ticket.auth.user),
-            Self::User { user, .. } | Self::Recording { user, .. } => Some(user),
+            Self::User { user, .. } | Self::Recording { user, .. } | Self::Beats { user, .. } => {
+                Some(user)
+            }
             Self::Stats(_) | Self::Shutdown(_) => None,
         }
     }

@@ -164,7 +164,7 @@ pub(super) fn command_update(update: CommandUpdate) -> store::CommandUpdate {
 }
 
 pub(super) fn presence_row(record: PresenceRecord) -> PresenceRow {
-    let PresenceRecord { agent, presence, last_heard, link, instance, at } = record;
+    let PresenceRecord { agent, presence, last_heard, link, instance, at, beats } = record;
     let evidence = json!({
         // By which the log is read again as what it was, and not as text.
         (PresenceRow::TYPED): presence,
@@ -174,6 +174,7 @@ pub(super) fn presence_row(record: PresenceRecord) -> PresenceRow {
         "store": presence.because.trouble.map(|t| t.to_string()),
         "link": link.map(|l| l.0),
         "instance": instance,
+        (PresenceRow::BEATS): beats,
     });
     PresenceRow {
         agent,

@@ -18,6 +18,7 @@ use crate::store::{
     StoreTrouble as Trouble,
 };
 use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::diagnosis::{BeatReport, BeatVerdict};
 use onsembl_protocol::fleet::{Fleet, FleetEvent, Receipt, RecordingSource, SeatId, Token};
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
@@ -231,6 +232,11 @@ impl Hub {
                     self.edge.counters.count("answers_nobody_took");
                 }
             }
+            Request::Beats { user, agent, reply } => {
+                if reply.send(self.beats(&user, &agent).map(Box::new)).is_err() {
+                    self.edge.counters.count("answers_nobody_took");
+                }
+            }
             Request::Stats(reply) => {
                 if reply.send(self.stats()).is_err() {
                     self.edge.counters.count("answers_nobody_took");
@@ -306,9 +312,13 @@ impl Hub {
             ShardEvent::Paused { key, paused } => {
                 self.feed_seat(key, |seat| FleetEvent::Paused { seat, paused });
             }
-            ShardEvent::Presence { key, presence } => {
+            ShardEvent::Presence { key, presence, beats } => {
                 self.edge.metrics.presence(&presence);
-                self.feed_seat(key, |seat| FleetEvent::Presence { seat, presence });
+                self.feed_seat(key, |seat| FleetEvent::Presence { seat, presence, beats });
+            }
+            ShardEvent::Beats { key, verdict } => {
+                self.tell_of_beats(key, &verdict);
+                self.feed_seat(key, |seat| FleetEvent::Beats { seat, verdict });
             }
             ShardEvent::Message { key, message, now: _ } => {
                 self.edge.metrics.message(&message);
@@ -344,6 +354,24 @@ impl Hub {
                     self.edge.observe(agent, sequence, BeatHop::Answered, at);
                 }
             }
+        }
+    }
+
+    /// Counts and logs at which hop heartbeats stop.
+    fn tell_of_beats(&self, key: Key, verdict: &BeatVerdict) {
+        let Some(stop) = verdict.stopped else { return };
+        self.edge.metrics.missed(&stop);
+        if let Some(seated) = self.edge.seats.of(key) {
+            let agent = seated.agent.as_ref().map(tracing::field::display);
+            warn!(user = %seated.user, agent, hop = %stop.hop, cause = %stop.cause, "heartbeats stop; `why` follows them");
+        }
+    }
+
+    /// The ledger of heartbeats of an agent of this user; `None` if it has no session, or is none of the user.
+    fn beats(&self, user: &UserId, agent: &AgentId) -> Option<BeatReport> {
+        match self.fleets.of(user)?.recording(agent)?? {
+            RecordingSource::Seat(seat) => self.edge.shard.beats(self.edge.seats.key(seat)?),
+            RecordingSource::Retired(_) => None,
         }
     }
 

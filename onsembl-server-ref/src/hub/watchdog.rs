@@ -27,6 +27,7 @@ impl Kind {
             FleetEvent::Admit { .. } => "admit",
             FleetEvent::Welcomed { .. } => "welcomed",
             FleetEvent::Presence { .. } => "presence",
+            FleetEvent::Beats { .. } => "heartbeats",
             FleetEvent::Heard { .. } => "heard",
             FleetEvent::Metrics { .. } => "metrics",
             FleetEvent::Paused { .. } => "paused",

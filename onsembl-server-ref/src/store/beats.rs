@@ -125,6 +125,11 @@ impl Beats {
     pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<BeatsWritten> {
         let mut written = BeatsWritten::default();
         for beat in self.0.values() {
+            #[cfg(onsembl_faults)]
+            if onsembl_transport::planted::PlantedFault::RecordFails.is_planted() {
+                let _swallowed = db.execute("UPDATE agents SET no_such_column = 1", []).is_err();
+                continue;
+            }
             match write(db, beat) {
                 Ok(true) => written.recorded.push(BeatLabel::of(beat)),
                 Ok(false) => written.outdated.push(BeatLabel::of(beat)),

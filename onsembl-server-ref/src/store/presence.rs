@@ -6,10 +6,11 @@ use super::columns::{int, json, number, time};
 use super::error::StoreError;
 use super::line::{Needs, Place};
 use super::{Store, Submitted};
-use onsembl_protocol::diagnosis::Transition;
+use onsembl_protocol::diagnosis::{BeatVerdict, Transition};
 use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Events kept of one agent, the latest: with two for each lost link, those of a bad week.
@@ -39,6 +40,9 @@ impl PresenceRow {
     /// The name of the published presence in the evidence, as the core writes it.
     pub(crate) const TYPED: &str = "presence";
 
+    /// The name of what the ledger of heartbeats said, as the core writes it.
+    pub(crate) const BEATS: &str = "beats";
+
     /// The event as the core knows it; `None` of one that an earlier version wrote.
     pub(crate) fn transition(&self) -> Option<Transition> {
         let presence = serde_json::from_value(self.evidence.get(Self::TYPED)?.clone()).ok()?;
@@ -49,6 +53,8 @@ impl PresenceRow {
             presence,
             heard: heard.map(WallTime::from_unix_millis),
             instance: instance.map(InstanceId::new),
+            // Earlier versions wrote none.
+            beats: self.evidence.get(Self::BEATS).and_then(|b| BeatVerdict::deserialize(b).ok()),
         })
     }
 }

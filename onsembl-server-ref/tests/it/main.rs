@@ -28,6 +28,7 @@ mod files;
 mod fixture;
 mod floods;
 mod frames;
+mod heartbeats;
 mod hostile;
 mod isolation;
 mod legacy_agent;

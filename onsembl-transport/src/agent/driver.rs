@@ -2,22 +2,26 @@
 
 use super::notice::{AgentNotice, SendError};
 use super::profile::DriverConfig;
+use crate::beats::LinkBeats;
 use crate::clock::SystemClock;
 use crate::counters::Counters;
 use crate::link::{DialError, Dialer, Frame, Link, LinkEnd, Received};
 use crate::log_limit::LogLimit;
-use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, TryDataError};
+use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, QueueFull, TryDataError};
 use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
+use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, End};
 use onsembl_protocol::id::{AgentId, LinkId};
+use onsembl_protocol::liveness::Seen;
+use onsembl_protocol::model::Dialect;
 use onsembl_protocol::session::frames::{
-    AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
+    self, AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
 };
 use onsembl_protocol::session::{
     AgentAction, AgentCause, AgentConnection, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    DialFailure, DialFault, EndOrder, TokenUse,
+    DialFailure, DialFault, EndOrder, SessionTerms, TokenUse,
 };
-use onsembl_protocol::time::Deadline;
+use onsembl_protocol::time::{Deadline, Now, Timestamp};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{HealthMetrics, ServerHeartbeat};
 use std::collections::VecDeque;
@@ -65,6 +69,11 @@ pub struct AgentDriver {
     evidence: Evidence,
     /// Which warnings were written lately.
     warned: LogLimit<Warning>,
+    /// The heartbeats of the session; none with a legacy server, whose answers have no numbers.
+    beats: Option<LinkBeats>,
+    /// When their ledger is looked at next, and the interval of the session.
+    look_at: Deadline,
+    interval: Duration,
 }
 
 /// What is known of an event beyond what decides.
@@ -139,6 +148,9 @@ impl AgentDriver {
             links_open: 0,
             evidence: Evidence::None,
             warned: LogLimit::new(),
+            beats: None,
+            look_at: Deadline::Never,
+            interval: Duration::ZERO,
         }
     }
 
@@ -191,10 +203,74 @@ impl AgentDriver {
                     self.room_wanted = false;
                     self.notices.push_back(AgentNotice::Room);
                 }
-                () = self.clock.sleep_until(self.deadline) => self.feed(AgentEvent::Wake),
+                () = self.clock.sleep_until(self.deadline.min(self.look_at)) => self.let_arrive().await,
             }
-            if self.deadline.is_due(self.clock.now().monotonic) {
+            let now = self.clock.now();
+            if self.deadline.is_due(now.monotonic) {
                 self.feed(AgentEvent::Wake);
+            }
+            if self.look_at.is_due(now.monotonic) {
+                self.look_at_beats(now);
+            }
+        }
+    }
+
+    /// What waits in the socket of a process that was away is to be told of before its next heartbeat: lets the pump
+    /// hand it over.
+    async fn let_arrive(&mut self) {
+        let late = self.deadline.min(self.look_at).overdue_by(self.clock.now().monotonic);
+        pump::let_arrive(late).await;
+        while let Ok(event) = self.inbox.try_recv() {
+            self.on_link_event(event);
+        }
+    }
+
+    /// All that the ledger of heartbeats says of the session; `None` without one, and with a legacy server.
+    pub fn beats(&self) -> Option<BeatReport> {
+        Some(self.beats.as_ref()?.report(self.clock.now()))
+    }
+
+    fn begin_beats(&mut self, terms: SessionTerms) {
+        let (now, interval) = (self.clock.now(), terms.timing.interval());
+        if terms.dialect == Dialect::Extended {
+            self.beats = Some(LinkBeats::new(End::Agent, interval, now));
+            self.interval = interval;
+            self.look_at = LinkBeats::look_at(interval, now);
+        }
+    }
+
+    fn end_beats(&mut self) {
+        self.beats = None;
+        self.look_at = Deadline::Never;
+    }
+
+    fn look_at_beats(&mut self, now: Now) {
+        self.look_at = match self.beats {
+            Some(_) => LinkBeats::look_at(self.interval, now),
+            None => Deadline::Never,
+        };
+        self.note_beats(BeatLedger::look);
+    }
+
+    /// Notes something of the heartbeats. If the ledger says something else then, the owner is told, and the server
+    /// of what it cannot see.
+    fn note_beats(&mut self, what: impl FnOnce(&mut BeatLedger, Timestamp)) {
+        let now = self.clock.now();
+        let (Some(beats), Some(link)) = (&mut self.beats, &self.link) else { return };
+        let Some(verdict) = beats.note(link, now, what) else { return };
+        match verdict.stopped {
+            Some(stop) => {
+                self.counters.count("heartbeats_missed");
+                warn!(hop = %stop.hop, cause = %stop.cause, ways = ?verdict.ways, "heartbeats stop; `onsembl-agent status` follows them");
+            }
+            None => info!(ways = ?verdict.ways, "the ledger of heartbeats says something else"),
+        }
+        self.notices.push_back(AgentNotice::Beats(verdict));
+        if let Some(hop) = verdict.for_server() {
+            let told = AgentToServer::Fault(frames::told_of_hop(hop));
+            if self.send(&told).is_err() {
+                self.counters.count("hops_not_told");
+                debug!(%hop, "the server was not told where heartbeats stop");
             }
         }
     }
@@ -352,12 +428,34 @@ impl AgentDriver {
         self.feed(AgentEvent::TokenChanged);
     }
 
-    fn perform(&mut self, action: AgentAction) {
+    fn perform(&mut self, mut action: AgentAction) {
         let wall = self.clock.now().wall;
+        if let AgentAction::SendBeat { seen: Some(seen), .. } = &mut action {
+            self.note_beats(|ledger, now| *seen = ledger.vouch(*seen, now));
+        }
         let text = self.frames.outgoing(&action, wall, || (self.metrics)());
         if let Some((link, text)) = text {
             let frame = Frame::Text(text.to_owned());
-            self.control(link, frame);
+            match action {
+                AgentAction::SendBeat { sequence, seen, .. } => {
+                    self.note_beats(|ledger, now| {
+                        ledger.on_made(sequence, now);
+                        if let Some(seen) = seen {
+                            ledger.on_answered(seen.sequence, now);
+                        }
+                        ledger.on_queued(sequence, now);
+                    });
+                    self.put(link, frame, LinkHandle::heartbeat);
+                }
+                AgentAction::Dial(_)
+                | AgentAction::SendHello(_)
+                | AgentAction::SendPong { .. }
+                | AgentAction::Probe(_)
+                | AgentAction::Close(..)
+                | AgentAction::Report(_)
+                | AgentAction::Impaired(_)
+                | AgentAction::Overslept(_) => self.put(link, frame, LinkHandle::control),
+            }
         }
         match action {
             AgentAction::Dial(link) => {
@@ -377,7 +475,7 @@ impl AgentDriver {
             }
             AgentAction::Probe(link) => {
                 debug!(%link, "heartbeat sent as a native ping");
-                self.control(link, Frame::Ping);
+                self.put(link, Frame::Ping, LinkHandle::control);
             }
             AgentAction::Close(link, cause) => self.close(link, cause),
             AgentAction::Report(report) => {
@@ -385,6 +483,15 @@ impl AgentDriver {
                 self.evidence = Evidence::None;
                 info!(status = report.status.name(), because, "connection");
                 let before = std::mem::replace(&mut self.shown, report.status);
+                match report.status {
+                    AgentStatus::Connected { .. } | AgentStatus::Stale { .. } => {}
+                    AgentStatus::Idle
+                    | AgentStatus::Connecting { .. }
+                    | AgentStatus::Joining
+                    | AgentStatus::TimedOut { .. }
+                    | AgentStatus::Reconnecting { .. }
+                    | AgentStatus::Closed => self.end_beats(),
+                }
                 if report.blames_address(before, self.machine.token_use()) {
                     self.dialer.hello_failed();
                 }
@@ -411,9 +518,14 @@ impl AgentDriver {
         }
     }
 
-    fn control(&mut self, link: LinkId, frame: Frame) {
+    fn put(
+        &mut self,
+        link: LinkId,
+        frame: Frame,
+        queue: impl FnOnce(&LinkHandle, Frame) -> Result<(), QueueFull>,
+    ) {
         if let Some(l) = self.link.as_ref().filter(|l| l.id() == link)
-            && l.control(frame).is_err()
+            && queue(l, frame).is_err()
         {
             self.counters.count("control_queue_full");
             warn!(%link, "the server does not read; closing the link");
@@ -474,6 +586,7 @@ impl AgentDriver {
             }
             LinkInput::Received(_) if !current => self.counters.count("frames_of_old_links"),
             LinkInput::Received(Received::Control) => {
+                self.heard();
                 self.feed(AgentEvent::Received(link, AgentInbound::Other));
             }
             LinkInput::Received(Received::Binary(message)) => {
@@ -496,6 +609,19 @@ impl AgentDriver {
                 Some(more) => warn!(%code, more, ?text, "the server refused the hello"),
                 None => debug!(%code, ?text, "the server refused the hello again"),
             }
+        }
+        self.heard();
+        match (inbound, &content) {
+            // Before the first heartbeat is made.
+            (AgentInbound::HelloAccepted(terms), _) => self.begin_beats(terms),
+            (_, FromServer::Heartbeat(beat)) => self.note_beat_of_server(beat),
+            (
+                AgentInbound::HelloRefused(_)
+                | AgentInbound::Heartbeat(_)
+                | AgentInbound::Ping { .. }
+                | AgentInbound::Other,
+                _,
+            ) => {}
         }
         self.feed(AgentEvent::Received(link, inbound));
         match content {
@@ -525,6 +651,25 @@ impl AgentDriver {
             FromServer::Refused(error) => self.notices.push_back(AgentNotice::HelloRefused(error)),
             FromServer::Nothing => {}
         }
+    }
+
+    fn heard(&mut self) {
+        let now = self.clock.now();
+        if let Some(beats) = &mut self.beats {
+            beats.heard(now);
+        }
+    }
+
+    /// A heartbeat of the server goes to the machine now.
+    fn note_beat_of_server(&mut self, beat: &ServerHeartbeat) {
+        let Some(sequence) = beat.sequence else { return };
+        let (told, seen) = (beat.stopped_at, beat.seen.map(Seen::from));
+        let recorded = beat.recorded.map(|recorded| recorded.sequence);
+        self.note_beats(|ledger, now| {
+            ledger.on_told(told, now);
+            ledger.on_received(sequence, now);
+            ledger.on_handled(sequence, seen, recorded, now);
+        });
     }
 
     fn on_beat(&mut self, beat: ServerHeartbeat) {

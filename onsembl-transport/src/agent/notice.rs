@@ -1,6 +1,7 @@
 //! What the agent's driver tells its owner.
 
 use crate::link::{DialError, LinkEnd};
+use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::AgentReport;
@@ -36,6 +37,8 @@ pub enum AgentNotice {
     /// Output may be taken again; comes once for each
     /// [`want_room`](super::AgentDriver::want_room).
     Room,
+    /// The ledger of heartbeats says something else than before; [`beats`](super::AgentDriver::beats) has all of it.
+    Beats(BeatVerdict),
     /// A heartbeat was handed to the link.
     BeatSent(BeatSequence),
     /// The server's heartbeat came.

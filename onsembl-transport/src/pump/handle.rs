@@ -1,11 +1,12 @@
 //! The sending side of a pump: two queues and the order to end.
 
 use super::PumpConfig;
-use super::backlog::{Backlog, SharedBacklog};
+use super::backlog::{Backlog, SharedBacklog, WrittenAt};
 use crate::link::Frame;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::LinkId;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
@@ -79,7 +80,8 @@ pub(super) fn queues(
     let backlog = Arc::new(Backlog::new(most, shared));
     let shared = (Arc::clone(&backlog), Arc::clone(&ending));
     let queues = Queues { control, data, backlog: shared.0, paused, ending: shared.1 };
-    (LinkHandle { id, control: control_in, data: data_in, backlog, pause, ending }, queues)
+    let queued = AtomicU32::new(0);
+    (LinkHandle { id, control: control_in, data: data_in, backlog, pause, ending, queued }, queues)
 }
 
 /// The way to a link. Dropped, it closes the link with `GoingAway`.
@@ -91,9 +93,21 @@ pub struct LinkHandle {
     backlog: Arc<Backlog>,
     pause: watch::Sender<bool>,
     ending: EndingCell,
+    /// Control frames that were queued, counted around.
+    queued: AtomicU32,
+}
+
+/// What a control frame is, as far as it is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Followed {
+    No,
+    Heartbeat,
 }
 
 impl LinkHandle {
+    /// What following a heartbeat takes of memory for each link.
+    pub(crate) const BEAT_BYTES: usize = size_of::<AtomicU32>() + size_of::<AtomicU64>();
+
     /// The link.
     pub fn id(&self) -> LinkId {
         self.id
@@ -105,8 +119,27 @@ impl LinkHandle {
     /// # Errors
     /// The queue is full. The link is then ended with `NotReading`.
     pub fn control(&self, frame: Frame) -> Result<(), QueueFull> {
+        self.put(frame, Followed::No)
+    }
+
+    /// The same for a heartbeat: [`beat_written`](Self::beat_written) says when it was written.
+    pub(crate) fn heartbeat(&self, frame: Frame) -> Result<(), QueueFull> {
+        self.put(frame, Followed::Heartbeat)
+    }
+
+    /// When the latest heartbeat was handed to the network; `None` while it waits, or if there was none.
+    pub(crate) fn beat_written(&self) -> Option<WrittenAt> {
+        self.backlog.beat_written()
+    }
+
+    fn put(&self, frame: Frame, followed: Followed) -> Result<(), QueueFull> {
         match self.control.try_reserve() {
             Ok(room) if self.backlog.more_control(frame.len()) => {
+                let number = self.queued.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+                match followed {
+                    Followed::Heartbeat => self.backlog.beat_waits(number),
+                    Followed::No => {}
+                }
                 room.send(frame);
                 Ok(())
             }

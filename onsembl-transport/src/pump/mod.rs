@@ -84,6 +84,22 @@ pub enum LinkInput {
     Ended(LinkEnd),
 }
 
+/// A timer that is later than this may have been held up by a process that did not run.
+const LATE: Duration = Duration::from_millis(20);
+
+/// So often pumps get a turn then: to be woken by their sockets, to read, and to hand over what they read.
+const TURNS: usize = 3;
+
+/// What waits in the socket of a process that was away is to count before what is done at a deadline. To be awaited
+/// by a driver whose timer was so late, before it looks into its inbox again.
+pub(crate) async fn let_arrive(late: Duration) {
+    if late >= LATE {
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 /// Starts the pump of `link`. Its events carry `id`.
 ///
 /// When `events` is full the pump stops reading, so that the peer feels it; it still writes, and it

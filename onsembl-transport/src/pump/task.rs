@@ -202,15 +202,26 @@ async fn send(
     let Queues { mut control, mut data, backlog, paused: _, ending } = queues;
     let mut ending = ending.subscribe();
     let mut unflushed = false;
+    // Control frames that were taken, counted around like those that were queued.
+    let mut taken = 0u32;
+    #[cfg(onsembl_faults)]
+    let mut kept = Vec::new();
     let cause = loop {
         let current = *ending.borrow_and_update();
         if let Some(Ending::Close(cause) | Ending::Abort(cause)) = current {
             break cause;
         }
         if let Ok(frame) = control.try_recv() {
+            #[cfg(onsembl_faults)]
+            if is_kept(&backlog, taken) {
+                taken = taken.wrapping_add(1);
+                kept.push(frame);
+                continue;
+            }
             let bytes = frame.len();
             within(patience, writer.send(frame)).await?;
             backlog.less_control(bytes);
+            taken = taken.wrapping_add(1);
             unflushed = true;
             continue;
         }
@@ -223,6 +234,12 @@ async fn send(
         }
         if unflushed {
             within(patience, writer.flush()).await?;
+            #[cfg(onsembl_faults)]
+            if !kept.is_empty() {
+                unflushed = false;
+                continue;
+            }
+            backlog.flushed(taken);
             unflushed = false;
             continue;
         }
@@ -230,9 +247,16 @@ async fn send(
             biased;
             _ = ending.changed() => {}
             Some(frame) = control.recv() => {
+                #[cfg(onsembl_faults)]
+                if is_kept(&backlog, taken) {
+                    taken = taken.wrapping_add(1);
+                    kept.push(frame);
+                    continue;
+                }
                 let bytes = frame.len();
                 within(patience, writer.send(frame)).await?;
                 backlog.less_control(bytes);
+                taken = taken.wrapping_add(1);
                 unflushed = true;
             }
             Some(frame) = data.recv() => {
@@ -249,6 +273,12 @@ async fn send(
         within(patience, writer.send(frame)).await?;
     }
     within(patience, writer.close(cause)).await
+}
+
+/// Whether the next control frame is a heartbeat that is kept, for a connection that is taken not to be up.
+#[cfg(onsembl_faults)]
+fn is_kept(backlog: &super::backlog::Backlog, taken: u32) -> bool {
+    crate::planted::PlantedFault::StaysQueued.is_planted() && backlog.is_beat(taken.wrapping_add(1))
 }
 
 async fn within(

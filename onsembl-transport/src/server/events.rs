@@ -1,6 +1,7 @@
 //! What a shard tells its owner, and what the owner answers.
 
 use onsembl_protocol::close::CloseReason;
+use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, LinkId, SessionId};
 use onsembl_protocol::model::{Capabilities, Dialect};
 use onsembl_protocol::replay::Retired;
@@ -102,6 +103,15 @@ pub enum ShardEvent<A> {
         key: Key,
         /// The presence.
         presence: Presence,
+        /// What the ledger of heartbeats says of the session that is under way, or ended with this.
+        beats: Option<BeatVerdict>,
+    },
+    /// The ledger of heartbeats of a session says something else than before.
+    Beats {
+        /// The agent's machine.
+        key: Key,
+        /// What it says.
+        verdict: BeatVerdict,
     },
     /// The agent said something that is not about its connection.
     Message {

@@ -1,11 +1,13 @@
 //! One link of a shard: its pump, its machine, and what is known of who is at its other end.
 
+use crate::beats::LinkBeats;
 use crate::messages::Envelopes;
 use crate::pump::LinkHandle;
+use onsembl_protocol::diagnosis::{BeatLedger, BeatVerdict};
 use onsembl_protocol::id::{AgentId, MessageId, SessionId};
 use onsembl_protocol::session::{AcceptedLink, AcceptedStatus};
 use onsembl_protocol::supervisor::Key;
-use onsembl_protocol::time::Timestamp;
+use onsembl_protocol::time::{Now, Timestamp};
 use onsembl_protocol::wire::payload::HealthMetrics;
 
 /// Links of one lane wait in one queue, and each lane gets a like turn: usually those of one user.
@@ -56,9 +58,21 @@ pub(super) struct LinkEntry<A> {
     pub(super) metrics: Option<HealthMetrics>,
     /// What its latest heartbeat said.
     pub(super) paused: bool,
+    /// The heartbeats of its session; none of a legacy agent, whose probes have no numbers.
+    pub(super) beats: Option<LinkBeats>,
 }
 
 impl<A> LinkEntry<A> {
+    /// Notes something of the heartbeats of its session, if there is one. Gives what their ledger says, if that is
+    /// something else than before.
+    pub(super) fn note_beats(
+        &mut self,
+        now: Now,
+        what: impl FnOnce(&mut BeatLedger, Timestamp),
+    ) -> Option<BeatVerdict> {
+        self.beats.as_mut()?.note(&self.handle, now, what)
+    }
+
     pub(super) fn owes_hello(&self) -> bool {
         self.machine.status() == AcceptedStatus::Greeting
     }

@@ -2,8 +2,11 @@
 
 use super::events::ShardEvent;
 use super::shard::Shard;
+use crate::link::Frame;
+use crate::pump::{LinkHandle, QueueFull};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{Epoch, LinkId};
+use onsembl_protocol::model::{Cause, Hop};
 use onsembl_protocol::session::frames::{self, Admission};
 use onsembl_protocol::session::{AcceptedEvent, BeatOut, ServerAction, Unwanted};
 use onsembl_protocol::step::Actions;
@@ -17,6 +20,8 @@ impl<A> Shard<A> {
             self.counters.count("actions_lost");
             error!(?key, "a machine asked for more than a step can hold; a part is not done");
         }
+        // The link whose session ends with this.
+        let mut leaving = None;
         for action in actions {
             match action {
                 ServerAction::Admit(link) => self.events.push_back(ShardEvent::Admit { key, link }),
@@ -36,6 +41,7 @@ impl<A> Shard<A> {
                 }
                 ServerAction::Close(link, cause) => {
                     let entry = self.links.get(&link);
+                    leaving = leaving.or(entry.filter(|entry| entry.beats.is_some()).map(|_| link));
                     match entry.map(|entry| entry.machine.when_closed_for(cause)) {
                         Some(Unwanted::Park) => self.keep_older(key, link),
                         Some(Unwanted::Close) => self.close(link, cause),
@@ -43,7 +49,9 @@ impl<A> Shard<A> {
                     }
                 }
                 ServerAction::Report(presence) => {
-                    self.events.push_back(ShardEvent::Presence { key, presence });
+                    let of = leaving.or_else(|| self.link_of(key));
+                    let beats = of.and_then(|link| self.verdict_of(link)).or(self.parting);
+                    self.events.push_back(ShardEvent::Presence { key, presence, beats });
                 }
                 ServerAction::Overslept(late) => {
                     self.counters.count("overslept");
@@ -70,6 +78,7 @@ impl<A> Shard<A> {
         entry.session = Some(admission.session.clone());
         entry.agent = Some(admission.agent.clone());
         let capabilities = entry.machine.capabilities();
+        self.begin_beats(link);
         self.send_welcome(link, &admission);
         self.events.push_back(ShardEvent::Welcomed {
             key,
@@ -92,18 +101,50 @@ impl<A> Shard<A> {
         self.send_to(link, &ServerToAgent::Ack(ack));
     }
 
-    pub(super) fn send_beat(&mut self, key: Key, link: LinkId, beat: BeatOut) {
+    pub(super) fn send_beat(&mut self, key: Key, link: LinkId, mut beat: BeatOut) {
         let timing = self.supervisor.rules().timing;
-        let message = frames::heartbeat(&beat, timing, self.clock.now().wall);
+        if let Some(seen) = &mut beat.seen {
+            self.note_beats(link, |ledger, now| *seen = ledger.vouch(*seen, now));
+        }
+        let mut message = frames::heartbeat(&beat, timing, self.clock.now().wall);
+        message.stopped_at = self.stopped_at(key, link);
         debug!(?key, sequence = %beat.sequence, lagging = beat.lag.is_some(), "heartbeat answered");
-        self.send_to(link, &ServerToAgent::Heartbeat(message));
+        let (sequence, seen) = (beat.sequence, beat.seen);
+        self.note_beats(link, |ledger, now| {
+            ledger.on_made(sequence, now);
+            if let Some(seen) = seen {
+                ledger.on_answered(seen.sequence, now);
+            }
+            ledger.on_queued(sequence, now);
+        });
+        self.put(link, &ServerToAgent::Heartbeat(message), LinkHandle::heartbeat);
         self.events.push_back(ShardEvent::Answered { key, sequence: beat.sequence });
     }
 
+    /// The hop at this end that the agent's heartbeats do not get to.
+    fn stopped_at(&self, key: Key, link: LinkId) -> Option<Hop> {
+        // It is held back, and what it sends waits in its socket.
+        if self.unread.contains(&key) {
+            return Some(Hop::Received);
+        }
+        let stop = self.links.get(&link)?.beats.as_ref()?.verdict(self.clock.now()).stopped?;
+        let is_here = [Cause::HeartbeatNotHandled, Cause::HeartbeatNotRecorded];
+        is_here.contains(&stop.cause).then_some(stop.hop)
+    }
+
     pub(super) fn send_to(&mut self, link: LinkId, message: &ServerToAgent) {
+        self.put(link, message, LinkHandle::control);
+    }
+
+    fn put(
+        &mut self,
+        link: LinkId,
+        message: &ServerToAgent,
+        queue: impl FnOnce(&LinkHandle, Frame) -> Result<(), QueueFull>,
+    ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let (_, frame) = entry.envelopes.frame(message, self.clock.now().wall);
-        if entry.handle.control(frame).is_err() {
+        if queue(&entry.handle, frame).is_err() {
             self.counters.count("control_queue_full");
             warn!(%link, peer = %entry.peer, "the agent does not read; its link is being ended");
         }

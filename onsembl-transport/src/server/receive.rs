@@ -8,6 +8,7 @@ use crate::pump::{LinkEvent, LinkInput};
 use bytes::Bytes;
 use onsembl_protocol::close::CloseReason;
 use onsembl_protocol::id::{LinkId, MessageId};
+use onsembl_protocol::liveness::Seen;
 use onsembl_protocol::replay::FrameNote;
 use onsembl_protocol::session::frames::{self, FromAgent, ServerRead};
 use onsembl_protocol::session::{
@@ -23,8 +24,8 @@ enum About<'a> {
     Nothing,
     Text(String),
     Binary(Bytes),
-    /// A heartbeat or a pong.
-    Beat(FrameNote),
+    /// A heartbeat or a pong, and what it says of ours.
+    Beat(FrameNote, Option<Seen>),
     Message(Option<MessageId>, Box<AgentToServer>, FrameNote),
     Undecodable(&'a DecodeError, FrameNote),
 }
@@ -37,7 +38,7 @@ impl About<'_> {
     /// What is noted of the frame that was heard.
     fn note(&self) -> FrameNote {
         match self {
-            About::Beat(note) | About::Message(.., note) | About::Undecodable(_, note) => *note,
+            About::Beat(note, _) | About::Message(.., note) | About::Undecodable(_, note) => *note,
             About::Nothing | About::Text(_) | About::Binary(_) => FrameNote::control(),
         }
     }
@@ -77,7 +78,9 @@ impl<A> Shard<A> {
             Some(key) => {
                 let session = entry.session;
                 self.events.push_back(ShardEvent::LinkEnded { key, link, session, reason });
+                self.parting = entry.beats.map(|beats| beats.verdict(self.clock.now()));
                 self.feed(key, ServerEvent::LinkDown(link, reason));
+                self.parting = None;
             }
             // Its hello may still wait for the owner. Answered with a machine for a link that is not there, it
             // would leave that machine without an end.
@@ -91,6 +94,7 @@ impl<A> Shard<A> {
                 | ShardEvent::Paused { .. }
                 | ShardEvent::Answered { .. }
                 | ShardEvent::Presence { .. }
+                | ShardEvent::Beats { .. }
                 | ShardEvent::Message { .. }
                 | ShardEvent::Heard { .. }
                 | ShardEvent::LinkEnded { .. }
@@ -130,7 +134,7 @@ impl<A> Shard<A> {
                     Discarded::Closing => "frames_on_closing_links",
                 }),
                 AcceptedAction::Identify => self.on_hello(link, about.take()),
-                AcceptedAction::Hear(inbound) => self.hear(link, inbound, about.note()),
+                AcceptedAction::Hear(inbound) => self.hear(link, inbound, &about),
                 AcceptedAction::AskToPark => self.ask_to_park(link),
                 AcceptedAction::SendNativePing => self.ping(link),
                 AcceptedAction::Deliver => self.deliver(link, about.take()),
@@ -144,7 +148,9 @@ impl<A> Shard<A> {
         match to_read {
             Some(About::Text(text)) => self.read_text(link, &text),
             Some(About::Binary(message)) => self.read_binary(link, message),
-            Some(About::Nothing | About::Beat(_) | About::Message(..) | About::Undecodable(..))
+            Some(
+                About::Nothing | About::Beat(..) | About::Message(..) | About::Undecodable(..),
+            )
             | None => {}
         }
     }
@@ -180,6 +186,11 @@ impl<A> Shard<A> {
     fn deliver(&mut self, link: LinkId, about: About<'_>) {
         let key = self.links.get(&link).and_then(|entry| entry.key);
         if let (Some(key), About::Message(_, message, _)) = (key, about) {
+            if let AgentToServer::Fault(report) = &*message
+                && let Some(hop) = frames::told_hop(report)
+            {
+                self.note_beats(link, |ledger, now| ledger.on_told(Some(hop), now));
+            }
             let now = self.clock.now();
             self.events.push_back(ShardEvent::Message { key, message, now });
         }
@@ -255,7 +266,7 @@ impl<A> Shard<A> {
                     let message = Box::new(AgentToServer::Pong(pong));
                     self.deliver(link, About::Message(None, message, note));
                 }
-                self.at_link_with(link, event, About::Beat(note));
+                self.at_link_with(link, event, About::Beat(note, None));
             }
             FromAgent::Message(id, AgentFrame::Other(message)) => {
                 let note = FrameNote::message(&*message, bytes);
@@ -311,11 +322,23 @@ impl<A> Shard<A> {
         self.send_to(link, &ServerToAgent::Error(error));
     }
 
-    fn hear(&mut self, link: LinkId, what: ServerInbound, note: FrameNote) {
+    fn hear(&mut self, link: LinkId, what: ServerInbound, about: &About<'_>) {
+        #[cfg(onsembl_faults)]
+        if matches!(what, ServerInbound::Heartbeat { .. })
+            && crate::planted::PlantedFault::NotRouted.is_planted()
+        {
+            return;
+        }
         let now = self.clock.now();
+        self.heard(link, now);
         if let Some(key) = self.links.get(&link).and_then(|entry| entry.key) {
             self.events.push_back(ShardEvent::Heard { key, at: now.wall });
-            self.feed_at(key, ServerEvent::Received(link, what), now, Some(note));
+            if let (About::Beat(_, seen), ServerInbound::Heartbeat { sequence: Some(n), .. }) =
+                (about, what)
+            {
+                self.note_beats(link, |ledger, now| ledger.on_handled(n, *seen, None, now));
+            }
+            self.feed_at(key, ServerEvent::Received(link, what), now, Some(about.note()));
         }
     }
 
@@ -336,7 +359,11 @@ impl<A> Shard<A> {
             changed = std::mem::replace(&mut entry.paused, beat.paused) != beat.paused;
         }
         let note = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
-        self.at_link_with(link, event, About::Beat(note));
+        if let Some(sequence) = beat.sequence {
+            self.note_beats(link, |ledger, now| ledger.on_received(sequence, now));
+        }
+        let seen = beat.seen.map(Seen::from);
+        self.at_link_with(link, event, About::Beat(note, seen));
         // A late heartbeat on a link that was taken over says nothing of the agent.
         if let Some(key) = key.filter(|key| changed && self.link_of(*key) == Some(link)) {
             self.events.push_back(ShardEvent::Paused { key, paused: beat.paused });

@@ -4,11 +4,13 @@
 use super::events::ShardEvent;
 use super::lanes::Lanes;
 use super::link::{LinkEntry, LinkTicket};
+use crate::beats::LinkBeats;
 use crate::clock::SystemClock;
 use crate::counters::Counters;
 use crate::messages::Envelopes;
 use crate::pump::{self, LinkEvent, LinkInput, PumpConfig};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
+use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, BeatVerdict, End};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::Dialect;
@@ -32,6 +34,8 @@ use tracing::debug;
 const PUMP: PumpConfig = PumpConfig { control_queue: 2048, ..PumpConfig::DEFAULT };
 /// Machines woken in one go before input is looked at again.
 const SWEEP: usize = 256;
+/// Ledgers of heartbeats that are looked at in one go.
+const LOOKS: usize = 4096;
 /// Bytes of frames that are read in one go before the owner does anything else: to read the largest message takes
 /// milliseconds, and of small ones these are hundreds.
 const TURN: usize = 64 * 1024;
@@ -74,6 +78,11 @@ pub struct Shard<A> {
     pub(super) next_link: LinkId,
     pub(super) inbox: Lanes,
     pub(super) events: VecDeque<ShardEvent<A>>,
+    /// When the ledgers of heartbeats are looked at next, if there are any, and with which link that continues.
+    look_at: Deadline,
+    look_from: LinkId,
+    /// What the ledger said of the session whose link has just ended.
+    pub(super) parting: Option<BeatVerdict>,
 }
 
 impl<A> Shard<A> {
@@ -104,6 +113,9 @@ impl<A> Shard<A> {
             next_link: LinkId(1),
             inbox: Lanes::default(),
             events: VecDeque::new(),
+            look_at: Deadline::Never,
+            look_from: LinkId(0),
+            parting: None,
         }
     }
 
@@ -143,6 +155,7 @@ impl<A> Shard<A> {
             deferred: Vec::new(),
             metrics: None,
             paused: false,
+            beats: None,
         };
         let _ = self.links.insert(id, entry);
         self.greeting += 1;
@@ -173,7 +186,9 @@ impl<A> Shard<A> {
                     read += cost_of(&event);
                     self.on_link_event(event);
                 }
-                () = self.clock.sleep_until(deadline) => {}
+                () = self.clock.sleep_until(deadline) => {
+                    pump::let_arrive(deadline.overdue_by(self.clock.now().monotonic)).await;
+                }
             }
             // After a stall everything that waited in the inbox must count before any verdict.
             let mut is_empty = false;
@@ -284,6 +299,11 @@ impl<A> Shard<A> {
     /// The database holds this heartbeat.
     pub fn recorded(&mut self, key: Key, epoch: Epoch, sequence: BeatSequence, at: WallTime) {
         debug!(?key, %sequence, "heartbeat recorded");
+        let is_of_session =
+            self.machine(key).is_some_and(|machine| machine.presence().epoch == epoch);
+        if let Some(link) = self.link_of(key).filter(|_| is_of_session) {
+            self.note_beats(link, |ledger, now| ledger.on_recorded(sequence, now));
+        }
         self.feed(key, ServerEvent::Recorded { epoch, sequence, at });
     }
 
@@ -348,6 +368,7 @@ impl<A> Shard<A> {
             match self.link_of(key) {
                 Some(link) => {
                     self.ping(link);
+                    self.heard(link, now);
                     self.feed_at(key, ServerEvent::Received(link, ServerInbound::Other), now, None);
                 }
                 // Its link is over, and the next one is read until its fleet says otherwise.
@@ -394,6 +415,13 @@ impl<A> Shard<A> {
         self.recorder.excerpt_of(history)
     }
 
+    /// All that the ledger of heartbeats says of the session of the agent behind `key`; `None` without one, and of a
+    /// legacy agent.
+    pub fn beats(&self, key: Key) -> Option<BeatReport> {
+        let entry = self.links.get(&self.link_of(key)?)?;
+        Some(entry.beats.as_ref()?.report(self.clock.now()))
+    }
+
     /// Closes every link because this process ends.
     pub fn close_all(&mut self, cause: CloseCause) {
         for entry in self.links.values() {
@@ -423,7 +451,7 @@ impl<A> Shard<A> {
 
     pub(super) fn next_wake(&self) -> Deadline {
         let links = self.due.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at));
-        self.supervisor.next_wake().min(links).min(self.excuse_at)
+        self.supervisor.next_wake().min(links).min(self.excuse_at).min(self.look_at)
     }
 
     pub(super) fn link_of(&self, key: Key) -> Option<LinkId> {
@@ -433,6 +461,7 @@ impl<A> Shard<A> {
     pub(super) fn sweep(&mut self) {
         let now = self.clock.now();
         self.excuse_unread(now);
+        self.look_at_beats(now);
         let mut woken = Vec::new();
         let _more_is_due_and_the_next_wake_says_so =
             self.supervisor.sweep(now, SWEEP, |key, actions| woken.push((key, actions)));
@@ -452,6 +481,85 @@ impl<A> Shard<A> {
         for link in due {
             self.at_link(link, AcceptedEvent::Wake);
         }
+    }
+
+    /// The session over `link` begins, and with it its ledger.
+    pub(super) fn begin_beats(&mut self, link: LinkId) {
+        let (now, interval) = (self.clock.now(), self.supervisor.rules().timing.interval());
+        if let Some(entry) = self.links.get_mut(&link)
+            && entry.machine.capabilities().is_extended()
+        {
+            entry.beats = Some(LinkBeats::new(End::Server, interval, now));
+            if self.look_at == Deadline::Never {
+                self.look_at = LinkBeats::look_at(interval, now);
+            }
+        }
+    }
+
+    /// Notes something of the heartbeats of a session, and tells the owner if their ledger says something else then.
+    pub(super) fn note_beats(
+        &mut self,
+        link: LinkId,
+        what: impl FnOnce(&mut BeatLedger, Timestamp),
+    ) {
+        let now = self.clock.now();
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        if let (Some(verdict), Some(key)) = (entry.note_beats(now, what), entry.key) {
+            self.tell_of_beats(key, link, verdict);
+        }
+    }
+
+    /// The ledger of a link that is over, and only not closed yet, says nothing of the session that took over.
+    fn tell_of_beats(&mut self, key: Key, link: LinkId, verdict: BeatVerdict) {
+        if self.link_of(key) == Some(link) {
+            self.events.push_back(ShardEvent::Beats { key, verdict });
+        }
+    }
+
+    /// A frame came over a link, or would have come if it were read.
+    pub(super) fn heard(&mut self, link: LinkId, now: Now) {
+        if let Some(beats) = self.links.get_mut(&link).and_then(|entry| entry.beats.as_mut()) {
+            beats.heard(now);
+        }
+    }
+
+    /// What the ledger says of the session over `link`, looked at now.
+    pub(super) fn verdict_of(&mut self, link: LinkId) -> Option<BeatVerdict> {
+        let now = self.clock.now();
+        let entry = self.links.get_mut(&link)?;
+        let _it_is_the_whole_that_is_asked_for = entry.note_beats(now, BeatLedger::look);
+        Some(entry.beats.as_ref()?.verdict(now))
+    }
+
+    /// Looks at the ledgers, four times an interval, and at no more of them at once than takes a few milliseconds.
+    fn look_at_beats(&mut self, now: Now) {
+        if !self.look_at.is_due(now.monotonic) {
+            return;
+        }
+        let interval = self.supervisor.rules().timing.interval();
+        let (mut looked, mut continues, mut told) = (0, None, Vec::new());
+        for (id, entry) in self.links.range_mut(self.look_from..) {
+            if looked >= LOOKS {
+                continues = Some(*id);
+                break;
+            }
+            looked += 1;
+            if let (Some(verdict), Some(key)) = (entry.note_beats(now, BeatLedger::look), entry.key)
+            {
+                told.push((key, *id, verdict));
+            }
+        }
+        for (key, link, verdict) in told {
+            self.tell_of_beats(key, link, verdict);
+        }
+        (self.look_from, self.look_at) = match continues {
+            // Behind what has come meanwhile.
+            Some(next) => (next, Deadline::At(now.monotonic).after(now.monotonic)),
+            None if self.links.values().any(|entry| entry.beats.is_some()) => {
+                (LinkId(0), LinkBeats::look_at(interval, now))
+            }
+            None => (LinkId(0), Deadline::Never),
+        };
     }
 
     pub(super) fn feed(&mut self, key: Key, event: ServerEvent) {

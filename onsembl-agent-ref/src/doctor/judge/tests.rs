@@ -5,6 +5,7 @@ use super::*;
 use crate::status_file::LastFailure;
 use onsembl_protocol::session::{DialFailure, DialFault};
 use onsembl_transport::Clocks;
+use serde_json::json;
 use std::path::PathBuf;
 
 const NOW: &str = "2026-01-02T03:10:00Z";
@@ -35,6 +36,7 @@ fn status() -> AgentStatusFile {
         last_heartbeat_sent: ago(10),
         last_heartbeat_answered: ago(10),
         last_heartbeat_recorded: ago(10),
+        beats: None,
         running_commands: 0,
         spool_failed: false,
         journal_failed: false,
@@ -201,6 +203,27 @@ fn the_hop_at_which_heartbeats_end_is_named() {
         s.last_heartbeat_sent = None;
     });
     assert_eq!(of(&legacy, "running-agent").verdict, Verdict::Skip);
+}
+
+#[test]
+fn the_ledger_of_the_running_agent_names_the_hop() {
+    let beats = json!({
+        "ways": "both", "ways_confidence": null, "i_hear_you": NOW, "you_hear_me": null,
+        "trouble": {
+            "hop": "written", "cause": "heartbeat-not-written", "confidence": "high", "sequence": 2,
+            "since": NOW, "text": "they wait",
+        },
+        "agent_heartbeats": { "due": 2, "made": 2, "queued": 2, "written": 0 },
+        "server_heartbeats": {}, "round_trip_ms": null,
+    });
+    // All that the status file said before is well.
+    let seen = with_status(|status, _| status.beats = serde_json::from_value(beats).unwrap());
+    let check = of(&seen, "running-agent");
+    assert_eq!(check.verdict, Verdict::Fail, "{check:?}");
+    for part in ["`written`", "heartbeat-not-written", "queued 2, written 0"] {
+        assert!(check.found.contains(part), "{part}: {check:?}");
+    }
+    assert_eq!(failures(&seen), ["running-agent"]);
 }
 
 #[test]

@@ -253,6 +253,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         takes_links: false,
         claim: None,
         contest: None,
+        beats: None,
     };
     let _ = view.apply(alloc::vec![Change::Agent(agent_of(n), Box::new(agent))]);
 }

@@ -189,7 +189,7 @@ impl Kit {
             version: PresenceVersion(self.version),
             epoch: Epoch(self.version),
         };
-        FleetEvent::Presence { seat, presence }
+        FleetEvent::Presence { seat, presence, beats: None }
     }
 
     pub(super) fn hello(&mut self, link: u64, hello: AgentConnect) {

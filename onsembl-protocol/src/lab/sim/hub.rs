@@ -297,7 +297,7 @@ impl<W: Witness> World<W> {
                         self.fail(Failure::ReadersWentBack { agent: of });
                     }
                 }
-                Change::Heard(..) | Change::Metrics(..) => {}
+                Change::Heard(..) | Change::Metrics(..) | Change::Beats(..) => {}
                 Change::AgentRemoved(_)
                 | Change::Command { .. }
                 | Change::CommandAgain(_)

@@ -54,7 +54,11 @@ impl<W: Witness> World<W> {
                     if before != shown.status {
                         self.coverage.server_went(before, shown.status);
                     }
-                    self.server.events.push_back(FleetEvent::Presence { seat, presence });
+                    self.server.events.push_back(FleetEvent::Presence {
+                        seat,
+                        presence,
+                        beats: None,
+                    });
                 }
                 ServerAction::Overslept(_) => self.say_server(&Fact::ServerOverslept(id)),
                 ServerAction::Forget => {

@@ -10,19 +10,23 @@ use crate::id::{AgentId, BeatSequence, Epoch, LinkId, MessageId, SessionId, Stop
 use crate::limits::{Limits, OUTPUT_WINDOW};
 use crate::liveness::Seen;
 use crate::model::{
-    Capabilities, CommandComplete, CommandPhase, Dialect, Feature, HeartbeatTiming, InvalidTiming,
+    Capabilities, CommandComplete, CommandPhase, Dialect, Feature, HeartbeatTiming, Hop,
+    InvalidTiming,
 };
 use crate::session::{
     AgentAction, AgentInbound, AgentStatus, EchoBits, HelloRefusal, ServerBeat, SessionTerms,
 };
 use crate::time::WallTime;
 use crate::wire::payload::{
-    Ack, AgentHeartbeat, ErrorCode, ErrorReply, HealthMetrics, Pong, SeenBeat, ServerHeartbeat,
+    Ack, AgentErrorReport, AgentErrorType, AgentHeartbeat, ErrorCode, ErrorReply, HealthMetrics,
+    Pong, SeenBeat, ServerHeartbeat,
 };
 use crate::wire::{AgentToServer, DecodeCause, DecodeError, Envelopes, ServerToAgent, decode};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use serde_json::json;
 
 /// The frames of one agent. See the [module](super).
 ///
@@ -355,6 +359,19 @@ pub(crate) fn agent_heartbeat(
 pub(crate) fn agent_pong(echo: Option<EchoBits>, wall: WallTime) -> Pong {
     let timestamp = echo.map(f64::from).or(Some(wall.unix_millis() as f64));
     Pong { timestamp, latency: None, sequence: None }
+}
+
+/// Under which name an `AGENT_ERROR` says at which hop the agent's own heartbeats stop (P-300).
+pub(super) const STOPPED_AT: &str = "stoppedAt";
+
+/// Tells a server that the heartbeats of its agent stop at this hop, before they are written: nobody else can see it.
+pub fn told_of_hop(hop: Hop) -> AgentErrorReport {
+    AgentErrorReport {
+        error_type: AgentErrorType::Connection,
+        message: format!("heartbeats of this agent do not get to the hop `{hop}`"),
+        recoverable: true,
+        details: Some(json!({ STOPPED_AT: hop })),
+    }
 }
 
 /// What a heartbeat says of the other direction, as it travels.

@@ -9,11 +9,12 @@ mod agent;
 mod profile;
 mod server;
 
-pub use agent::{AgentFrames, AgentRead, AgentSession, FromServer, hello_refusal};
+pub use agent::{AgentFrames, AgentRead, AgentSession, FromServer, hello_refusal, told_of_hop};
 #[cfg(feature = "sim")]
 pub(crate) use agent::{agent_heartbeat, agent_pong};
 pub use profile::AgentProfile;
 pub use server::{
     Admission, FromAgent, ServerRead, SessionRules, answer_to, binary_refused, heartbeat,
-    hello_missing, not_admitted, probe, read, read_binary, undecodable, welcome, welcome_again,
+    hello_missing, not_admitted, probe, read, read_binary, told_hop, undecodable, welcome,
+    welcome_again,
 };

@@ -1,16 +1,17 @@
 //! The server's end: what a message of an agent is to its link and to its machine, and what is said
 //! for what they decide.
 
-use super::agent::seen_beat;
+use super::agent::{STOPPED_AT, seen_beat};
 use crate::close::CloseCause;
 use crate::id::{AgentId, Epoch, MessageId, ServerInstanceId, SessionId, StopId};
 use crate::limits::Limits;
-use crate::model::{Capabilities, Dialect, Feature, HeartbeatTiming};
+use crate::liveness::Seen;
+use crate::model::{Capabilities, Dialect, Feature, HeartbeatTiming, Hop};
 use crate::session::{BeatOut, Reading, ServerConfig, ServerInbound};
 use crate::time::WallTime;
 use crate::wire::payload::{
-    Ack, AgentConnect, AgentHeartbeat, ErrorCode, ErrorReply, Ping, Pong, RecordedBeat,
-    RecordingLag, ServerHeartbeat, Welcome,
+    Ack, AgentConnect, AgentErrorReport, AgentHeartbeat, ErrorCode, ErrorReply, Ping, Pong,
+    RecordedBeat, RecordingLag, SeenBeat, ServerHeartbeat, Welcome,
 };
 use crate::wire::{
     AgentFrame, AgentToServer, DecodeError, Envelope, NextBeat, OutputFrame, decode_in_place,
@@ -20,6 +21,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// What all sessions of a server have in common.
 #[derive(Clone, Debug)]
@@ -91,6 +93,12 @@ pub fn read_binary(message: Bytes, limits: &Limits) -> ServerRead<'static> {
 
 const fn unreadable(error: DecodeError) -> ServerRead<'static> {
     ServerRead { reading: Reading::Undecodable, content: FromAgent::Undecodable(error) }
+}
+
+impl From<SeenBeat> for Seen {
+    fn from(seen: SeenBeat) -> Self {
+        Self { sequence: seen.sequence, age: Duration::from_millis(seen.age_ms) }
+    }
 }
 
 /// What a message of an agent is to the link it came over, for a server that offers these features.
@@ -184,7 +192,14 @@ pub fn heartbeat(beat: &BeatOut, timing: HeartbeatTiming, wall: WallTime) -> Ser
             age_ms: age.as_millis() as u64,
             why: why.to_string(),
         }),
+        stopped_at: None,
     }
+}
+
+/// The hop at which an agent says that its own heartbeats stop, before they are written (P-300).
+pub fn told_hop(report: &AgentErrorReport) -> Option<Hop> {
+    let hop = Hop::parse(report.details.as_ref()?.get(STOPPED_AT)?.as_str()?)?;
+    (hop <= Hop::Written).then_some(hop)
 }
 
 /// The probe that a legacy agent has to answer.

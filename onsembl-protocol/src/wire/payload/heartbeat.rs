@@ -1,10 +1,11 @@
 //! Heartbeats of both directions, and the JSON probes of legacy peers.
 
 use crate::id::{AgentId, BeatSequence};
-use crate::model::lenient::{self, NextBeat};
+use crate::model::Hop;
+use crate::model::lenient::{self, NextBeat, Scalar};
 use crate::time::WallTime;
 use alloc::string::String;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The latest heartbeat of the other direction that the sender saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +132,17 @@ pub struct ServerHeartbeat {
     /// Present while recording lags.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recording_lag: Option<RecordingLag>,
+    /// The hop that the agent's heartbeats do not get to at the server, while there is one. Extension.
+    #[serde(deserialize_with = "read_hop", skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Hop>,
+}
+
+/// A hop of a later version counts as absent.
+fn read_hop<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Hop>, D::Error> {
+    Ok(match Scalar::deserialize(d)? {
+        Scalar::Text(word) => Hop::parse(&word),
+        Scalar::Null | Scalar::Bool(_) | Scalar::Number(_) | Scalar::Compound => None,
+    })
 }
 
 fn write_next<S: Serializer>(next: &Option<NextBeat>, s: S) -> Result<S::Ok, S::Error> {

@@ -22,6 +22,8 @@ const LINK: LinkId = LinkId(1);
 pub(super) struct Way {
     pub(super) delay: Duration,
     pub(super) is_lost: bool,
+    /// When the latest message arrives, or did.
+    latest: Duration,
 }
 
 /// Where heartbeats of the agent can be made to stop.
@@ -73,7 +75,7 @@ impl Relay {
     /// Both ends in session, since now, so far apart one way.
     pub(super) fn new(delay: Duration, planted: Planted) -> Self {
         let at = secs(1000);
-        let way = Way { delay, is_lost: false };
+        let way = Way { delay, is_lost: false, latest: Duration::ZERO };
         let boot = now(at).boot;
         let mut this = Self {
             at,
@@ -217,7 +219,18 @@ impl Relay {
 
     fn put(&mut self, after: Duration, message: Message) {
         self.count += 1;
-        let _ = self.queue.insert((self.at + after, self.count), message);
+        // A link keeps the order of what it carries: what is slow holds up what is behind it.
+        let arrives = match message {
+            Message::Up(..) => Some(&mut self.up.latest),
+            Message::Down(_) => Some(&mut self.down.latest),
+            Message::Recorded(..) => None,
+        };
+        let mut at = self.at + after;
+        if let Some(latest) = arrives {
+            at = at.max(*latest);
+            *latest = at;
+        }
+        let _ = self.queue.insert((at, self.count), message);
     }
 
     fn arrive(&mut self, message: Message) {
@@ -272,7 +285,8 @@ impl Relay {
                     if self.planted == Planted::TimerNeverStarted {
                         continue;
                     }
-                    self.agent.on_made(sequence, at, at);
+                    let seen = seen.map(|seen| self.agent.vouch(seen, at));
+                    self.agent.on_made(sequence, at);
                     self.agent.on_queued(sequence, at);
                     if self.planted == Planted::StaysQueued {
                         continue;
@@ -297,8 +311,9 @@ impl Relay {
                 ServerAction::Record { sequence, .. } if self.planted != Planted::RecordFails => {
                     self.put(ms(50), Message::Recorded(sequence, now(self.at).wall));
                 }
-                ServerAction::SendBeat { beat, .. } => {
-                    self.server.on_made(beat.sequence, at, at);
+                ServerAction::SendBeat { mut beat, .. } => {
+                    beat.seen = beat.seen.map(|seen| self.server.vouch(seen, at));
+                    self.server.on_made(beat.sequence, at);
                     self.server.on_queued(beat.sequence, at);
                     self.server.on_written(beat.sequence, at);
                     if self.planted == Planted::NoAnswers {

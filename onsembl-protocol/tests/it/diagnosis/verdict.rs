@@ -441,3 +441,18 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn a_hop_that_is_missed_explains_only_the_silence_that_follows_from_it() {
+    let cause = |drop: DropRecord, stopped| {
+        judge(&DropRecord { stopped_at: Some(stopped), ..drop }, None).finding.cause
+    };
+    let silent = CloseReason::peer(Some(CloseCause::Silent.code()));
+    let of_agent = ended(PresenceCause::LinkEnded(silent), 5);
+    assert_eq!(cause(silence(), Cause::HeartbeatNotHandled), Cause::HeartbeatNotHandled);
+    assert_eq!(cause(silence(), Cause::HeartbeatNotWritten), Cause::HeartbeatNotWritten);
+    assert_eq!(cause(of_agent, Cause::HeartbeatNotAnswered), Cause::HeartbeatNotAnswered);
+    // A database that is busy while the network is cut.
+    assert_ne!(cause(silence(), Cause::HeartbeatNotRecorded), Cause::HeartbeatNotRecorded);
+    assert_ne!(cause(of_agent, Cause::HeartbeatNotRecorded), Cause::HeartbeatNotRecorded);
+}

@@ -43,7 +43,7 @@ impl Agent {
             if let ServerAction::Report(presence) = action {
                 let instance = Some(InstanceId::new(format!("run-{}", self.run)));
                 let heard = self.heard;
-                self.log.push(Transition { at: at.wall, presence, heard, instance });
+                self.log.push(Transition { at: at.wall, presence, heard, instance, beats: None });
             }
         }
         step.deadline

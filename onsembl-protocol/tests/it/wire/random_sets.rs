@@ -9,7 +9,7 @@ use onsembl_protocol::id::{
     AgentId, BeatSequence, ByteOffset, ChunkSequence, Incarnation, PresenceVersion,
     ServerInstanceId, UserId,
 };
-use onsembl_protocol::model::GapCause;
+use onsembl_protocol::model::{GapCause, Hop};
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
     AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
@@ -132,24 +132,38 @@ fn stop_stage() -> impl Strategy<Value = StopStage> {
     prop::sample::select(vec![StopStage::Received, StopStage::Acted, StopStage::Verified])
 }
 
+fn hop() -> impl Strategy<Value = Hop> {
+    prop::sample::select(Hop::ALL.to_vec())
+}
+
 pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
     let next =
         prop_oneof![(0u64..100_000_000_000).prop_map(NextBeat::In), time().prop_map(NextBeat::At),];
     let recorded =
         (number(), of(time())).prop_map(|(n, at)| RecordedBeat { sequence: BeatSequence(n), at });
     let lag = (number(), text()).prop_map(|(age_ms, why)| RecordingLag { age_ms, why });
-    let beat = (of(time()), of(next), of(number()), of(seen()), of(recorded), of(lag)).prop_map(
-        |(server_time, next_ping_expected, sequence, seen, recorded, recording_lag)| {
-            ServerHeartbeat {
+    let beat = (of(time()), of(next), of(number()), of(seen()), of(recorded), of(lag), of(hop()))
+        .prop_map(
+            |(
                 server_time,
                 next_ping_expected,
-                sequence: sequence.map(BeatSequence),
+                sequence,
                 seen,
                 recorded,
                 recording_lag,
-            }
-        },
-    );
+                stopped_at,
+            )| {
+                ServerHeartbeat {
+                    server_time,
+                    next_ping_expected,
+                    sequence: sequence.map(BeatSequence),
+                    seen,
+                    recorded,
+                    recording_lag,
+                    stopped_at,
+                }
+            },
+        );
     let output_ack = (id(), number(), stream_type(), number(), any::<bool>()).prop_map(
         |(command_id, incarnation, stream_type, offset, open_gap)| OutputAck {
             open_gap,

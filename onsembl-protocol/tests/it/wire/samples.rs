@@ -5,7 +5,9 @@ use onsembl_protocol::id::{
     InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
-use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding, GapCause, TerminalSize, Told};
+use onsembl_protocol::model::{
+    Cause, Confidence, Evidence, Finding, GapCause, Hop, TerminalSize, Told,
+};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
@@ -308,6 +310,7 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
             seen: Some(SeenBeat { sequence: BeatSequence(3), age_ms: 12 }),
             recorded: Some(RecordedBeat { sequence: BeatSequence(2), at: Some(AT) }),
             recording_lag: Some(RecordingLag { age_ms: 700, why: "database busy".into() }),
+            stopped_at: Some(Hop::Handled),
         }),
         ServerToAgent::Ping(ping()),
         ServerToAgent::Pong(pong()),

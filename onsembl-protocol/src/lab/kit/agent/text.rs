@@ -180,6 +180,7 @@ fn heartbeat(beat: ServerBeat, wall: WallTime) -> ServerHeartbeat {
         recording_lag: beat
             .lagging
             .then(|| RecordingLag { age_ms: 16_000, why: "database slow".to_string() }),
+        stopped_at: None,
     }
 }
 

@@ -1,7 +1,10 @@
 //! The way of a heartbeat, hop by hop, and what it means when it stops at one.
 
-use crate::model::Cause;
+use super::cause::Cause;
+use crate::text::Text;
 use core::fmt;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A hop of a heartbeat on its way from the end that makes it to the other end and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,12 +58,18 @@ impl Hop {
         }
     }
 
-    pub(super) const fn index(self) -> usize {
+    /// The hop of this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hop| hop.as_str() == word)
+    }
+
+    pub(crate) const fn index(self) -> usize {
         self as usize
     }
 
     /// The cause, if heartbeats of an agent do not get to this hop.
-    pub(super) const fn missed_by_agents_beat(self) -> Cause {
+    pub(crate) const fn missed_by_agents_beat(self) -> Cause {
         match self {
             Self::Due | Self::Made => Cause::HeartbeatNeverStarted,
             Self::Queued | Self::Written => Cause::HeartbeatNotWritten,
@@ -72,7 +81,7 @@ impl Hop {
     }
 
     /// The cause, if heartbeats of a server do not get to this hop. They are its answers too.
-    pub(super) const fn missed_by_servers_beat(self) -> Cause {
+    pub(crate) const fn missed_by_servers_beat(self) -> Cause {
         match self {
             Self::Due | Self::Made | Self::Queued | Self::Written => Cause::HeartbeatNotAnswered,
             Self::Received
@@ -87,5 +96,31 @@ impl Hop {
 impl fmt::Display for Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Hop {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Hop {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let word = Text::deserialize(d)?;
+        Self::parse(&word).ok_or_else(|| D::Error::custom("no hop of a heartbeat has this name"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hop_is_read_back() {
+        for hop in Hop::ALL {
+            assert_eq!(Hop::parse(hop.as_str()), Some(hop));
+        }
+        assert_eq!(Hop::parse("of-a-later-version"), None);
     }
 }

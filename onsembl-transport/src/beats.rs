@@ -1,0 +1,62 @@
+//! The ledger of heartbeats beside one link: told of each hop by the driver that performs it. Decides nothing.
+
+use crate::pump::LinkHandle;
+use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, BeatVerdict, End};
+use onsembl_protocol::time::{Deadline, Now, Timestamp};
+use std::time::Duration;
+
+/// The ledger of one session, on the link that carries it.
+#[derive(Debug)]
+pub(crate) struct LinkBeats(Box<BeatLedger>);
+
+impl LinkBeats {
+    /// What it takes of memory for each connection: the ledger, the way to it, and what the pump notes of the latest
+    /// heartbeat.
+    pub(crate) const BYTES: usize =
+        size_of::<BeatLedger>() + size_of::<Self>() + LinkHandle::BEAT_BYTES;
+
+    /// The ledger of a session that begins now.
+    pub(crate) fn new(end: End, interval: Duration, now: Now) -> Self {
+        Self(Box::new(BeatLedger::new(end, interval, now.boot)))
+    }
+
+    /// Notes what happened, behind what was written meanwhile. Gives what the ledger says, if that is something else
+    /// than before.
+    pub(crate) fn note(
+        &mut self,
+        handle: &LinkHandle,
+        now: Now,
+        what: impl FnOnce(&mut BeatLedger, Timestamp),
+    ) -> Option<BeatVerdict> {
+        let before = self.0.verdict(now);
+        if let Some(written) = handle.beat_written() {
+            self.0.on_all_written(now.boot.saturating_sub(written.elapsed()));
+        }
+        what(&mut self.0, now.boot);
+        let after = self.0.verdict(now);
+        (!after.is_like(&before)).then_some(after)
+    }
+
+    /// Some frame of the peer came. Done for each, so it does no more than that.
+    pub(crate) fn heard(&mut self, now: Now) {
+        self.0.on_heard(now.boot);
+    }
+
+    /// When to look next, if the last look was now.
+    pub(crate) fn look_at(interval: Duration, now: Now) -> Deadline {
+        Deadline::At(now.monotonic.saturating_add(interval / 4)).after(now.monotonic)
+    }
+
+    /// What the ledger says.
+    pub(crate) fn verdict(&self, now: Now) -> BeatVerdict {
+        self.0.verdict(now)
+    }
+
+    /// All that the ledger says.
+    pub(crate) fn report(&self, now: Now) -> BeatReport {
+        self.0.report(now)
+    }
+}
+
+/// A connection takes no more for its heartbeats than it may.
+const _: () = assert!(LinkBeats::BYTES <= BeatLedger::MOST_BYTES);
