@@ -90,7 +90,8 @@ impl PresenceTrack {
     }
 }
 
-pub(super) const fn in_session(status: PresenceStatus) -> bool {
+/// Whether an agent with this status has a session over a link that is open.
+pub const fn in_session(status: PresenceStatus) -> bool {
     match status {
         PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error => true,
         PresenceStatus::Connecting

@@ -9,15 +9,18 @@
 //! `ledger.rs` follows the heartbeats of a connection over their hops (`hop.rs`), which it keeps in `ring.rs`.
 //! `found.rs` has what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
 //! `verdict.rs` judges a drop by both ends' records (`record.rs`). `pattern.rs` looks at many drops of one agent, `incident.rs` at many
-//! agents, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
-//! agent.
+//! agents, `own_faults.rs` keeps those of the server itself, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
+//! agent, `fleet_why.rs` of all agents of a user, `command_why.rs` of a command.
 
 mod black_box;
+mod command_why;
 mod explanation;
+mod fleet_why;
 mod found;
 mod hop;
 mod incident;
 mod ledger;
+mod own_faults;
 mod pattern;
 mod record;
 mod ring;
@@ -28,11 +31,17 @@ mod why;
 #[doc(no_inline)]
 pub use crate::model::{Cause, Confidence, Evidence, Fact, Finding, Told};
 pub use black_box::{BlackBox, LastBoot, LastEnd, LastRun, LastVersion};
-pub use explanation::{Explanation, PresenceTrack, dwell, explain};
+pub use command_why::{
+    AgentOf, CommandStep, CommandWhy, Held, KnownCommand, LinkRead, MissingOutput, Sent, Standing,
+    WaitsFor,
+};
+pub use explanation::{Explanation, PresenceTrack, dwell, explain, in_session};
+pub use fleet_why::{FleetWhy, Member, Unwell};
 pub use found::found_by_agent;
 pub use hop::Hop;
 pub use incident::{Fall, Incident, OwnFault, incidents};
 pub use ledger::{BeatLedger, End, Trouble, Ways};
+pub use own_faults::{KeptFaults, OwnFaults};
 pub use pattern::{PastDrop, pattern};
 pub use record::{DropRecord, Process, Return};
 pub use ring::Whose;

@@ -11,8 +11,8 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
-use onsembl_protocol::diagnosis::{Transition, Why};
-use onsembl_protocol::id::AgentId;
+use onsembl_protocol::diagnosis::{Explanation, Transition, Why};
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,31 @@ const LOOKS_BACK_MS: i64 = 24 * 60 * 60 * 1000;
 pub(super) struct Asked {
     /// From when on, in milliseconds since the Unix epoch.
     since: Option<i64>,
+}
+
+impl Asked {
+    /// From when on.
+    pub(super) fn from(&self, now: WallTime) -> WallTime {
+        let by_default = now.unix_millis().saturating_sub(LOOKS_BACK_MS);
+        WallTime::from_unix_millis(self.since.unwrap_or(by_default))
+    }
+}
+
+/// What is told of an agent by its log: the one place of this server that judges drops.
+pub(super) fn told(
+    presence: Explanation,
+    log: &[Transition],
+    from: WallTime,
+    now: WallTime,
+) -> Why {
+    Why::of(presence, log, from, now)
+}
+
+/// The page for logs that cannot be read.
+pub(super) fn unread(app: &App, user: &UserId, error: &StoreError) -> Response<Body> {
+    app.counters.count("presence_log_not_read");
+    warn!(%user, %error, "the log of presences cannot be read");
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read now")
 }
 
 /// The answer.
@@ -62,11 +87,7 @@ pub(super) async fn why(
     };
     let (rows, beats) = match read.await {
         Ok(read) => read,
-        Err(error) => {
-            app.counters.count("presence_log_not_read");
-            warn!(%user, agent = %id, %error, "the log of presences cannot be read");
-            return problem(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read now");
-        }
+        Err(error) => return unread(&app, &user, &error),
     };
     // Behind the log: what it does not have yet is in the view.
     let fleet_view = app.fleet_views.of(&user);
@@ -78,9 +99,8 @@ pub(super) async fn why(
         (agent.explain(&app.rules), agent.last_heard)
     };
     let now = SystemClock::new().now().wall;
-    let from = asked.since.unwrap_or(now.unix_millis().saturating_sub(LOOKS_BACK_MS));
     let log: Vec<Transition> = rows.iter().filter_map(PresenceRow::transition).collect();
-    let why = Why::of(presence, &log, WallTime::from_unix_millis(from), now);
+    let why = told(presence, &log, asked.from(now), now);
     let last_recorded = beats.into_iter().find_map(|beat| beat.at);
     let text = |at: Option<WallTime>| at.map(|at| at.to_string());
     let beats = Beats { last_heard: text(last_heard), last_recorded: text(last_recorded) };

@@ -2,8 +2,8 @@
 
 use crate::auth::Identity;
 use crate::bounds::{Turn, TurnLimits, Turns};
-use onsembl_protocol::fleet::{self, Answer};
-use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
+use onsembl_protocol::fleet::{self, Answer, OpenCommand};
+use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, UserId};
 use onsembl_protocol::replay::Excerpt;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::server::LinkTicket;
@@ -21,6 +21,8 @@ pub enum Request {
     User { user: UserId, request: fleet::Request, reply: oneshot::Sender<Answer> },
     /// A user wants what is recorded of an agent.
     Recording { user: UserId, agent: AgentId, reply: oneshot::Sender<Result<Excerpt, NoRecording>> },
+    /// A user wants to know where a command stands that is not over.
+    Command { user: UserId, command: CommandId, reply: oneshot::Sender<Option<OpenCommand>> },
     /// Ask for statistics.
     Stats(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.
@@ -84,7 +86,9 @@ impl Request {
     fn user(&self) -> Option<&UserId> {
         match self {
             Self::AgentLink(ticket) => Some(&ticket.auth.user),
-            Self::User { user, .. } | Self::Recording { user, .. } => Some(user),
+            Self::User { user, .. } | Self::Recording { user, .. } | Self::Command { user, .. } => {
+                Some(user)
+            }
             Self::Stats(_) | Self::Shutdown(_) => None,
         }
     }

@@ -13,6 +13,7 @@ use crate::auth::{Authenticator, Identity};
 use crate::bounds::{LogLimit, TurnLimits, Turns};
 use crate::fleet_view::FleetViews;
 use crate::metrics::Metrics;
+use crate::own_faults::FaultRecord;
 use crate::store::{
     HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
     StoreTrouble as Trouble,
@@ -65,6 +66,7 @@ pub struct Hub {
     /// Of which tokens it was said lately that they end.
     token_warnings: LogLimit<String>,
     watchdog: Watchdog,
+    own_faults: FaultRecord,
 }
 
 /// What a hub is made of.
@@ -82,6 +84,8 @@ pub struct HubParts {
     pub counters: Counters,
     /// Where to measure.
     pub metrics: Metrics,
+    /// Where to note what this server suffers itself.
+    pub own_faults: FaultRecord,
     /// The rules for agents.
     pub config: ServerConfig,
     /// This process.
@@ -134,6 +138,7 @@ impl Hub {
             token_check: TokenCheck::after_a_while(),
             token_warnings: LogLimit::every(TOKEN_WARNINGS_EVERY),
             watchdog: Watchdog::default(),
+            own_faults: parts.own_faults,
         };
         let mut health = hub.edge.store.health();
         let damaged = async {
@@ -228,6 +233,13 @@ impl Hub {
             }
             Request::Recording { user, agent, reply } => {
                 if reply.send(self.recording(&user, &agent)).is_err() {
+                    self.edge.counters.count("answers_nobody_took");
+                }
+            }
+            Request::Command { user, command, reply } => {
+                let now = self.clock.now();
+                let fleet = self.fleets.of(&user);
+                if reply.send(fleet.and_then(|fleet| fleet.open_command(&command, now))).is_err() {
                     self.edge.counters.count("answers_nobody_took");
                 }
             }
@@ -331,6 +343,7 @@ impl Hub {
             }
             ShardEvent::Overslept(late) => {
                 self.edge.metrics.stalled(late);
+                self.own_faults.stalled(late, self.clock.now().wall);
                 let late_ms = late.as_millis() as u64;
                 warn!(
                     late_ms,
@@ -399,6 +412,7 @@ impl Hub {
 
     fn on_health(&mut self) {
         let health = *self.health.borrow_and_update();
+        self.own_faults.store(health, self.clock.now().wall);
         let trouble = match health {
             StoreHealth::Healthy => {
                 info!("the database takes writes again");

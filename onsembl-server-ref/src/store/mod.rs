@@ -26,6 +26,7 @@ mod examine;
 mod history;
 mod line;
 mod output;
+mod own_state;
 mod presence;
 mod queue;
 mod reader;
