@@ -514,6 +514,7 @@ mod tests {
             auth: Authenticator::new(Anybody),
             fleet_views: FleetViews::default(),
             metrics: Metrics::new(Counters::default()),
+            own_faults: FaultRecord::default(),
             counters: Counters::default(),
             config: ServerConfig::DEFAULT,
             instance: ServerInstanceId::new("s"),
