@@ -34,6 +34,7 @@ pub(crate) use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQ
 pub use refusal::{HttpRefusal, NONCE_HEADER, REFUSAL_HEADER, RefusalReason, nonce_to_repeat};
 pub use server::{ServerCold, ServerConnection, ServerHot, ServerSnapshot, ServerView};
 pub(crate) use server::{armed as server_deadline, handle as handle_server};
+pub(crate) use server_types::Ground;
 pub use server_types::{
     BeatOut, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction, ServerConfig,
     ServerEvent, ServerInbound, StatusCause, StoreTrouble,
