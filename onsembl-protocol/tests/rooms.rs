@@ -23,7 +23,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("liveness", &[VALUES, &["model"]]),
     ("session", &[VALUES, &["model", "wire", "liveness"]]),
     ("supervisor", &[VALUES, &["model", "session"]]),
-    ("replay", &[VALUES, &["model", "wire", "session", "supervisor"]]),
+    ("replay", &[VALUES, &["model", "wire", "session", "supervisor", "diagnosis"]]),
     ("diagnosis", &[VALUES, &["model", "liveness", "session"]]),
     ("command", &[VALUES, &["model"]]),
     ("output", &[VALUES, &["model"]]),

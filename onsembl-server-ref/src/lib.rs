@@ -15,6 +15,7 @@ mod http;
 mod hub;
 mod limits;
 mod metrics;
+mod own_faults;
 pub mod retention;
 pub mod server;
 pub mod store;

@@ -99,6 +99,17 @@ impl<K: Ord + Clone> CommandQueue<K> {
         Some(key)
     }
 
+    /// How many of those that wait would be served before this one, if nothing changed; as many as wait if it is
+    /// not among them. Looks at all of them.
+    pub(crate) fn ahead(&self, key: &K, now: Timestamp) -> usize {
+        let turn = |at: &(Priority, Arrival), waiting: &Waiting<K>| {
+            (rank(at.0, waiting.since, now), Reverse(at.1))
+        };
+        let of_key = self.positions.get(key).and_then(|at| Some(turn(at, self.waiting.get(at)?)));
+        let is_before = |other| of_key.is_none_or(|own| other > own);
+        self.waiting.iter().filter(|(at, waiting)| is_before(turn(at, waiting))).count()
+    }
+
     /// How many wait.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
@@ -106,7 +117,6 @@ impl<K: Ord + Clone> CommandQueue<K> {
     }
 
     /// How many occupy a slot.
-    #[cfg(test)]
     pub(crate) fn occupied(&self) -> usize {
         self.occupants.len()
     }
@@ -161,6 +171,8 @@ mod tests {
             queue.join(key, priority, at(0));
         }
         queue.join(4, Priority::High, at(0));
+        assert_eq!([2, 4, 1, 3, 0].map(|key| queue.ahead(&key, at(1))), [0, 1, 2, 3, 4]);
+        assert_eq!(queue.ahead(&0, at(180)), 0, "an emergency by its age, and the first");
         assert_eq!(drain(&mut queue, at(1)), [2, 4, 1, 3, 0]);
     }
 

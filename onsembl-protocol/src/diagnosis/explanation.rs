@@ -5,7 +5,7 @@
 
 use crate::close::{CloseReason, Initiator};
 use crate::model::{Confidence, Evidence};
-use crate::session::{Presence, PresenceCause, PresenceStatus, ServerConfig};
+use crate::session::{Ground, Presence, PresenceCause, PresenceStatus, ServerConfig};
 use crate::time::WallTime;
 use alloc::string::{String, ToString};
 use core::time::Duration;
@@ -53,21 +53,9 @@ impl PresenceTrack {
         let away = match (next.status, before.is_in_session()) {
             (PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error, _) => None,
             // A newer link was there already when the session ended.
-            (PresenceStatus::Connecting, true) => Some(left(match cause {
-                PresenceCause::Silence(_) => PresenceStatus::TimedOut,
-                PresenceCause::HelloReceived
-                | PresenceCause::SessionOpened
-                | PresenceCause::TakenOver
-                | PresenceCause::ReplacedOther
-                | PresenceCause::NotAdmitted(_)
-                | PresenceCause::HeardAgain
-                | PresenceCause::LinkEnded(_)
-                | PresenceCause::AgentStopped
-                | PresenceCause::EndOrdered(_)
-                | PresenceCause::ResumeWindowOver(_)
-                | PresenceCause::ServerRestarted
-                | PresenceCause::Evicted(_)
-                | PresenceCause::Faulted => PresenceStatus::Reconnecting,
+            (PresenceStatus::Connecting, true) => Some(left(match cause.ground() {
+                Ground::Silence(_) => PresenceStatus::TimedOut,
+                Ground::Said(_) | Ground::Link(_) | Ground::Time(_) => PresenceStatus::Reconnecting,
             })),
             (PresenceStatus::Connecting, false) => away_before,
             (PresenceStatus::TimedOut | PresenceStatus::Reconnecting, _) => {
@@ -216,23 +204,13 @@ impl PresenceTrack {
 
 /// Whether the server did it or was told, saw a link end without a reason, or saw nothing at all.
 const fn confidence(cause: PresenceCause) -> Confidence {
-    match cause {
-        PresenceCause::HelloReceived
-        | PresenceCause::SessionOpened
-        | PresenceCause::TakenOver
-        | PresenceCause::ReplacedOther
-        | PresenceCause::NotAdmitted(_)
-        | PresenceCause::HeardAgain
-        | PresenceCause::AgentStopped
-        | PresenceCause::EndOrdered(_)
-        | PresenceCause::ServerRestarted
-        | PresenceCause::Evicted(_)
-        | PresenceCause::Faulted => Confidence::High,
-        PresenceCause::LinkEnded(reason) => match reason.initiator {
+    match cause.ground() {
+        Ground::Said(_) => Confidence::High,
+        Ground::Link(reason) => match reason.initiator {
             Initiator::Local | Initiator::Peer => Confidence::High,
             Initiator::Link => Confidence::Low,
         },
-        PresenceCause::Silence(_) | PresenceCause::ResumeWindowOver(_) => Confidence::Low,
+        Ground::Silence(_) | Ground::Time(_) => Confidence::Low,
     }
 }
 
@@ -259,22 +237,12 @@ fn evidence(track: &PresenceTrack, heard: Option<WallTime>) -> Evidence {
 }
 
 fn of_cause(evidence: Evidence, cause: PresenceCause) -> Evidence {
-    match cause {
-        PresenceCause::Silence(silence) => evidence.with("silence", silence),
-        PresenceCause::LinkEnded(reason) => of_end(evidence, reason),
-        PresenceCause::NotAdmitted(close) | PresenceCause::Evicted(close) => {
-            evidence.with("close_code", close.code().0)
-        }
-        PresenceCause::ResumeWindowOver(window) => evidence.with("resume_window", window),
-        PresenceCause::HelloReceived
-        | PresenceCause::SessionOpened
-        | PresenceCause::TakenOver
-        | PresenceCause::ReplacedOther
-        | PresenceCause::HeardAgain
-        | PresenceCause::AgentStopped
-        | PresenceCause::EndOrdered(_)
-        | PresenceCause::ServerRestarted
-        | PresenceCause::Faulted => evidence,
+    match cause.ground() {
+        Ground::Said(None) => evidence,
+        Ground::Said(Some(close)) => evidence.with("close_code", close.code().0),
+        Ground::Silence(silence) => evidence.with("silence", silence),
+        Ground::Link(reason) => of_end(evidence, reason),
+        Ground::Time(window) => evidence.with("resume_window", window),
     }
 }
 

@@ -2,15 +2,20 @@
 //!
 //! A function over records; whose agents go in decides who may be told what comes out.
 
+use super::explanation::rfc3339;
 use super::record::between;
 use crate::model::{Cause, Confidence, Evidence, Finding};
 use crate::time::WallTime;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// An agent fell silent or lost its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fall {
+    /// Which of the agents, by any number that is its own: one that falls again and again is one.
+    pub agent: usize,
     /// When.
     pub at: WallTime,
     /// The verdict on it alone, so far.
@@ -18,7 +23,7 @@ pub struct Fall {
 }
 
 /// A time in which this server did not run, or was not itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnFault {
     /// From when.
     pub from: WallTime,
@@ -30,15 +35,18 @@ pub struct OwnFault {
 }
 
 /// Many drops of one cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Incident {
     /// When the first agent fell.
+    #[serde(serialize_with = "rfc3339")]
     pub from: WallTime,
     /// When the last one did.
+    #[serde(serialize_with = "rfc3339")]
     pub until: WallTime,
     /// How many did.
     pub agents: usize,
     /// What they have in common.
+    #[serde(flatten)]
     pub finding: Finding,
 }
 
@@ -76,7 +84,7 @@ fn is_within(fault: &OwnFault, at: WallTime, window: Duration) -> bool {
 }
 
 fn of_own(fault: &OwnFault, falls: &[Fall], window: Duration) -> Incident {
-    let agents = falls.iter().filter(|fall| is_within(fault, fall.at, window)).count();
+    let agents = agents(falls.iter().filter(|fall| is_within(fault, fall.at, window)));
     let evidence = Evidence::NONE
         .with("lasted", between(fault.from, fault.until))
         .with("agents", agents as u64);
@@ -84,22 +92,28 @@ fn of_own(fault: &OwnFault, falls: &[Fall], window: Duration) -> Incident {
     Incident { from: fault.from, until: fault.until, agents, finding }
 }
 
+/// How many agents these falls are of.
+fn agents<'a>(falls: impl Iterator<Item = &'a Fall>) -> usize {
+    falls.map(|fall| fall.agent).collect::<BTreeSet<_>>().len()
+}
+
 fn of_group(group: &[Fall], in_session: usize) -> Option<Incident> {
     let (first, last) = (group.first()?, group.last()?);
-    if group.len() < FEWEST || group.len() * PART < in_session {
+    let fell = agents(group.iter());
+    if fell < FEWEST || fell.saturating_mul(PART) < in_session {
         return None;
     }
-    let of_cause = |cause: Cause| group.iter().filter(|fall| fall.cause == cause).count();
+    let of_cause = |cause| agents(group.iter().filter(|fall| fall.cause == cause));
     let (cause, alike) = group
         .iter()
         .map(|fall| (fall.cause, of_cause(fall.cause)))
         .max_by_key(|(cause, alike)| (*alike, core::cmp::Reverse(*cause)))?;
     let evidence = Evidence::NONE
-        .with("agents", group.len() as u64)
+        .with("agents", fell as u64)
         .with("in_session", in_session as u64)
         .with("alike", alike as u64)
         .with("within", between(first.at, last.at));
-    let common = alike * 2 > group.len() && !is_of_one_agent(cause);
+    let common = alike * 2 > fell && !is_of_one_agent(cause);
     let (cause, confidence) = match (cause, common) {
         // That many machines are silent at once is the network that they share with the server.
         (Cause::Unknown | Cause::NetworkOneWayOrCut, true) => {
@@ -109,7 +123,7 @@ fn of_group(group: &[Fall], in_session: usize) -> Option<Incident> {
         (_, false) => (Cause::Unknown, Confidence::Low),
     };
     let finding = Finding::new(cause, confidence).on(evidence);
-    Some(Incident { from: first.at, until: last.at, agents: group.len(), finding })
+    Some(Incident { from: first.at, until: last.at, agents: fell, finding })
 }
 
 /// Whether it can be no common cause: the agents have their own machines, tokens and users.

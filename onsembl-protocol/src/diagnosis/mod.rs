@@ -10,16 +10,19 @@
 //! `beats.rs` has what it tells its readers.
 //! `found.rs` and `clock_watch.rs` have what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
 //! `verdict.rs` judges a drop by both ends' records (`record.rs`). `pattern.rs` looks at many drops of one agent, `incident.rs` at many
-//! agents, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
-//! agent.
+//! agents, `own_faults.rs` keeps those of the server itself, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
+//! agent, `fleet_why.rs` of all agents of a user, `command_why.rs` of a command.
 
 mod beats;
 mod black_box;
 mod clock_watch;
+mod command_why;
 mod explanation;
+mod fleet_why;
 mod found;
 mod incident;
 mod ledger;
+mod own_faults;
 mod pattern;
 mod record;
 mod ring;
@@ -32,10 +35,16 @@ pub use crate::model::{Cause, Confidence, Evidence, Fact, Finding, Hop, Told};
 pub use beats::{BeatReport, BeatStop, BeatTrouble, BeatVerdict, MissedHop};
 pub use black_box::{BlackBox, LastBoot, LastEnd, LastRun, LastVersion};
 pub use clock_watch::ClockWatch;
+pub use command_why::{
+    AgentOf, CommandStep, CommandWhy, Held, KnownCommand, LinkRead, MissingOutput, Sent, Standing,
+    WaitsFor,
+};
 pub use explanation::{Explanation, PresenceTrack, dwell, explain};
+pub use fleet_why::{FleetWhy, Member, Unwell};
 pub use found::found_by_agent;
 pub use incident::{Fall, Incident, OwnFault, incidents};
 pub use ledger::{BeatLedger, End, Trouble, Ways};
+pub use own_faults::{KeptFaults, OwnFaults};
 pub use pattern::{PastDrop, pattern};
 pub use record::{DropRecord, Process, Return, ToldAt};
 pub use ring::Whose;

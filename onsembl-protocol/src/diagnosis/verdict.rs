@@ -18,7 +18,7 @@ use super::record::{DropRecord, Process, Return, between};
 use crate::close::{CloseCause, Initiator};
 use crate::liveness::BackoffPolicy;
 use crate::model::{Cause, Confidence, Evidence, Finding, Told};
-use crate::session::PresenceCause;
+use crate::session::{Ground, PresenceCause};
 use crate::time::WallTime;
 use core::time::Duration;
 use serde::Serialize;
@@ -80,26 +80,15 @@ enum Ending {
 
 impl Ending {
     fn of(how: &PresenceCause) -> Self {
-        match how {
-            PresenceCause::Silence(_) => Self::ServerHeardNothing,
-            PresenceCause::LinkEnded(reason) => match (reason.initiator, reason.cause) {
+        match how.ground() {
+            Ground::Silence(_) => Self::ServerHeardNothing,
+            Ground::Link(reason) => match (reason.initiator, reason.cause) {
                 (Initiator::Link, _) => Self::Broke,
                 (Initiator::Peer, CloseCause::Silent) => Self::AgentHeardNothing,
                 (Initiator::Local, CloseCause::Silent) => Self::ServerHeardNothing,
                 (Initiator::Peer | Initiator::Local, _) => Self::said(how),
             },
-            PresenceCause::HelloReceived
-            | PresenceCause::SessionOpened
-            | PresenceCause::TakenOver
-            | PresenceCause::ReplacedOther
-            | PresenceCause::NotAdmitted(_)
-            | PresenceCause::HeardAgain
-            | PresenceCause::AgentStopped
-            | PresenceCause::EndOrdered(_)
-            | PresenceCause::ResumeWindowOver(_)
-            | PresenceCause::ServerRestarted
-            | PresenceCause::Evicted(_)
-            | PresenceCause::Faulted => Self::said(how),
+            Ground::Said(_) | Ground::Time(_) => Self::said(how),
         }
     }
 

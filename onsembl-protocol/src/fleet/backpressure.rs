@@ -82,6 +82,11 @@ impl Backpressure {
         changes
     }
 
+    /// Whether the link of an agent is read.
+    pub(super) fn flow(&self, agent: &AgentId) -> Flow {
+        self.agents.get(agent).map_or(Flow::Resumed, Throttle::flow)
+    }
+
     fn with_all(&mut self, flow: Flow, changes: &mut Vec<(AgentId, Flow)>) {
         let each = self.agents.iter_mut();
         changes.extend(each.filter_map(|(id, t)| Some((id.clone(), t.with_all(flow)?))));

@@ -29,7 +29,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 /// Slots of an agent without a queue: what comes goes out at once.
-const NO_QUEUE: usize = usize::MAX;
+pub(super) const NO_QUEUE: usize = usize::MAX;
 
 /// Feeds the lifecycle of a command, and has its step performed.
 pub(super) fn feed(state: &mut State, id: &CommandId, event: CommandEvent, now: Now) {

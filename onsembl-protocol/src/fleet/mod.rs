@@ -50,6 +50,7 @@ mod report;
 mod resume;
 mod roster;
 mod row;
+mod standing;
 mod state;
 #[cfg(test)]
 mod steps_tests;
@@ -87,13 +88,14 @@ pub use row::{
     AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, NewSession, OpenedSession,
     PresenceRecord, StreamPosition,
 };
+pub use standing::OpenCommand;
 pub use view::{
     AgentContest, AgentStop, AgentView, Change, CommandEntry, Door, Noticed, Revision,
     ShownPresence, View,
 };
 
 use crate::command::CommandEvent;
-use crate::id::{AgentId, UserId};
+use crate::id::{AgentId, CommandId, UserId};
 use crate::replay::Retired;
 use crate::time::{Deadline, Now};
 use crate::wire::AgentToServer;
@@ -207,6 +209,12 @@ impl Fleet {
         let known = self.state.roster.agent(agent).filter(|a| a.listing == Listing::Listed)?;
         let retired = known.history.map(RecordingSource::Retired);
         Some(known.seat.map(RecordingSource::Seat).or(retired))
+    }
+
+    /// Where a command stands that is not over; `None` if there is no such command. Looks at all that wait for its
+    /// agent.
+    pub fn open_command(&self, command: &CommandId, now: Now) -> Option<OpenCommand> {
+        standing::open_command(&self.state, command, now)
     }
 
     /// An agent as an earlier run of this server, or another server, left it. Its commands come behind it.

@@ -10,10 +10,12 @@ use super::claims::{Bearer, Claim};
 use super::limits::FleetLimits;
 use super::report::StopState;
 use crate::command::{CommandStage, CommandView};
-use crate::diagnosis::{BeatVerdict, Explanation, PresenceTrack, explain};
+use crate::diagnosis::{BeatVerdict, Explanation, Held, PresenceTrack, explain};
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
+use crate::liveness::Impairment;
+use crate::model::{Cause, Confidence, Evidence, Finding};
 use crate::output::{Cursor, LogRecord, OutputTail};
-use crate::session::{Presence, PresenceStatus, ServerConfig};
+use crate::session::{Presence, PresenceCause, PresenceStatus, ServerConfig};
 use crate::stop::StopOrder;
 use crate::time::WallTime;
 use crate::wire::payload::HealthMetrics;
@@ -195,6 +197,55 @@ impl AgentView {
         match &self.contest {
             Some(contest) => format!("{contest}; {because}"),
             None => because.clone(),
+        }
+    }
+
+    /// Whether it has been in session and well since before this time, as far as its latest transition tells: then
+    /// there is nothing to look for in its log.
+    pub fn is_well_since(&self, from: WallTime) -> bool {
+        let replaced = self
+            .presence
+            .track
+            .is_none_or(|track| track.latest().because.cause == PresenceCause::ReplacedOther);
+        self.presence.status == PresenceStatus::Online
+            && self.presence.since < from
+            && !replaced
+            && self.fault().is_none()
+    }
+
+    /// What is wrong with it though it is in session.
+    pub fn fault(&self) -> Option<Finding> {
+        if let Some(contest) = &self.contest {
+            let evidence = Evidence::NONE
+                .with("refused", contest.refused as u64)
+                .with("replaced", contest.replaced as u64);
+            let cause = Finding::new(Cause::SecondInstance, Confidence::Medium);
+            return Some(cause.on(evidence));
+        }
+        let because = self.presence.track.as_ref()?.latest().because;
+        let (cause, confidence) = match because.impairment? {
+            Impairment::NotRecorded => (Cause::HeartbeatNotRecorded, Confidence::High),
+            // What it does not see may be lost, or it may not look.
+            Impairment::NotSeenByPeer => (Cause::NetworkOneWay, Confidence::Low),
+            Impairment::ProbeUnanswered => (Cause::Unknown, Confidence::Low),
+        };
+        let evidence = match because.trouble {
+            Some(trouble) => Evidence::NONE.with("store", trouble.to_string()),
+            None => Evidence::NONE,
+        };
+        Some(Finding::new(cause, confidence).on(evidence))
+    }
+
+    /// What keeps it from starting anything, by order.
+    pub fn held(&self) -> Held {
+        match (&self.stopped, self.paused) {
+            (Some(AgentStop { order, .. }), _) => Held::Stopped {
+                by: order.by.as_str().into(),
+                at: order.at,
+                reason: order.reason.clone(),
+            },
+            (None, true) => Held::Paused,
+            (None, false) => Held::No,
         }
     }
 

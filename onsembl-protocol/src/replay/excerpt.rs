@@ -10,11 +10,17 @@ use super::frame::FrameNote;
 use super::line::{Head, Start, Tape, What, WhatOf};
 use super::machine::Recordable as _;
 use super::script;
+use crate::diagnosis::{Finding, Verdict};
 use crate::session::{ServerConfig, ServerConnection};
-use crate::time::Now;
+use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use thiserror::Error;
+
+/// What the verdicts of a recording may take of its first line, which has the length of any other at most.
+const VERDICTS: usize = 48 * 1024;
 
 /// A copy of what the ring holds of one agent; the ring may continue.
 #[derive(Clone, Debug)]
@@ -30,6 +36,7 @@ pub struct Excerpt {
 #[derive(Clone, Debug)]
 pub struct Lines {
     head: Head<ServerConnection>,
+    verdicts: Option<Box<RawValue>>,
     wall_origin: i64,
     entries: Vec<u8>,
     next: usize,
@@ -84,6 +91,7 @@ impl Excerpt {
         let tape = Tape::new();
         Lines {
             head,
+            verdicts: None,
             wall_origin,
             entries,
             next: 0,
@@ -103,7 +111,27 @@ impl Excerpt {
     }
 }
 
+/// What the first line says of why the agent was away.
+#[derive(Serialize)]
+struct Verdicts<'a> {
+    drops: &'a [Verdict],
+    pattern: Option<&'a Finding>,
+}
+
 impl Lines {
+    /// Has the first line say why the agent was away, the latest drops at most that there is room for: 48 KiB. To be
+    /// called before the first line is written. Nothing of it is replayed.
+    #[must_use]
+    pub fn with_verdicts(mut self, drops: &[Verdict], pattern: Option<&Finding>) -> Self {
+        let fit = (0..drops.len()).filter_map(|from| {
+            let drops = drops.get(from..)?;
+            // Structs of texts and numbers, which cannot fail to be written.
+            to_raw_value(&Verdicts { drops, pattern }).ok()
+        });
+        self.verdicts = fit.into_iter().find(|text| text.get().len() <= VERDICTS);
+        self
+    }
+
     /// Writes the next line behind what `out` holds; the first call writes the head too. `false` when
     /// there is none.
     ///
@@ -178,15 +206,11 @@ impl Lines {
             }
         }
         let status = machine.status();
-        Self::head_first(&mut self.tape, &self.head, now, out);
+        if self.tape.n == 0 {
+            self.tape.head(&self.head, self.verdicts.as_deref(), now, out);
+        }
         let done = (&step.actions, step.deadline, status);
         self.tape.entry::<ServerConnection, _>(&what, now, frame.as_ref(), done, out);
         Ok(())
-    }
-
-    fn head_first(tape: &mut Tape, head: &Head<ServerConnection>, now: Now, out: &mut Vec<u8>) {
-        if tape.n == 0 {
-            tape.head(head, now, out);
-        }
     }
 }

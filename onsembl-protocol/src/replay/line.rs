@@ -12,6 +12,7 @@ use crate::time::{Deadline, Now, Timestamp, WallTime};
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// The name of the format, in the first line.
 pub const FORMAT: &str = "onsembl-recording";
@@ -69,6 +70,8 @@ struct HeadLine<'a, C> {
     seeds: &'a [u64],
     clock_origins: ClockOrigins,
     dropped: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdicts: Option<&'a RawValue>,
 }
 
 /// What the wall said when the other clocks were at their origins.
@@ -140,7 +143,15 @@ impl Tape {
         Self { n: 0, check: 0 }
     }
 
-    pub(super) fn head<M: Recordable>(&mut self, head: &Head<M>, now: Now, out: &mut Vec<u8>) {
+    /// The first line. `verdicts` are for people, and nothing of them is replayed: they stand here because a reader
+    /// that does not know them passes over them.
+    pub(super) fn head<M: Recordable>(
+        &mut self,
+        head: &Head<M>,
+        verdicts: Option<&RawValue>,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) {
         let before = |clock: Timestamp| {
             let elapsed = i64::try_from(clock.since_origin().as_millis()).unwrap_or(i64::MAX);
             Label(WallTime::from_unix_millis(now.wall.unix_millis().saturating_sub(elapsed)))
@@ -158,6 +169,7 @@ impl Tape {
                 boot: before(now.boot),
             },
             dropped: head.dropped,
+            verdicts,
         };
         self.write(&line, out);
     }

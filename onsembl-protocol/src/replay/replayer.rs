@@ -43,6 +43,9 @@ pub struct Replayed {
     pub dropped: u64,
     /// When the first and the last one happened.
     pub from_to: Option<(WallTime, WallTime)>,
+    /// Why the agent was away, as its server said when it exported the recording: JSON with `drops` and `pattern`, as
+    /// `GET /api/agents/{id}/why` answers. Nothing of it is replayed.
+    pub verdicts: Option<String>,
 }
 
 #[derive(Debug)]
@@ -74,11 +77,13 @@ struct Probe<'a> {
 }
 
 #[derive(Deserialize)]
-struct Head<C> {
+struct Head<'a, C> {
     agent: String,
     config: C,
     seeds: Vec<u64>,
     dropped: u64,
+    #[serde(borrow)]
+    verdicts: Option<&'a RawValue>,
 }
 
 /// The parts of a line that are shown to people.
@@ -119,6 +124,7 @@ impl Replay {
             entries: 0,
             dropped: 0,
             from_to: None,
+            verdicts: None,
         };
         Self { lines: 0, stage: Stage::Head, about, expected: Vec::new() }
     }
@@ -198,11 +204,12 @@ impl Replay {
     }
 
     fn player<M: Recordable>(&mut self, text: &str, check: u32) -> Result<Player<M>, ReplayError> {
-        let head: Head<M::Config> =
+        let head: Head<'_, M::Config> =
             serde_json::from_str(text).map_err(|error| self.unreadable(&error.to_string()))?;
         self.about.machine = M::NAME;
         self.about.agent = head.agent;
         self.about.dropped = head.dropped;
+        self.about.verdicts = head.verdicts.map(|verdicts| verdicts.get().into());
         let tape = Tape { n: 0, check };
         Ok(Player { config: head.config, seeds: head.seeds, machine: None, tape })
     }

@@ -26,7 +26,7 @@ impl<M: Recordable> Script<M> {
         let what: WhatOf<M> = What::Start(Start::Origin(origin));
         let (machine, step) = M::begin(head.config, &head.seeds, origin, now)?;
         let mut tape = Tape::new();
-        tape.head(head, now, out);
+        tape.head(head, None, now, out);
         let done = (&step.actions, step.deadline, machine.status());
         tape.entry::<M, FrameNote>(&what, now, None, done, out);
         Some((Self { machine, tape }, step))

@@ -332,6 +332,40 @@ pub enum PresenceCause {
     Faulted,
 }
 
+/// What a cause of a presence rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// The server did it or was told, with this close code if there was one.
+    Said(Option<CloseCause>),
+    /// Nothing was heard for this long.
+    Silence(Duration),
+    /// The link ended.
+    Link(CloseReason),
+    /// So much time went by.
+    Time(Duration),
+}
+
+impl PresenceCause {
+    /// What it rests on.
+    pub(crate) const fn ground(&self) -> Ground {
+        match *self {
+            Self::HelloReceived
+            | Self::SessionOpened
+            | Self::TakenOver
+            | Self::ReplacedOther
+            | Self::HeardAgain
+            | Self::AgentStopped
+            | Self::EndOrdered(_)
+            | Self::ServerRestarted
+            | Self::Faulted => Ground::Said(None),
+            Self::NotAdmitted(close) | Self::Evicted(close) => Ground::Said(Some(close)),
+            Self::Silence(silence) => Ground::Silence(silence),
+            Self::LinkEnded(reason) => Ground::Link(reason),
+            Self::ResumeWindowOver(window) => Ground::Time(window),
+        }
+    }
+}
+
 impl fmt::Display for PresenceCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -67,11 +67,12 @@ enum Command {
     Commands(commands::Commands),
     /// Print the stored output of a command, byte for byte; with --follow, also new output.
     Output(output::Output),
-    /// Say why an agent is where it is, why it was away, and what to do about it.
+    /// Say why an agent is where it is, why it was away, and what to do about it; or what a command waits for, or
+    /// what became of it; or, with --all, how all agents are.
     Why(why::Why),
     /// Check that every byte written by an agent's commands is accounted for.
     Audit(audit::Audit),
-    /// Write what the server recorded of an agent to standard output, to be replayed.
+    /// Write what the server recorded of an agent to standard output, to be replayed, and why the agent was away.
     Export(export::Export),
     /// Feed recordings to the core and say whether it still does the same.
     Replay(replay::Replay),

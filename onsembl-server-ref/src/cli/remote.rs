@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
-use onsembl_protocol::fleet::{Candidate, choose_agent};
+use onsembl_protocol::fleet::{Candidate, Unroutable, choose_agent};
 use onsembl_protocol::id::{AgentId, LineageId};
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
@@ -71,6 +71,16 @@ impl Remote {
     pub(super) fn get(&self, path: &str, patience: Duration) -> anyhow::Result<Answer> {
         let client = self.client(patience)?;
         self.checked(Handle::current().block_on(client.get(path)))
+    }
+
+    /// Gets a page; `None` if there is none.
+    pub(super) fn find(&self, path: &str, patience: Duration) -> anyhow::Result<Option<Answer>> {
+        let client = self.client(patience)?;
+        let answer = Handle::current().block_on(client.get(path));
+        match &answer {
+            Ok(found) if found.status() == 404 => Ok(None),
+            Ok(_) | Err(_) => self.checked(answer).map(Some),
+        }
     }
 
     /// Sends JSON to a page that must take it.
@@ -143,6 +153,14 @@ impl Remote {
 
     /// The agent of this name or id.
     pub(super) fn find_agent(&self, wanted: &str) -> anyhow::Result<AgentId> {
+        Ok(self.look_for_agent(wanted)??)
+    }
+
+    /// The agent of this name or id, or why none is meant.
+    pub(super) fn look_for_agent(
+        &self,
+        wanted: &str,
+    ) -> anyhow::Result<Result<AgentId, Unroutable>> {
         let agents = self.agents()?;
         let candidates: Vec<Candidate<'_>> = agents
             .iter()
@@ -152,7 +170,7 @@ impl Remote {
                 Candidate { id: &a.agent_id, name: &a.name, aliases: &[], available, lineage }
             })
             .collect();
-        Ok(choose_agent(Some(&AgentId::new(wanted)), &candidates)?.clone())
+        Ok(choose_agent(Some(&AgentId::new(wanted)), &candidates).cloned())
     }
 }
 

@@ -1,5 +1,6 @@
 //! `onsembl-server replay`: whether the core still does what it did.
 
+use super::why::{Judged, SHOWN};
 use super::{complain, print};
 use clap::Args;
 use onsembl_protocol::replay::{self, MAX_LINE, ReplayError, Replayed};
@@ -34,10 +35,13 @@ impl Replay {
     /// 0 if all agree; 1 if the core does something else now; 2 if a file is no whole recording. Ends
     /// at the first that does not agree.
     pub(super) fn run(self) -> ExitCode {
-        let mut entries = 0;
+        let (mut entries, mut said) = (0, Vec::new());
         for file in &self.files {
             match replay(file) {
-                Ok(replayed) => entries += replayed.entries,
+                Ok(replayed) => {
+                    entries += replayed.entries;
+                    said.extend(verdicts(file, &replayed));
+                }
                 Err(failure) => {
                     let code = match failure {
                         Failure::Replay(ReplayError::Differs(_)) => DIFFERS,
@@ -51,11 +55,24 @@ impl Replay {
             1 => ("1 recording", "agrees"),
             _ => (&*format!("{} recordings", self.files.len()), "agree"),
         };
-        match print::line(format_args!("{files} {agree} with this core, {entries} entries")) {
+        let summary = format!("{files} {agree} with this core, {entries} entries");
+        match print::lines([summary].into_iter().chain(said)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(REFUSED, format_args!("cannot write the summary: {error}")),
         }
     }
+}
+
+/// What the server said of the drops when it exported the recording. Nothing of it was replayed, so that what cannot
+/// be read of it is left out.
+fn verdicts(file: &Path, replayed: &Replayed) -> Vec<String> {
+    let text = replayed.verdicts.as_deref();
+    let Some(Ok(judged)) = text.map(serde_json::from_str::<Judged>) else { return Vec::new() };
+    let about = format!("{}: its server said of {}:", file.display(), replayed.agent);
+    [about]
+        .into_iter()
+        .chain(judged.lines(SHOWN).into_iter().map(|line| format!("  {line}")))
+        .collect()
 }
 
 fn replay(file: &Path) -> Result<Replayed, Failure> {

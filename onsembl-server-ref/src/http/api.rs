@@ -4,9 +4,11 @@
 use super::App;
 use super::ask::{ask, ask_fleet, refused, too_late};
 use super::audit::audit;
+use super::command_why::command_why;
 use super::commands;
 use super::control::{cancel, control};
 use super::cors::{Reader, cors, reader};
+use super::fleet_why::fleet_why;
 use super::metrics;
 use super::output;
 use super::page::{self, Page};
@@ -64,9 +66,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/audit", get(audit))
         .route("/api/agents/{id}/control", post(control))
         .route("/api/agents/{id}/why", get(why))
+        .route("/api/why", get(fleet_why))
         .route("/api/agents/{id}/terminal-output", get(terminal_output))
         .route("/api/commands", get(commands::commands))
         .route("/api/commands/{id}/cancel", post(cancel))
+        .route("/api/commands/{id}/why", get(command_why))
         .route("/api/commands/{id}", get(commands::command))
         .route("/api/stop", post(stops::stop))
         .route("/api/release", post(stops::release))

@@ -4,10 +4,12 @@ mod accept;
 mod api;
 mod ask;
 mod audit;
+mod command_why;
 mod commands;
 mod connection;
 mod control;
 mod cors;
+mod fleet_why;
 mod frame_headers;
 mod large_messages;
 mod metrics;
@@ -47,6 +49,7 @@ use crate::dashboard::Dashboard;
 use crate::fleet_view::FleetViews;
 use crate::hub::HubHandle;
 use crate::metrics::Metrics;
+use crate::own_faults::FaultRecord;
 use crate::store::Store;
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::session::ServerConfig;
@@ -65,6 +68,8 @@ pub(crate) struct App {
     pub(crate) rules: ServerConfig,
     pub(crate) counters: Counters,
     pub(crate) metrics: Metrics,
+    /// What this server suffered itself.
+    pub(crate) own_faults: FaultRecord,
     pub(crate) dashboard: Arc<Dashboard>,
     pub(crate) connections: Connections,
     /// Whose pages may use the API from a browser.

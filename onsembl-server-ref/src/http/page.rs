@@ -40,18 +40,30 @@ pub(super) fn slot(app: &App, user: &UserId) -> Result<Slot, Box<Response<Body>>
 }
 
 /// A list that grows until it is full.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Page {
     entries: Vec<Value>,
     bytes: usize,
+    most: usize,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self::within(PAGE_BYTES)
+    }
 }
 
 impl Page {
+    /// One whose entries hold so much.
+    pub(super) const fn within(most: usize) -> Self {
+        Self { entries: Vec::new(), bytes: 0, most }
+    }
+
     /// Adds an entry, unless the page has one and would become too large. Whether it did.
     pub(super) fn add(&mut self, entry: impl Serialize) -> bool {
         let entry = serde_json::to_value(entry).unwrap_or_default();
         let bytes = entry.to_string().len();
-        if !self.entries.is_empty() && self.bytes + bytes > PAGE_BYTES {
+        if !self.entries.is_empty() && self.bytes + bytes > self.most {
             return false;
         }
         self.bytes += bytes;
@@ -65,22 +77,26 @@ impl Page {
         if let (Some(next), Some(fields)) = (next, body.as_object_mut()) {
             let _ = fields.insert("next".to_owned(), next.into());
         }
-        let body = Bytes::from(body.to_string());
-        let length = HeaderValue::from(body.len());
-        let chunks = stream::unfold((body, slot), |(mut rest, slot)| async move {
-            if rest.is_empty() {
-                return None;
-            }
-            let chunk = rest.split_to(rest.len().min(CHUNK));
-            Some((Ok::<_, Infallible>(chunk), (rest, slot)))
-        });
-        let mut answer = Response::new(Body::from_stream(chunks));
-        let headers = answer.headers_mut();
-        let kind = HeaderValue::from_static("application/json");
-        let _ = headers.insert(header::CONTENT_TYPE, kind);
-        let _ = headers.insert(header::CONTENT_LENGTH, length);
-        answer
+        whole(body.to_string().into_bytes(), slot)
     }
+}
+
+/// An answer of JSON. Its place is given back when the last of it was taken.
+pub(super) fn whole(json: Vec<u8>, slot: Slot) -> Response<Body> {
+    let length = HeaderValue::from(json.len());
+    let chunks = stream::unfold((Bytes::from(json), slot), |(mut rest, slot)| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        let chunk = rest.split_to(rest.len().min(CHUNK));
+        Some((Ok::<_, Infallible>(chunk), (rest, slot)))
+    });
+    let mut answer = Response::new(Body::from_stream(chunks));
+    let headers = answer.headers_mut();
+    let kind = HeaderValue::from_static("application/json");
+    let _ = headers.insert(header::CONTENT_TYPE, kind);
+    let _ = headers.insert(header::CONTENT_LENGTH, length);
+    answer
 }
 
 #[cfg(test)]

@@ -8,20 +8,24 @@ use super::api::problem;
 use super::ask::{ask, too_late};
 use super::signed_in::SignedIn;
 use super::upgrade::plain;
+use super::why::told;
 use crate::bounds::Share;
 use crate::hub::Request as HubRequest;
+use crate::store::{History, PresenceRow, StoreError};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures::stream;
+use onsembl_protocol::diagnosis::Why;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::replay::Lines;
+use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 /// Recordings that may be on their way at a time. Each holds a copy of what it is made of, at most the
 /// size of the ring.
@@ -44,10 +48,14 @@ pub(super) async fn recording(
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let (user, agent) = (identity.user, AgentId::new(&id));
-    match ask(&app, PATIENCE, |reply| HubRequest::Recording { user, agent, reply }).await {
+    let asked = |reply| HubRequest::Recording { user: user.clone(), agent: agent.clone(), reply };
+    match ask(&app, PATIENCE, asked).await {
         Some(Ok(excerpt)) => {
             let (chunks, taken) = mpsc::channel(1);
-            let lines = excerpt.lines(id);
+            let lines = match why_of(&app, &user, &agent).await {
+                Some(why) => excerpt.lines(id).with_verdicts(&why.drops, why.pattern.as_ref()),
+                None => excerpt.lines(id),
+            };
             tokio::spawn(write(lines, chunks, slot, app.counters.clone()));
             let body = stream::unfold(taken, |mut taken| async {
                 let chunk: Bytes = taken.recv().await?;
@@ -61,6 +69,34 @@ pub(super) async fn recording(
         Some(Err(none)) => problem(StatusCode::NOT_FOUND, &none.to_string()),
         None => too_late(),
     }
+}
+
+/// Why the agent was away, as far as its log goes back. A recording is worth having without it, when the database
+/// cannot be read.
+async fn why_of(app: &App, user: &UserId, agent: &AgentId) -> Option<Why> {
+    let read = async {
+        let rows = app.store.presence_log(user, agent).await?;
+        let told = app.store.findings(user, agent).await?;
+        let log = rows.iter().filter_map(PresenceRow::transition).collect();
+        Ok::<_, StoreError>(History { log, told })
+    };
+    let history = match read.await {
+        Ok(history) => history,
+        Err(error) => {
+            app.counters.count("presence_log_not_read");
+            warn!(%user, %agent, %error, "the log of presences cannot be read; a recording is exported without verdicts");
+            return None;
+        }
+    };
+    let presence = {
+        let fleet_view = app.fleet_views.of(user);
+        let view = fleet_view.look();
+        view.agents().get(agent)?.explain(&app.rules)
+    };
+    let now = SystemClock::new().now().wall;
+    let from = history.log.first().map_or(now, |first| first.at);
+    let why = told(app, presence, &history, from, now);
+    (!why.drops.is_empty()).then_some(why)
 }
 
 /// Makes the lines. If they are not taken, it ends; the end mark is missing then, and a reader of the

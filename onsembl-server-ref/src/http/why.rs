@@ -7,14 +7,14 @@ use super::ask::ask;
 use super::page;
 use super::signed_in::SignedIn;
 use crate::hub::Request as HubRequest;
-use crate::store::{PresenceRow, StoreError};
+use crate::store::{History, PresenceRow, StoreError};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
-use onsembl_protocol::diagnosis::{BeatReport, Records, Transition, Why};
-use onsembl_protocol::id::AgentId;
+use onsembl_protocol::diagnosis::{BeatReport, Explanation, Records, Transition, Why};
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,34 @@ const LOOKS_BACK_MS: i64 = 24 * 60 * 60 * 1000;
 pub(super) struct Asked {
     /// From when on, in milliseconds since the Unix epoch.
     since: Option<i64>,
+}
+
+impl Asked {
+    /// From when on.
+    pub(super) fn from(&self, now: WallTime) -> WallTime {
+        let by_default = now.unix_millis().saturating_sub(LOOKS_BACK_MS);
+        WallTime::from_unix_millis(self.since.unwrap_or(by_default))
+    }
+}
+
+/// What is told of an agent by its log: the one place of this server that judges drops.
+pub(super) fn told(
+    app: &App,
+    presence: Explanation,
+    history: &History,
+    from: WallTime,
+    now: WallTime,
+) -> Why {
+    let own_faults = app.own_faults.known(now);
+    let records = Records { told: &history.told, own_faults: &own_faults };
+    Why::of(presence, &history.log, records, from, now)
+}
+
+/// The page for logs that cannot be read.
+pub(super) fn unread(app: &App, user: &UserId, error: &StoreError) -> Response<Body> {
+    app.counters.count("presence_log_not_read");
+    warn!(%user, %error, "the log of presences cannot be read");
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read now")
 }
 
 /// The answer.
@@ -67,17 +95,13 @@ pub(super) async fn why(
     let now = SystemClock::new().now();
     let read = async {
         let rows = app.store.presence_log(&user, &id).await?;
-        let told = app.store.findings(&user, &id).await?;
+        let findings = app.store.findings(&user, &id).await?;
         let beats = app.store.heartbeats_of(&user, vec![id.clone()]).await?;
-        Ok::<_, StoreError>((rows, told, beats))
+        Ok::<_, StoreError>((rows, findings, beats))
     };
-    let (rows, told, beats) = match read.await {
+    let (rows, findings, beats) = match read.await {
         Ok(read) => read,
-        Err(error) => {
-            app.counters.count("presence_log_not_read");
-            warn!(%user, agent = %id, %error, "the log of presences cannot be read");
-            return problem(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read now");
-        }
+        Err(error) => return unread(&app, &user, &error),
     };
     let (of, agent) = (user.clone(), id.clone());
     let ledger = ask(&app, PATIENCE, |reply| HubRequest::Beats { user: of, agent, reply }).await;
@@ -92,10 +116,9 @@ pub(super) async fn why(
         (agent.explain(&app.rules), agent.last_heard)
     };
     let now = now.wall;
-    let from = asked.since.unwrap_or(now.unix_millis().saturating_sub(LOOKS_BACK_MS));
     let log: Vec<Transition> = rows.iter().filter_map(PresenceRow::transition).collect();
-    let records = Records { told: &told, own_faults: &[] };
-    let why = Why::of(presence, &log, records, WallTime::from_unix_millis(from), now);
+    let history = History { log, told: findings };
+    let why = told(&app, presence, &history, asked.from(now), now);
     let last_recorded = beats.into_iter().find_map(|beat| beat.at);
     let text = |at: Option<WallTime>| at.map(|at| at.to_string());
     let beats = Beats { last_heard: text(last_heard), last_recorded: text(last_recorded), ledger };

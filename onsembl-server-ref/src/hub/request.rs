@@ -3,8 +3,8 @@
 use crate::auth::Identity;
 use crate::bounds::{Turn, TurnLimits, Turns};
 use onsembl_protocol::diagnosis::BeatReport;
-use onsembl_protocol::fleet::{self, Answer};
-use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
+use onsembl_protocol::fleet::{self, Answer, OpenCommand};
+use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, UserId};
 use onsembl_protocol::replay::Excerpt;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::server::LinkTicket;
@@ -24,6 +24,8 @@ pub enum Request {
     Recording { user: UserId, agent: AgentId, reply: oneshot::Sender<Result<Excerpt, NoRecording>> },
     /// A user wants the ledger of an agent's heartbeats.
     Beats { user: UserId, agent: AgentId, reply: oneshot::Sender<Option<Box<BeatReport>>> },
+    /// A user wants to know where a command stands that is not over.
+    Command { user: UserId, command: CommandId, reply: oneshot::Sender<Option<OpenCommand>> },
     /// Ask for statistics.
     Stats(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.
@@ -87,9 +89,10 @@ impl Request {
     fn user(&self) -> Option<&UserId> {
         match self {
             Self::AgentLink(ticket) => Some(&ticket.auth.user),
-            Self::User { user, .. } | Self::Recording { user, .. } | Self::Beats { user, .. } => {
-                Some(user)
-            }
+            Self::User { user, .. }
+            | Self::Recording { user, .. }
+            | Self::Beats { user, .. }
+            | Self::Command { user, .. } => Some(user),
             Self::Stats(_) | Self::Shutdown(_) => None,
         }
     }

@@ -13,6 +13,7 @@ use crate::auth::{Authenticator, Identity};
 use crate::bounds::{LogLimit, TurnLimits, Turns};
 use crate::fleet_view::FleetViews;
 use crate::metrics::Metrics;
+use crate::own_faults::FaultRecord;
 use crate::store::{
     HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
     StoreTrouble as Trouble,
@@ -66,6 +67,7 @@ pub struct Hub {
     /// Of which tokens it was said lately that they end.
     token_warnings: LogLimit<String>,
     watchdog: Watchdog,
+    own_faults: FaultRecord,
 }
 
 /// What a hub is made of.
@@ -83,6 +85,8 @@ pub struct HubParts {
     pub counters: Counters,
     /// Where to measure.
     pub metrics: Metrics,
+    /// Where to note what this server suffers itself.
+    pub own_faults: FaultRecord,
     /// The rules for agents.
     pub config: ServerConfig,
     /// This process.
@@ -135,6 +139,7 @@ impl Hub {
             token_check: TokenCheck::after_a_while(),
             token_warnings: LogLimit::every(TOKEN_WARNINGS_EVERY),
             watchdog: Watchdog::default(),
+            own_faults: parts.own_faults,
         };
         let mut health = hub.edge.store.health();
         let damaged = async {
@@ -234,6 +239,13 @@ impl Hub {
             }
             Request::Beats { user, agent, reply } => {
                 if reply.send(self.beats(&user, &agent).map(Box::new)).is_err() {
+                    self.edge.counters.count("answers_nobody_took");
+                }
+            }
+            Request::Command { user, command, reply } => {
+                let now = self.clock.now();
+                let fleet = self.fleets.of(&user);
+                if reply.send(fleet.and_then(|fleet| fleet.open_command(&command, now))).is_err() {
                     self.edge.counters.count("answers_nobody_took");
                 }
             }
@@ -341,6 +353,7 @@ impl Hub {
             }
             ShardEvent::Overslept(late) => {
                 self.edge.metrics.stalled(late);
+                self.own_faults.stalled(late, self.clock.now().wall);
                 let late_ms = late.as_millis() as u64;
                 warn!(
                     late_ms,
@@ -427,6 +440,7 @@ impl Hub {
 
     fn on_health(&mut self) {
         let health = *self.health.borrow_and_update();
+        self.own_faults.store(health, self.clock.now().wall);
         let trouble = match health {
             StoreHealth::Healthy => {
                 info!("the database takes writes again");
@@ -528,6 +542,7 @@ mod tests {
             auth: Authenticator::new(Anybody),
             fleet_views: FleetViews::default(),
             metrics: Metrics::new(Counters::default()),
+            own_faults: FaultRecord::default(),
             counters: Counters::default(),
             config: ServerConfig::DEFAULT,
             instance: ServerInstanceId::new("s"),

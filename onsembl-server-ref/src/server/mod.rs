@@ -61,6 +61,7 @@ use crate::fleet_view::FleetViews;
 use crate::http::{self, AcceptLimits, App, Connections, LargeMessages, Listener, TrustedProxies};
 use crate::hub::{Hub, HubParts, Request};
 use crate::metrics::Metrics;
+use crate::own_faults::FaultRecord;
 use crate::retention;
 use crate::store::{self, Checked, Receipts, Store};
 use axum::Router;
@@ -150,6 +151,7 @@ impl Server {
         let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
         let fleet_views = FleetViews::default();
         let metrics = Metrics::new(counters.clone());
+        let own_faults = FaultRecord::resume(&store, SystemClock::new().now().wall).await;
         let parts = HubParts {
             store: store.clone(),
             receipts,
@@ -157,6 +159,7 @@ impl Server {
             fleet_views: fleet_views.clone(),
             counters: counters.clone(),
             metrics: metrics.clone(),
+            own_faults: own_faults.clone(),
             config: rules,
             instance: instance.clone(),
             recording: options.recording,
@@ -183,6 +186,7 @@ impl Server {
             rules,
             counters,
             metrics,
+            own_faults,
             dashboard: Arc::new(dashboard),
             connections: Connections::new(descriptors::allowed(), options.connections),
             origins: options.cors_origins.clone().into(),
@@ -195,6 +199,7 @@ impl Server {
         };
         let keep = retention::keep(app.store.clone(), options.retention, stop.clone());
         drop(app.links.spawn(keep));
+        drop(app.links.spawn(app.own_faults.clone().keep(app.store.clone(), stop.clone())));
         // The hub writes as long as it runs, also when the server was dropped without a stop.
         let (locked, ended) = (lock.clone(), stop.clone());
         let hub_task = tokio::spawn(async move {

@@ -9,6 +9,7 @@ use onsembl_protocol::diagnosis::{Told, ToldAt};
 use onsembl_protocol::fleet::FindingsRecord;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::model::Evidence;
+use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
 use serde_json::json;
 
@@ -46,24 +47,33 @@ impl Store {
     ) -> Result<Vec<ToldAt>, StoreError> {
         let (of, agent) = (user.clone(), agent.clone());
         self.read_for(user, move |db| {
-            let rows = db
-                .prepare_cached(
-                    "SELECT at, told FROM findings
-                     WHERE agent_id = ?1 AND agent_id IN
-                         (SELECT agent_id FROM agents WHERE agent_id = ?1 AND user_id = ?2)
-                     ORDER BY id",
-                )?
-                .query_map([agent.as_str(), of.as_str()], |row| {
-                    Ok((time(row, "at")?, json::<Vec<Told>>(row, "told")?))
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()?;
-            let each = rows
-                .into_iter()
-                .flat_map(|(at, told)| told.into_iter().map(move |told| ToldAt { at, told }));
-            Ok(each.collect())
+            let is_theirs = db
+                .prepare_cached("SELECT 1 FROM agents WHERE agent_id = ?1 AND user_id = ?2")?
+                .exists([agent.as_str(), of.as_str()])?;
+            if is_theirs { self::of(db, &agent, None) } else { Ok(Vec::new()) }
         })
         .await
     }
+}
+
+/// What is kept of an agent and was told since then, in the order in which it was told.
+pub(super) fn of(
+    db: &Connection,
+    agent: &AgentId,
+    since: Option<WallTime>,
+) -> rusqlite::Result<Vec<ToldAt>> {
+    let rows = db
+        .prepare_cached(
+            "SELECT at, told FROM findings WHERE agent_id = ?1 AND at >= ?2 ORDER BY id",
+        )?
+        .query_map(params![agent.as_str(), since.map_or(i64::MIN, WallTime::unix_millis)], |row| {
+            Ok((time(row, "at")?, json::<Vec<Told>>(row, "told")?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let each = rows
+        .into_iter()
+        .flat_map(|(at, told)| told.into_iter().map(move |told| ToldAt { at, told }));
+    Ok(each.collect())
 }
 
 /// The findings as JSON, within the bound.
@@ -121,7 +131,6 @@ mod tests {
     use onsembl_protocol::fleet::NewSession as Known;
     use onsembl_protocol::id::{AgentKey, Epoch, InstanceId, PresenceVersion, SessionId};
     use onsembl_protocol::model::{Cause, Confidence, Finding};
-    use onsembl_protocol::time::WallTime;
     use std::time::Duration;
 
     fn at(ms: i64) -> WallTime {

@@ -5,11 +5,11 @@
 use super::columns::{int, json, number, time};
 use super::error::StoreError;
 use super::line::{Needs, Place};
-use super::{Store, Submitted};
-use onsembl_protocol::diagnosis::{BeatVerdict, Transition};
+use super::{Store, Submitted, findings};
+use onsembl_protocol::diagnosis::{BeatVerdict, ToldAt, Transition};
 use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -36,12 +36,33 @@ pub struct PresenceRow {
     pub at: WallTime,
 }
 
+/// What is recorded of the absences of one agent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct History {
+    /// The transitions of its presence, the oldest first.
+    pub(crate) log: Vec<Transition>,
+    /// What it told of its absences, in the order in which it did.
+    pub(crate) told: Vec<ToldAt>,
+}
+
 impl PresenceRow {
     /// The name of the published presence in the evidence, as the core writes it.
     pub(crate) const TYPED: &str = "presence";
 
     /// The name of what the ledger of heartbeats said, as the core writes it.
     pub(crate) const BEATS: &str = "beats";
+
+    fn from_row(row: &Row<'_>, agent: &AgentId) -> rusqlite::Result<Self> {
+        Ok(Self {
+            agent: agent.clone(),
+            version: PresenceVersion(number(row, "version")?),
+            epoch: Epoch(number(row, "epoch")?),
+            status: row.get("status")?,
+            because: row.get("because")?,
+            evidence: json(row, "evidence")?,
+            at: time(row, "at")?,
+        })
+    }
 
     /// The event as the core knows it; `None` of one that an earlier version wrote.
     pub(crate) fn transition(&self) -> Option<Transition> {
@@ -77,18 +98,39 @@ impl Store {
                      AND agent_id IN (SELECT agent_id FROM agents WHERE agent_id = ?1 AND user_id = ?2)
                  ORDER BY version",
             )?
-            .query_map([agent.as_str(), of.as_str()], |row| {
-                Ok(PresenceRow {
-                    agent: agent.clone(),
-                    version: PresenceVersion(number(row, "version")?),
-                    epoch: Epoch(number(row, "epoch")?),
-                    status: row.get("status")?,
-                    because: row.get("because")?,
-                    evidence: json(row, "evidence")?,
-                    at: time(row, "at")?,
-                })
-            })?
+            .query_map([agent.as_str(), of.as_str()], |row| PresenceRow::from_row(row, &agent))?
             .collect()
+        })
+        .await
+    }
+
+    /// The latest transitions of each of these agents of this user, the oldest first: those since `from`, and in
+    /// front of them as far as the session that they begin with, but at most `each`. An agent that has none is there
+    /// all the same, one of another user is not.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Crowded`], [`StoreError::Closed`].
+    pub(crate) async fn latest_presences(
+        &self,
+        user: &UserId,
+        agents: Vec<AgentId>,
+        from: WallTime,
+        each: usize,
+    ) -> Result<Vec<(AgentId, History)>, StoreError> {
+        let of = user.clone();
+        self.read_for(user, move |db| {
+            let mut owned = db.prepare_cached(
+                "SELECT 1 FROM agents WHERE agent_id = ?1 AND user_id = ?2 AND deleted_at IS NULL",
+            )?;
+            let mut found = Vec::with_capacity(agents.len());
+            for agent in agents {
+                if owned.exists([agent.as_str(), of.as_str()])? {
+                    let log = latest(db, &agent, from, each)?;
+                    let told = findings::of(db, &agent, log.first().map(|first| first.at))?;
+                    found.push((agent, History { log, told }));
+                }
+            }
+            Ok(found)
         })
         .await
     }
@@ -116,6 +158,31 @@ impl Store {
         let place = Place::control(user, Needs::Little);
         self.put(place, "append presence", move |db| append(db, &event, &evidence))
     }
+}
+
+fn latest(
+    db: &Connection,
+    agent: &AgentId,
+    from: WallTime,
+    each: usize,
+) -> rusqlite::Result<Vec<Transition>> {
+    let mut query = db.prepare_cached(
+        "SELECT version, epoch, status, because, evidence, at FROM presence_events
+         WHERE agent_id = ?1 ORDER BY version DESC LIMIT ?2",
+    )?;
+    let most = i64::try_from(each).unwrap_or(i64::MAX);
+    let mut rows = query.query(params![agent.as_str(), most])?;
+    let mut log = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(transition) = PresenceRow::from_row(row, agent)?.transition() else { continue };
+        let is_begin = transition.at < from && transition.presence.status.is_in_session();
+        log.push(transition);
+        if is_begin {
+            break;
+        }
+    }
+    log.reverse();
+    Ok(log)
 }
 
 /// Removes all but the latest events of an agent.

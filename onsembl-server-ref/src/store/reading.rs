@@ -12,6 +12,7 @@ use bytes::Bytes;
 use onsembl_protocol::fleet::{Cursor, Seek, StoredBody, cursor_before};
 use onsembl_protocol::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::Stream;
+use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Records that one read returns at most, but for those of the last number.
@@ -94,6 +95,27 @@ impl Store {
                  ORDER BY incarnation DESC, sequence DESC LIMIT 1",
             )?
             .query_row([user.as_str(), command.as_str()], position)
+            .optional()
+        })
+        .await
+    }
+
+    /// When the latest of a command's output came that is stored; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub(crate) async fn last_output_at(
+        &self,
+        user: &UserId,
+        command: &CommandId,
+    ) -> Result<Option<WallTime>, StoreError> {
+        let (user, command) = (user.clone(), command.clone());
+        self.read_for(&user.clone(), move |db| {
+            db.prepare_cached(
+                "SELECT at FROM output_records WHERE user_id = ?1 AND command_id = ?2
+                 ORDER BY incarnation DESC, sequence DESC LIMIT 1",
+            )?
+            .query_row([user.as_str(), command.as_str()], |row| time(row, "at"))
             .optional()
         })
         .await

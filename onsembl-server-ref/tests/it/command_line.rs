@@ -48,13 +48,14 @@ pub(crate) async fn run(command: &mut Command) -> (Option<i32>, String) {
 }
 
 /// Every command that asks a server for something.
-const VERBS: [&[&str]; 8] = [
+const VERBS: [&[&str]; 9] = [
     &["agents"],
     &["commands"],
     &["stop", "--all"],
     &["release", "--all"],
     &["audit", "key-1"],
     &["why", "key-1"],
+    &["why", "--all"],
     &["export", "key-1"],
     &["exec", "--timeout", "10s", "nobody", "--", "true"],
 ];

@@ -180,6 +180,36 @@ async fn an_agent_that_went_can_be_looked_at_and_its_return_follows() {
 }
 
 #[tokio::test]
+async fn a_recording_says_why_its_agent_was_away_and_replays_as_before() {
+    let world = World::start().await;
+    let (link, ack) = agent(&world, "ann", "key-1", "run-1").await;
+    let id = ack["agentId"].as_str().unwrap().to_owned();
+    let before = exported(&world, "ann", &id).await;
+    assert_eq!(replay(&before).unwrap().verdicts, None, "it was not away");
+    link.close(Some(4103)).await;
+    let _ = world.agent_is("ann", "offline").await;
+    let (mut link, _) = agent(&world, "ann", "key-1", "run-2").await;
+    beat_up_to(&mut link, 1).await;
+    let stored = "SELECT count(*) || '' FROM presence_events WHERE status = 'online'";
+    world.stored_when(stored, "2").await;
+    let text = exported(&world, "ann", &id).await;
+    let told = replay(&text).unwrap();
+    let said: Value = serde_json::from_str(told.verdicts.as_deref().unwrap()).unwrap();
+    assert_eq!(said["drops"][0]["cause"], "agent-restarted", "{said}");
+    let (code, out, err) = replayed(&[&text]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let mut lines = out.lines();
+    let summary = format!("1 recording agrees with this core, {} entries", told.entries);
+    assert_eq!(lines.next(), Some(summary.as_str()));
+    let rest: Vec<&str> = lines.collect();
+    assert!(rest[0].ends_with(&format!("0.jsonl: its server said of {id}:")), "{out}");
+    assert!(
+        rest[1].contains("agent-restarted (confidence high): the agent was restarted"),
+        "{out}"
+    );
+}
+
+#[tokio::test]
 async fn a_server_that_restarted_says_so_in_its_recording() {
     let mut world = World::start().await;
     let (mut link, ack) = agent(&world, "ann", "key-1", "run-1").await;

@@ -178,6 +178,29 @@ impl CommandLifecycle {
         matches!(self.phase, Phase::Sent { times: 2.., .. })
     }
 
+    /// How often it was sent, and how long ago the last time, as long as nothing came back; `None` if an earlier
+    /// run of this server may have sent it.
+    pub(crate) fn sendings(&self, now: Now) -> Option<(u8, Duration)> {
+        match self.phase {
+            Phase::Queued { sending: Sending::Maybe, .. } => None,
+            Phase::Sent { times, again_at } => {
+                let to_go = again_at.saturating_since(now.monotonic);
+                Some((times, RESEND_AFTER.saturating_sub(to_go)))
+            }
+            Phase::Pending { .. }
+            | Phase::Queued { sending: Sending::Never, .. }
+            | Phase::Delivered { .. }
+            | Phase::Running { .. }
+            | Phase::Ended => Some((0, Duration::ZERO)),
+        }
+    }
+
+    /// For how long the store has been asked to take it, as long as it has not.
+    pub(crate) fn unstored_for(&self, now: Now) -> Option<Duration> {
+        let Phase::Pending { store_by } = self.phase else { return None };
+        Some(STORE_WITHIN.saturating_sub(store_by.saturating_since(now.monotonic)))
+    }
+
     /// Whether [`CommandEvent::Output`] says anything new: not of an agent that reports what it runs, once
     /// that runs.
     pub(crate) const fn heeds_output(&self) -> bool {

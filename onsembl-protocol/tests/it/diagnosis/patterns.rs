@@ -100,7 +100,7 @@ proptest! {
 }
 
 fn falls(times: impl IntoIterator<Item = i64>, cause: Cause) -> Vec<Fall> {
-    times.into_iter().map(|n| Fall { at: at(n), cause }).collect()
+    times.into_iter().enumerate().map(|(agent, n)| Fall { agent, at: at(n), cause }).collect()
 }
 
 fn told(falls: &[Fall], own: &[OwnFault], in_session: usize) -> Vec<(Cause, Confidence, usize)> {

@@ -3,8 +3,12 @@
 use super::events::event;
 use crate::support::{now, secs};
 use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::diagnosis::Verdict;
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
-use onsembl_protocol::replay::{Handled, Recorder, ReplayError, Retired, ServerOrigin, replay};
+use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding};
+use onsembl_protocol::replay::{
+    Handled, MAX_LINE, Recorder, ReplayError, Replayed, Retired, ServerOrigin, replay,
+};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
 };
@@ -251,4 +255,67 @@ fn a_machine_that_nobody_announced_is_recorded_from_its_first_event_on() {
     assert_eq!(lines.len(), 4);
     assert_eq!(lines[0]["dropped"], 1);
     assert_eq!(lines[1]["status"], "connecting");
+}
+
+#[test]
+fn verdicts_stand_in_the_first_line_as_many_as_there_is_room_for_and_are_not_replayed() {
+    let mut shard = Shard::new(1 << 20);
+    let key = shard.insert(false, None);
+    for _ in 0..50 {
+        shard.at += secs(1);
+        shard.feed(key, ServerEvent::Wake);
+    }
+    let verdict = |n: u64| Verdict {
+        at: now(secs(n)).wall,
+        until: Some(now(secs(n + 1)).wall),
+        finding: Finding::new(Cause::TokenExpired, Confidence::High)
+            .on(Evidence::NONE.with("address", "x".repeat(200)).with("n", n)),
+    };
+    let exported = |drops: &[Verdict], pattern: Option<&Finding>| {
+        let mut lines =
+            shard.recorder.excerpt(key).unwrap().lines("a").with_verdicts(drops, pattern);
+        let mut out = Vec::new();
+        while lines.write_next(&mut out) {}
+        String::from_utf8(out).unwrap()
+    };
+    // A reader that does not know of them sees the same recording.
+    let without = exported(&[], None);
+    assert!(!without.contains("verdicts"), "{without}");
+    let plain = replay(&without).unwrap();
+    assert_eq!(plain.verdicts, None);
+    let pattern = Finding::new(Cause::MiddleboxLifetime, Confidence::Medium);
+    let drops: Vec<Verdict> = (0..64).map(verdict).collect();
+    let text = exported(&drops, Some(&pattern));
+    let told = replay(&text).unwrap();
+    let said: Value = serde_json::from_str(told.verdicts.as_deref().unwrap()).unwrap();
+    assert_eq!(said["pattern"]["cause"], "middlebox-lifetime");
+    let drops_said = said["drops"].as_array().unwrap();
+    assert_eq!(drops_said.len(), 64);
+    assert_eq!(
+        (&drops_said[63]["cause"], &drops_said[63]["evidence"]["n"]),
+        (&"token-expired".into(), &63.into())
+    );
+    assert_eq!(Replayed { verdicts: None, ..told }, plain);
+
+    let many: Vec<Verdict> = (0..1000).map(verdict).collect();
+    let text = exported(&many, None);
+    assert!(text.lines().all(|line| line.len() <= MAX_LINE));
+    let said = replay(&text).unwrap().verdicts.unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let kept = said["drops"].as_array().unwrap();
+    assert!(kept.len() > 64 && kept.len() < 1000, "{}", kept.len());
+    assert_eq!(kept.last().unwrap()["evidence"]["n"], 999, "the latest are there");
+}
+
+#[test]
+fn what_a_later_version_says_in_the_first_line_is_passed_over() {
+    let mut shard = Shard::new(1 << 20);
+    let key = shard.insert(false, None);
+    let text = String::from_utf8(shard.recorder.excerpt(key).unwrap().to_bytes("a")).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines[0] =
+        lines[0].replace(",\"check\"", ",\"later\":{\"a\":[1]},\"verdicts\":{\"b\":2},\"check\"");
+    super::refusals::seal(&mut lines);
+    let told = replay(&lines.join("\n")).unwrap();
+    assert_eq!(told.verdicts.as_deref(), Some(r#"{"b":2}"#));
 }

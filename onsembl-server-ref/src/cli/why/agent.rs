@@ -1,38 +1,18 @@
-//! `onsembl-server why`.
+//! `why AGENT`: the present, what its drops have in common, the latest of them, and what to do.
 
-use super::print;
-use super::remote::{NOT_OURS, PATIENCE, Remote, escape};
-use anyhow::Context as _;
-use clap::Args;
-use onsembl_protocol::model::{Cause, Evidence};
-use onsembl_transport::clock::SystemClock;
+use super::Finding;
+use onsembl_protocol::model::Cause;
 use serde::Deserialize;
 use std::time::Duration;
 
 /// Drops that are told of to people; --json has all.
-const SHOWN: usize = 5;
-
-/// For example: `why coder --since 7d`.
-#[derive(Debug, Args)]
-pub(super) struct Why {
-    #[command(flatten)]
-    remote: Remote,
-    /// The agent, by its name or its id.
-    #[arg(env = "ONSEMBL_AGENT")]
-    agent: String,
-    /// How far to look back.
-    #[arg(long, env = "ONSEMBL_SINCE", default_value = "24h", value_parser = humantime::parse_duration, value_name = "TIME")]
-    since: Duration,
-    /// Print what the server answers, as JSON.
-    #[arg(long, env = "ONSEMBL_JSON")]
-    json: bool,
-}
+pub(in crate::cli) const SHOWN: usize = 5;
 
 #[derive(Debug, Deserialize)]
-struct Told {
+pub(super) struct Told {
     presence: Presence,
-    drops: Vec<Drop>,
-    pattern: Option<Finding>,
+    #[serde(flatten)]
+    judged: Judged,
     availability: Availability,
     #[serde(default)]
     beats: Beats,
@@ -50,6 +30,13 @@ struct Trouble {
     cause: String,
     since: String,
     confidence: String,
+}
+
+/// Its drops, and what they have in common: also what a recording says of them.
+#[derive(Debug, Deserialize)]
+pub(in crate::cli) struct Judged {
+    drops: Vec<Drop>,
+    pattern: Option<Finding>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,15 +58,6 @@ struct Drop {
 }
 
 #[derive(Debug, Deserialize)]
-struct Finding {
-    /// A later version of the server may know more of them.
-    cause: String,
-    confidence: String,
-    #[serde(default)]
-    evidence: Evidence,
-}
-
-#[derive(Debug, Deserialize)]
 struct Availability {
     permille: Option<u16>,
     there_ms: u64,
@@ -95,65 +73,61 @@ impl Availability {
     }
 }
 
-impl Why {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        let json = self.json;
-        let since = humantime::format_duration(self.since).to_string();
-        let body = tokio::task::spawn_blocking(move || {
-            let agent = self.remote.find_agent(&self.agent)?;
-            let back = i64::try_from(self.since.as_millis()).unwrap_or(i64::MAX);
-            let from = SystemClock::new().now().wall.unix_millis().saturating_sub(back);
-            let page = format!("/api/agents/{}/why?since={from}", escape(agent.as_str()));
-            self.remote.get(&page, PATIENCE)?.text()
-        })
-        .await??;
-        let told: Told = serde_json::from_str(&body).context(NOT_OURS)?;
-        if json {
-            print::json(&body)?;
-        } else {
-            print::lines(told.lines(&since))?;
-        }
-        Ok(())
-    }
-}
-
 impl Told {
     /// At most ten lines: the present, the pattern, the latest drops, the availability, and what to do.
-    fn lines(&self, since: &str) -> Vec<String> {
-        let mut lines = vec![self.presence.sentences()];
-        if let Some(pattern) = &self.pattern {
-            lines.push(format!("Pattern: {}", pattern.sentence()));
-        }
-        let trouble = self.beats.trouble.as_ref();
+    pub(super) fn lines(&self, since: &str) -> Vec<String> {
+        let Self { presence, judged, availability, beats } = self;
+        let trouble = beats.trouble.as_ref();
+        let mut lines = vec![presence.sentences()];
         lines.extend(trouble.map(Trouble::sentence));
-        let shown = SHOWN - usize::from(trouble.is_some());
-        let earlier = self.drops.len().saturating_sub(shown);
-        if earlier > 0 {
-            lines.push(format!("{earlier} earlier drops are not shown; --json has them"));
-        }
-        for drop in self.drops.iter().skip(earlier) {
-            let until = drop.until.as_deref().unwrap_or("now");
-            lines.push(format!("{} to {until}: {}", drop.at, drop.finding.sentence()));
-        }
-        if let Some(permille) = self.availability.permille {
+        lines.extend(judged.lines(SHOWN - usize::from(trouble.is_some())));
+        if let Some(permille) = availability.permille {
             let (whole, tenth) = (permille / 10, permille % 10);
-            let drops = match self.drops.len() {
+            let drops = match judged.drops.len() {
                 0 => "no drop".to_owned(),
                 1 => "one drop".to_owned(),
                 n => format!("{n} drops"),
             };
-            let observed = self.availability.observed();
+            let observed = availability.observed();
             lines.push(format!(
                 "It was there {whole}.{tenth} % of {observed}, within the last {since}, with {drops}."
             ));
         }
-        let latest = self.drops.last().map(|drop| &drop.finding);
-        let finding = self.pattern.as_ref().or(latest).map(|finding| &finding.cause);
         // What is wrong now goes before what was.
-        if let Some(cause) = trouble.map(|trouble| &trouble.cause).or(finding) {
-            lines.push(format!("What to do: {}.", Cause::parse(cause).action()));
+        match trouble {
+            Some(trouble) => {
+                lines.push(format!("What to do: {}.", Cause::parse(&trouble.cause).action()));
+            }
+            None => lines.extend(judged.action()),
         }
         lines
+    }
+}
+
+impl Judged {
+    /// The pattern and so many of the latest drops: at most two lines more.
+    pub(in crate::cli) fn lines(&self, shown: usize) -> Vec<String> {
+        let Self { drops, pattern } = self;
+        let mut lines = Vec::new();
+        if let Some(pattern) = pattern {
+            lines.push(format!("Pattern: {}", pattern.sentence()));
+        }
+        let earlier = drops.len().saturating_sub(shown);
+        if earlier > 0 {
+            lines.push(format!("{earlier} earlier drops are not shown; --json has them"));
+        }
+        for drop in drops.iter().skip(earlier) {
+            let until = drop.until.as_deref().unwrap_or("now");
+            lines.push(format!("{} to {until}: {}", drop.at, drop.finding.sentence()));
+        }
+        lines
+    }
+
+    /// What to do about them.
+    fn action(&self) -> Option<String> {
+        let latest = self.drops.last().map(|drop| &drop.finding);
+        let finding = self.pattern.as_ref().or(latest)?;
+        Some(format!("What to do: {}.", finding.action()))
     }
 }
 
@@ -179,23 +153,12 @@ impl Trouble {
     }
 }
 
-impl Finding {
-    fn sentence(&self) -> String {
-        let Self { cause, confidence, evidence } = self;
-        let text = Cause::parse(cause).text();
-        match evidence.is_empty() {
-            true => format!("{cause} (confidence {confidence}): {text}"),
-            false => format!("{cause} (confidence {confidence}): {text}; {evidence}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn told(drops: usize, drop: &Value, pattern: &Value) -> String {
+    fn lines(drops: usize, drop: &Value, pattern: &Value) -> String {
         let told = json!({
             "presence": {
                 "state": "online",
@@ -225,7 +188,7 @@ mod tests {
     fn a_timer_in_between_is_named_with_its_seconds_and_what_to_do() {
         let evidence = json!({ "idle_timeout_ms": 60_000, "times": 9 });
         let pattern = json!({ "cause": "middlebox-idle-timeout", "confidence": "high", "evidence": evidence });
-        let text = told(9, &drop("network-cut", "low", &json!({ "quiet_ms": 60_010 })), &pattern);
+        let text = lines(9, &drop("network-cut", "low", &json!({ "quiet_ms": 60_010 })), &pattern);
         for part in [
             "middlebox-idle-timeout",
             "idle timeout 60s, times 9",
@@ -241,7 +204,7 @@ mod tests {
     fn two_processes_of_one_identity_are_named_and_what_to_do() {
         let evidence = json!({ "times": 10, "within_ms": 10_000 });
         let pattern = json!({ "cause": "instances-evict-each-other", "confidence": "high", "evidence": evidence });
-        let text = told(10, &drop("second-instance", "high", &json!({})), &pattern);
+        let text = lines(10, &drop("second-instance", "high", &json!({})), &pattern);
         for part in
             ["instances-evict-each-other", "times 10, within 10s", "a state directory of its own"]
         {
@@ -252,7 +215,7 @@ mod tests {
     #[test]
     fn a_single_drop_is_named_with_its_evidence_and_what_to_do() {
         let evidence = json!({ "stage": "resolve", "errno": "EAI_AGAIN", "dials": 12 });
-        let text = told(1, &drop("name-resolution", "high", &evidence), &Value::Null);
+        let text = lines(1, &drop("name-resolution", "high", &evidence), &Value::Null);
         assert_eq!(
             text,
             "It is online since 2026-11-30T12:00:00.000Z: session opened (confidence high). \
@@ -262,6 +225,6 @@ mod tests {
              It was there 98.7 % of 16m 40s, within the last 1day, with one drop.\n\
              What to do: check the server's name and the resolver of the agent's machine.",
         );
-        assert!(told(0, &Value::Null, &Value::Null).ends_with("with no drop."));
+        assert!(lines(0, &Value::Null, &Value::Null).ends_with("with no drop."));
     }
 }

@@ -1,0 +1,254 @@
+//! What is said of a command in each state of its lifecycle, and with its agent here, away, paused and stopped.
+
+use crate::support::{EPOCH_MS, secs};
+use onsembl_protocol::diagnosis::{
+    AgentOf, Cause, CommandStep, CommandWhy, Confidence, Explanation, Finding, Held, KnownCommand,
+    LinkRead, MissingOutput, Sent, Standing, WaitsFor,
+};
+use onsembl_protocol::fleet::CommandStage;
+use onsembl_protocol::id::CommandId;
+use onsembl_protocol::model::{CommandPhase, Evidence, GapCause, Stream};
+use onsembl_protocol::session::PresenceStatus;
+use onsembl_protocol::time::WallTime;
+
+/// Every stage of the lifecycle; the match says when one is missing.
+const STAGES: [CommandStage; 10] = [
+    CommandStage::Pending,
+    CommandStage::Queued,
+    CommandStage::Delivered,
+    CommandStage::Running,
+    CommandStage::Cancelling,
+    CommandStage::Completed,
+    CommandStage::Failed,
+    CommandStage::Cancelled,
+    CommandStage::Lost,
+    CommandStage::Unknown,
+];
+
+const fn place(stage: CommandStage) -> usize {
+    match stage {
+        CommandStage::Pending => 0,
+        CommandStage::Queued => 1,
+        CommandStage::Delivered => 2,
+        CommandStage::Running => 3,
+        CommandStage::Cancelling => 4,
+        CommandStage::Completed => 5,
+        CommandStage::Failed => 6,
+        CommandStage::Cancelled => 7,
+        CommandStage::Lost => 8,
+        CommandStage::Unknown => 9,
+    }
+}
+
+fn at(secs: i64) -> WallTime {
+    WallTime::from_unix_millis(EPOCH_MS + secs * 1000)
+}
+
+fn agent(state: PresenceStatus) -> AgentOf {
+    let presence = Explanation::without_transitions(state, at(5), "a reason".into());
+    AgentOf { name: "coder".into(), presence, finding: None, held: Held::No }
+}
+
+fn standing() -> Standing {
+    Standing { sent: Sent::Never, ahead: 0, occupied: 0, slots: Some(4), read: LinkRead::Read }
+}
+
+fn known(status: CommandPhase) -> KnownCommand {
+    KnownCommand {
+        command: CommandId::new("c1"),
+        status,
+        since: at(10),
+        because: "the cause".into(),
+        steps: Vec::new(),
+        standing: Some(standing()),
+        agent: Some(agent(PresenceStatus::Online)),
+        last_output: None,
+        missing: Vec::new(),
+        store: None,
+    }
+}
+
+fn told(known: KnownCommand) -> (Option<WaitsFor>, String, Option<String>) {
+    let why = CommandWhy::of(known, at(70));
+    (why.waits_for, why.summary, why.action)
+}
+
+#[track_caller]
+fn assert_told(of: KnownCommand, waits_for: Option<WaitsFor>, summary: &str, action: &str) {
+    let (waits, said, todo) = told(of);
+    assert_eq!((waits, said.as_str()), (waits_for, summary));
+    assert_eq!(todo.as_deref().unwrap_or_default(), action);
+}
+
+#[test]
+fn every_state_of_the_lifecycle_is_told_and_only_what_is_not_over_waits() {
+    let sents = [Sent::Never, Sent::Times(2, secs(3)), Sent::Maybe];
+    let helds = [
+        Held::No,
+        Held::Paused,
+        Held::Stopped { by: "ann".into(), at: at(6), reason: "test".into() },
+    ];
+    for stage in STAGES {
+        assert_eq!(STAGES[place(stage)], stage);
+        for state in PresenceStatus::ALL {
+            for (sent, held) in sents.into_iter().flat_map(|s| helds.iter().map(move |h| (s, h))) {
+                for there in [true, false] {
+                    let mut of = known(stage.phase());
+                    of.standing = Some(Standing { sent, ..standing() });
+                    of.agent = there.then(|| AgentOf { held: held.clone(), ..agent(state) });
+                    let (waits_for, summary, _) = told(of);
+                    assert_eq!(waits_for.is_none(), stage.is_final(), "{stage:?}: {summary}");
+                    assert!(summary.ends_with('.') && !summary.contains(".."), "{summary}");
+                }
+            }
+        }
+    }
+    let (waits_for, summary, _) = told(known(CommandPhase::parse("paused-by-moon")));
+    assert_eq!(waits_for, None);
+    assert!(summary.contains("paused-by-moon"), "{summary}");
+}
+
+#[test]
+fn what_is_in_no_database_yet_says_what_keeps_that_from_taking_it() {
+    let mut of = known(CommandPhase::Pending);
+    of.store = Some("database busy since noon".into());
+    assert_told(
+        of,
+        Some(WaitsFor::Store),
+        "The database has not taken the command yet; it was neither accepted nor sent: database busy since noon.",
+        "look at the server's disk and database",
+    );
+}
+
+#[test]
+fn what_waits_for_its_agent_has_the_agents_own_explanation_and_what_to_do() {
+    let mut of = known(CommandPhase::Queued);
+    let evidence = Evidence::NONE.with("errno", "EAI_AGAIN");
+    let finding = Finding::new(Cause::NameResolution, Confidence::High).on(evidence);
+    of.agent = Some(AgentOf { finding: Some(finding), ..agent(PresenceStatus::Reconnecting) });
+    assert_told(
+        of.clone(),
+        Some(WaitsFor::Agent),
+        "It is queued and its agent coder is reconnecting since 2025-11-02T00:00:05.000Z: a reason (name-resolution, \
+         confidence high; errno EAI_AGAIN). It is sent when the agent is back.",
+        "check the server's name and the resolver of the agent's machine",
+    );
+    of.standing = Some(Standing { sent: Sent::Maybe, ..standing() });
+    let (_, summary, _) = told(of.clone());
+    assert!(summary.contains("It may have been sent already"), "{summary}");
+    of.status = CommandPhase::Running;
+    let (_, summary, _) = told(of);
+    assert!(summary.ends_with("says how it ended when it is back."), "{summary}");
+}
+
+#[test]
+fn what_waits_for_its_turn_says_how_many_are_before_it() {
+    let mut of = known(CommandPhase::Queued);
+    of.standing = Some(Standing { ahead: 2, occupied: 4, ..standing() });
+    assert_told(
+        of.clone(),
+        Some(WaitsFor::Turn),
+        "It waits for its turn: coder runs 4 of at most 4 commands, and 2 come before it.",
+        "wait, or cancel one that runs (`onsembl-server commands`)",
+    );
+    of.standing = Some(Standing { ahead: 0, occupied: 4, ..standing() });
+    let (_, summary, _) = told(of.clone());
+    assert!(summary.contains("none comes before it"), "{summary}");
+    of.standing = Some(standing());
+    let (_, summary, _) = told(of.clone());
+    assert!(summary.contains("about to be sent"), "{summary}");
+    // It was sent, and nothing came back; and what comes back comes late.
+    let read = LinkRead::HeldBack;
+    of.standing = Some(Standing { sent: Sent::Times(3, secs(4)), read, ..standing() });
+    assert_told(
+        of,
+        Some(WaitsFor::Acknowledgement),
+        "It was sent to coder 3 times, last 4s ago, and is not acknowledged yet (the agent's link is not read until \
+         half of its output is stored, so that what it says comes late).",
+        "if this lasts longer than a minute, `onsembl-server why coder`",
+    );
+}
+
+#[test]
+fn what_an_order_holds_says_whose_and_how_it_is_undone() {
+    for status in [CommandPhase::Queued, CommandPhase::Delivered] {
+        let mut of = known(status);
+        of.agent = Some(AgentOf { held: Held::Paused, ..agent(PresenceStatus::Online) });
+        assert_told(
+            of.clone(),
+            Some(WaitsFor::Resume),
+            "Its agent coder is paused, and starts nothing until it is resumed.",
+            "`onsembl-server control coder resume`",
+        );
+        let held = Held::Stopped { by: "ann".into(), at: at(6), reason: "rm -rf".into() };
+        of.agent = Some(AgentOf { held, ..agent(PresenceStatus::Online) });
+        assert_told(
+            of,
+            Some(WaitsFor::Release),
+            "An emergency stop by ann at 2025-11-02T00:00:06.000Z (rm -rf) is in force: nothing starts.",
+            "`onsembl-server release coder`, or `release --all`",
+        );
+    }
+    // A name is a peer's, and what is to be typed is a command line.
+    let mut of = known(CommandPhase::Queued);
+    let name = "x'; rm -rf ~ #".to_owned();
+    of.agent = Some(AgentOf { name, held: Held::Paused, ..agent(PresenceStatus::Online) });
+    let (_, _, action) = told(of);
+    assert_eq!(action.unwrap(), r"`onsembl-server control 'x'\''; rm -rf ~ #' resume`");
+}
+
+#[test]
+fn what_runs_says_since_when_and_when_it_last_wrote() {
+    let mut of = known(CommandPhase::Running);
+    let step =
+        |n, status, because: &str| CommandStep { at: at(n), status, because: because.into() };
+    of.steps = vec![
+        step(1, CommandPhase::Queued, "waits"),
+        step(2, CommandPhase::Running, "its process runs"),
+        step(10, CommandPhase::Running, "the agent is back and still has it"),
+    ];
+    of.last_output = Some(at(66));
+    of.missing = vec![
+        MissingOutput { stream: Stream::Stdout, bytes: 4096, open: None },
+        MissingOutput { stream: Stream::Stderr, bytes: 0, open: Some(GapCause::AgentDied) },
+    ];
+    let why = CommandWhy::of(of.clone(), at(70));
+    assert_eq!(
+        why.summary,
+        "It runs on coder since 2025-11-02T00:00:02.000Z: the cause; its latest stored output came 4s ago."
+    );
+    assert_eq!(
+        why.gaps,
+        ["4096 bytes of stdout are missing", "the rest of stderr is missing: agent-died"]
+    );
+    let text = serde_json::to_string(&why).unwrap();
+    let begin = r#"{"command_id":"c1","status":"running","since":"2025-11-02T00:00:10.000Z","waits_for":"end","summary":"It runs"#;
+    assert!(text.starts_with(begin), "{text}");
+    of.status = CommandPhase::Cancelling;
+    assert_told(
+        of,
+        Some(WaitsFor::CancelConfirmation),
+        "Its cancellation was asked of coder at 2025-11-02T00:00:10.000Z: the cause.",
+        "`onsembl-server cancel --force c1` kills it without a grace period",
+    );
+}
+
+#[test]
+fn what_is_over_says_how_it_ended_and_what_is_left_to_do() {
+    let failed = known(CommandPhase::Failed);
+    assert_told(
+        failed,
+        None,
+        "It failed (at 2025-11-02T00:00:10.000Z): the cause.",
+        "look at `onsembl-server output c1`",
+    );
+    let (_, summary, action) = told(known(CommandPhase::OutcomeUnknown));
+    assert!(summary.contains("is not known") && action.is_some(), "{summary}");
+    assert_eq!(told(known(CommandPhase::Completed)).2, None);
+}
+
+#[test]
+fn what_it_waits_for_has_an_id_of_its_own() {
+    let ids: std::collections::BTreeSet<_> = WaitsFor::ALL.map(WaitsFor::as_str).into();
+    assert_eq!(ids.len(), WaitsFor::ALL.len());
+}
