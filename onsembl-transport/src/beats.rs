@@ -2,6 +2,7 @@
 
 use crate::pump::LinkHandle;
 use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, BeatVerdict, End};
+use onsembl_protocol::id::LinkId;
 use onsembl_protocol::time::{Deadline, Now, Timestamp};
 use std::time::Duration;
 
@@ -55,6 +56,33 @@ impl LinkBeats {
     /// All that the ledger says.
     pub(crate) fn report(&self, now: Now) -> BeatReport {
         self.0.report(now)
+    }
+}
+
+/// When the ledgers of many links are looked at next, if there are any, and with which link that continues.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looks {
+    pub(crate) at: Deadline,
+    pub(crate) from: LinkId,
+}
+
+impl Looks {
+    pub(crate) const NONE: Self = Self { at: Deadline::Never, from: LinkId(0) };
+
+    /// There is a ledger.
+    pub(crate) fn begin(&mut self, interval: Duration, now: Now) {
+        if self.at == Deadline::Never {
+            self.at = LinkBeats::look_at(interval, now);
+        }
+    }
+
+    /// Behind a look: it continues with a link, behind what has come meanwhile, or it was at all of them.
+    pub(crate) fn next(continues: Option<LinkId>, any: bool, interval: Duration, now: Now) -> Self {
+        match (continues, any) {
+            (Some(from), _) => Self { at: Deadline::At(now.monotonic).after(now.monotonic), from },
+            (None, true) => Self { at: LinkBeats::look_at(interval, now), from: LinkId(0) },
+            (None, false) => Self::NONE,
+        }
     }
 }
 

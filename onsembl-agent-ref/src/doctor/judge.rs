@@ -1,6 +1,7 @@
 //! What follows from what was seen: one check after the other, each passed, failed or skipped, with what was
 //! measured and what to do. Pure.
 
+use super::ledger::ledger;
 use super::observed::{
     Descriptors, Hello, Observed, Process, Running, ServerKind, State, StateFound, TokenForm,
 };
@@ -476,22 +477,6 @@ fn beats(
             )
         }
     }
-}
-
-/// What the running agent's own ledger of heartbeats says, if something is amiss.
-fn ledger(check: &'static str, status: &AgentStatusFile) -> Option<Check> {
-    let (pid, beats) = (status.pid, status.beats.as_ref()?);
-    let trouble = beats.trouble.as_ref()?;
-    let hops: Vec<String> =
-        beats.agent_heartbeats.iter().map(|(hop, count)| format!("{hop} {count}")).collect();
-    let found = format!(
-        "process {pid} is connected, and its heartbeats do not get to the hop `{}` ({}): {}; {}",
-        trouble.hop,
-        trouble.cause,
-        trouble.text,
-        hops.join(", ")
-    );
-    Some(Check::fail(check, found, trouble.cause.action()))
 }
 
 fn second(seen: &Observed) -> Check {

@@ -10,6 +10,7 @@
 //! It dials as the agent does, by the same code, under a key of its own, so that it disturbs no agent.
 
 mod judge;
+mod ledger;
 mod local;
 mod observed;
 mod probe;

@@ -24,6 +24,7 @@ mod action;
 mod admission;
 mod adoption;
 mod agent;
+mod agent_view;
 mod aliases;
 mod audit;
 mod backpressure;
@@ -72,6 +73,7 @@ pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
 pub use agent::ALIASES;
+pub use agent_view::{AgentContest, AgentStop, AgentView, ShownPresence};
 pub use claims::{Bearer, Claim, TokenScope};
 pub use dashboard_feed::Seek;
 pub use dashboard_link::{
@@ -89,10 +91,7 @@ pub use row::{
     PresenceRecord, StreamPosition,
 };
 pub use standing::OpenCommand;
-pub use view::{
-    AgentContest, AgentStop, AgentView, Change, CommandEntry, Door, Noticed, Revision,
-    ShownPresence, View,
-};
+pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};

@@ -4,19 +4,15 @@
 //! A reader does not get a queue of events but looks at what changed since it last looked. So a slow reader
 //! misses intermediate states and nothing else, and costs no memory.
 
+use super::agent_view::{AgentContest, AgentStop, AgentView, ShownPresence, awaits_agent};
 use super::aliases::Aliases;
 use super::by_id::ById;
 use super::claims::{Bearer, Claim};
 use super::limits::FleetLimits;
-use super::report::StopState;
 use crate::command::{CommandStage, CommandView};
-use crate::diagnosis::{BeatVerdict, Explanation, Held, PresenceTrack, explain};
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
-use crate::liveness::Impairment;
-use crate::model::{Cause, Confidence, Evidence, Finding};
 use crate::output::{Cursor, LogRecord, OutputTail};
 use crate::session::{Presence, PresenceCause, PresenceStatus, ServerConfig};
-use crate::stop::StopOrder;
 use crate::time::WallTime;
 use crate::wire::payload::HealthMetrics;
 use alloc::boxed::Box;
@@ -24,7 +20,6 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
 
 /// Grows with each change that readers are to notice. Zero is before all changes.
 pub type Revision = u64;
@@ -51,39 +46,6 @@ impl Default for View {
     }
 }
 
-/// One agent.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct AgentView {
-    pub name: String,
-    /// What runs behind it.
-    pub agent_type: String,
-    /// The version of its program.
-    pub version: String,
-    /// The name of its machine.
-    pub host: String,
-    /// What it can do.
-    pub capabilities: Vec<String>,
-    /// Ids that it went by before it learned its own.
-    pub aliases: Vec<AgentId>,
-    pub presence: ShownPresence,
-    /// When a frame of it last came.
-    pub last_heard: Option<WallTime>,
-    pub metrics: Option<HealthMetrics>,
-    /// Whether it says, in its present session, that it starts nothing, by order.
-    pub paused: bool,
-    /// The emergency stop in force for it, and how far it is with that.
-    pub stopped: Option<AgentStop>,
-    /// Whether one more link may be open beside the one of its session.
-    pub takes_links: bool,
-    /// The token lineage that holds the agent; `None` before a bearer has claimed it.
-    pub claim: Option<Claim>,
-    /// That other processes of it asked for its session lately.
-    pub contest: Option<AgentContest>,
-    /// What the ledger of heartbeats says of its session; `None` without a session, or of a legacy agent.
-    pub beats: Option<BeatVerdict>,
-}
-
 /// Whether a link is let in whose request names an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -93,185 +55,6 @@ pub enum Door {
     Full,
     /// The token may not speak for the agent. The text is for who started the peer.
     Denied(String),
-}
-
-/// Processes of one agent beside the one that is in session: within the last minute before the latest came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct AgentContest {
-    /// How often one was refused, because the one in session answered.
-    pub refused: usize,
-    /// How often one took over, because the one in session did not answer.
-    pub replaced: usize,
-    /// Where the processes run, as they say; at most four of them.
-    pub hosts: Vec<String>,
-}
-
-impl fmt::Display for AgentContest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let times = |n: usize| if n == 1 { "once".into() } else { format!("{n} times") };
-        match (self.refused, self.replaced) {
-            (refused, 0) => write!(f, "contested {}", times(refused))?,
-            (0, replaced) => write!(f, "replaced {}", times(replaced))?,
-            (refused, replaced) => {
-                write!(f, "replaced {} and contested {}", times(replaced), times(refused))?;
-            }
-        }
-        let hosts = if self.hosts.len() > 1 { "hosts" } else { "host" };
-        write!(f, " in a minute by processes on {hosts} ")?;
-        for (n, host) in self.hosts.iter().enumerate() {
-            let before = match n {
-                0 => "",
-                n if n + 1 == self.hosts.len() => " and ",
-                _ => ", ",
-            };
-            write!(f, "{before}{}", host.escape_debug())?;
-        }
-        Ok(())
-    }
-}
-
-/// An emergency stop that keeps an agent from starting anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct AgentStop {
-    pub order: StopOrder,
-    /// How far the agent is.
-    pub state: StopState,
-}
-
-/// A presence as it is shown: of a live machine, or from the store for an agent that has none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct ShownPresence {
-    pub status: PresenceStatus,
-    /// Since when it holds.
-    pub since: WallTime,
-    pub because: String,
-    pub version: PresenceVersion,
-    /// What its transitions add up to; `None` before this run of the server published one.
-    pub track: Option<PresenceTrack>,
-}
-
-impl ShownPresence {
-    /// What is shown from this transition on.
-    #[must_use]
-    pub(super) fn then(&self, presence: Presence) -> Self {
-        Self {
-            status: presence.status,
-            since: presence.since,
-            because: presence.because.to_string(),
-            version: presence.version,
-            track: Some(match self.track {
-                Some(track) => track.then(presence),
-                None => PresenceTrack::begin(presence),
-            }),
-        }
-    }
-}
-
-impl AgentView {
-    /// Its presence, explained.
-    #[must_use]
-    pub fn explain(&self, rules: &ServerConfig) -> Explanation {
-        let shown = &self.presence;
-        let because = self.because();
-        match &shown.track {
-            Some(track) => {
-                let explained = explain(track, self.last_heard, rules);
-                let evidence = match self.beats.and_then(|beats| beats.stopped) {
-                    Some(stop) => {
-                        explained.evidence.clone().with("heartbeats_miss", stop.hop.as_str())
-                    }
-                    None => explained.evidence.clone(),
-                };
-                Explanation { because, evidence, ..explained }
-            }
-            None => Explanation::without_transitions(shown.status, shown.since, because),
-        }
-    }
-
-    /// Why it is where it is: an impairment comes in front of the cause of its presence.
-    pub fn because(&self) -> String {
-        let because = &self.presence.because;
-        match &self.contest {
-            Some(contest) => format!("{contest}; {because}"),
-            None => because.clone(),
-        }
-    }
-
-    /// Whether it has been in session and well since before this time, as far as its latest transition tells: then
-    /// there is nothing to look for in its log.
-    pub fn is_well_since(&self, from: WallTime) -> bool {
-        let replaced = self
-            .presence
-            .track
-            .is_none_or(|track| track.latest().because.cause == PresenceCause::ReplacedOther);
-        self.presence.status == PresenceStatus::Online
-            && self.presence.since < from
-            && !replaced
-            && self.fault().is_none()
-    }
-
-    /// What is wrong with it though it is in session.
-    pub fn fault(&self) -> Option<Finding> {
-        if let Some(contest) = &self.contest {
-            let evidence = Evidence::NONE
-                .with("refused", contest.refused as u64)
-                .with("replaced", contest.replaced as u64);
-            let cause = Finding::new(Cause::SecondInstance, Confidence::Medium);
-            return Some(cause.on(evidence));
-        }
-        let because = self.presence.track.as_ref()?.latest().because;
-        let (cause, confidence) = match because.impairment? {
-            Impairment::NotRecorded => (Cause::HeartbeatNotRecorded, Confidence::High),
-            // What it does not see may be lost, or it may not look.
-            Impairment::NotSeenByPeer => (Cause::NetworkOneWay, Confidence::Low),
-            Impairment::ProbeUnanswered => (Cause::Unknown, Confidence::Low),
-        };
-        let evidence = match because.trouble {
-            Some(trouble) => Evidence::NONE.with("store", trouble.to_string()),
-            None => Evidence::NONE,
-        };
-        Some(Finding::new(cause, confidence).on(evidence))
-    }
-
-    /// What keeps it from starting anything, by order.
-    pub fn held(&self) -> Held {
-        match (&self.stopped, self.paused) {
-            (Some(AgentStop { order, .. }), _) => Held::Stopped {
-                by: order.by.as_str().into(),
-                at: order.at,
-                reason: order.reason.clone(),
-            },
-            (None, true) => Held::Paused,
-            (None, false) => Held::No,
-        }
-    }
-
-    /// What keeps a command of this stage from being started, besides what its lifecycle says.
-    pub fn blocked_by(&self, stage: CommandStage) -> Option<String> {
-        if !self.paused || !awaits_agent(stage) {
-            return None;
-        }
-        let name = &self.name;
-        Some(format!("its agent is paused, and starts nothing until `control {name} resume`"))
-    }
-}
-
-/// Whether a command of this stage is one that its agent could start.
-pub(super) const fn awaits_agent(stage: CommandStage) -> bool {
-    match stage {
-        CommandStage::Queued | CommandStage::Delivered => true,
-        CommandStage::Pending
-        | CommandStage::Running
-        | CommandStage::Cancelling
-        | CommandStage::Completed
-        | CommandStage::Failed
-        | CommandStage::Cancelled
-        | CommandStage::Lost
-        | CommandStage::Unknown => false,
-    }
 }
 
 /// One command.

@@ -90,17 +90,11 @@ use findings::Findings;
 use journal::Journal;
 use message::Instruction;
 use outbound::Outbound;
-use report::{Reports, StoppedBy, reason};
+use report::{ENDED_UNREPORTED, LOST, Reports, StoppedBy, reason};
 use shutdown::{Left, Shutdown};
 use terminal::Terminal;
 use uplink::{Expected, Offer, Uplink};
 use work::Work;
-
-/// Reported of a command whose agent died while it ran, and of one that had ended.
-const LOST: &str =
-    "the agent's process ended while this command ran; what became of it is not known";
-const ENDED_UNREPORTED: &str =
-    "it ended, but the agent's process ended too before it could report how";
 
 /// The work of one agent. See the [module](self).
 #[derive(Debug)]

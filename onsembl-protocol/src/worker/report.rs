@@ -10,6 +10,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+/// Reported of a command whose agent died while it ran, and of one that had ended.
+pub(super) const LOST: &str =
+    "the agent's process ended while this command ran; what became of it is not known";
+pub(super) const ENDED_UNREPORTED: &str =
+    "it ended, but the agent's process ended too before it could report how";
+
 /// Longest reason in a report, in bytes. It may quote what the asker sent, which may be as long as
 /// a command's text; with words of ours around it no server would take it.
 const REASON_BYTES: usize = 4096;

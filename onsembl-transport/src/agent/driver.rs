@@ -1,8 +1,10 @@
 //! Performs the actions of the agent's machine: dials, sends, closes, wakes it. Decides nothing.
 
 use super::notice::{AgentNotice, SendError};
-use super::profile::DriverConfig;
-use crate::beats::LinkBeats;
+use super::particulars::{Particulars, Warning};
+use super::profile::{DriverConfig, random_seed};
+use super::session_beats::SessionBeats;
+use super::token_watch::TokenWatch;
 use crate::clock::SystemClock;
 use crate::counters::Counters;
 use crate::link::{DialError, Dialer, Frame, Link, LinkEnd, Received};
@@ -10,10 +12,9 @@ use crate::log_limit::LogLimit;
 use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, QueueFull, TryDataError};
 use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
-use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, End};
+use onsembl_protocol::diagnosis::{BeatLedger, BeatReport};
 use onsembl_protocol::id::{AgentId, LinkId};
 use onsembl_protocol::liveness::Seen;
-use onsembl_protocol::model::Dialect;
 use onsembl_protocol::session::frames::{
     self, AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
 };
@@ -31,15 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
-
-/// How often the token source is read while another token is awaited. Reading a file costs nothing, and
-/// a second is little compared with the 30 s that the wait may last.
-const LOOK_WHILE_WAITING: Duration = Duration::from_secs(1);
-
-/// The same in session: tokens are renewed minutes before they expire.
-const LOOK_IN_SESSION: Duration = Duration::from_secs(10);
 
 /// Frames that may wait for the owner of the driver; then the link is not read.
 const INBOX: usize = 64;
@@ -58,7 +51,7 @@ pub struct AgentDriver {
     dial: Option<(LinkId, JoinHandle<Result<Link, DialError>>)>,
     link: Option<LinkHandle>,
     shown: AgentStatus,
-    token_watch: Option<TokenWatch>,
+    token_watch: TokenWatch,
     /// A link that was opened with a newer token, for the next dial.
     ready: Option<Link>,
     deadline: Deadline,
@@ -66,43 +59,10 @@ pub struct AgentDriver {
     room_wanted: bool,
     links_open: usize,
     /// What the next report is about, in particular.
-    evidence: Evidence,
+    particulars: Particulars,
     /// Which warnings were written lately.
     warned: LogLimit<Warning>,
-    /// The heartbeats of the session; none with a legacy server, whose answers have no numbers.
-    beats: Option<LinkBeats>,
-    /// When their ledger is looked at next, and the interval of the session.
-    look_at: Deadline,
-    interval: Duration,
-}
-
-/// What is known of an event beyond what decides.
-#[derive(Debug, Default)]
-enum Evidence {
-    #[default]
-    None,
-    Dial(DialFault),
-    Link(LinkEnd),
-}
-
-impl Evidence {
-    /// The cause of a report with its particulars.
-    fn told(&self, report: &AgentReport) -> String {
-        match (report.cause, self) {
-            (AgentCause::DialFailed(_), Self::Dial(fault)) => fault.to_string(),
-            (AgentCause::LinkEnded(reason), Self::Link(end)) if end.reason == reason => {
-                end.to_string()
-            }
-            (cause, Self::None | Self::Dial(_) | Self::Link(_)) => cause.to_string(),
-        }
-    }
-}
-
-/// A warning that comes again and again while its cause lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Warning {
-    Dial(DialFault, Option<SocketAddr>),
-    HelloRefused,
+    beats: SessionBeats,
 }
 
 impl fmt::Debug for AgentDriver {
@@ -140,17 +100,15 @@ impl AgentDriver {
             dial: None,
             link: None,
             shown: AgentStatus::Idle,
-            token_watch: None,
+            token_watch: TokenWatch::default(),
             ready: None,
             deadline: Deadline::Never,
             notices: VecDeque::new(),
             room_wanted: false,
             links_open: 0,
-            evidence: Evidence::None,
+            particulars: Particulars::None,
             warned: LogLimit::new(),
-            beats: None,
-            look_at: Deadline::Never,
-            interval: Duration::ZERO,
+            beats: SessionBeats::NONE,
         }
     }
 
@@ -198,19 +156,20 @@ impl AgentDriver {
                 biased;
                 Some(event) = self.inbox.recv() => self.on_link_event(event),
                 (link, dialled) = dialled(&mut self.dial) => self.on_dialled(link, dialled),
-                ready = another_token(&mut self.token_watch) => self.on_another_token(ready),
+                ready = self.token_watch.another() => self.on_another_token(ready),
                 () = room(self.link.as_ref()), if self.room_wanted => {
                     self.room_wanted = false;
                     self.notices.push_back(AgentNotice::Room);
                 }
-                () = self.clock.sleep_until(self.deadline.min(self.look_at)) => self.let_arrive().await,
+                () = self.clock.sleep_until(self.deadline.min(self.beats.deadline())) => self.let_arrive().await,
             }
             let now = self.clock.now();
             if self.deadline.is_due(now.monotonic) {
                 self.feed(AgentEvent::Wake);
             }
-            if self.look_at.is_due(now.monotonic) {
-                self.look_at_beats(now);
+            if self.beats.deadline().is_due(now.monotonic) {
+                self.beats.looked(now);
+                self.note_beats(BeatLedger::look);
             }
         }
     }
@@ -218,7 +177,7 @@ impl AgentDriver {
     /// What waits in the socket of a process that was away is to be told of before its next heartbeat: lets the pump
     /// hand it over.
     async fn let_arrive(&mut self) {
-        let late = self.deadline.min(self.look_at).overdue_by(self.clock.now().monotonic);
+        let late = self.deadline.min(self.beats.deadline()).overdue_by(self.clock.now().monotonic);
         pump::let_arrive(late).await;
         while let Ok(event) = self.inbox.try_recv() {
             self.on_link_event(event);
@@ -227,37 +186,14 @@ impl AgentDriver {
 
     /// All that the ledger of heartbeats says of the session; `None` without one, and with a legacy server.
     pub fn beats(&self) -> Option<BeatReport> {
-        Some(self.beats.as_ref()?.report(self.clock.now()))
-    }
-
-    fn begin_beats(&mut self, terms: SessionTerms) {
-        let (now, interval) = (self.clock.now(), terms.timing.interval());
-        if terms.dialect == Dialect::Extended {
-            self.beats = Some(LinkBeats::new(End::Agent, interval, now));
-            self.interval = interval;
-            self.look_at = LinkBeats::look_at(interval, now);
-        }
-    }
-
-    fn end_beats(&mut self) {
-        self.beats = None;
-        self.look_at = Deadline::Never;
-    }
-
-    fn look_at_beats(&mut self, now: Now) {
-        self.look_at = match self.beats {
-            Some(_) => LinkBeats::look_at(self.interval, now),
-            None => Deadline::Never,
-        };
-        self.note_beats(BeatLedger::look);
+        self.beats.report(self.clock.now())
     }
 
     /// Notes something of the heartbeats. If the ledger says something else then, the owner is told, and the server
     /// of what it cannot see.
     fn note_beats(&mut self, what: impl FnOnce(&mut BeatLedger, Timestamp)) {
         let now = self.clock.now();
-        let (Some(beats), Some(link)) = (&mut self.beats, &self.link) else { return };
-        let Some(verdict) = beats.note(link, now, what) else { return };
+        let Some(verdict) = self.beats.note(self.link.as_ref(), now, what) else { return };
         match verdict.stopped {
             Some(stop) => {
                 self.counters.count("heartbeats_missed");
@@ -382,45 +318,7 @@ impl AgentDriver {
         for action in step.actions {
             self.perform(action);
         }
-        self.watch_for_a_token();
-    }
-
-    fn watch_for_a_token(&mut self) {
-        let wanted = self.machine.token_use();
-        if self.token_watch.as_ref().map_or(TokenUse::None, |watch| watch.wanted) == wanted {
-            return;
-        }
-        let dialer = Arc::clone(&self.dialer);
-        let task = match wanted {
-            TokenUse::None => None,
-            TokenUse::EndsTheWait => Some(tokio::spawn(async move {
-                while !dialer.has_another_token().await {
-                    tokio::time::sleep(LOOK_WHILE_WAITING).await;
-                }
-                None
-            })),
-            TokenUse::RenewsTheSession => Some(tokio::spawn(async move {
-                let warned = LogLimit::new();
-                loop {
-                    tokio::time::sleep(LOOK_IN_SESSION).await;
-                    if !dialer.has_another_token().await {
-                        continue;
-                    }
-                    // The new link is opened before the session's old one is given up.
-                    match dialer.dial().await {
-                        Ok(link) => return Some(link),
-                        Err(error) => {
-                            let cause = error.fault.as_str();
-                            if let Some(more) = warned.allow((error.fault, error.address)) {
-                                warn!(cause, more, %error, "no link with the newer token yet; keeping the old one");
-                            }
-                        }
-                    }
-                }
-            })),
-        };
-        self.token_watch =
-            task.map(|task| TokenWatch { wanted, task: AbortOnDropHandle::new(task) });
+        self.token_watch.want(self.machine.token_use(), &self.dialer);
     }
 
     fn on_another_token(&mut self, ready: Option<Link>) {
@@ -479,8 +377,8 @@ impl AgentDriver {
             }
             AgentAction::Close(link, cause) => self.close(link, cause),
             AgentAction::Report(report) => {
-                let because = self.evidence.told(&report);
-                self.evidence = Evidence::None;
+                let because = self.particulars.told(&report);
+                self.particulars = Particulars::None;
                 info!(status = report.status.name(), because, "connection");
                 let before = std::mem::replace(&mut self.shown, report.status);
                 match report.status {
@@ -490,7 +388,7 @@ impl AgentDriver {
                     | AgentStatus::Joining
                     | AgentStatus::TimedOut { .. }
                     | AgentStatus::Reconnecting { .. }
-                    | AgentStatus::Closed => self.end_beats(),
+                    | AgentStatus::Closed => self.beats.end(),
                 }
                 if report.blames_address(before, self.machine.token_use()) {
                     self.dialer.hello_failed();
@@ -558,7 +456,7 @@ impl AgentDriver {
             Err(error) => {
                 self.counters.count("dial_failures");
                 let (failure, fault) = (error.failure, error.fault);
-                self.evidence = Evidence::Dial(fault);
+                self.particulars = Particulars::Dial(fault);
                 match self.warned.allow(Warning::Dial(fault, error.address)) {
                     Some(more) => warn!(%link, cause = fault.as_str(), more, %error, "dial failed"),
                     None => debug!(%link, cause = fault.as_str(), %error, "dial failed again"),
@@ -579,14 +477,14 @@ impl AgentDriver {
                     self.counters.count("links_ended");
                     debug!(%link, %end, "link ended");
                     self.link = None;
-                    self.evidence = Evidence::Link(end.clone());
+                    self.particulars = Particulars::Link(end.clone());
                     self.notices.push_back(AgentNotice::LinkEnded(end.clone()));
                 }
                 self.feed(AgentEvent::LinkDown(link, end.reason));
             }
             LinkInput::Received(_) if !current => self.counters.count("frames_of_old_links"),
             LinkInput::Received(Received::Control) => {
-                self.heard();
+                self.beats.heard(self.clock.now());
                 self.feed(AgentEvent::Received(link, AgentInbound::Other));
             }
             LinkInput::Received(Received::Binary(message)) => {
@@ -610,10 +508,10 @@ impl AgentDriver {
                 None => debug!(%code, ?text, "the server refused the hello again"),
             }
         }
-        self.heard();
+        self.beats.heard(self.clock.now());
         match (inbound, &content) {
             // Before the first heartbeat is made.
-            (AgentInbound::HelloAccepted(terms), _) => self.begin_beats(terms),
+            (AgentInbound::HelloAccepted(terms), _) => self.beats.begin(terms, self.clock.now()),
             (_, FromServer::Heartbeat(beat)) => self.note_beat_of_server(beat),
             (
                 AgentInbound::HelloRefused(_)
@@ -650,13 +548,6 @@ impl AgentDriver {
             }
             FromServer::Refused(error) => self.notices.push_back(AgentNotice::HelloRefused(error)),
             FromServer::Nothing => {}
-        }
-    }
-
-    fn heard(&mut self) {
-        let now = self.clock.now();
-        if let Some(beats) = &mut self.beats {
-            beats.heard(now);
         }
     }
 
@@ -699,35 +590,9 @@ async fn dialled(
     (link, outcome)
 }
 
-/// A watch for another token.
-struct TokenWatch {
-    wanted: TokenUse,
-    /// Completes when there is one, with a link that was opened with it if one was tried.
-    task: AbortOnDropHandle<Option<Link>>,
-}
-
-/// Completes once, when there is another token.
-async fn another_token(watch: &mut Option<TokenWatch>) -> Option<Link> {
-    let Some(TokenWatch { task, .. }) = watch else { return std::future::pending().await };
-    let ended = task.await;
-    *watch = None;
-    match ended {
-        Ok(ready) => ready,
-        // The token source panicked. The next event starts another watch.
-        Err(_) => std::future::pending().await,
-    }
-}
-
 async fn room(link: Option<&LinkHandle>) {
     match link {
         Some(link) => link.room().await,
         None => std::future::pending().await,
     }
-}
-
-/// A seed that differs between processes, without a dependency for it: the standard library seeds
-/// its hash maps from the operating system.
-fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    RandomState::new().build_hasher().finish()
 }

@@ -20,7 +20,10 @@
 
 mod driver;
 mod notice;
+mod particulars;
 mod profile;
+mod session_beats;
+mod token_watch;
 
 pub use driver::AgentDriver;
 pub use notice::{AgentNotice, SendError};

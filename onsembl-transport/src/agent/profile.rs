@@ -14,3 +14,10 @@ pub struct DriverConfig {
     /// Queues and deadlines of the link.
     pub pump: PumpConfig,
 }
+
+/// A seed that differs between processes, without a dependency for it: the standard library seeds
+/// its hash maps from the operating system.
+pub(super) fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}

@@ -4,7 +4,7 @@
 use super::events::ShardEvent;
 use super::lanes::Lanes;
 use super::link::{LinkEntry, LinkTicket};
-use crate::beats::LinkBeats;
+use crate::beats::{LinkBeats, Looks};
 use crate::clock::SystemClock;
 use crate::counters::Counters;
 use crate::messages::Envelopes;
@@ -78,9 +78,7 @@ pub struct Shard<A> {
     pub(super) next_link: LinkId,
     pub(super) inbox: Lanes,
     pub(super) events: VecDeque<ShardEvent<A>>,
-    /// When the ledgers of heartbeats are looked at next, if there are any, and with which link that continues.
-    look_at: Deadline,
-    look_from: LinkId,
+    looks: Looks,
     /// What the ledger said of the session whose link has just ended.
     pub(super) parting: Option<BeatVerdict>,
 }
@@ -113,8 +111,7 @@ impl<A> Shard<A> {
             next_link: LinkId(1),
             inbox: Lanes::default(),
             events: VecDeque::new(),
-            look_at: Deadline::Never,
-            look_from: LinkId(0),
+            looks: Looks::NONE,
             parting: None,
         }
     }
@@ -451,7 +448,7 @@ impl<A> Shard<A> {
 
     pub(super) fn next_wake(&self) -> Deadline {
         let links = self.due.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at));
-        self.supervisor.next_wake().min(links).min(self.excuse_at).min(self.look_at)
+        self.supervisor.next_wake().min(links).min(self.excuse_at).min(self.looks.at)
     }
 
     pub(super) fn link_of(&self, key: Key) -> Option<LinkId> {
@@ -490,9 +487,7 @@ impl<A> Shard<A> {
             && entry.machine.capabilities().is_extended()
         {
             entry.beats = Some(LinkBeats::new(End::Server, interval, now));
-            if self.look_at == Deadline::Never {
-                self.look_at = LinkBeats::look_at(interval, now);
-            }
+            self.looks.begin(interval, now);
         }
     }
 
@@ -533,12 +528,12 @@ impl<A> Shard<A> {
 
     /// Looks at the ledgers, four times an interval, and at no more of them at once than takes a few milliseconds.
     fn look_at_beats(&mut self, now: Now) {
-        if !self.look_at.is_due(now.monotonic) {
+        if !self.looks.at.is_due(now.monotonic) {
             return;
         }
         let interval = self.supervisor.rules().timing.interval();
         let (mut looked, mut continues, mut told) = (0, None, Vec::new());
-        for (id, entry) in self.links.range_mut(self.look_from..) {
+        for (id, entry) in self.links.range_mut(self.looks.from..) {
             if looked >= LOOKS {
                 continues = Some(*id);
                 break;
@@ -552,14 +547,8 @@ impl<A> Shard<A> {
         for (key, link, verdict) in told {
             self.tell_of_beats(key, link, verdict);
         }
-        (self.look_from, self.look_at) = match continues {
-            // Behind what has come meanwhile.
-            Some(next) => (next, Deadline::At(now.monotonic).after(now.monotonic)),
-            None if self.links.values().any(|entry| entry.beats.is_some()) => {
-                (LinkId(0), LinkBeats::look_at(interval, now))
-            }
-            None => (LinkId(0), Deadline::Never),
-        };
+        let any = self.links.values().any(|entry| entry.beats.is_some());
+        self.looks = Looks::next(continues, any, interval, now);
     }
 
     pub(super) fn feed(&mut self, key: Key, event: ServerEvent) {

@@ -1,0 +1,20 @@
+//! What the ledger of heartbeats of the agent that runs says, judged: a fault of that very process, which no dial shows.
+
+use super::judge::Check;
+use crate::status_file::AgentStatusFile;
+
+/// What the running agent's own ledger of heartbeats says, if something is amiss.
+pub(super) fn ledger(check: &'static str, status: &AgentStatusFile) -> Option<Check> {
+    let (pid, beats) = (status.pid, status.beats.as_ref()?);
+    let trouble = beats.trouble.as_ref()?;
+    let hops: Vec<String> =
+        beats.agent_heartbeats.iter().map(|(hop, count)| format!("{hop} {count}")).collect();
+    let found = format!(
+        "process {pid} is connected, and its heartbeats do not get to the hop `{}` ({}): {}; {}",
+        trouble.hop,
+        trouble.cause,
+        trouble.text,
+        hops.join(", ")
+    );
+    Some(Check::fail(check, found, trouble.cause.action()))
+}
