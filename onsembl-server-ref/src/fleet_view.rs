@@ -3,7 +3,7 @@
 
 use onsembl_protocol::fleet::{Change, Noticed, Revision, View};
 use onsembl_protocol::id::UserId;
-use onsembl_protocol::session::PresenceStatus;
+use onsembl_protocol::session::{PresenceStatus, ServerConfig};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -22,9 +22,15 @@ struct Views {
     of: HashMap<UserId, Weak<FleetView>>,
     /// How many there may be before unused ones are taken out.
     look_through_at: usize,
+    rules: ServerConfig,
 }
 
 impl FleetViews {
+    /// Those of a server with these rules for agents.
+    pub fn new(rules: ServerConfig) -> Self {
+        Self(Arc::new(Mutex::new(Views { rules, ..Views::default() })))
+    }
+
     /// How many agents are in each status, over all users.
     pub(crate) fn statuses(&self) -> BTreeMap<PresenceStatus, usize> {
         let mut count = BTreeMap::new();
@@ -51,7 +57,7 @@ impl FleetViews {
             views.of.retain(|_, view| view.strong_count() > 0);
             views.look_through_at = 2 * views.of.len();
         }
-        let view = Arc::new(FleetView::default());
+        let view = Arc::new(FleetView::new(views.rules));
         let _ = views.of.insert(user.clone(), Arc::downgrade(&view));
         view
     }
@@ -67,10 +73,10 @@ pub struct FleetView {
     changed: watch::Sender<Revision>,
 }
 
-impl Default for FleetView {
-    fn default() -> Self {
-        let changes = Mutex::default();
-        Self { view: Mutex::default(), changes, changed: watch::Sender::new(0) }
+impl FleetView {
+    fn new(rules: ServerConfig) -> Self {
+        let view = Mutex::new(View::default().with_rules(rules));
+        Self { view, changes: Mutex::default(), changed: watch::Sender::new(0) }
     }
 }
 

@@ -132,7 +132,7 @@ fn planted(name: &str, expected: &[&str], plant: fn(&mut World)) {
     let right = expected.contains(&cause.as_str());
     let line = json!({
         "fault": name, "expected": expected, "cause": cause, "confidence": confidence,
-        "right": right, "ms": began.elapsed().as_millis() as u64,
+        "right": right, "run": std::env::var("ONSEMBL_RUN").unwrap_or_default(), "ms": began.elapsed().as_millis() as u64,
         "commit": std::env::var("ONSEMBL_COMMIT").unwrap_or_default(),
     });
     println!("{line}");

@@ -48,8 +48,8 @@ pub struct ToldAt {
 impl ToldAt {
     /// When it began, and when it ended, by the clock of whoever was told.
     pub(super) fn span(&self) -> (WallTime, WallTime) {
-        let from = earlier(self.at, self.told.ago);
-        (from, later(from, self.told.lasted).min(self.at))
+        let from = self.at.before(self.told.ago);
+        (from, from.after(self.told.lasted).min(self.at))
     }
 }
 
@@ -61,18 +61,6 @@ pub enum Process {
     Other,
     /// It does not say: a legacy wrapper.
     Unknown,
-}
-
-/// A wall time so long before another one.
-pub(super) fn earlier(at: WallTime, by: Duration) -> WallTime {
-    let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-    WallTime::from_unix_millis(at.unix_millis().saturating_sub(millis))
-}
-
-/// A wall time so long behind another one.
-pub(super) fn later(at: WallTime, by: Duration) -> WallTime {
-    let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-    WallTime::from_unix_millis(at.unix_millis().saturating_add(millis))
 }
 
 /// From one wall time to a later one; zero if it is not later.

@@ -7,7 +7,7 @@ use super::explanation::Explanation;
 use super::incident::OwnFault;
 use super::ledger::Ways;
 use super::pattern::{PastDrop, pattern};
-use super::record::{DropRecord, Process, Return, ToldAt, between, earlier, later};
+use super::record::{DropRecord, Process, Return, ToldAt, between};
 use super::timeline::{Availability, Logged, Sleep, timeline};
 use super::verdict::{Verdict, judge};
 use crate::id::{Epoch, InstanceId};
@@ -103,10 +103,10 @@ const NOTICED: Duration = Duration::from_secs(2);
 impl Records<'_> {
     /// Adds what is recorded of a drop.
     fn complete(&self, drop: &mut DropRecord, back: Option<&mut Return>) {
-        let silent_since = earlier(drop.at, drop.quiet);
+        let silent_since = drop.at.before(drop.quiet);
         drop.stalled = self.stalled(silent_since, drop.at);
         let Some(back) = back else { return };
-        let (first, last) = (earlier(silent_since, NOTICED), later(back.at, NOTICED));
+        let (first, last) = (silent_since.before(NOTICED), back.at.after(NOTICED));
         let of_this = self.told.iter().filter_map(|told| {
             let (from, until) = told.span();
             (from <= last && until >= first)

@@ -2,11 +2,11 @@
 //! its commands this is all that another server would need to take it over.
 
 use super::action::SeatId;
+use super::agent_view::{AgentView, ShownPresence};
 use super::claims::{Bearer, Claim, Known};
 use super::limits::FleetLimits;
 use super::report::StopState;
 use super::row::{AgentRecord, NewSession, OpenedSession};
-use super::view::{AgentView, ShownPresence};
 use crate::command::{CommandQueue, DEFAULT_SLOTS};
 use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, SessionId,
@@ -99,6 +99,7 @@ impl Agent {
                 takes_links: true,
                 claim: None,
                 contest: None,
+                slept: None,
                 beats: None,
             },
             cost: 0,
@@ -140,6 +141,7 @@ impl Agent {
                 takes_links: true,
                 claim: record.claim,
                 contest: None,
+                slept: None,
                 beats: None,
             },
             cost: 0,

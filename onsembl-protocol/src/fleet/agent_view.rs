@@ -45,8 +45,18 @@ pub struct AgentView {
     pub claim: Option<Claim>,
     /// That other processes of it asked for its session lately.
     pub contest: Option<AgentContest>,
+    /// When it slept lately, as it proved when it was back: what was shown of it then was no fault.
+    pub slept: Option<SleptTime>,
     /// What the ledger of heartbeats says of its session; `None` without a session, or of a legacy agent.
     pub beats: Option<BeatVerdict>,
+}
+
+/// A time in which an agent's machine slept, by the server's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct SleptTime {
+    pub from: WallTime,
+    pub until: WallTime,
 }
 
 /// Processes of one agent beside the one that is in session: within the last minute before the latest came.

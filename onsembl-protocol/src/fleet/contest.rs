@@ -8,11 +8,11 @@
 
 use super::action::{FleetAction, SeatId};
 use super::agent::cost_of_hello;
+use super::agent_view::AgentContest;
 use super::claims::Bearer;
 use super::hello::admit;
 use super::note::FleetNote;
 use super::state::State;
-use super::view::AgentContest;
 use crate::close::CloseCause;
 use crate::id::{AgentId, InstanceId, LinkId};
 use crate::model::Dialect;

@@ -1,13 +1,14 @@
 //! What a view shows, in the words that a dashboard understands.
 
-use super::view::{AgentStop, AgentView, CommandEntry};
+use super::agent_view::{AgentStop, AgentView};
+use super::view::CommandEntry;
 use crate::command::{CommandStage, CommandView, Exit};
 use crate::id::{AgentId, CommandId};
-use crate::session::PresenceStatus;
+use crate::session::{PresenceStatus, ServerConfig};
 use crate::time::WallTime;
 use crate::wire::payload::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary, AgentType,
-    CommandComplete, CommandPhase, CommandStatus, HealthMetrics,
+    CommandComplete, CommandPhase, CommandStatus, HealthMetrics, PresenceWhy, SleptSpan,
 };
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -65,6 +66,21 @@ pub(super) fn status(id: &AgentId, agent: &AgentView, busy: bool, extended: bool
         health_metrics: metrics(agent, extended),
         stopped: None,
         paused: extended && agent.paused,
+        explanation: None,
+    }
+}
+
+/// Why an agent is where it is, beside what its status says.
+pub(super) fn explanation(agent: &AgentView, rules: &ServerConfig) -> PresenceWhy {
+    let told = agent.explain(rules);
+    PresenceWhy {
+        confidence: told.confidence,
+        evidence: told.evidence,
+        next_state: told.next_state.map(|state| state.as_str().to_owned()),
+        next_change_at: told.next_change_at,
+        slept: agent
+            .slept
+            .map(|slept| SleptSpan { from: Some(slept.from), until: Some(slept.until) }),
     }
 }
 

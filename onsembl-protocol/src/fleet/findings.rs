@@ -1,11 +1,13 @@
 //! What agents found while they were away: it is stored, and confirmed when it is. Judged by whoever asks why.
 
 use super::action::Question;
+use super::agent_view::SleptTime;
 use super::event::StoreFault;
 use super::note::FleetNote;
 use super::row::FindingsRecord;
 use super::state::State;
 use crate::id::AgentId;
+use crate::model::{Cause, Confidence};
 use crate::time::Now;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{AgentBlackBox, BlackBoxAck};
@@ -37,6 +39,11 @@ impl Findings {
             return state.out.note(note);
         }
         let AgentBlackBox { number, entries } = told;
+        let latest = entries.iter().rev().find(|told| told.finding.cause == Cause::AgentSlept);
+        if let Some(sleep) = latest.filter(|told| told.finding.confidence == Confidence::High) {
+            let from = now.wall.before(sleep.ago);
+            state.show_slept(agent, SleptTime { from, until: from.after(sleep.lasted) });
+        }
         let (agent, at) = (agent.clone(), now.wall);
         let record = FindingsRecord { agent, epoch, instance, number, told: entries, at };
         state.out.ask(Question::KeepFindings(record));

@@ -73,7 +73,7 @@ pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
 pub use agent::ALIASES;
-pub use agent_view::{AgentContest, AgentStop, AgentView, ShownPresence};
+pub use agent_view::{AgentContest, AgentStop, AgentView, ShownPresence, SleptTime};
 pub use claims::{Bearer, Claim, TokenScope};
 pub use dashboard_feed::Seek;
 pub use dashboard_link::{

@@ -1,7 +1,7 @@
 //! The facts about a fleet's decisions that a server logs and counts, each with a text, a counter and a severity. The
 //! edge does the logging and the counting.
 
-use super::view::AgentContest;
+use super::agent_view::AgentContest;
 use crate::command::CommandView;
 use crate::id::{AgentId, ByteOffset, CommandId, Epoch, LinkId, PresenceVersion, StopId};
 use crate::model::Severity;

@@ -3,6 +3,7 @@
 
 use super::action::{FleetAction, Flow, SeatId, Token, Write};
 use super::agent::{Health, Listing, Session};
+use super::agent_view::{AgentContest, AgentStop, SleptTime};
 use super::collections::Set;
 use super::command::Command;
 use super::commands::Commands;
@@ -12,7 +13,7 @@ use super::out::Out;
 use super::report::StopState;
 use super::roster::Roster;
 use super::told::Told;
-use super::view::{AgentContest, AgentStop, Change};
+use super::view::Change;
 use super::work::WorkList;
 use crate::command::{CommandEvent, CommandOrigin};
 use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
@@ -247,6 +248,15 @@ impl State {
         }
     }
 
+    /// Shows that an agent slept, which it proved when it was back.
+    pub(super) fn show_slept(&mut self, agent: &AgentId, slept: SleptTime) {
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        if known.shown.slept != Some(slept) {
+            known.shown.slept = Some(slept);
+            self.roster.show(agent, &mut self.out);
+        }
+    }
+
     /// Shows whether an agent is paused, and with it why those of its commands wait that it could start.
     pub(super) fn show_paused(&mut self, agent: &AgentId, paused: bool) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
@@ -257,7 +267,7 @@ impl State {
         self.roster.show(agent, &mut self.out);
         for command in self.commands.open_of(agent) {
             let view = self.commands.get(&command).and_then(Command::view);
-            if view.is_some_and(|view| super::view::awaits_agent(view.status)) {
+            if view.is_some_and(|view| super::agent_view::awaits_agent(view.status)) {
                 self.out.show(Change::CommandAgain(command));
             }
         }

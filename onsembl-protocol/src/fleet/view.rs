@@ -12,7 +12,7 @@ use super::limits::FleetLimits;
 use crate::command::{CommandStage, CommandView};
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
 use crate::output::{Cursor, LogRecord, OutputTail};
-use crate::session::{Presence, PresenceCause, PresenceStatus, ServerConfig};
+use crate::session::{PresenceStatus, ServerConfig};
 use crate::time::WallTime;
 use crate::wire::payload::HealthMetrics;
 use alloc::boxed::Box;
@@ -38,6 +38,7 @@ pub struct View {
     /// What the tails of all commands keep that is stored.
     kept: usize,
     most_kept: usize,
+    rules: ServerConfig,
 }
 
 impl Default for View {
@@ -220,7 +221,18 @@ impl View {
             latest: Latest::default(),
             kept: 0,
             most_kept: limits.tail_bytes,
+            rules: ServerConfig::DEFAULT,
         }
+    }
+
+    /// The same for agents under these rules, by which their presence is explained.
+    #[must_use]
+    pub fn with_rules(self, rules: ServerConfig) -> Self {
+        Self { rules, ..self }
+    }
+
+    pub(super) const fn rules(&self) -> &ServerConfig {
+        &self.rules
     }
 
     /// Applies changes in their order.

@@ -128,6 +128,11 @@ impl Capabilities {
         self.has(&Feature::BlackBox)
     }
 
+    /// A dashboard is told why an agent is where it is.
+    pub fn explains_presence(self) -> bool {
+        self.has(&Feature::PresenceWhy)
+    }
+
     /// A dashboard may ask for output that is stored already.
     pub fn replays_output(self) -> bool {
         self.has(&Feature::OutputReplay)
@@ -162,6 +167,7 @@ const ORDER: &[Feature] = &[
     Feature::EndOrders,
     Feature::CommandAdoption,
     Feature::BlackBox,
+    Feature::PresenceWhy,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -197,6 +203,7 @@ const fn bit(feature: &Feature) -> u16 {
         Feature::Terminal => 1 << 10,
         Feature::CommandAdoption => 1 << 11,
         Feature::BlackBox => 1 << 12,
+        Feature::PresenceWhy => 1 << 13,
         Feature::Unknown(_) => 0,
     }
 }

@@ -36,6 +36,8 @@ wire_enum! {
         /// The agent tells after a welcome what it found since it was last in session, by `AGENT_BLACK_BOX`, and
         /// the server confirms by `BLACK_BOX_ACK` that it is stored.
         BlackBox = "black-box",
+        /// Of dashboards: `AGENT_STATUS` has the presence explained, and in hindsight when the agent slept.
+        PresenceWhy = "presence-why",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -61,5 +63,10 @@ pub const SERVER_FEATURES: &[Feature] = &[
 pub const AGENT_FEATURES: &[Feature] = SERVER_FEATURES;
 
 /// What this version's server offers a dashboard.
-pub const DASHBOARD_FEATURES: &[Feature] =
-    &[Feature::OutputBytes, Feature::OutputSpool, Feature::OutputReplay, Feature::StopLatch];
+pub const DASHBOARD_FEATURES: &[Feature] = &[
+    Feature::OutputBytes,
+    Feature::OutputSpool,
+    Feature::OutputReplay,
+    Feature::StopLatch,
+    Feature::PresenceWhy,
+];

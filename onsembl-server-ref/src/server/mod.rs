@@ -149,7 +149,7 @@ impl Server {
         let rules = options.agents;
         let stop = CancellationToken::new();
         let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
-        let fleet_views = FleetViews::default();
+        let fleet_views = FleetViews::new(rules);
         let metrics = Metrics::new(counters.clone());
         let own_faults = FaultRecord::resume(&store, SystemClock::new().now().wall).await;
         let parts = HubParts {

@@ -1,8 +1,9 @@
 //! The updates about agents: lists of those that a dashboard watches, and the status of each, in parts that fit into
 //! one message.
 
+use super::super::agent_view::AgentView;
 use super::super::encode;
-use super::super::view::{AgentView, View};
+use super::super::view::View;
 use super::sent::Shown;
 use crate::command::watches_agent;
 use crate::id::{AgentId, PresenceVersion, ServerInstanceId};
@@ -163,7 +164,9 @@ impl Agents {
         let status = encode::status(id, agent, view.is_busy(id), is_extended);
         let stopped = agent.stopped.as_ref().filter(|_| self.capabilities.latches_stops());
         let stopped = stopped.map(encode::stopped);
-        ServerToDashboard::AgentStatus(AgentStatus { stopped, ..status })
+        let explains = self.capabilities.explains_presence();
+        let explanation = explains.then(|| encode::explanation(agent, view.rules()));
+        ServerToDashboard::AgentStatus(AgentStatus { stopped, explanation, ..status })
     }
 
     /// A message that lists agents: a dashboard adds what is in each, and removes nothing.

@@ -1,7 +1,8 @@
 //! What a dashboard was sent about one agent, and about one command.
 
+use super::super::agent_view::{AgentContest, AgentView, SleptTime};
 use super::super::report::StopState;
-use super::super::view::{AgentContest, AgentView, Revision};
+use super::super::view::Revision;
 use super::Seek;
 use crate::id::{PresenceVersion, StopId};
 use crate::model::Capabilities;
@@ -16,6 +17,7 @@ pub(super) struct Shown {
     pub(super) stopped: Option<(StopId, StopState)>,
     pub(super) paused: bool,
     pub(super) contest: Option<AgentContest>,
+    pub(super) slept: Option<SleptTime>,
 }
 
 /// What was sent about one command.
@@ -60,6 +62,7 @@ impl Shown {
             stopped: stopped.map(|stop| (stop.order.id.clone(), stop.state)),
             paused: agent.paused,
             contest: agent.contest.clone(),
+            slept: agent.slept,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What one dashboard is told, in which order.
 
-use super::super::view::AgentView;
+use super::super::agent_view::AgentView;
 use super::super::view::Change;
 use super::*;
 use crate::command::{CommandCause, CommandStage};
@@ -253,6 +253,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         takes_links: false,
         claim: None,
         contest: None,
+        slept: None,
         beats: None,
     };
     let _ = view.apply(alloc::vec![Change::Agent(agent_of(n), Box::new(agent))]);

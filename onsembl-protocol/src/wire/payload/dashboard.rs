@@ -6,7 +6,7 @@ use super::hello::{AgentType, LegacyCapabilities};
 use super::output::StreamType;
 use crate::id::{AgentId, ByteOffset, Incarnation, PresenceVersion, ServerInstanceId, UserId};
 use crate::model::lenient::{self};
-use crate::model::{Feature, Selection, Subscriptions, wire_enum};
+use crate::model::{Confidence, Evidence, Feature, Selection, Subscriptions, wire_enum};
 use crate::time::WallTime;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -237,6 +237,44 @@ pub struct AgentStatus {
         skip_serializing_if = "core::ops::Not::not"
     )]
     pub paused: bool,
+    /// Why it is where it is. Extension, with `presence-why`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<PresenceWhy>,
+}
+
+/// A presence explained, beside `status`, `since` and `because`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresenceWhy {
+    /// How sure it is that `because` is the whole reason.
+    pub confidence: Confidence,
+    /// What that rests on.
+    #[serde(default, skip_serializing_if = "Evidence::is_empty")]
+    pub evidence: Evidence,
+    /// The status that comes next, if nothing but time happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_state: Option<String>,
+    /// When, at the earliest, as of `lastPing`.
+    #[serde(
+        default,
+        deserialize_with = "lenient::time",
+        serialize_with = "lenient::write_rfc3339",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub next_change_at: Option<WallTime>,
+    /// The time in which it was missing lately and is proven to have slept: what was shown of it then was no fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slept: Option<SleptSpan>,
+}
+
+/// When an agent slept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct SleptSpan {
+    #[serde(deserialize_with = "lenient::time", serialize_with = "lenient::write_rfc3339")]
+    pub from: Option<WallTime>,
+    #[serde(deserialize_with = "lenient::time", serialize_with = "lenient::write_rfc3339")]
+    pub until: Option<WallTime>,
 }
 
 /// `AGENT_DISCONNECT`, with the real reason.

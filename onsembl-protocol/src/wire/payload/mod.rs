@@ -31,7 +31,8 @@ pub use control::{
 };
 pub use dashboard::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, DashboardConnected,
-    DashboardExtensions, DashboardInit, Replay, Subscription, SubscriptionKind,
+    DashboardExtensions, DashboardInit, PresenceWhy, Replay, SleptSpan, Subscription,
+    SubscriptionKind,
 };
 pub use delivery::{
     OutputGap, OutputQuery, OutputResume, OutputState, ReportedStream, ResumePosition,

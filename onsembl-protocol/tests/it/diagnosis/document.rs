@@ -1,8 +1,10 @@
-//! The document lists the causes there are, and what a command can wait for.
+//! The document lists the causes there are, what a command can wait for, and what came of the fault matrix.
 //!
 //! `ONSEMBL_BLESS=1 cargo test -p onsembl-protocol --test it diagnosis::document` writes the tables.
 
 use onsembl_protocol::diagnosis::{Cause, WaitsFor};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{read_to_string, write};
 use std::path::Path;
 
@@ -33,12 +35,78 @@ fn waits() -> Table {
     }
 }
 
+/// What came of one run of one fault, as `docs/verdicts.jsonl` has it.
+#[derive(Debug, Deserialize)]
+struct Run {
+    fault: String,
+    cause: String,
+    confidence: String,
+    right: bool,
+    ms: u64,
+}
+
+/// The runs of the fault matrix, which `.ci/verdicts` makes.
+fn runs() -> Vec<Run> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/verdicts.jsonl");
+    let text = read_to_string(&path).expect("the runs");
+    text.lines().map(|line| serde_json::from_str(line).expect("a run")).collect()
+}
+
+fn matrix() -> Table {
+    let mut by_fault: BTreeMap<String, Vec<Run>> = BTreeMap::new();
+    for run in runs() {
+        by_fault.entry(run.fault.clone()).or_default().push(run);
+    }
+    let row = |(fault, runs): (&String, &Vec<Run>)| {
+        let right = runs.iter().filter(|run| run.right).count();
+        let sure = runs.iter().filter(|run| run.right && run.confidence == "high").count();
+        let wrong = runs.iter().filter(|run| !run.right && run.confidence == "high").count();
+        let causes: BTreeSet<&str> = runs.iter().map(|run| run.cause.as_str()).collect();
+        let causes: Vec<String> = causes.iter().map(|cause| format!("`{cause}`")).collect();
+        let mut times: Vec<u64> = runs.iter().map(|run| run.ms).collect();
+        times.sort_unstable();
+        let median = times.get(times.len() / 2).copied().unwrap_or_default() / 1000;
+        format!(
+            "| {fault} | {} | {} | {right} | {sure} | {wrong} | {median} s |\n",
+            runs.len(),
+            causes.join(", ")
+        )
+    };
+    let rows: String = by_fault.iter().map(row).collect();
+    Table {
+        begin: "<!-- The fault matrix, written by a test. -->\n",
+        end: "<!-- End of the fault matrix. -->\n",
+        text: format!(
+            "| fault | runs | verdicts | right | of them high | wrong and high | median |\n\
+             | --- | --- | --- | --- | --- | --- | --- |\n{rows}"
+        ),
+    }
+}
+
+#[test]
+fn each_fault_of_the_matrix_is_named_and_no_wrong_cause_is_called_sure() {
+    let runs = runs();
+    let faults: BTreeSet<&str> = runs.iter().map(|run| run.fault.as_str()).collect();
+    assert!(faults.len() >= 24, "{} faults", faults.len());
+    for fault in faults {
+        let count = runs.iter().filter(|run| run.fault == fault).count();
+        assert!(count >= 20, "{fault} was run {count} times");
+    }
+    let right = runs.iter().filter(|run| run.right).count();
+    let sure = runs.iter().filter(|run| run.right && run.confidence == "high").count();
+    assert!(right * 100 >= runs.len() * 95, "{right} of {} are right", runs.len());
+    assert!(sure * 100 >= right * 80, "{sure} of {right} are sure");
+    let wrong: Vec<&Run> =
+        runs.iter().filter(|run| !run.right && run.confidence == "high").collect();
+    assert!(wrong.is_empty(), "called sure, and wrong: {wrong:?}");
+}
+
 #[test]
 fn the_document_lists_the_causes_and_what_a_command_waits_for() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/EVIDENCE.md");
     let is = read_to_string(&path).expect("the document");
     let mut should = is.clone();
-    for Table { begin, end, text } in [causes(), waits()] {
+    for Table { begin, end, text } in [causes(), waits(), matrix()] {
         let (before, rest) = should.split_once(begin).expect("the mark where the table begins");
         let (_, after) = rest.split_once(end).expect("the mark where the table ends");
         should = format!("{before}{begin}{text}{end}{after}");

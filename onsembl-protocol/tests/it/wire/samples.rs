@@ -433,6 +433,13 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
                 state: StopProgress::NotConfirmed,
             }),
             paused: true,
+            explanation: Some(PresenceWhy {
+                confidence: Confidence::Low,
+                evidence: Evidence::NONE.with("silence", Duration::from_secs(90)),
+                next_state: Some("offline".into()),
+                next_change_at: Some(AT),
+                slept: Some(SleptSpan { from: Some(AT), until: Some(AT) }),
+            }),
         }),
         ServerToDashboard::AgentDisconnect(AgentDisconnect {
             agent_id: agent(),

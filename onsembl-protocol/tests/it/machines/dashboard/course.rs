@@ -46,6 +46,7 @@ fn agent(view: &mut View, n: usize) {
         takes_links: false,
         claim: None,
         contest: None,
+        slept: None,
         beats: None,
     };
     let _ = view.apply(vec![Change::Agent(AgentId::new(format!("a-{n:06}")), Box::new(agent))]);
