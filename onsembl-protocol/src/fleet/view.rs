@@ -4,13 +4,14 @@
 //! A reader does not get a queue of events but looks at what changed since it last looked. So a slow reader
 //! misses intermediate states and nothing else, and costs no memory.
 
-use super::agent_view::{AgentContest, AgentStop, AgentView, ShownPresence, awaits_agent};
+use super::agent_view::AgentView;
 use super::aliases::Aliases;
 use super::by_id::ById;
-use super::claims::{Bearer, Claim};
+use super::claims::Bearer;
 use super::limits::FleetLimits;
-use crate::command::{CommandStage, CommandView};
-use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
+use crate::command::CommandView;
+use crate::diagnosis::BeatVerdict;
+use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation};
 use crate::output::{Cursor, LogRecord, OutputTail};
 use crate::session::{PresenceStatus, ServerConfig};
 use crate::time::WallTime;

@@ -239,7 +239,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         host: "h".into(),
         capabilities: Vec::new(),
         aliases: Vec::new(),
-        presence: super::super::view::ShownPresence {
+        presence: super::super::agent_view::ShownPresence {
             status,
             since: WallTime::default(),
             because: "x".repeat(300),
