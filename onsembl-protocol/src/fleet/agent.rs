@@ -3,6 +3,7 @@
 
 use super::action::SeatId;
 use super::claims::{Bearer, Claim, Known};
+use super::directory::Standing;
 use super::limits::FleetLimits;
 use super::report::StopState;
 use super::row::{AgentRecord, NewSession, OpenedSession};
@@ -53,6 +54,8 @@ pub(super) struct Agent {
     pub(super) shown: AgentView,
     /// What it counts, as it stands in the roster's sum.
     pub(super) cost: usize,
+    /// How it stands in the directory.
+    pub(super) standing: Standing,
 }
 
 /// Whether the user sees an agent.
@@ -101,6 +104,7 @@ impl Agent {
                 contest: None,
             },
             cost: 0,
+            standing: Standing::default(),
         }
     }
 
@@ -141,6 +145,7 @@ impl Agent {
                 contest: None,
             },
             cost: 0,
+            standing: Standing::default(),
         }
     }
 
@@ -439,6 +444,13 @@ impl Session {
             health: Health::Well,
             attached: None,
             stop_receipt: None,
+        }
+    }
+
+    pub(super) const fn takes_commands(&self) -> bool {
+        match self.health {
+            Health::Well => true,
+            Health::Faulted => false,
         }
     }
 

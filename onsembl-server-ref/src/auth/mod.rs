@@ -74,4 +74,18 @@ pub trait Auth: Send + Sync + 'static {
     /// # Errors
     /// [`LookupError`]: not known now. Sessions continue, new connections are asked to come back.
     fn is_revoked(&self, token_id: &str) -> impl Future<Output = Result<bool, LookupError>> + Send;
+
+    /// The same on behalf of the user whose token it is, for an `Auth` that looks up for each user in turn. By default
+    /// [`is_revoked`](Self::is_revoked), which the server asks by itself for the agents in session.
+    ///
+    /// # Errors
+    /// As there.
+    fn is_revoked_of(
+        &self,
+        user: &UserId,
+        token_id: &str,
+    ) -> impl Future<Output = Result<bool, LookupError>> + Send {
+        let _ = user;
+        self.is_revoked(token_id)
+    }
 }

@@ -43,15 +43,15 @@ impl From<Kind> for TokenKind {
 
 const TOKEN_EXAMPLES: &str = "Examples:
   For one agent; its first use binds it to the key of that agent:
-    onsembl-server token --user me --agent build-7 > agent.token
+    onsembl-server token --user me --agent build-7 --out agent.token
   For any number of agents that no other token holds:
-    onsembl-server token --user me --kind agent > fleet.token
+    onsembl-server token --user me --kind agent --out fleet.token
   For a person or a script, for a day:
-    TOKEN=\"$(onsembl-server token --user me)\"
+    onsembl-server token --user me --out me.token
   For Prometheus, which reads it from a file (`authorization: credentials_file`):
     onsembl-server token --user ops --kind metrics --out metrics.token
   A newer one for the same, before the older one expires:
-    onsembl-server token --renew 5f0c8a91d2b3e476 > agent.token";
+    onsembl-server token --renew 5f0c8a91d2b3e476 --out agent.token";
 
 #[derive(Debug, Args)]
 #[command(after_help = TOKEN_EXAMPLES)]

@@ -3,6 +3,7 @@
 
 use super::waiting_room::{RoomLimits, Source, Ticket, WaitingRoom};
 use crate::bounds::{LogLimit, Share, Shares, Turn, TurnLimits, Turns};
+use crate::store::Asker;
 use onsembl_protocol::id::UserId;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,7 +95,12 @@ enum Standing {
     /// No token was good yet.
     Waiting { ticket: Option<Ticket>, source: Option<Source>, turn: Option<Turn<Source>> },
     /// Of this user. A later token of another one changes nothing: a proxy may carry several.
-    Known { _share: Share<UserId>, source: Option<Source>, turn: Option<Turn<UserId>> },
+    Known {
+        user: UserId,
+        _share: Share<UserId>,
+        source: Option<Source>,
+        turn: Option<Turn<UserId>>,
+    },
 }
 
 /// The user has its share of connections.
@@ -117,7 +123,8 @@ impl Connection {
             return Err(TooMany { of: shared.users.capacity(), to_log });
         };
         let (ticket, source) = (*ticket, *source);
-        *standing = Standing::Known { _share: share, source, turn: None };
+        let user = user.clone();
+        *standing = Standing::Known { user, _share: share, source, turn: None };
         if let Some(ticket) = ticket {
             shared.room().leave(ticket);
         }
@@ -169,6 +176,18 @@ impl Connection {
         if let Standing::Waiting { ticket: Some(ticket), source, .. } = &mut *self.standing() {
             *source = Some(to);
             self.0.shared.room().moved(*ticket, to);
+        }
+    }
+
+    /// For whom the store looks up what is shown over it; `None` if it came through the listener of another service,
+    /// and no token was good yet.
+    pub(crate) fn asker(&self) -> Option<Asker> {
+        match &*self.standing() {
+            Standing::Known { user, .. } => Some(Asker::User(user.clone())),
+            Standing::Waiting { source: None, .. } => None,
+            Standing::Waiting { source: Some(Source::Address(at) | Source::Proxy(at)), .. } => {
+                Some(Asker::Address(Some(*at)))
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::App;
 use super::api::problem;
 use super::ask::{ask, too_late};
 use super::signed_in::SignedIn;
+use super::token_watch::TokenWatch;
 use super::upgrade::plain;
 use crate::bounds::Share;
 use crate::hub::Request as HubRequest;
@@ -43,12 +44,13 @@ pub(super) async fn recording(
         let why = "too many recordings are being exported, of yours or in all; come back later\n";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    let (user, agent) = (identity.user, AgentId::new(&id));
+    let (user, agent) = (identity.user.clone(), AgentId::new(&id));
     match ask(&app, PATIENCE, |reply| HubRequest::Recording { user, agent, reply }).await {
         Some(Ok(excerpt)) => {
             let (chunks, taken) = mpsc::channel(1);
             let lines = excerpt.lines(id);
-            tokio::spawn(write(lines, chunks, slot, app.counters.clone()));
+            let token = TokenWatch::new(&app, identity);
+            tokio::spawn(write(lines, chunks, slot, token, app.counters.clone()));
             let body = stream::unfold(taken, |mut taken| async {
                 let chunk: Bytes = taken.recv().await?;
                 Some((Ok::<_, Infallible>(chunk), taken))
@@ -63,12 +65,13 @@ pub(super) async fn recording(
     }
 }
 
-/// Makes the lines. If they are not taken, it ends; the end mark is missing then, and a reader of the
+/// Makes the lines. If they are not taken, or the token is good no more, it ends; the end mark is missing then, and a reader of the
 /// file notices.
 async fn write(
     mut lines: Lines,
     chunks: mpsc::Sender<Bytes>,
     slot: Share<UserId>,
+    mut token: TokenWatch,
     counters: Counters,
 ) {
     loop {
@@ -78,7 +81,7 @@ async fn write(
             counters.count("recordings_not_reproduced");
             error!("a recording does not reproduce what happened; please report this");
         }
-        if chunk.is_empty() {
+        if chunk.is_empty() || !token.may_go_on().await {
             break;
         }
         if !matches!(tokio::time::timeout(STALLED, chunks.send(chunk.into())).await, Ok(Ok(()))) {

@@ -382,8 +382,9 @@ impl Hub {
     fn on_outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Store(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
-            Outcome::TokensChecked { revoked } => {
+            Outcome::TokensChecked(Checked { revoked, left_behind }) => {
                 self.token_check = TokenCheck::after_a_while();
+                self.tokens_checked_to = left_behind;
                 for opened in revoked.iter().flat_map(|token| self.edge.bearers.of_token(token)) {
                     self.edge.counters.count("tokens_revoked_in_session");
                     match opened {
@@ -442,10 +443,10 @@ impl Hub {
                 warn!(%user, token, %left, "the token of an agent in session is about to expire; make a newer one (onsembl-server token --renew) and put it where the agent reads it");
             }
         }
-        let auth = self.auth.clone();
+        let (auth, behind) = (self.auth.clone(), self.tokens_checked_to.take());
         self.edge
             .outcomes
-            .spawn(async move { Outcome::TokensChecked { revoked: revoked(&auth, tokens).await } });
+            .spawn(async move { Outcome::TokensChecked(revoked(&auth, tokens, behind).await) });
     }
 
     /// Says goodbye on every link and waits a little for it to arrive.

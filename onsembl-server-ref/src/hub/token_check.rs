@@ -31,19 +31,42 @@ impl TokenCheck {
     }
 }
 
-/// Which of these tokens were revoked. After a failed lookup the rest are left to the next check.
-pub(super) async fn revoked(auth: &Authenticator, tokens: BTreeSet<String>) -> Vec<String> {
+/// Look-ups that may fail before the others are left to the next check: then it is what they are looked up in that fails,
+/// and not something about a token.
+const FAILURES: usize = 3;
+
+/// What came of a check.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) revoked: Vec<String>,
+    /// The last token that was looked at, if others were left to the next check.
+    pub(super) left_behind: Option<String>,
+}
+
+/// Which of these tokens were revoked. It begins behind the one where the check before stopped: those whose look-ups
+/// fail do not hide the others.
+pub(super) async fn revoked(
+    auth: &Authenticator,
+    tokens: BTreeSet<String>,
+    behind: Option<String>,
+) -> Checked {
     // One after the other: however many sessions there are, that is the work of one reader.
-    let mut revoked = Vec::new();
-    for token in tokens {
+    let (mut checked, mut failures) = (Checked::default(), 0);
+    let (first, last): (Vec<_>, Vec<_>) =
+        tokens.into_iter().partition(|token| behind.as_ref().is_none_or(|behind| token > behind));
+    for token in first.into_iter().chain(last) {
         match auth.is_revoked(&token).await {
-            Ok(true) => revoked.push(token),
+            Ok(true) => checked.revoked.push(token),
             Ok(false) => {}
             Err(error) => {
-                warn!(%error, "cannot look up revoked tokens; retrying later");
-                break;
+                warn!(%token, %error, "cannot look up whether a token was revoked; retrying later");
+                failures += 1;
+                if failures >= FAILURES {
+                    checked.left_behind = Some(token);
+                    break;
+                }
             }
         }
     }
-    revoked
+    checked
 }

@@ -68,7 +68,8 @@ use queue::Queue;
 pub(crate) use queue::{
     CONTROL_UNITS, DATA_UNITS, ORDER_UNITS, UNIT, WAITING as WAITING_FOR_ROOM, WAITING_BYTES,
 };
-use reader::{Asker, Readers};
+pub(crate) use reader::Asker;
+use reader::Readers;
 pub(crate) use reader::{READERS, WAITING as READS_WAITING, WAITING_BYTES as READS_WAITING_BYTES};
 use request::Asked;
 pub(crate) use reserve::BYTES as RESERVE;

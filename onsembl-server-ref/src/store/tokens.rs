@@ -117,10 +117,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub async fn token(&self, token: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+        self.token_for(Asker::Server, token).await
+    }
+
+    /// The same, in the line of who shows it.
+    pub(crate) async fn token_for(
+        &self,
+        asker: Asker,
+        token: &TokenId,
+    ) -> Result<Option<TokenRow>, StoreError> {
         let token = token.clone();
         self.0
             .readers
-            .read(Asker::Token(token.to_string()), 0, move |db| {
+            .read(asker, token.as_str().len(), move |db| {
                 db.prepare_cached(&format!("{COLUMNS} WHERE token_id = ?1"))?
                     .query_row([token.as_str()], TokenRow::from_row)
                     .optional()
@@ -294,10 +303,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Closed`]; neither says that the token is good.
     pub async fn is_revoked(&self, token_id: &str) -> Result<bool, StoreError> {
+        self.is_revoked_for(Asker::Server, token_id).await
+    }
+
+    /// The same, in the line of whose it is.
+    pub(crate) async fn is_revoked_for(
+        &self,
+        asker: Asker,
+        token_id: &str,
+    ) -> Result<bool, StoreError> {
         let token_id = token_id.to_owned();
         self.0
             .readers
-            .read(Asker::Token(token_id.clone()), 0, move |db| {
+            .read(asker, token_id.len(), move |db| {
                 db.prepare_cached("SELECT 1 FROM revoked_tokens WHERE token_id = ?1")?
                     .exists([token_id])
             })
