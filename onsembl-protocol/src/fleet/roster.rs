@@ -107,6 +107,7 @@ impl Roster {
         let (key, instance) = (record.key.clone(), record.instance.clone());
         self.newest = self.newest.max(record.presence_version);
         let mut agent = Agent::recovered(record);
+        agent.shown.link_room = self.limits.parked_links;
         if agent.shown.presence.status != PresenceStatus::Offline {
             let seat = self.mint_seat();
             let uses = match agent.shown.aliases.contains(&id) {
@@ -342,7 +343,12 @@ impl Roster {
         entry.agent = Some(id.clone());
         let _ = self.newcomers.remove(&entry.key);
         let new = || Agent::new(entry.key.clone(), opened, at);
-        let agent = self.agents.entry(id.clone()).or_insert_with(new);
+        let room = self.limits.parked_links;
+        let agent = self.agents.entry(id.clone()).or_insert_with(|| {
+            let mut agent = new();
+            agent.shown.link_room = room;
+            agent
+        });
         self.backpressure.admit(&id);
         let before = core::mem::replace(&mut agent.key, entry.key.clone());
         self.directory.rekey(&id, Some(&before), &agent.key);
@@ -535,7 +541,7 @@ impl Roster {
         let agent = self.agents.get_mut(&id).filter(|agent| agent.seat == Some(seat))?;
         agent.seat = None;
         agent.history = history;
-        agent.shown.takes_links = true;
+        agent.shown.link_room = self.limits.parked_links;
         let journals = agent.journal.is_some();
         match agent.listing {
             // The store knows that it was deleted, and says so if it comes back.

@@ -72,8 +72,8 @@ pub struct AgentView {
     pub paused: bool,
     /// The emergency stop in force for it, and how far it is with that.
     pub stopped: Option<AgentStop>,
-    /// Whether one more link may be open beside the one of its session.
-    pub takes_links: bool,
+    /// How many more links may be open beside the one of its session.
+    pub link_room: usize,
     /// The token lineage that holds the agent; `None` before a bearer has claimed it.
     pub claim: Option<Claim>,
     /// That other processes of it asked for its session lately.
@@ -85,6 +85,10 @@ pub struct AgentView {
 pub enum Door {
     /// The link is let in.
     Open,
+    /// It names an agent in session, and is let in while fewer than `room` links are silent that named that one:
+    /// each of them may be kept beside the session.
+    #[allow(missing_docs, reason = "the names say all")]
+    Beside { agent: AgentId, room: usize },
     /// That is a legacy agent in session, which has as many links as one may have.
     Full,
     /// The token may not speak for the agent. The text is for who started the peer.
@@ -414,9 +418,9 @@ impl View {
     /// this token; without one, the service vouches for the peer.
     pub fn door(&self, named: &AgentId, bearer: Option<&Bearer>) -> Door {
         let spoken_for = |id: &AgentId| {
-            let agent = self.agents.get(id)?;
+            let (id, agent) = self.agents.get_key_value(id)?;
             let claim = agent.claim.as_ref();
-            bearer.is_none_or(|bearer| bearer.speaks_for(id, claim)).then_some(agent)
+            bearer.is_none_or(|bearer| bearer.speaks_for(id, claim)).then_some((id, agent))
         };
         if let (Some(agent), Some(bearer), None) =
             (self.agents.get(named), bearer, spoken_for(named))
@@ -424,17 +428,15 @@ impl View {
             return Door::Denied(bearer.why_not(named, &agent.name, agent.claim.as_ref()));
         }
         let by_alias = || self.aliases.of(named).find_map(spoken_for);
-        let Some(agent) = spoken_for(named).or_else(by_alias) else { return Door::Open };
+        let Some((id, agent)) = spoken_for(named).or_else(by_alias) else { return Door::Open };
         match agent.presence.status {
-            PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error
-                if !agent.takes_links =>
-            {
-                Door::Full
+            PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error => {
+                match agent.link_room {
+                    0 => Door::Full,
+                    room => Door::Beside { agent: id.clone(), room },
+                }
             }
-            PresenceStatus::Online
-            | PresenceStatus::Stale
-            | PresenceStatus::Error
-            | PresenceStatus::Connecting
+            PresenceStatus::Connecting
             | PresenceStatus::TimedOut
             | PresenceStatus::Reconnecting
             | PresenceStatus::Offline => Door::Open,

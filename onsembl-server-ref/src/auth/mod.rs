@@ -22,7 +22,7 @@ pub use random::NoRandom;
 pub(crate) use random::parse as parse_random;
 pub use refusal::{LookupError, Refusal};
 pub use tokens::{IssueError, SecretError, TokenError, Tokens};
-pub(crate) use uses::{Uses, keep as keep_uses};
+pub(crate) use uses::{MOST as USES, Uses, keep as keep_uses};
 
 /// Knows the accounts of a service.
 ///

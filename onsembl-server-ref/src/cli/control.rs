@@ -61,7 +61,12 @@ impl Control {
             let agent = self.remote.find_agent(&self.agent)?;
             let order = Order { action: self.action.order(), reason: self.reason, size: self.size };
             let page = format!("/api/agents/{}/control", escape(agent.as_str()));
-            self.remote.post(&page, &serde_json::to_string(&order)?, Repetition::Harmful, PATIENCE)?;
+            self.remote.post(
+                &page,
+                &serde_json::to_string(&order)?,
+                Repetition::Harmful,
+                PATIENCE,
+            )?;
             Ok(())
         })
         .await?

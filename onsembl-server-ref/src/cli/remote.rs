@@ -35,8 +35,13 @@ pub(super) struct Remote {
     #[arg(long, env = "ONSEMBL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The token itself, unless there is a file. Other users of the machine can see arguments.
-    #[arg(long, env = "ONSEMBL_TOKEN", hide_env_values = true, value_name = "TOKEN",
-          required_unless_present = "token_file")]
+    #[arg(
+        long,
+        env = "ONSEMBL_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        required_unless_present = "token_file"
+    )]
     token: Option<String>,
     /// Certificates to trust instead of the system's, as a PEM file.
     #[arg(long, env = "ONSEMBL_TLS_CA", value_name = "FILE")]

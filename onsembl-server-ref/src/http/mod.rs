@@ -76,6 +76,8 @@ pub(crate) struct App {
     pub(crate) large_messages: LargeMessages,
     /// Readers of stored output at a time.
     pub(crate) readers: Shares<UserId>,
+    /// Links that named an agent in session and have not said hello.
+    pub(crate) doorways: Shares<(UserId, AgentId)>,
     /// Pages of lists on their way at a time.
     pub(crate) pages: Shares<UserId>,
     /// Who was turned away lately.

@@ -55,3 +55,44 @@ impl TokenWatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Auth, Credentials, LookupError, Refusal, TokenKind};
+    use onsembl_protocol::id::UserId;
+    use onsembl_protocol::time::WallTime;
+
+    struct Says(Result<bool, LookupError>);
+
+    impl Auth for Says {
+        async fn identify(&self, _: &Credentials<'_>) -> Result<Identity, Refusal> {
+            Err(Refusal::Unauthorized("nobody".to_owned()))
+        }
+
+        async fn is_revoked(&self, _: &str) -> Result<bool, LookupError> {
+            self.0.clone()
+        }
+    }
+
+    fn watch(says: Result<bool, LookupError>, age: Duration) -> TokenWatch {
+        TokenWatch {
+            auth: Authenticator::new(Says(says)),
+            counters: Counters::default(),
+            identity: Identity::new(UserId::new("ann"), TokenKind::Dashboard, "t"),
+            checked: Instant::now().checked_sub(age).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_with_its_token() {
+        let long = CHECK_EVERY * 2;
+        assert!(watch(Ok(false), long).may_go_on().await);
+        assert!(!watch(Ok(true), long).may_go_on().await);
+        assert!(watch(Ok(true), Duration::ZERO).may_go_on().await, "looked up lately");
+        assert!(watch(Err(LookupError::new("disk")), long).may_go_on().await);
+        let mut expired = watch(Ok(false), Duration::ZERO);
+        expired.identity.expires = Some(WallTime::from_unix_millis(1));
+        assert!(!expired.may_go_on().await);
+    }
+}

@@ -6,7 +6,7 @@ use super::perform::{Edge, Outcome};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed, Request};
 use super::rows;
 use super::seats::Seats;
-use super::token_check::{TokenCheck, revoked};
+use super::token_check::{Checked, TokenCheck, revoked};
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
@@ -62,6 +62,8 @@ pub struct Hub {
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
     token_check: TokenCheck,
+    /// Where the last check of tokens stopped, if it stopped.
+    tokens_checked_to: Option<String>,
     /// Of which tokens it was said lately that they end.
     token_warnings: LogLimit<String>,
     watchdog: Watchdog,
@@ -132,6 +134,7 @@ impl Hub {
             done,
             receipts,
             token_check: TokenCheck::after_a_while(),
+            tokens_checked_to: None,
             token_warnings: LogLimit::every(TOKEN_WARNINGS_EVERY),
             watchdog: Watchdog::default(),
         };

@@ -70,3 +70,38 @@ pub(super) async fn revoked(
     }
     checked
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Auth, Credentials, Identity, LookupError, Refusal};
+
+    /// Of tokens with an `x` it cannot say anything, and those with a `z` were revoked.
+    struct Flaky;
+
+    impl Auth for Flaky {
+        async fn identify(&self, _: &Credentials<'_>) -> Result<Identity, Refusal> {
+            Err(Refusal::Unauthorized("nobody".to_owned()))
+        }
+
+        async fn is_revoked(&self, token_id: &str) -> Result<bool, LookupError> {
+            match token_id.contains('x') {
+                true => Err(LookupError::new("unreadable")),
+                false => Ok(token_id.contains('z')),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_whose_look_ups_fail_hide_no_others() {
+        let auth = Authenticator::new(Flaky);
+        let tokens = BTreeSet::from(["a", "b-x", "c-x", "d-x", "e-x", "f-z"].map(str::to_owned));
+        let first = revoked(&auth, tokens.clone(), None).await;
+        assert_eq!((first.revoked.len(), first.left_behind.as_deref()), (0, Some("d-x")));
+        let second = revoked(&auth, tokens.clone(), first.left_behind).await;
+        assert_eq!(second.revoked, ["f-z"]);
+        let few = BTreeSet::from(["a", "b-x", "f-z"].map(str::to_owned));
+        let all = revoked(&auth, few, None).await;
+        assert_eq!((all.revoked.len(), all.left_behind), (1, None));
+    }
+}

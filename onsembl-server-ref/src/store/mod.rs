@@ -59,6 +59,8 @@ pub use tokens::{TokenForm, TokenKept, TokenRow, TokenSession, TokenUse};
 pub use writer::StoreCounters;
 
 use budget::Terms;
+pub(crate) use budget::of_agents;
+pub(crate) use deletion::REMEMBERED as DELETED_KEPT;
 use line::{Lane, Place};
 pub(crate) use line::{TURN_OUTPUT, TURN_REQUESTS};
 use onsembl_protocol::id::UserId;

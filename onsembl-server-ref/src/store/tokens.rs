@@ -478,3 +478,43 @@ impl TokenRow {
         })
     }
 }
+
+#[cfg(test)]
+mod look_ups {
+    use super::super::wall_now;
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Whatever ids a peer makes up, all that it asks for stands in one line.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_tokens_that_are_made_up_cost_another_user_no_more_than_what_is_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _receipts) = Store::open(dir.path(), wall_now()).await.unwrap();
+        let done = Arc::new(AtomicUsize::new(0));
+        let flood: Vec<_> = (0..3000)
+            .map(|n| {
+                let (store, done) = (store.clone(), Arc::clone(&done));
+                tokio::spawn(async move {
+                    let (asker, token) =
+                        (Asker::User(UserId::new("a")), TokenId::new(n.to_string()));
+                    assert!(store.token_for(asker, &token).await.unwrap().is_none());
+                    done.fetch_add(1, Ordering::SeqCst);
+                })
+            })
+            .collect();
+        while done.load(Ordering::SeqCst) < 4 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..3 {
+            let before = done.load(Ordering::SeqCst);
+            let asker = Asker::User(UserId::new("b"));
+            let _ = store.token_for(asker, &TokenId::new("b")).await.unwrap();
+            let passed = done.load(Ordering::SeqCst) - before;
+            assert!(passed < 100, "{passed} look-ups of another user went first");
+        }
+        for look_up in flood {
+            look_up.await.unwrap();
+        }
+    }
+}

@@ -53,6 +53,27 @@ async fn the_first_steps_leave_nothing_open() {
     assert!(text.contains("no file") && text.lines().count() == 1, "{text}");
 }
 
+/// Neither in files that a shell makes for everybody to read, nor in arguments that everybody sees.
+#[test]
+fn no_step_in_the_documents_leaves_a_token_open() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut documents = vec![top.join("README.md"), top.join("CHANGELOG.md")];
+    documents.extend(fs::read_dir(top.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut steps = 0;
+    for document in documents.iter().filter(|path| path.extension().is_some_and(|e| e == "md")) {
+        let text = fs::read_to_string(document).unwrap();
+        let shown = document.display();
+        for line in text.lines() {
+            steps += usize::from(line.contains("onsembl-server token "));
+            let into_a_file = line.split_once('>').is_some_and(|(_, to)| to.contains(".token"));
+            assert!(!into_a_file || line.contains("| "), "{shown}: {line}");
+            assert!(!line.contains("--token \""), "{shown}: {line}");
+            assert!(!line.contains("TOKEN=\"$(onsembl-server token"), "{shown}: {line}");
+        }
+    }
+    assert!(steps > 3, "{steps} steps were looked at");
+}
+
 #[tokio::test]
 async fn what_an_earlier_version_left_open_is_closed_or_refused() {
     let data = tempfile::tempdir().unwrap();

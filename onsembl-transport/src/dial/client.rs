@@ -10,7 +10,9 @@ use crate::tls::TlsRoots;
 use ::http::{HeaderValue, Method, Request, header};
 use bytes::Bytes;
 use http_body_util::Full;
-use onsembl_protocol::session::{DialFailure, DialFault, HttpRefusal, NONCE_HEADER, REFUSAL_HEADER};
+use onsembl_protocol::session::{
+    DialFailure, DialFault, HttpRefusal, NONCE_HEADER, REFUSAL_HEADER,
+};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -254,8 +256,7 @@ mod tests {
         let url = "http://control.test".parse().unwrap();
         let rule = ProxyRule::direct();
         let token = Secret::new("t");
-        let mut client =
-            HttpClient::new(url, &TlsRoots::Native, &rule, token, PATIENCE).unwrap();
+        let mut client = HttpClient::new(url, &TlsRoots::Native, &rule, token, PATIENCE).unwrap();
         client.connector.set_addresses(addresses.to_vec());
         client
     }
@@ -305,7 +306,8 @@ mod tests {
         let anybody = "HTTP/1.1 403 No\r\nOnsembl-Refusal: forbidden\r\nContent-Length: 0\r\n\r\n";
         let refused = client(&[at(Some(anybody)).await.0]).get("/").await.unwrap();
         assert!(!refused.refuses_token() && !refused.is_of_a_proxy());
-        let busy = "HTTP/1.1 503 x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+        let busy =
+            "HTTP/1.1 503 x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         let refused = client(&[at(Some(busy)).await.0]).get("/").await.unwrap();
         assert!(!refused.is_of_a_proxy(), "a server that says why");
     }
