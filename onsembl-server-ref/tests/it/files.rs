@@ -212,3 +212,32 @@ async fn what_is_open_is_warned_of() {
         assert!(log.contains(warned), "{warned}: {log}");
     }
 }
+
+/// Neither a signal that somebody tries, nor a file that may not grow, ends it without a word to its peers.
+#[tokio::test]
+async fn signals_end_it_in_order_or_not_at_all() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = program()
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(server.stdout.take().unwrap());
+    let _ = timeout(PATIENCE, out.read_line(&mut line)).await.unwrap().unwrap();
+    let id = server.id().unwrap().to_string();
+    let send = |name: &str| {
+        let sent = std::process::Command::new("kill").args([name, &id]).status().unwrap();
+        assert!(sent.success(), "{name}");
+    };
+    ["-USR1", "-USR2", "-XFSZ"].map(send);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(server.try_wait().unwrap().is_none(), "it was ended");
+    let answer = crate::peer::Request::get("/healthz").send(line.trim().parse().unwrap()).await;
+    assert_eq!(answer.status, 200);
+    send("-QUIT");
+    let ended = timeout(PATIENCE, server.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0), "{ended}");
+}

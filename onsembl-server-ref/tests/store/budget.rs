@@ -2,8 +2,9 @@
 //! beyond it is refused by name.
 
 use crate::common::{at, beside, chunk, command, hello, user};
-use onsembl_protocol::id::{AgentId, CommandId, Epoch, PresenceVersion, UserId};
-use onsembl_protocol::model::GapCause;
+use onsembl_protocol::fleet::StopOrder;
+use onsembl_protocol::id::{AgentId, CommandId, Epoch, PresenceVersion, StopId, UserId};
+use onsembl_protocol::model::{GapCause, StopScope};
 use onsembl_server_ref::store::{
     CommandRow, CommandUpdate, Inserted, PresenceRow, Receipts, Store, StoreError, StoreLimits,
     StoredBody, StoredRecord, Usage,
@@ -270,6 +271,31 @@ async fn nothing_of_an_agent_grows_for_ever() {
     for version in 1..=1500 {
         scene.store.append_presence(presence(&scene.agent, version)).await.unwrap();
     }
+    let id = CommandId::new("c");
+    let _ = scene.ask("c", 1).await.unwrap();
+    for n in 0..400 {
+        let to = CommandUpdate {
+            status: "running".to_owned(),
+            cause: Some(format!("change {n}")),
+            exit_code: None,
+            signal: None,
+            at: at(n),
+            ended: false,
+        };
+        let _ = scene.store.update_command(&user("u"), &id, to).await.unwrap();
+    }
+    assert!((200..=257).contains(&count("command_events")), "{}", count("command_events"));
+    for n in 0..1200 {
+        let order = StopOrder {
+            id: StopId::new(format!("stop {n}")),
+            scope: StopScope::All,
+            reason: "r".to_owned(),
+            by: user("u"),
+            at: at(n),
+        };
+        scene.store.release_stops(&user("u"), vec![order], &user("u"), at(n)).await.unwrap();
+    }
+    assert!((1000..=1025).contains(&count("stops")), "{}", count("stops"));
     let events = count("presence_events");
     assert!((1024..=1024 + 64).contains(&events), "{events}");
     scene.check();
