@@ -24,6 +24,8 @@ pub use refusal::{LookupError, Refusal};
 pub use tokens::{IssueError, SecretError, TokenError, Tokens};
 pub(crate) use uses::{MOST as USES, Uses, keep as keep_uses};
 
+use onsembl_protocol::id::UserId;
+
 /// Knows the accounts of a service.
 ///
 /// The server asks [`identify`](Self::identify) at each connection and each HTTP request, and when

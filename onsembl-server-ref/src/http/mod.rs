@@ -49,7 +49,7 @@ use crate::fleet_view::FleetViews;
 use crate::hub::HubHandle;
 use crate::metrics::Metrics;
 use crate::store::Store;
-use onsembl_protocol::id::UserId;
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
