@@ -1,7 +1,8 @@
-// What one user can make a server hold, whatever its agents and its dashboards say, and whether the store answers
+// What one user can make a server hold, whatever its agents and its dashboards say and read, and whether the store answers
 // late or never. The measure is the allocator, if there is one that counts; else only that nothing panics.
 
 use super::bytes::{Bytes, Clocks};
+use super::viewers::Viewers;
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::fleet::{
     Fleet, FleetAction, FleetEvent, FleetLimits, Flow, Inserted, OpenedSession, Question, Receipt,
@@ -43,7 +44,7 @@ pub fn bounded(bytes: &[u8], meter: Meter) {
     let mut bytes = Bytes(bytes);
     let before = meter();
     let mut world = World::new(limits());
-    let most = before + world.limits.held_bytes() + OWN + 2 * PIECE;
+    let of_fleet = world.limits.held_bytes() + OWN + 2 * PIECE;
     let mut left = EVENTS;
     while !bytes.is_empty() && left > 0 {
         let times = [1, 1, 1, 4, 64, 256][usize::from(bytes.byte() % 6)];
@@ -52,12 +53,11 @@ pub fn bounded(bytes: &[u8], meter: Meter) {
         for _ in 0..times {
             left = left.saturating_sub(1);
             world.step(&step);
-            let held = meter();
+            let (held, most) = (meter(), of_fleet + world.viewers.most());
             assert!(
-                held <= most,
-                "{} bytes held, of at most {}, after {step:?}",
+                held <= before + most,
+                "{} bytes held, of at most {most}, after {step:?}",
                 held - before,
-                most - before
             );
         }
     }
@@ -127,6 +127,7 @@ struct Linked {
 struct World {
     fleet: Fleet,
     view: View,
+    viewers: Viewers,
     limits: FleetLimits,
     clocks: Clocks,
     seats: BTreeMap<SeatId, Linked>,
@@ -139,11 +140,13 @@ struct World {
 
 impl World {
     fn new(limits: FleetLimits) -> Self {
+        let clocks = Clocks::default();
         Self {
+            viewers: Viewers::new(&clocks),
             fleet: Fleet::new(UserId::new("u"), SeatId(1), 1, limits),
             view: View::new(&limits),
             limits,
-            clocks: Clocks::default(),
+            clocks,
             seats: BTreeMap::new(),
             hellos: BTreeMap::new(),
             answers: VecDeque::new(),
@@ -183,6 +186,10 @@ impl World {
             18..20 => self.receive(step),
             20 => self.end_link(step),
             21 => self.forget(step),
+            22 => {
+                let doing = (step.which, step.count, self.next());
+                self.viewers.step(doing, &self.view, &self.clocks);
+            }
             _ => self.feed(FleetEvent::Wake),
         }
     }
@@ -418,6 +425,7 @@ impl World {
         match action {
             FleetAction::Show(changes) => {
                 let _ = self.view.apply(changes);
+                self.viewers.changed(&self.view, &self.clocks);
             }
             FleetAction::Join { link, seat, .. } => {
                 let capabilities = self.hellos.get(&link).copied()?;

@@ -11,6 +11,7 @@ pub mod model;
 pub mod roundtrip;
 pub mod server;
 pub mod supervisor;
+pub mod viewers;
 
 /// What runs one input; it panics when something does not hold.
 pub type Target = fn(&[u8]);

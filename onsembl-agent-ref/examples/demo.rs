@@ -82,7 +82,7 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
     say(&format!("command    {COMMAND}"))?;
     let command = RemoteCommand {
         server: url,
-        token: token(TokenKind::Dashboard)?,
+        token: token(TokenKind::Dashboard)?.into(),
         roots: TlsRoots::Native,
         proxy: ProxyRule::direct(),
         agent: AGENT.to_owned(),

@@ -1,8 +1,9 @@
 //! Every limit of a server that a peer can reach, with whom it is for and what happens at it, and the most memory
 //! that follows from them. The numbers are the constants themselves; nothing here decides anything.
 
+use crate::auth::USES;
 use crate::{dashboard, http, hub, store};
-use onsembl_protocol::fleet::{DashboardLink, FleetLimits};
+use onsembl_protocol::fleet::{DashboardLink, FleetLimits, RECOVERED_COMMANDS};
 use onsembl_protocol::limits::Limits;
 use onsembl_transport::server::{LANE_BACKLOG, LANE_FRAMES};
 use serde::Serialize;
@@ -235,6 +236,19 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             "carried out, and answered that it is not known to be durable",
         ),
         count("deletions", fleet.deletions, User, full),
+        count("ends told after a restart", RECOVERED_COMMANDS, User, "older ones are not told"),
+        count(
+            "addresses of agents",
+            room.remembered,
+            Server,
+            "the oldest of the user with the most is forgotten",
+        ),
+        count(
+            "uses of tokens that are not written",
+            USES,
+            Server,
+            "not noted, and counted; a user has at most as many as are free",
+        ),
     ];
     limits.push(Limit {
         set_by: "serve --connections",
@@ -283,10 +297,25 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             oldest,
         ),
         count("released stops on the disk", store::STOPS_KEPT, User, oldest),
+        count(
+            "tokens",
+            store::TOKENS_OF_USER,
+            User,
+            "revoked ones make room, without any one more is refused; of signed ones the oldest leaves the list",
+        ),
+        count("deleted agents on the disk", store::DELETED_KEPT, User, "the oldest are forgotten"),
+        size(
+            "agents and their history on the disk",
+            on_disk(store::of_agents(set.user_bytes)),
+            User,
+            "the oldest events and sessions of each go; no new agent is taken",
+        ),
     ]);
     limits
 }
 
+/// What waits of a user for each of the three lanes of the store, and for its readers.
+const WAITING_FOR_STORE: usize = 3 * store::WAITING_BYTES + store::READS_WAITING_BYTES;
 const STORE_QUEUE: usize =
     (store::ORDER_UNITS + store::CONTROL_UNITS + store::DATA_UNITS) * store::UNIT;
 
@@ -321,6 +350,7 @@ pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
         part("large messages", http::LARGE_MESSAGES, LARGE_MESSAGE),
         part("dashboards", dashboard::SLOTS, dashboard::SLOT),
         part("users: agents, commands and output", users, FleetLimits::DEFAULT.held_bytes()),
+        part("users: what waits for the store", users, WAITING_FOR_STORE),
         part(
             "users: what comes from and goes to agents",
             users,

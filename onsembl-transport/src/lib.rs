@@ -67,7 +67,8 @@ mod waker;
 pub mod websocket;
 
 pub use dial::{
-    Clocks, DialerError, HttpAnswer, HttpClient, InvalidProxy, InvalidUrl, ProxyRule, ServerUrl,
+    Clocks, DialerError, HttpAnswer, HttpClient, InvalidProxy, InvalidUrl, ProxyRule, Repetition,
+    ServerUrl,
 };
 pub use limits::{BufferSizes, LinkLimits};
 pub use link::{

@@ -22,6 +22,12 @@ impl Secret {
         Self(text.strip_prefix('\u{feff}').unwrap_or(text).trim().to_owned())
     }
 
+    /// Whether it can stand in the header of a request: there is one, and it has only visible ASCII characters.
+    #[must_use]
+    pub fn can_be_shown(&self) -> bool {
+        !self.0.is_empty() && self.0.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
@@ -108,6 +114,10 @@ mod tests {
         let secret = Secret::new("  swordfish\n");
         assert_eq!(secret.expose(), "swordfish");
         assert!(!format!("{secret:?}").contains("sword"));
+        assert!(secret.can_be_shown());
+        for unfit in ["", " \n", "a b", "a\r\nX: y", "ä", "a\0"] {
+            assert!(!Secret::new(unfit).can_be_shown(), "{unfit:?}");
+        }
     }
 
     #[test]

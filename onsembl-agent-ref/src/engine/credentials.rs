@@ -71,8 +71,11 @@ impl Credentials {
     /// The server offers a newer token for the next dial.
     pub(super) fn renew(&self, newer: &str) {
         match &self.token {
-            _ if newer.trim().is_empty() => {
-                tracing::warn!("the server offered an empty token; keeping the one in use");
+            // One that no header can carry would be kept until a restart, and no dial could show it.
+            _ if !Secret::new(newer).can_be_shown() => {
+                tracing::warn!(
+                    "the server offered a token that cannot stand in a request; keeping the one in use"
+                );
             }
             Token::Literal(token) => {
                 *lock(token) = Secret::new(newer);
@@ -119,7 +122,9 @@ mod tests {
     fn a_newer_token_replaces_a_literal_one_and_never_a_file() {
         let literal = TokenSourceKind::Literal(Secret::new("old"));
         let credentials = Credentials::new(&literal);
-        credentials.renew(" ");
+        for rubbish in [" ", "a b\r\n", "a\0", "ä"] {
+            credentials.renew(rubbish);
+        }
         assert_eq!(credentials.token().unwrap().expose(), "old");
         credentials.renew("new");
         assert_eq!(credentials.token().unwrap().expose(), "new");

@@ -15,8 +15,8 @@ use tokio::process::{Child, Command};
 const SHELL: &str = "/bin/sh";
 
 /// Variables of the agent that its commands do not inherit: a command that prints its environment
-/// would publish the token to every dashboard.
-const WITHHELD: [&str; 2] = ["ONSEMBL_TOKEN", "ONSEMBL_PROXY"];
+/// would publish the token to every dashboard. Nor is the agent's token that of a client command run there.
+const WITHHELD: [&str; 3] = ["ONSEMBL_TOKEN", "ONSEMBL_TOKEN_FILE", "ONSEMBL_PROXY"];
 
 /// What runs a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct ProcessSpec {
     pub text: String,
     /// Where it runs; the agent's own directory if not given.
     pub working_directory: Option<PathBuf>,
-    /// Variables on top of the agent's environment (of which `ONSEMBL_TOKEN` and `ONSEMBL_PROXY` are not passed on).
+    /// Variables on top of the agent's environment (of which `ONSEMBL_TOKEN`, `ONSEMBL_TOKEN_FILE` and `ONSEMBL_PROXY` are not passed on).
     pub environment: Vec<(String, String)>,
     /// Its arguments: positional parameters of a shell, further arguments of a program.
     pub arguments: Vec<String>,

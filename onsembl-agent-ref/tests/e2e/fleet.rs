@@ -61,7 +61,7 @@ impl Fleet {
     fn ask(&self, n: usize, text: String) {
         let command = RemoteCommand {
             server: self.bench.url(),
-            token: Secret::new(&self.bench.dashboard_token),
+            token: Secret::new(&self.bench.dashboard_token).into(),
             roots: TlsRoots::Native,
             proxy: ProxyRule::direct(),
             agent: format!("a{n}"),

@@ -5,7 +5,7 @@ use crate::Case;
 use crate::bench::{AGENT, Bench, FAST, Running, eventually, server_binary};
 use crate::programs::{Need, libfaketime};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ fn restart(bench: &mut Bench, clock: &Clock) {
         .arg(bench.data())
         .args(["--heartbeat-interval", "500ms", "--stale-after", "1250ms"])
         .args(["--timeout-after", "3s", "--resume-window", "4s"])
-        .stdout(std::process::Stdio::null())
+        .stdout(Stdio::null())
         .stderr(log);
     bench.server = Some(Running(clock.of(&mut command).spawn().unwrap()));
     let address = bench.address.clone();
@@ -165,6 +165,18 @@ fn server_wrong() {
     let _ = bench.await_status("dev", "online");
     let precious = stored(&bench);
     let work = bench.start_work("dev");
+    // A command that waits for an agent that is away is not refused by a clock that is ahead for a while.
+    let away = bench.start_agent_at(&bench.url(), "away");
+    let _ = bench.await_status("away", "online");
+    drop(away);
+    let _ = bench.await_status("away", "offline");
+    let mut waits = bench.exec_command("away", &["--offline", "queue"], "echo later");
+    let waits = waits.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the command waits", || {
+        let listed = bench.ask(&["commands", "--json"]).stdout;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        listed.contains("echo later") && listed.contains("queued")
+    });
     for offset in ["+60d", "-60d"] {
         clock.is(offset);
         restart(&mut bench, &clock);
@@ -176,6 +188,9 @@ fn server_wrong() {
         let _ = bench.await_status("dev", "online");
     }
     let _ = work.ends_whole();
+    let _away = bench.start_agent_at(&bench.url(), "away");
+    let said = waits.wait_with_output().unwrap();
+    assert_eq!(said.stdout, b"later\n", "{said:?}\n{}", bench.log("server.log"));
     let said = bench.ask(&["output", &precious]);
     assert_eq!(said.stdout, b"precious\n", "{said:?}\n{}", bench.log("server.log"));
 }

@@ -116,8 +116,16 @@ fn second_address_behind(listen: impl FnOnce(u16)) {
     listen(port);
     let _hosts =
         Hosts::new(&bench, &format!("{OTHER_ADDRESS} control.test\n{ADDRESS} control.test\n"));
-    let _agent = bench.start_agent_at(&format!("http://control.test:{port}"), "dev");
+    let url = format!("http://control.test:{port}");
+    let _agent = bench.start_agent_at(&url, "dev");
     let _ = bench.await_status("dev", "online");
+    // Each of these is a process of its own, which has not learned that an address is of no use.
+    for order in [&["agents"][..], &["stop", "--all"], &["release", "--all"]] {
+        let mut client = bench.client();
+        client.args(order).args(["--server", &url]).env("ONSEMBL_TOKEN", &bench.dashboard_token);
+        let said = client.output().unwrap();
+        assert!(said.status.success(), "{order:?}: {}", String::from_utf8_lossy(&said.stderr));
+    }
     let work = bench.start_work("dev");
     // From now on the address that failed is tried last.
     bench.server().signal("-KILL");

@@ -2,7 +2,7 @@
 
 use crate::target::{Open, Reads, Target, message};
 use futures::future::{BoxFuture, join_all};
-use futures::{FutureExt as _, SinkExt as _};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use std::fmt::Write as _;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,6 +19,8 @@ pub struct Attack {
 pub enum Serve {
     Plain,
     Tls,
+    /// Attackers come from a proxy that is trusted.
+    BehindProxy,
 }
 
 macro_rules! attacks {
@@ -36,6 +38,9 @@ pub const ATTACKS: &[Attack] = attacks! {
     "wrong-tokens": Plain, |t| pages(t, "GET /api/agents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.x\r\n\r\n");
     "connections-that-come-and-go": Plain, come_and_go;
     "half-handshakes": Tls, half_handshakes;
+    "beginnings-of-proxy-headers": Plain, proxy_headers;
+    "sockets-of-many-addresses": Plain, many_addresses;
+    "pages-through-a-proxy-that-names-nobody": BehindProxy, |t| pages(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     // With the token of an agent.
     "output-states": Plain, |t| output_states(t, Reads::All);
     "output-states-unread": Plain, |t| output_states(t, Reads::Nothing);
@@ -50,6 +55,8 @@ pub const ATTACKS: &[Attack] = attacks! {
     "reports-of-unknown-commands": Plain, reports;
     "agents-without-end": Plain, agents;
     "agents-that-return-all-the-time": Plain, returning_agents;
+    "agents-that-are-contested": Plain, contests;
+    "hellos-with-commands-that-nobody-knows": Plain, adoption;
     "frames-that-mean-nothing": Plain, nonsense;
     "pings": Plain, pings;
     "messages-of-the-largest-size": Plain, large_messages;
@@ -59,6 +66,9 @@ pub const ATTACKS: &[Attack] = attacks! {
     "dashboards-without-end": Plain, dashboards;
     "ended-commands-asked-for-again": Plain, ended_again;
     "large-commands": Plain, large_commands;
+    "commands-for-nobody": Plain, commands_for_nobody;
+    "tokens-made-up-on-good-connections": Plain, made_up_tokens;
+    "refreshed-tokens-that-are-made-up": Plain, refreshes;
     "hellos-of-a-dashboard-unread": Plain, dashboard_hellos;
     "subscriptions": Plain, subscriptions;
     "stops-and-releases": Plain, stops;
@@ -123,6 +133,115 @@ async fn half_handshakes(target: Target) {
         }
     };
     join_all((0..5000).map(one)).await;
+}
+
+/// The first byte of a PROXY header, and no more.
+async fn proxy_headers(target: Target) {
+    let one = |_| async {
+        loop {
+            let mut stream = target.tcp().await;
+            let _ = stream.write_all(b"P").await;
+            let _ = stream.read(&mut [0; 64]).await;
+        }
+    };
+    join_all((0..5000).map(one)).await;
+}
+
+/// Each from another address, so that no share of an address holds them back.
+async fn many_addresses(target: Target) {
+    let one = |n: u32| {
+        let target = &target;
+        async move {
+            loop {
+                let mut stream = target.tcp_from(n).await;
+                let _ = stream.write_all(b"GET /ws/agent HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
+                let _ = stream.read(&mut [0; 64]).await;
+            }
+        }
+    };
+    join_all((0..5000).map(one)).await;
+}
+
+/// Connections that are known by a good token, over which made-up ones are shown from then on.
+async fn made_up_tokens(target: Target) {
+    let known = target.request("/api/agents?limit=1");
+    let one = |n: u64| {
+        let (target, known) = (&target, &known);
+        async move {
+            loop {
+                let mut stream = target.tcp().await;
+                let mut page = [0; 4096];
+                let _ = stream.write_all(known.as_bytes()).await;
+                for k in 0_u64.. {
+                    let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut page));
+                    if !matches!(read.await, Ok(Ok(1..))) {
+                        break;
+                    }
+                    let token = made_up(n << 32 | k);
+                    let request = format!(
+                        "GET /api/agents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+                    );
+                    if stream.write_all(request.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+    };
+    join_all((0..2000).map(one)).await;
+}
+
+/// A token in the form of a random one, with an id of its own.
+fn made_up(n: u64) -> String {
+    format!("onsembl_dashboard_{n:016x}_{}", "0123456789abcdef".repeat(4))
+}
+
+async fn refreshes(target: Target) {
+    let text = |n| {
+        let token = made_up(n);
+        message("TOKEN_REFRESH", &format!(r#"{{"accessToken":"{token}","expiresIn":3600}}"#))
+    };
+    let one = |_| target.repeat(Open::Dashboard, text, Reads::Nothing);
+    join_all((0..16).map(one)).await;
+}
+
+/// Many agents in session, and a second process of each all the time.
+async fn contests(target: Target) {
+    let one = |n| {
+        let target = &target;
+        async move {
+            let key = format!("key-{n}");
+            let _session = target.agent(&key).await;
+            loop {
+                let clone = target.hello(&key).replace(&format!("i-{key}"), "i-of-a-clone");
+                drop(target.greeted(clone).await);
+            }
+        }
+    };
+    join_all((0..500).map(one)).await;
+}
+
+/// With each hello a thousand commands that the server does not have.
+async fn adoption(target: Target) {
+    for n in 0_u64.. {
+        let ids: Vec<String> = (0..1000).map(|id| format!(r#""lost-{n}-{id}""#)).collect();
+        let commands = format!(r#""commands":[{}]"#, ids.join(","));
+        let hello = target.hello("a").replace(r#""commands":[]"#, &commands);
+        let mut socket = target.greeted(hello).await;
+        let _ = tokio::time::timeout(Duration::from_millis(50), socket.next()).await;
+    }
+}
+
+/// With many agents, requests that name none of them.
+async fn commands_for_nobody(target: Target) {
+    let agents = async {
+        for n in 0_u64.. {
+            drop(target.agent(&format!("key-{n}")).await);
+        }
+    };
+    let text = |n| command(n, 1, "true").replace(r#""agentId":"a""#, r#""agentId":"nobody""#);
+    let ask = |_| target.repeat(Open::Dashboard, text, Reads::Nothing);
+    futures::future::join(agents, join_all((0..8).map(ask))).await;
 }
 
 /// As many links with one token as the server accepts.

@@ -36,10 +36,20 @@ impl Target {
 
     /// From an address other than the bystander's: an attacker uses up the share of its own address only.
     pub async fn tcp(&self) -> TcpStream {
+        self.connected_from(ATTACKER).await
+    }
+
+    /// From the address of this number.
+    pub async fn tcp_from(&self, number: u32) -> TcpStream {
+        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number);
+        self.connected_from(SocketAddr::from((address, 0))).await
+    }
+
+    async fn connected_from(&self, from: SocketAddr) -> TcpStream {
         let to = self.address.parse().expect("an address");
         loop {
             let socket = TcpSocket::new_v4().expect("a socket");
-            if socket.bind(ATTACKER).is_ok()
+            if socket.bind(from).is_ok()
                 && let Ok(stream) = socket.connect(to).await
             {
                 return stream;
@@ -80,7 +90,8 @@ impl Target {
         self.greeted(message("AGENT_CONNECT", &payload)).await
     }
 
-    async fn greeted(&self, hello: String) -> Socket {
+    /// A link over which this was said, and its first answer.
+    pub async fn greeted(&self, hello: String) -> Socket {
         let mut socket = self.open("/ws/agent", &self.agent_token).await;
         let _ = socket.send(Message::text(hello)).await;
         let _ = socket.next().await;

@@ -159,15 +159,25 @@ fn admit(
 
 /// The agent that a request means.
 fn choose(state: &State, wanted: Option<&AgentId>) -> Result<AgentId, ErrorReply> {
-    // By far the most requests name an agent by its id: those need not look at all agents.
+    // By far the most requests name an agent by its id. For the others, too, only those are looked at that may be meant.
     if let Some(id) = wanted.filter(|id| state.is_listed(id)) {
         return Ok(id.clone());
     }
-    let candidates: Vec<Candidate<'_>> = state
-        .roster
-        .agents()
-        .iter()
-        .filter(|(id, _)| state.is_listed(id))
+    let directory = &state.roster.directory;
+    let meant: Vec<&AgentId> = match wanted {
+        None => directory.available().collect(),
+        Some(wanted) => {
+            let named = directory.named(wanted);
+            let first = || directory.by_alias(wanted).find(|id| state.is_listed(id));
+            match named.is_empty() {
+                true => first().into_iter().collect(),
+                false => named.into_iter().collect(),
+            }
+        }
+    };
+    let candidates: Vec<Candidate<'_>> = meant
+        .into_iter()
+        .filter_map(|id| Some((id, state.roster.agent(id)?)))
         .map(|(id, agent)| Candidate {
             id,
             name: &agent.shown.name,
@@ -177,9 +187,15 @@ fn choose(state: &State, wanted: Option<&AgentId>) -> Result<AgentId, ErrorReply
         })
         .collect();
     choose_agent(wanted, &candidates).cloned().map_err(|error| {
-        let code = match &error {
-            Unroutable::NotFound(_) => ErrorCode::AgentNotFound,
-            Unroutable::Ambiguous { .. } | Unroutable::Unnamed(_) => ErrorCode::AgentAmbiguous,
+        let (code, error) = match error {
+            Unroutable::NotFound(_) => (ErrorCode::AgentNotFound, error),
+            Unroutable::Ambiguous { wanted, .. } => {
+                let count = directory.count(&wanted);
+                (ErrorCode::AgentAmbiguous, Unroutable::Ambiguous { wanted, count })
+            }
+            Unroutable::Unnamed(_) => {
+                (ErrorCode::AgentAmbiguous, Unroutable::Unnamed(directory.count_available()))
+            }
         };
         ErrorReply::new(code, error.to_string()).for_agent(wanted.cloned())
     })

@@ -177,8 +177,7 @@ pub(super) fn recover(state: &mut State, record: CommandRecord, log: Log, now: N
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     };
     let asked = command::terms(&record.request);
-    // Only the wall clock knows of the time before the restart. A clock that jumped ahead at most refuses a
-    // command early; it never runs one twice.
+    // Only labels of wall clocks know of the time before a restart. Who recovers gives those that were observed.
     let start_within = asked.start_within.saturating_sub(since(record.created_at));
     let terms = CommandTerms { start_within, ..asked };
     let lifecycle = CommandLifecycle::recovered(record.origin, terms, record.stage, now);

@@ -4,6 +4,7 @@
 use super::action::SeatId;
 use super::agent_view::{AgentView, ShownPresence};
 use super::claims::{Bearer, Claim, Known};
+use super::directory::Standing;
 use super::limits::FleetLimits;
 use super::report::StopState;
 use super::row::{AgentRecord, NewSession, OpenedSession};
@@ -53,6 +54,8 @@ pub(super) struct Agent {
     pub(super) shown: AgentView,
     /// What it counts, as it stands in the roster's sum.
     pub(super) cost: usize,
+    /// How it stands in the directory.
+    pub(super) standing: Standing,
 }
 
 /// Whether the user sees an agent.
@@ -96,13 +99,14 @@ impl Agent {
                 metrics: None,
                 paused: false,
                 stopped: None,
-                takes_links: true,
+                link_room: 0,
                 claim: None,
                 contest: None,
                 slept: None,
                 beats: None,
             },
             cost: 0,
+            standing: Standing::default(),
         }
     }
 
@@ -138,13 +142,14 @@ impl Agent {
                 metrics: record.metrics,
                 paused: false,
                 stopped: None,
-                takes_links: true,
+                link_room: 0,
                 claim: record.claim,
                 contest: None,
                 slept: None,
                 beats: None,
             },
             cost: 0,
+            standing: Standing::default(),
         }
     }
 
@@ -443,6 +448,13 @@ impl Session {
             health: Health::Well,
             attached: None,
             stop_receipt: None,
+        }
+    }
+
+    pub(super) const fn takes_commands(&self) -> bool {
+        match self.health {
+            Health::Well => true,
+            Health::Faulted => false,
         }
     }
 

@@ -39,8 +39,8 @@ pub struct AgentView {
     pub paused: bool,
     /// The emergency stop in force for it, and how far it is with that.
     pub stopped: Option<AgentStop>,
-    /// Whether one more link may be open beside the one of its session.
-    pub takes_links: bool,
+    /// How many more links may be open beside the one of its session.
+    pub link_room: usize,
     /// The token lineage that holds the agent; `None` before a bearer has claimed it.
     pub claim: Option<Claim>,
     /// That other processes of it asked for its session lately.

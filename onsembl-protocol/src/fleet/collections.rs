@@ -158,6 +158,10 @@ pub(super) mod counted {
             Self(BTreeSet::new())
         }
 
+        pub(in crate::fleet) fn len(&self) -> usize {
+            self.0.len()
+        }
+
         pub(in crate::fleet) fn is_empty(&self) -> bool {
             self.0.is_empty()
         }

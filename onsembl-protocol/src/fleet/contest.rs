@@ -10,6 +10,7 @@ use super::action::{FleetAction, SeatId};
 use super::agent::cost_of_hello;
 use super::agent_view::AgentContest;
 use super::claims::Bearer;
+use super::collections::{Map, Set};
 use super::hello::admit;
 use super::note::FleetNote;
 use super::state::State;
@@ -22,7 +23,7 @@ use crate::wire::ServerToAgent;
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, Ping};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -40,6 +41,9 @@ const MOST_OF_USER: usize = 64;
 const COUNTED: Duration = Duration::from_secs(60);
 /// How long after the last contest it is shown: twice the longest wait between two dials of an agent.
 const SHOWN: Duration = Duration::from_secs(120);
+/// Agents of a user of which contests are shown at once. Of one more, those of the agent that was contested the
+/// longest time ago are forgotten: two or three clones are what happens, and this is more than anybody looks at.
+const MOST_SHOWN: usize = 256;
 /// Contests of one agent that are counted. More are shown as this number.
 const MOST_COUNTED: usize = 100;
 /// Hosts of one agent that are named.
@@ -51,7 +55,9 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Contests {
     waiting: Vec<Contender>,
-    recent: BTreeMap<AgentId, Recent>,
+    recent: Map<AgentId, Recent>,
+    /// Until when each of those is shown.
+    ends: Set<(Timestamp, AgentId)>,
 }
 
 /// A hello that waits for the answer of the process in session.
@@ -178,13 +184,13 @@ impl Contests {
 
     /// Nothing is shown any more of agents whose session was not contested for a while.
     pub(super) fn on_time(&mut self, state: &mut State, now: Now) {
-        let over: Vec<AgentId> = self
-            .recent
-            .iter()
-            .filter(|(_, recent)| recent.until <= now.monotonic)
-            .map(|(agent, _)| agent.clone())
-            .collect();
-        for agent in over {
+        while self.ends.first().is_some_and(|(until, _)| *until <= now.monotonic) {
+            self.forget_oldest(state);
+        }
+    }
+
+    fn forget_oldest(&mut self, state: &mut State) {
+        if let Some((_, agent)) = self.ends.pop_first() {
             let _ = self.recent.remove(&agent);
             state.show_contest(&agent, None);
         }
@@ -193,7 +199,7 @@ impl Contests {
     /// When [`settle`](Self::settle) and [`on_time`](Self::on_time) must be called.
     pub(super) fn deadline(&self) -> Deadline {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
-        let recent = self.recent.values().map(|recent| recent.until);
+        let recent = self.ends.first().map(|(until, _)| *until);
         waiting.chain(recent).map(Deadline::At).fold(Deadline::Never, Deadline::min)
     }
 
@@ -236,8 +242,13 @@ impl Contests {
         let agent = state.roster.who(seat)?;
         let in_session = host_in_session(state, seat);
         let newcomer = host_of(hello.host_machine.as_deref());
+        if !self.recent.contains_key(&agent) && self.recent.len() >= MOST_SHOWN {
+            self.forget_oldest(state);
+        }
         let recent = self.recent.entry(agent.clone()).or_insert_with(|| Recent::new(at));
+        let _ = self.ends.remove(&(recent.until, agent.clone()));
         recent.add(outcome, [in_session, newcomer.clone()], at);
+        let _ = self.ends.insert((recent.until, agent.clone()));
         let contest = recent.shown(at);
         if recent.is_to_be_noted(at) {
             let (peer, contest) = (peer.to_owned(), contest.clone());

@@ -5,9 +5,10 @@
 //! id that it made for itself.
 
 use super::aliases::Aliases;
-use super::collections::Map;
-use crate::id::{AgentId, AgentKey};
+use super::collections::{Map, Set};
+use crate::id::{AgentId, AgentKey, LineageId};
 use crate::wire::payload::AgentConnect;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -39,11 +40,32 @@ pub(super) struct Directory {
     aliases: Aliases,
     /// Their names, under which several may go.
     names: Aliases,
+    /// Those that the user sees, by name and by whose they are.
+    listed: Set<(AgentId, Option<LineageId>, AgentId)>,
+    /// How many there are of each name.
+    count: Map<AgentId, usize>,
+    /// Those of them that take commands now, by name.
+    available: Set<(AgentId, AgentId)>,
+}
+
+/// How an agent stands among those that a request may mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Its name, and the tokens that hold it; `None` if the user does not see it.
+    pub(super) listed: Option<(AgentId, Option<LineageId>)>,
+    pub(super) available: bool,
 }
 
 impl Directory {
     pub(super) const fn new() -> Self {
-        Self { by_key: Map::new(), aliases: Aliases::new(), names: Aliases::new() }
+        Self {
+            by_key: Map::new(),
+            aliases: Aliases::new(),
+            names: Aliases::new(),
+            listed: Set::new(),
+            count: Map::new(),
+            available: Set::new(),
+        }
     }
 
     /// The agent that has this key.
@@ -93,6 +115,57 @@ impl Directory {
         self.names.of(name).any(|agent| Some(agent) != than)
     }
 
+    /// An agent stands like this now; before, it stood like that.
+    pub(super) fn stands(&mut self, agent: &AgentId, before: &Standing, now: &Standing) {
+        if before == now {
+            return;
+        }
+        if let Some((name, lineage)) = &before.listed {
+            let _ = self.available.remove(&(name.clone(), agent.clone()));
+            let _ = self.listed.remove(&(name.clone(), lineage.clone(), agent.clone()));
+            match self.count(name) {
+                0 | 1 => drop(self.count.remove(name)),
+                more => drop(self.count.insert(name.clone(), more - 1)),
+            }
+        }
+        if let Some((name, lineage)) = &now.listed {
+            let _ = self.listed.insert((name.clone(), lineage.clone(), agent.clone()));
+            let _ = self.count.insert(name.clone(), self.count(name) + 1);
+            if now.available {
+                let _ = self.available.insert((name.clone(), agent.clone()));
+            }
+        }
+    }
+
+    /// How many agents have this name that the user sees.
+    pub(super) fn count(&self, name: &AgentId) -> usize {
+        self.count.get(name).copied().unwrap_or(0)
+    }
+
+    /// How many agents take commands now.
+    pub(super) fn count_available(&self) -> usize {
+        self.available.len()
+    }
+
+    /// Two agents that take commands now, as far as there are.
+    pub(super) fn available(&self) -> impl Iterator<Item = &AgentId> {
+        self.available.iter().map(|(_, agent)| agent).take(2)
+    }
+
+    /// Those agents of this name from which it is known which one is meant, however many there are: two that take
+    /// commands now, and two whose tokens differ if those of any do.
+    pub(super) fn named(&self, name: &AgentId) -> BTreeSet<&AgentId> {
+        let first = (name.clone(), None, AgentId::new(""));
+        // No text is between a text and the same with a zero behind it.
+        let behind = AgentId::new(format!("{}\0", name.as_str()));
+        let all = || self.listed.range(first.clone()..(behind.clone(), None, AgentId::new("")));
+        let (from, to) = ((name.clone(), AgentId::new("")), (behind.clone(), AgentId::new("")));
+        let available = self.available.range(from..to).map(|(_, agent)| agent).take(2);
+        // By whose they are: if the last is whose the first is, so are all.
+        let ends = all().next().into_iter().chain(all().next_back());
+        available.chain(ends.map(|(_, _, agent)| agent)).collect()
+    }
+
     /// An agent was removed.
     pub(super) fn remove(
         &mut self,
@@ -100,7 +173,9 @@ impl Directory {
         key: &AgentKey,
         aliases: &[AgentId],
         name: &str,
+        standing: &Standing,
     ) {
+        self.stands(agent, standing, &Standing::default());
         self.drop_key(agent, key);
         self.aliases.replace(agent, aliases, &[]);
         self.names.replace(agent, &[AgentId::new(name)], &[]);
@@ -121,8 +196,39 @@ mod tests {
         assert_eq!(directory.rename(&two, "", "two").as_slice(), core::slice::from_ref(&one));
         assert!(directory.is_name_of_another(&id("two"), Some(&one)));
         assert!(!directory.is_name_of_another(&id("two"), Some(&two)));
-        directory.remove(&two, &AgentKey::new("k"), &[], "two");
+        directory.remove(&two, &AgentKey::new("k"), &[], "two", &Standing::default());
         assert!(!directory.is_name_of_another(&id("two"), Some(&one)));
+    }
+
+    /// However many there are: which one is meant is found among those that are given.
+    #[test]
+    fn of_many_of_a_name_those_are_given_that_decide() {
+        let mut directory = Directory::new();
+        let (name, none) = (AgentId::new("crowd"), Standing::default());
+        let as_of = |lineage: &str, available| Standing {
+            listed: Some((name.clone(), Some(LineageId::new(lineage)))),
+            available,
+        };
+        let id = |n: usize| AgentId::new(format!("{n:04}"));
+        for n in 0..1000 {
+            directory.stands(&id(n), &none, &as_of("m", n == 500));
+        }
+        for other in ["crowd0", "crow"] {
+            let listed = Some((AgentId::new(other), None));
+            directory.stands(&AgentId::new(other), &none, &Standing { listed, available: true });
+        }
+        let named = directory.named(&name);
+        assert!(named.contains(&id(500)) && named.len() == 3, "{named:?}");
+        assert_eq!((directory.count(&name), directory.count_available()), (1000, 3));
+        assert!(named.iter().all(|agent| !agent.as_str().starts_with("crow")));
+        for lineage in ["a", "z"] {
+            directory.stands(&id(700), &as_of("m", false), &as_of(lineage, false));
+            assert!(directory.named(&name).contains(&id(700)), "another's: {lineage}");
+            directory.stands(&id(700), &as_of(lineage, false), &as_of("m", false));
+        }
+        directory.stands(&id(500), &as_of("m", true), &none);
+        assert!(!directory.named(&name).contains(&id(500)));
+        assert_eq!((directory.count(&name), directory.count_available()), (999, 2));
     }
 
     #[test]

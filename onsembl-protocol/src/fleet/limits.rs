@@ -7,8 +7,9 @@ use core::time::Duration;
 /// Commands that ended within this time before a start of the server are taken up again, so that readers see
 /// them as if it had not ended: 10 minutes, as long as dashboards are sent an end.
 pub const RECOVERED_FOR: Duration = Duration::from_secs(10 * 60);
-/// At most this many of them, the newest, of all users together: 1,024.
-pub const RECOVERED_COMMANDS: usize = 1024;
+/// At most this many of them of one user, the newest: 256, which is what a view keeps
+/// ([`FleetLimits::ended_commands`]).
+pub const RECOVERED_COMMANDS: usize = 256;
 
 /// Bounds per user, and per agent where it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

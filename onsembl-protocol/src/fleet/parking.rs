@@ -98,16 +98,16 @@ impl Roster {
         self.show_room(seat, out);
     }
 
-    /// Shows whether one more link would be let in.
+    /// Shows how many more links would be let in.
     fn show_room(&mut self, seat: SeatId, out: &mut Out) {
         let Some(entry) = self.seats.get(&seat) else { return };
         // Read where requests are let in: one link too many gets 503 before its upgrade, and no close after it
         // (P-236).
-        let takes_links = entry.parked.len() < self.limits.parked_links;
+        let room = self.limits.parked_links.saturating_sub(entry.parked.len());
         let Some(id) = self.who(seat) else { return };
         let Some(agent) = self.agents.get_mut(&id) else { return };
-        if agent.shown.takes_links != takes_links {
-            agent.shown.takes_links = takes_links;
+        if agent.shown.link_room != room {
+            agent.shown.link_room = room;
             self.show(&id, out);
         }
     }

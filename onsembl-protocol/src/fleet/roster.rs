@@ -11,7 +11,7 @@ use super::agent::{Agent, Joining, Listing, Seat, Session, UsedId, cost_of, cost
 use super::backpressure::Backpressure;
 use super::claims::Bearer;
 use super::collections::Map;
-use super::directory::Directory;
+use super::directory::{Directory, Standing};
 use super::event::OpenFault;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
@@ -114,6 +114,7 @@ impl Roster {
         let (key, instance) = (record.key.clone(), record.instance.clone());
         self.newest = self.newest.max(record.presence_version);
         let mut agent = Agent::recovered(record);
+        agent.shown.link_room = self.limits.parked_links;
         if agent.shown.presence.status != PresenceStatus::Offline {
             let seat = self.mint_seat();
             let uses = match agent.shown.aliases.contains(&id) {
@@ -137,7 +138,26 @@ impl Roster {
         let _ = self.agents.insert(id.clone(), agent);
         self.backpressure.admit(&id);
         self.weigh(&id);
+        self.stand(&id);
         self.take_name(&name, &went_by_its_name, out);
+    }
+
+    /// Whether an agent may be meant by a request, and by which name, is as it is now. To be called behind all that
+    /// changes its name, its listing, whose it is, or its session.
+    fn stand(&mut self, id: &AgentId) {
+        let session = self.session(id);
+        let available = session.is_some_and(|(_, session)| session.takes_commands());
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        let listed = match agent.listing {
+            Listing::Listed => {
+                let lineage = agent.shown.claim.as_ref().map(|claim| claim.lineage.clone());
+                Some((AgentId::new(&agent.shown.name), lineage))
+            }
+            Listing::Deleted => None,
+        };
+        let now = Standing { listed, available };
+        self.directory.stands(id, &agent.standing, &now);
+        agent.standing = now;
     }
 
     /// An agent is what it is now: what all count changes with it.
@@ -200,8 +220,8 @@ impl Roster {
         let Some(agent) = self.agents.remove(id) else { return };
         self.bytes = self.bytes.saturating_sub(agent.cost);
         self.backpressure.remove(id);
-        let Agent { key, shown, .. } = agent;
-        self.directory.remove(id, &key, &shown.aliases, &shown.name);
+        let Agent { key, shown, standing, .. } = agent;
+        self.directory.remove(id, &key, &shown.aliases, &shown.name, &standing);
     }
 
     /// The machine of an agent that has no id yet.
@@ -330,7 +350,12 @@ impl Roster {
         entry.agent = Some(id.clone());
         let _ = self.newcomers.remove(&entry.key);
         let new = || Agent::new(entry.key.clone(), opened, at);
-        let agent = self.agents.entry(id.clone()).or_insert_with(new);
+        let room = self.limits.parked_links;
+        let agent = self.agents.entry(id.clone()).or_insert_with(|| {
+            let mut agent = new();
+            agent.shown.link_room = room;
+            agent
+        });
         self.backpressure.admit(&id);
         let before = core::mem::replace(&mut agent.key, entry.key.clone());
         self.directory.rekey(&id, Some(&before), &agent.key);
@@ -354,6 +379,7 @@ impl Roster {
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
         let other = agent.seat.replace(seat).filter(|other| *other != seat);
         self.weigh(&id);
+        self.stand(&id);
         self.take_name(&name, &went_by_its_name, out);
         let other = other?;
         // Two keys turned out to be one agent: the machine of the other one is superseded.
@@ -409,6 +435,7 @@ impl Roster {
         if let Some(flow) = self.backpressure.begin(&id) {
             out.act(FleetAction::Throttle { seat, flow });
         }
+        self.stand(&id);
         let dialect = capabilities.dialect();
         let returned = Returned { dialect, same_process, remembers, known: false };
         Some(Began { agent: id, returned, commands, journal, course })
@@ -458,8 +485,10 @@ impl Roster {
                 out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
             }
         }
-        let dialect = entry.lose_or_keep(presence.status)?;
+        let dialect = entry.lose_or_keep(presence.status);
         let is_current = agent.seat == Some(seat);
+        self.stand(&id);
+        let dialect = dialect?;
         let course = if let PresenceCause::LinkEnded(reason) = presence.because.cause {
             LossCourse::of(reason)
         } else {
@@ -498,6 +527,7 @@ impl Roster {
         let dialect = entry.session.take()?.capabilities.dialect();
         let id = entry.agent.clone()?;
         let speaks = self.agents.get(&id).is_some_and(|agent| agent.seat == Some(seat));
+        self.stand(&id);
         let course = LossCourse::of(*reason);
         speaks.then_some(Lost { agent: id, dialect, course })
     }
@@ -523,11 +553,12 @@ impl Roster {
         let agent = self.agents.get_mut(&id).filter(|agent| agent.seat == Some(seat))?;
         agent.seat = None;
         agent.history = history;
-        agent.shown.takes_links = true;
+        agent.shown.link_room = self.limits.parked_links;
         let journals = agent.journal.is_some();
-        if agent.listing == Listing::Deleted {
+        match agent.listing {
             // The store knows that it was deleted, and says so if it comes back.
-            self.remove(&id);
+            Listing::Deleted => self.remove(&id),
+            Listing::Listed => self.stand(&id),
         }
         Some(LostAgent { agent: id, journals })
     }
@@ -573,10 +604,11 @@ impl Roster {
         let Some(agent) = self.agents.get_mut(id) else { return };
         agent.listing = Listing::Deleted;
         match agent.seat {
-            Some(seat) => out.act(FleetAction::Evict { seat, cause: CloseCause::Deleted }),
-            None => {
-                self.remove(id);
+            Some(seat) => {
+                out.act(FleetAction::Evict { seat, cause: CloseCause::Deleted });
+                self.stand(id);
             }
+            None => self.remove(id),
         }
     }
 }

@@ -115,7 +115,8 @@ pub struct CommandRecord {
     pub cause: Option<String>,
     /// How its process ended.
     pub exit: Option<Exit>,
-    /// When it was asked for, opened, or adopted.
+    /// When it was asked for, opened, or adopted. Since then it counts as waiting for its start: who recovers it
+    /// moves this by as much as the wall clock is ahead of the time that was observed.
     pub created_at: WallTime,
     /// When its stage was set.
     pub updated_at: WallTime,

@@ -2,7 +2,7 @@
 //! stands in the files beside it, one for each kind of decision.
 
 use super::action::{FleetAction, Flow, SeatId, Token, Write};
-use super::agent::{Health, Listing, Session};
+use super::agent::{Listing, Session};
 use super::agent_view::{AgentContest, AgentStop, SleptTime};
 use super::collections::Set;
 use super::command::Command;
@@ -69,10 +69,7 @@ impl State {
     /// The session of an agent that takes commands now.
     pub(super) fn working_session(&self, agent: &AgentId) -> Option<(SeatId, &Session)> {
         let (seat, session) = self.roster.session(agent)?;
-        match session.health {
-            Health::Well => Some((seat, session)),
-            Health::Faulted => None,
-        }
+        session.takes_commands().then_some((seat, session))
     }
 
     /// Sends this to an agent in session. Whether it is in session.

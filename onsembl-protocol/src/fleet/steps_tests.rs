@@ -12,9 +12,10 @@ use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES, StopS
 use crate::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
 use crate::time::WallTime;
 use crate::wire::payload::{
-    AgentConnect, AgentExtensions, AgentType, CommandRequest, HealthMetrics, LegacyCapabilities,
-    OutputContent, StreamType, TerminalOutput,
+    AgentConnect, AgentExtensions, AgentType, CommandRequest, EmergencyStop, HealthMetrics,
+    LegacyCapabilities, OutputContent, StreamType, TerminalOutput,
 };
+use alloc::borrow::ToOwned as _;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -62,7 +63,12 @@ impl World {
             next: 0,
         };
         for n in 0..others {
-            world.joins(&format!("other-{n}"));
+            let other = format!("other-{n}");
+            world.joins(&other);
+            // A second process of it is refused.
+            let (_, hello) = world.hello_of(&other, &other, "clone");
+            let _ = world.feed(hello);
+            let _ = world.feed(FleetEvent::Message { seat: world.seat, message: Box::new(pong()) });
             let _ = world.runs(&format!("open-{n}"));
             let over = world.runs(&format!("over-{n}"));
             world.ends(&over);
@@ -83,10 +89,17 @@ impl World {
         actions
     }
 
-    fn hello(&mut self, name: &str) -> (LinkId, FleetEvent) {
+    /// One of three goes by a name of its own; the others share one.
+    fn hello(&mut self, key: &str) -> (LinkId, FleetEvent) {
+        let number = key.strip_prefix("other-").and_then(|n| n.parse::<usize>().ok());
+        let name = if number.is_some_and(|n| n % 3 > 0) { "crowd" } else { key };
+        self.hello_of(key, name, key)
+    }
+
+    fn hello_of(&mut self, key: &str, name: &str, process: &str) -> (LinkId, FleetEvent) {
         let link = LinkId(self.number());
         let hello = AgentConnect {
-            agent_id: name.into(),
+            agent_id: key.into(),
             name: Some(name.into()),
             agent_type: AgentType::Custom,
             version: None,
@@ -94,11 +107,11 @@ impl World {
             capabilities: LegacyCapabilities::default(),
             extensions: Some(AgentExtensions {
                 features: AGENT_FEATURES.to_vec(),
-                agent_key: AgentKey::new(format!("key of {name}")),
-                instance: InstanceId::new(name),
+                agent_key: AgentKey::new(format!("key of {key}")),
+                instance: InstanceId::new(process),
                 probe: false,
                 commands: Vec::new(),
-                journal: Some(JournalId::new(name)),
+                journal: Some(JournalId::new(key)),
                 max_parallel: Some(1 << 20),
                 stop_id: None,
             }),
@@ -118,7 +131,7 @@ impl World {
         });
         let (seat, link, new) = asked.expect("a session is asked for");
         let opened = OpenedSession {
-            agent: AgentId::new(new.name.as_str()),
+            agent: AgentId::new(new.key.as_str().strip_prefix("key of ").unwrap()),
             epoch,
             presence_version: PresenceVersion(epoch.0),
             unknown_stop: None,
@@ -252,6 +265,22 @@ impl World {
         count(self, "Message: output state", event);
         let positions = StoreAnswer::Positions { ticket: 1, positions: Ok(Vec::new()) };
         count(self, "Store: positions", FleetEvent::Store(positions));
+        for (kind, wanted) in [
+            ("Request: command for nobody", Some("nobody")),
+            ("Request: command by a name", Some("subject")),
+            ("Request: command by a name of many", Some("crowd")),
+            ("Request: command that names no agent", None),
+        ] {
+            let mut request = CommandRequest::new(CommandId::new("no"), AgentId::new(""), "true");
+            request.agent_id = wanted.map(AgentId::new);
+            // Refused, so that each one finds the same.
+            request.env.insert("TOO_LONG".to_owned(), "x".repeat(1 << 20));
+            let event = self.request(Request::Command(Box::new(request)));
+            count(self, kind, event);
+        }
+        let stop = EmergencyStop { affected_agents: vec!["nobody".into()], ..Default::default() };
+        let event = self.request(Request::StopOnce(stop));
+        count(self, "Request: stop of nobody", event);
         let event = self.writes(&CommandId::new("of nothing"), 0);
         count(self, "Message: output of nothing", event);
         let position = StoreAnswer::LogPosition {
@@ -330,6 +359,10 @@ impl World {
         count(self, "Store: deleted", FleetEvent::Store(answer));
         steps
     }
+}
+
+fn pong() -> AgentToServer {
+    AgentToServer::Pong(Default::default())
 }
 
 fn inserted(id: &CommandId) -> FleetEvent {

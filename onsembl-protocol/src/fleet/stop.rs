@@ -459,8 +459,10 @@ fn carry_out(state: &mut State, scope: StopScope, reason: String, now: Now) -> C
 /// back afterwards.
 pub(super) fn on_stop_once(state: &mut State, token: Token, mut stop: EmergencyStop, now: Now) {
     let only: BTreeSet<AgentId> = stop.affected_agents.iter().map(AgentId::new).collect();
-    let meant = |agent: &&AgentId| only.is_empty() || only.contains(*agent);
-    let agents: Vec<AgentId> = state.roster.agents().keys().filter(meant).cloned().collect();
+    let agents: Vec<AgentId> = match only.is_empty() {
+        true => state.roster.agents().keys().cloned().collect(),
+        false => only.into_iter().filter(|id| state.roster.agent(id).is_some()).collect(),
+    };
     stop.triggered_by = Some(state.user.as_str().to_owned());
     stop.timestamp = Some(now.wall);
     let mut commands = 0;

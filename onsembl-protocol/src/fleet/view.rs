@@ -53,6 +53,10 @@ impl Default for View {
 pub enum Door {
     /// The link is let in.
     Open,
+    /// It names an agent in session, and is let in while fewer than `room` links are silent that named that one:
+    /// each of them may be kept beside the session.
+    #[allow(missing_docs, reason = "the names say all")]
+    Beside { agent: AgentId, room: usize },
     /// That is a legacy agent in session, which has as many links as one may have.
     Full,
     /// The token may not speak for the agent. The text is for who started the peer.
@@ -274,9 +278,9 @@ impl View {
     /// this token; without one, the service vouches for the peer.
     pub fn door(&self, named: &AgentId, bearer: Option<&Bearer>) -> Door {
         let spoken_for = |id: &AgentId| {
-            let agent = self.agents.get(id)?;
+            let (id, agent) = self.agents.get_key_value(id)?;
             let claim = agent.claim.as_ref();
-            bearer.is_none_or(|bearer| bearer.speaks_for(id, claim)).then_some(agent)
+            bearer.is_none_or(|bearer| bearer.speaks_for(id, claim)).then_some((id, agent))
         };
         if let (Some(agent), Some(bearer), None) =
             (self.agents.get(named), bearer, spoken_for(named))
@@ -284,17 +288,15 @@ impl View {
             return Door::Denied(bearer.why_not(named, &agent.name, agent.claim.as_ref()));
         }
         let by_alias = || self.aliases.of(named).find_map(spoken_for);
-        let Some(agent) = spoken_for(named).or_else(by_alias) else { return Door::Open };
+        let Some((id, agent)) = spoken_for(named).or_else(by_alias) else { return Door::Open };
         match agent.presence.status {
-            PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error
-                if !agent.takes_links =>
-            {
-                Door::Full
+            PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error => {
+                match agent.link_room {
+                    0 => Door::Full,
+                    room => Door::Beside { agent: id.clone(), room },
+                }
             }
-            PresenceStatus::Online
-            | PresenceStatus::Stale
-            | PresenceStatus::Error
-            | PresenceStatus::Connecting
+            PresenceStatus::Connecting
             | PresenceStatus::TimedOut
             | PresenceStatus::Reconnecting
             | PresenceStatus::Offline => Door::Open,

@@ -280,8 +280,9 @@ fn the_door_is_open_to_the_lineage_that_holds_the_agent() {
     let other = AgentId::new("somebody");
     let view = bench.server.view();
     let door = |named: &AgentId, bearer: Option<Bearer>| view.door(named, bearer.as_ref());
-    assert_eq!(door(&agent, any("mine")), Door::Open);
-    assert_eq!(door(&agent, None), Door::Open, "the service vouches");
+    let beside = Door::Beside { agent: agent.clone(), room: 4 };
+    assert_eq!(door(&agent, any("mine")), beside);
+    assert_eq!(door(&agent, None), beside, "the service vouches");
     assert_eq!(door(&other, any("leaked")), Door::Open);
     let Door::Denied(why) = door(&agent, any("leaked")) else { panic!("it is let in") };
     assert!(why.contains("token of mine"), "the holder is named: {why}");

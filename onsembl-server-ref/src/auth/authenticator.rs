@@ -2,6 +2,7 @@
 
 use super::{Auth, Credentials, Identity, LookupError, Refusal};
 use futures::future::BoxFuture;
+use onsembl_protocol::id::UserId;
 use onsembl_transport::clock::SystemClock;
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,12 @@ trait DynAuth: Send + Sync {
     ) -> BoxFuture<'a, Result<Identity, Refusal>>;
 
     fn is_revoked<'a>(&'a self, token_id: &'a str) -> BoxFuture<'a, Result<bool, LookupError>>;
+
+    fn is_revoked_of<'a>(
+        &'a self,
+        user: &'a UserId,
+        token_id: &'a str,
+    ) -> BoxFuture<'a, Result<bool, LookupError>>;
 }
 
 impl<A: Auth> DynAuth for A {
@@ -32,6 +39,14 @@ impl<A: Auth> DynAuth for A {
 
     fn is_revoked<'a>(&'a self, token_id: &'a str) -> BoxFuture<'a, Result<bool, LookupError>> {
         Box::pin(Auth::is_revoked(self, token_id))
+    }
+
+    fn is_revoked_of<'a>(
+        &'a self,
+        user: &'a UserId,
+        token_id: &'a str,
+    ) -> BoxFuture<'a, Result<bool, LookupError>> {
+        Box::pin(Auth::is_revoked_of(self, user, token_id))
     }
 }
 
@@ -76,7 +91,7 @@ impl Authenticator {
             );
             return Err(Refusal::Unauthorized(why));
         }
-        match self.auth.is_revoked(&identity.token_id).await {
+        match self.auth.is_revoked_of(&identity.user, &identity.token_id).await {
             Ok(false) => Ok(identity),
             Ok(true) => Err(Refusal::Forbidden("the token was revoked; stay away".into())),
             Err(error) => {
@@ -88,18 +103,29 @@ impl Authenticator {
         }
     }
 
-    /// Whether a token that was good is so no longer.
+    /// Whether a token that was good is so no longer: the server looks by itself.
     pub(crate) async fn is_revoked(&self, token_id: &str) -> Result<bool, LookupError> {
-        match timeout(PATIENCE, self.auth.is_revoked(token_id)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(LookupError::new(format_args!("no answer within {PATIENCE:?}"))),
-        }
+        in_time(self.auth.is_revoked(token_id)).await
+    }
+
+    /// The same on behalf of its user.
+    pub(crate) async fn is_revoked_of(&self, identity: &Identity) -> Result<bool, LookupError> {
+        in_time(self.auth.is_revoked_of(&identity.user, &identity.token_id)).await
     }
 }
 
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Authenticator")
+    }
+}
+
+async fn in_time(
+    lookup: impl Future<Output = Result<bool, LookupError>>,
+) -> Result<bool, LookupError> {
+    match timeout(PATIENCE, lookup).await {
+        Ok(answer) => answer,
+        Err(_) => Err(LookupError::new(format_args!("no answer within {PATIENCE:?}"))),
     }
 }
 
@@ -111,7 +137,6 @@ fn not_now() -> Refusal {
 mod tests {
     use super::*;
     use crate::auth::TokenKind;
-    use onsembl_protocol::id::UserId;
     use onsembl_protocol::time::WallTime;
 
     /// Gives the answer that it was made with.

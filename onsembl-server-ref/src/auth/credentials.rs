@@ -1,8 +1,11 @@
 //! What a peer shows of itself.
 
 use super::TokenKind;
+use crate::http::{Connection, network_of};
+use crate::store::Asker;
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, header};
+use onsembl_protocol::id::UserId;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -12,6 +15,7 @@ pub struct Credentials<'a> {
     kind: TokenKind,
     token: Option<&'a str>,
     request: Option<RequestParts<'a>>,
+    user: Option<&'a UserId>,
 }
 
 /// What is looked at of an HTTP request.
@@ -25,7 +29,12 @@ impl<'a> Credentials<'a> {
     /// A token alone, as in a dashboard's `TOKEN_REFRESH`.
     #[must_use]
     pub fn of_token(kind: TokenKind, token: &'a str) -> Self {
-        Self { kind, token: Some(token), request: None }
+        Self { kind, token: Some(token), request: None, user: None }
+    }
+
+    /// The same over a link of this user.
+    pub(crate) fn of_link(kind: TokenKind, token: &'a str, user: &'a UserId) -> Self {
+        Self { user: Some(user), ..Self::of_token(kind, token) }
     }
 
     /// Those of a request. `in_query` is the token in its URL: browsers cannot set headers on a
@@ -37,7 +46,7 @@ impl<'a> Credentials<'a> {
         in_query: Option<&'a str>,
     ) -> Self {
         let token = bearer(headers).or(in_query);
-        Self { kind, token, request: Some(RequestParts { headers, extensions }) }
+        Self { kind, token, request: Some(RequestParts { headers, extensions }), user: None }
     }
 
     /// What the peer connects as.
@@ -63,6 +72,17 @@ impl<'a> Credentials<'a> {
     #[must_use]
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
         self.request?.extensions.get()
+    }
+
+    /// In whose line the token is looked up: of the user of the connection, else of its address. Never of anything that
+    /// the token says.
+    pub(crate) fn asker(&self) -> Asker {
+        let by_connection = || self.extension::<Connection>().and_then(Connection::asker);
+        let by_peer = || Asker::Address(self.peer().map(|peer| network_of(peer.ip())));
+        match self.user {
+            Some(user) => Asker::User(user.clone()),
+            None => by_connection().unwrap_or_else(by_peer),
+        }
     }
 
     /// The other end of the connection, which may be a proxy. Behind a service's own listener it is

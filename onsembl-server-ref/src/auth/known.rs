@@ -5,8 +5,8 @@ use super::random;
 use super::tokens::Signed;
 use super::uses::Uses;
 use super::{Auth, Credentials, Identity, LookupError, Refusal, TokenError, TokenKind, Tokens};
-use crate::store::{Store, StoreError, TokenForm, TokenRow};
-use onsembl_protocol::id::{LineageId, TokenId};
+use crate::store::{Asker, Store, StoreError, TokenForm, TokenRow};
+use onsembl_protocol::id::{LineageId, TokenId, UserId};
 use tracing::warn;
 
 /// See the [module](self).
@@ -26,9 +26,11 @@ impl KnownTokens {
     async fn random(
         &self,
         shown: &random::ShownToken,
-        kind: TokenKind,
+        credentials: &Credentials<'_>,
     ) -> Result<TokenRow, Refusal> {
-        let row = self.store.token(&shown.id).await.map_err(|error| not_now(&error))?;
+        let kind = credentials.kind();
+        let row = self.store.token_for(credentials.asker(), &shown.id).await;
+        let row = row.map_err(|error| not_now(&error))?;
         let row = row.filter(|row| row.form == TokenForm::Random(shown.hash.clone()));
         let row = row.ok_or(TokenError::Unknown)?;
         match TokenKind::parse(&row.kind) {
@@ -56,7 +58,7 @@ impl Auth for KnownTokens {
     async fn identify(&self, credentials: &Credentials<'_>) -> Result<Identity, Refusal> {
         let kind = credentials.kind();
         let row = match credentials.token().and_then(random::parse) {
-            Some(shown) => self.random(&shown, kind).await?,
+            Some(shown) => self.random(&shown, credentials).await?,
             None => self.signed(credentials.token(), kind).await?.row(),
         };
         let mut identity = Identity::new(row.user.clone(), kind, row.token.as_str())
@@ -70,6 +72,11 @@ impl Auth for KnownTokens {
 
     async fn is_revoked(&self, token_id: &str) -> Result<bool, LookupError> {
         self.store.is_revoked(token_id).await.map_err(LookupError::new)
+    }
+
+    async fn is_revoked_of(&self, user: &UserId, token_id: &str) -> Result<bool, LookupError> {
+        let asker = Asker::User(user.clone());
+        self.store.is_revoked_for(asker, token_id).await.map_err(LookupError::new)
     }
 }
 

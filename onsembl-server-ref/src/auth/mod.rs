@@ -22,7 +22,9 @@ pub use random::NoRandom;
 pub(crate) use random::parse as parse_random;
 pub use refusal::{LookupError, Refusal};
 pub use tokens::{IssueError, SecretError, TokenError, Tokens};
-pub(crate) use uses::{Uses, keep as keep_uses};
+pub(crate) use uses::{MOST as USES, Uses, keep as keep_uses};
+
+use onsembl_protocol::id::UserId;
 
 /// Knows the accounts of a service.
 ///
@@ -74,4 +76,18 @@ pub trait Auth: Send + Sync + 'static {
     /// # Errors
     /// [`LookupError`]: not known now. Sessions continue, new connections are asked to come back.
     fn is_revoked(&self, token_id: &str) -> impl Future<Output = Result<bool, LookupError>> + Send;
+
+    /// The same on behalf of the user whose token it is, for an `Auth` that looks up for each user in turn. By default
+    /// [`is_revoked`](Self::is_revoked), which the server asks by itself for the agents in session.
+    ///
+    /// # Errors
+    /// As there.
+    fn is_revoked_of(
+        &self,
+        user: &UserId,
+        token_id: &str,
+    ) -> impl Future<Output = Result<bool, LookupError>> + Send {
+        let _ = user;
+        self.is_revoked(token_id)
+    }
 }

@@ -2,7 +2,7 @@
 //! for each second costs no write each second.
 
 use crate::store::{Store, StoreError, TokenRow, TokenUse};
-use onsembl_protocol::id::TokenId;
+use onsembl_protocol::id::{TokenId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
@@ -17,8 +17,8 @@ use tracing::warn;
 const EVERY: Duration = Duration::from_secs(10);
 /// How old what is written of a token may become while it is in use.
 const NEWS_AFTER_MS: i64 = 60_000;
-/// Tokens that are remembered; of one more nothing is noted until they are written.
-const MOST: usize = 4096;
+/// Tokens that are remembered, of one user as many as are free; of one more nothing is noted until they are written.
+pub(crate) const MOST: usize = 4096;
 
 /// The uses that are not written yet.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,8 @@ pub(crate) struct Uses {
 #[derive(Debug, Default)]
 struct Seen {
     waiting: BTreeMap<TokenId, TokenUse>,
+    /// How many of those are of each user.
+    of: BTreeMap<UserId, usize>,
     written: BTreeMap<TokenId, WallTime>,
 }
 
@@ -48,8 +50,13 @@ impl Uses {
         if !is_news {
             return;
         }
-        if seen.waiting.len() >= MOST && !seen.waiting.contains_key(&token.token) {
-            return self.counters.count("uses_of_tokens_not_noted");
+        if !seen.waiting.contains_key(&token.token) {
+            let free = MOST.saturating_sub(seen.waiting.len());
+            let has = seen.of.entry(token.user.clone()).or_default();
+            if *has >= free {
+                return self.counters.count("uses_of_tokens_not_noted");
+            }
+            *has += 1;
         }
         let from = peer.map(|peer| peer.to_string());
         let _ = seen.waiting.insert(token.token.clone(), TokenUse { token, at, from });
@@ -58,6 +65,7 @@ impl Uses {
     fn take(&self) -> Vec<TokenUse> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let taken: Vec<TokenUse> = std::mem::take(&mut seen.waiting).into_values().collect();
+        seen.of.clear();
         if seen.written.len() + taken.len() > MOST {
             seen.written.clear();
         }
@@ -87,5 +95,36 @@ pub(crate) async fn keep(uses: Uses, store: Store, stop: CancellationToken) {
         if is_last {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Identity, TokenKind};
+
+    fn shown(uses: &Uses, user: &str, token: usize) {
+        let identity =
+            Identity::new(UserId::new(user), TokenKind::Agent, format!("{user}-{token}"));
+        let made_at = WallTime::from_unix_millis(0);
+        uses.shown(super::super::tokens::Signed { identity, made_at }.row(), None);
+    }
+
+    /// However many tokens the issuer of one user makes.
+    #[test]
+    fn the_tokens_of_one_user_leave_room_for_those_of_others() {
+        let counters = Counters::default();
+        let uses = Uses::new(counters.clone());
+        (0..MOST * 2).for_each(|token| shown(&uses, "a", token));
+        (0..100).for_each(|token| shown(&uses, "b", token));
+        // What is noted already changes nothing.
+        (0..100).for_each(|token| shown(&uses, "b", token));
+        let taken = uses.take();
+        let of = |user: &str| taken.iter().filter(|one| one.token.user.as_str() == user).count();
+        assert_eq!((of("a"), of("b")), (MOST / 2, 100));
+        let left_out = (MOST + MOST / 2) as u64;
+        assert_eq!(counters.snapshot().get("uses_of_tokens_not_noted"), Some(&left_out));
+        shown(&uses, "a", MOST);
+        assert_eq!(uses.take().len(), 1, "there is room again");
     }
 }

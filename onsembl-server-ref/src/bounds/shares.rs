@@ -60,6 +60,15 @@ impl<K: Eq + Hash + Clone> Shares<K> {
         Some(Share { pool: Arc::clone(&self.0), holder: holder.clone() })
     }
 
+    /// A slot for this holder, if it has fewer than this many.
+    pub(crate) fn take_below(&self, holder: &K, limit: usize) -> Option<Share<K>> {
+        let has = self.0.taken().by.get(holder).copied().unwrap_or(0);
+        // Others may take one meanwhile: what counts is looked at once more.
+        let share = if has < limit { self.take(holder) } else { None }?;
+        let is_one_too_many = self.0.taken().by.get(holder).is_some_and(|has| *has > limit);
+        if is_one_too_many { None } else { Some(share) }
+    }
+
     /// How many slots there are.
     pub(crate) fn capacity(&self) -> usize {
         self.0.capacity

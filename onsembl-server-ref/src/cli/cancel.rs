@@ -2,6 +2,7 @@
 
 use super::remote::{PATIENCE, Remote, escape};
 use clap::Args;
+use onsembl_transport::Repetition;
 
 #[derive(Debug, Args)]
 pub(super) struct Cancel {
@@ -20,7 +21,7 @@ impl Cancel {
         tokio::task::spawn_blocking(move || {
             let page = format!("/api/commands/{}/cancel", escape(&self.command));
             let order = serde_json::json!({ "force": self.force });
-            self.remote.post(&page, &order.to_string(), PATIENCE)?;
+            self.remote.post(&page, &order.to_string(), Repetition::Harmless, PATIENCE)?;
             Ok(())
         })
         .await?

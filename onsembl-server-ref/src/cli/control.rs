@@ -5,6 +5,7 @@ use crate::http::Control as Order;
 use clap::{Args, ValueEnum};
 use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::wire::payload::ControlAction;
+use onsembl_transport::Repetition;
 
 #[derive(Debug, Args)]
 pub(super) struct Control {
@@ -60,7 +61,12 @@ impl Control {
             let agent = self.remote.find_agent(&self.agent)?;
             let order = Order { action: self.action.order(), reason: self.reason, size: self.size };
             let page = format!("/api/agents/{}/control", escape(agent.as_str()));
-            self.remote.post(&page, &serde_json::to_string(&order)?, PATIENCE)?;
+            self.remote.post(
+                &page,
+                &serde_json::to_string(&order)?,
+                Repetition::Harmful,
+                PATIENCE,
+            )?;
             Ok(())
         })
         .await?

@@ -5,7 +5,6 @@ use super::{complain, print};
 use crate::client::{Canceller, Followed, RemoteCommand};
 use clap::Args;
 use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
-use onsembl_transport::secret::Secret;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,8 +77,8 @@ impl Exec {
         let command = RemoteCommand {
             roots: self.remote.roots(),
             proxy: self.remote.proxy()?,
+            token: self.remote.token()?,
             server: self.remote.server,
-            token: Secret::new(self.remote.token),
             agent: self.agent,
             text: self.command.join(" "),
             timeout: self.timeout,

@@ -1,13 +1,14 @@
 //! How the client commands reach a server.
 
+use crate::client::ClientToken;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
 use onsembl_protocol::fleet::{Candidate, Unroutable, choose_agent};
 use onsembl_protocol::id::{AgentId, LineageId};
-use onsembl_transport::secret::Secret;
+use onsembl_transport::secret::{Secret, TokenFile, TokenSource as _};
 use onsembl_transport::tls::TlsRoots;
-use onsembl_transport::{DialError, HttpAnswer, HttpClient, ProxyRule, ServerUrl};
+use onsembl_transport::{DialError, HttpAnswer, HttpClient, ProxyRule, Repetition, ServerUrl};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,15 +20,29 @@ use tokio::runtime::Handle;
 /// Longest wait for a server to begin to answer, and between two parts of its answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How often, and after which waits, is asked again what a proxy answered that has no server now. A restart of a server
+/// takes some seconds.
+const AGAIN_AFTER: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+
 /// Which server, and as whom.
 #[derive(Debug, Args)]
 pub(super) struct Remote {
     /// The server: http, https, ws or wss; behind a proxy with a prefix, that too.
     #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
     pub(super) server: String,
-    /// A dashboard token; make one with `onsembl-server token`.
-    #[arg(long, env = "ONSEMBL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub(super) token: String,
+    /// A file that holds a dashboard token; make one with `onsembl-server token --out FILE`.
+    #[arg(long, env = "ONSEMBL_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The token itself, unless there is a file. Other users of the machine can see arguments.
+    #[arg(
+        long,
+        env = "ONSEMBL_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        required_unless_present = "token_file"
+    )]
+    token: Option<String>,
     /// Certificates to trust instead of the system's, as a PEM file.
     #[arg(long, env = "ONSEMBL_TLS_CA", value_name = "FILE")]
     pub(super) tls_ca: Option<PathBuf>,
@@ -57,6 +72,15 @@ impl Remote {
         }
     }
 
+    /// As whom.
+    pub(super) fn token(&self) -> anyhow::Result<ClientToken> {
+        match (&self.token_file, &self.token) {
+            (Some(file), _) => Ok(ClientToken::File(TokenFile(file.clone()))),
+            (None, Some(token)) => Ok(ClientToken::Text(Secret::new(token))),
+            (None, None) => bail!("no token is given; use --token-file or --token"),
+        }
+    }
+
     /// Which proxy to go through.
     pub(super) fn proxy(&self) -> anyhow::Result<ProxyRule> {
         match self.proxy.as_deref() {
@@ -70,7 +94,7 @@ impl Remote {
     /// Blocks, as all that follows: the commands that ask for pages do one thing after another.
     pub(super) fn get(&self, path: &str, patience: Duration) -> anyhow::Result<Answer> {
         let client = self.client(patience)?;
-        self.checked(Handle::current().block_on(client.get(path)))
+        self.asked(Repetition::Harmless, || Handle::current().block_on(client.get(path)))
     }
 
     /// Gets a page; `None` if there is none.
@@ -88,14 +112,36 @@ impl Remote {
         &self,
         path: &str,
         json: &str,
+        repetition: Repetition,
         patience: Duration,
     ) -> anyhow::Result<Answer> {
         let client = self.client(patience)?;
-        self.checked(Handle::current().block_on(client.post(path, json)))
+        let ask = || Handle::current().block_on(client.post(path, json, repetition));
+        self.asked(repetition, ask)
+    }
+
+    /// Asks, and asks again while a proxy says that it has no server: it is being started, or another one is there in a
+    /// moment.
+    fn asked(
+        &self,
+        repetition: Repetition,
+        ask: impl Fn() -> Result<HttpAnswer, DialError>,
+    ) -> anyhow::Result<Answer> {
+        for wait in AGAIN_AFTER {
+            match ask() {
+                Ok(answer) if answer.is_of_a_proxy() && repetition == Repetition::Harmless => {
+                    let status = answer.status();
+                    tracing::info!(status, ?wait, "a proxy has no server now; asking again");
+                    std::thread::sleep(wait);
+                }
+                answer => return self.checked(answer),
+            }
+        }
+        self.checked(ask())
     }
 
     fn client(&self, patience: Duration) -> anyhow::Result<HttpClient> {
-        let token = Secret::new(&self.token);
+        let token = self.token()?.token()?;
         let server = self.server.parse()?;
         Ok(HttpClient::new(server, &self.roots(), &self.proxy()?, token, patience)?)
     }
@@ -109,10 +155,20 @@ impl Remote {
         if let (300..400, Some(place)) = (status, answer.location()) {
             bail!("the server answers {status} and points to {place}; give that as --server");
         }
+        let (refuses_token, is_of_a_proxy) = (answer.refuses_token(), answer.is_of_a_proxy());
         let mut answer = Answer { answer, rest: Bytes::new() };
+        let mut why = || answer.text().map(|text| why(&text));
         match status {
             200 => Ok(answer),
-            status => bail!("the server answers {status}: {}", why(&answer.text()?)),
+            401 | 403 if !refuses_token => bail!(
+                "something on the way to the server, or a server of an earlier version, answers {status}: {}; the \
+                 server itself has not refused the token",
+                why()?
+            ),
+            502..=504 if is_of_a_proxy => {
+                bail!("a proxy on the way to the server answers {status}: {}; try again", why()?)
+            }
+            status => bail!("the server answers {status}: {}", why()?),
         }
     }
 

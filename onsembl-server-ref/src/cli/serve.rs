@@ -89,6 +89,9 @@ pub(super) struct Serve {
     tls_key: Option<PathBuf>,
 }
 
+/// `SIGXFSZ`: a file reached the size that this process may write.
+const FILE_SIZE: SignalKind = SignalKind::from_raw(25);
+
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let timing =
@@ -101,6 +104,10 @@ impl Serve {
         let mut interrupt = signal(SignalKind::interrupt())?;
         // By default it would be the end: of a service manager's `reload`, or of a closed terminal.
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut quit = signal(SignalKind::quit())?;
+        // These would end it without a word to its peers. A file that may not grow is a failure to write.
+        let harmless = [SignalKind::user_defined1(), SignalKind::user_defined2(), FILE_SIZE];
+        let _caught = harmless.into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
         let agents =
             ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
         let tls = match self.tls_cert.zip(self.tls_key) {
@@ -141,6 +148,7 @@ impl Serve {
                     .map_err(|error| anyhow!("{error}; name another address with --listen"))?,
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
+                _ = quit.recv() => return Ok(()),
                 _ = hangup.recv() => renewal.ordered(),
             }
         };
@@ -155,6 +163,7 @@ impl Serve {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
+                _ = quit.recv() => break,
                 _ = hangup.recv() => renewal.ordered(),
                 () = renewal.due() => renewal.look(),
             }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use onsembl_protocol::fleet::{ReleaseReport, StopReport, StopState};
 use onsembl_protocol::shown::Shown;
+use onsembl_transport::Repetition;
 use std::time::Duration;
 
 /// The server answers when it is durable, which a held database delays.
@@ -53,7 +54,7 @@ impl Whom {
 }
 
 fn post(remote: &Remote, path: &str, body: &str) -> anyhow::Result<String> {
-    let mut answer = remote.post(path, body, PATIENCE)?;
+    let mut answer = remote.post(path, body, Repetition::Harmless, PATIENCE)?;
     answer.text()
 }
 

@@ -43,15 +43,15 @@ impl From<Kind> for TokenKind {
 
 const TOKEN_EXAMPLES: &str = "Examples:
   For one agent; its first use binds it to the key of that agent:
-    onsembl-server token --user me --agent build-7 > agent.token
+    onsembl-server token --user me --agent build-7 --out agent.token
   For any number of agents that no other token holds:
-    onsembl-server token --user me --kind agent > fleet.token
+    onsembl-server token --user me --kind agent --out fleet.token
   For a person or a script, for a day:
-    TOKEN=\"$(onsembl-server token --user me)\"
+    onsembl-server token --user me --out me.token
   For Prometheus, which reads it from a file (`authorization: credentials_file`):
     onsembl-server token --user ops --kind metrics --out metrics.token
   A newer one for the same, before the older one expires:
-    onsembl-server token --renew 5f0c8a91d2b3e476 > agent.token";
+    onsembl-server token --renew 5f0c8a91d2b3e476 --out agent.token";
 
 #[derive(Debug, Args)]
 #[command(after_help = TOKEN_EXAMPLES)]
@@ -174,6 +174,26 @@ pub(super) struct Revoke {
     /// The token: by its id, or itself.
     #[arg(env = "ONSEMBL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
+    /// Revoke all tokens of a user although the clock of this machine is not where the server saw it last.
+    #[arg(long, env = "ONSEMBL_FORCE")]
+    force: bool,
+}
+
+/// How far the clock of this machine may be from the time that the server has observed, before all signed tokens of a
+/// user that were made until now are revoked: those that an issuer makes later would be refused too, or earlier ones
+/// would stay good, and nothing takes that back.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(3600);
+
+/// Refuses what depends on a clock that may be wrong.
+fn trust_clock(now: WallTime, observed: WallTime) -> anyhow::Result<()> {
+    let apart = Duration::from_millis(now.unix_millis().abs_diff(observed.unix_millis()));
+    if apart > CLOCK_DIFFERENCE {
+        bail!(
+            "the clock of this machine says {now}, and the time that the server has observed is {observed}: if the \
+             clock is right, and no server ran for a while, say --force; nothing was revoked"
+        );
+    }
+    Ok(())
 }
 
 impl Revoke {
@@ -190,10 +210,15 @@ impl Revoke {
         let user = self.user.as_deref().map(UserId::new);
         match (&self.which, &user, &self.token) {
             (Which { expired: true, .. }, user, _) => {
-                let count = store.forget_expired_tokens(user.as_ref(), now).await?;
+                // A clock that is ahead takes good tokens for expired, and what is forgotten is lost.
+                let at = now.min(store.ages_by());
+                let count = store.forget_expired_tokens(user.as_ref(), at).await?;
                 say_count(count, "that had expired forgotten")?;
             }
             (Which { all: true, .. }, Some(user), _) => {
+                if !self.force {
+                    trust_clock(now, store.ages_by())?;
+                }
                 say_count(store.revoke_user(user, now, NOTE).await?, "revoked")?;
             }
             (Which { agent: Some(wanted), .. }, Some(user), _) => {

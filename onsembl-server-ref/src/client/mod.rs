@@ -19,7 +19,7 @@ use onsembl_protocol::wire::payload::{
 };
 use onsembl_protocol::wire::{DashboardToServer, ServerToDashboard};
 use onsembl_transport::ProxyRule;
-use onsembl_transport::secret::Secret;
+use onsembl_transport::secret::{Secret, TokenFile, TokenSource};
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::WebSocketDialer;
 use screen::{ReaderClosed, Screen};
@@ -38,13 +38,38 @@ const LAST_WRITE_WITHIN: Duration = Duration::from_secs(2);
 /// Longer than any caller waits.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// Where the token of a client comes from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClientToken {
+    /// This is it.
+    Text(Secret),
+    /// It is in this file, which is read at each dial: one that was renewed there is used from then on.
+    File(TokenFile),
+}
+
+impl TokenSource for ClientToken {
+    fn token(&self) -> std::io::Result<Secret> {
+        match self {
+            Self::Text(token) => token.token(),
+            Self::File(file) => file.token(),
+        }
+    }
+}
+
+impl From<Secret> for ClientToken {
+    fn from(token: Secret) -> Self {
+        Self::Text(token)
+    }
+}
+
 /// A command that is to be run.
 #[derive(Clone, Debug)]
 pub struct RemoteCommand {
     /// The server: http, https, ws or wss.
     pub server: String,
     /// A dashboard token.
-    pub token: Secret,
+    pub token: ClientToken,
     /// Which certificates to trust.
     pub roots: TlsRoots,
     /// Which proxy to go through.
@@ -94,14 +119,14 @@ impl RemoteCommand {
     /// the system trusts.
     pub fn new(
         server: impl Into<String>,
-        token: Secret,
+        token: impl Into<ClientToken>,
         agent: impl Into<String>,
         text: impl Into<String>,
         timeout: Duration,
     ) -> Self {
         Self {
             server: server.into(),
-            token,
+            token: token.into(),
             roots: TlsRoots::Native,
             proxy: ProxyRule::from_env(),
             agent: agent.into(),

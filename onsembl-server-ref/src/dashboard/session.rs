@@ -260,8 +260,8 @@ impl Session {
             }
             DashboardAction::LookUpToken => {
                 let auth = self.dashboard.auth.clone();
-                let token = self.identity.token_id.clone();
-                self.later(async move { Outcome::LookedUp(auth.is_revoked(&token).await) });
+                let identity = self.identity.clone();
+                self.later(async move { Outcome::LookedUp(auth.is_revoked_of(&identity).await) });
             }
             DashboardAction::Read { command, after, max_bytes } => {
                 let (store, user) = (self.dashboard.store.clone(), self.identity.user.clone());
@@ -310,10 +310,10 @@ impl Session {
     }
 
     fn check_token(&self, number: Token, refresh: TokenRefresh) {
-        let auth = self.dashboard.auth.clone();
+        let (auth, user) = (self.dashboard.auth.clone(), self.identity.user.clone());
         self.later(async move {
             let token = refresh.access_token.reveal();
-            let credentials = Credentials::of_token(TokenKind::Dashboard, token);
+            let credentials = Credentials::of_link(TokenKind::Dashboard, token, &user);
             Outcome::Checked(number, auth.admit(&credentials).await)
         });
     }

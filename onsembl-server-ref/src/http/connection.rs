@@ -3,6 +3,7 @@
 
 use super::waiting_room::{RoomLimits, Source, Ticket, WaitingRoom};
 use crate::bounds::{LogLimit, Share, Shares, Turn, TurnLimits, Turns};
+use crate::store::Asker;
 use onsembl_protocol::id::UserId;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +53,11 @@ impl Connections {
         }))
     }
 
+    /// An agent of this user came from there lately: before a restart, after which it comes back.
+    pub(crate) fn remember_agent(&self, user: &UserId, address: IpAddr) {
+        self.0.room().remember(user, Source::of(address));
+    }
+
     /// A connection comes.
     pub(super) fn enter(&self, source: Source, end: CancellationToken) -> Connection {
         let ticket = self.0.room().enter(source, end);
@@ -94,7 +100,12 @@ enum Standing {
     /// No token was good yet.
     Waiting { ticket: Option<Ticket>, source: Option<Source>, turn: Option<Turn<Source>> },
     /// Of this user. A later token of another one changes nothing: a proxy may carry several.
-    Known { _share: Share<UserId>, source: Option<Source>, turn: Option<Turn<UserId>> },
+    Known {
+        user: UserId,
+        _share: Share<UserId>,
+        source: Option<Source>,
+        turn: Option<Turn<UserId>>,
+    },
 }
 
 /// The user has its share of connections.
@@ -117,7 +128,8 @@ impl Connection {
             return Err(TooMany { of: shared.users.capacity(), to_log });
         };
         let (ticket, source) = (*ticket, *source);
-        *standing = Standing::Known { _share: share, source, turn: None };
+        let user = user.clone();
+        *standing = Standing::Known { user, _share: share, source, turn: None };
         if let Some(ticket) = ticket {
             shared.room().leave(ticket);
         }
@@ -125,11 +137,16 @@ impl Connection {
     }
 
     /// A request comes by it. Waits until it is its address's turn; of a user's connection nothing is known yet
-    /// but that its last token was good, and [`admitted`](Self::admitted) waits.
+    /// but that its last token was good, and [`admitted`](Self::admitted) waits. A trusted proxy that names nobody has no
+    /// share (behind it may be anybody), so that what comes through it is not held back by what else does.
     pub(super) async fn asked(&self) {
         let of = match &*self.standing() {
-            Standing::Waiting { source, turn: None, .. } => *source,
-            Standing::Waiting { turn: Some(_), .. } | Standing::Known { .. } => None,
+            Standing::Waiting { source: source @ Some(Source::Address(_)), turn: None, .. } => {
+                *source
+            }
+            Standing::Waiting { source: None | Some(Source::Proxy(_)), .. }
+            | Standing::Waiting { turn: Some(_), .. }
+            | Standing::Known { .. } => None,
         };
         let Some(source) = of else { return };
         let taken = self.0.shared.turns_waiting.take_one(&source).await;
@@ -172,10 +189,22 @@ impl Connection {
         }
     }
 
+    /// For whom the store looks up what is shown over it; `None` if it came through the listener of another service,
+    /// and no token was good yet.
+    pub(crate) fn asker(&self) -> Option<Asker> {
+        match &*self.standing() {
+            Standing::Known { user, .. } => Some(Asker::User(user.clone())),
+            Standing::Waiting { source: None, .. } => None,
+            Standing::Waiting { source: Some(Source::Address(at) | Source::Proxy(at)), .. } => {
+                Some(Asker::Address(Some(*at)))
+            }
+        }
+    }
+
     /// An agent comes in by it.
     pub(super) fn is_an_agents(&self) {
-        if let Standing::Known { source: Some(source), .. } = &*self.standing() {
-            self.0.shared.room().remember(*source);
+        if let Standing::Known { user, source: Some(source), .. } = &*self.standing() {
+            self.0.shared.room().remember(user, *source);
         }
     }
 
@@ -198,5 +227,66 @@ impl Drop for One {
         if let Standing::Waiting { ticket: Some(ticket), .. } = standing {
             self.shared.room().leave(*ticket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+
+    fn connections() -> Connections {
+        Connections::new(4096, 1024)
+    }
+
+    fn at(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Ten times as many as one address has turns ask at once: how many of them are worked for.
+    fn worked_for(source: Source) -> usize {
+        let connections = connections();
+        let all: Vec<_> = (0..10 * AT_WORK_WAITING)
+            .map(|_| connections.enter(source, CancellationToken::new()))
+            .collect();
+        all.iter().filter(|connection| connection.asked().now_or_never().is_some()).count()
+    }
+
+    #[test]
+    fn an_address_has_a_few_turns_and_a_proxy_that_names_nobody_as_many_as_it_asks_for() {
+        assert_eq!(worked_for(Source::of(at("192.0.2.1"))), AT_WORK_WAITING);
+        assert_eq!(worked_for(Source::Proxy(at("192.0.2.1"))), 10 * AT_WORK_WAITING);
+    }
+
+    /// When the server is back, a fleet behind one address returns at once.
+    #[test]
+    fn an_address_from_which_agents_came_before_the_start_has_the_share_of_one() {
+        let ended_of_800_from = |address| {
+            let connections = connections();
+            connections.remember_agent(&UserId::new("ann"), at("192.0.2.7"));
+            let ends: Vec<_> = (0..800).map(|_| CancellationToken::new()).collect();
+            let enter =
+                |end: &CancellationToken| connections.enter(Source::of(at(address)), end.clone());
+            let all: Vec<_> = ends.iter().map(enter).collect();
+            let ended = ends.iter().filter(|end| end.is_cancelled()).count();
+            drop(all);
+            ended
+        };
+        // Of 1,024 places an address has 256, and one of agents all that are not reserved.
+        assert_eq!(ended_of_800_from("192.0.2.7"), 0);
+        assert_eq!(ended_of_800_from("192.0.2.8"), 800 - 256);
+    }
+
+    /// Whatever token is shown over it.
+    #[test]
+    fn what_is_looked_up_for_a_connection_stands_in_the_line_of_its_user_or_its_address() {
+        let (connections, user) = (connections(), UserId::new("ann"));
+        let of = |source| connections.enter(source, CancellationToken::new());
+        let connection = of(Source::of(at("2001:db8::1")));
+        assert_eq!(connection.asker(), of(Source::of(at("2001:db8::2"))).asker(), "one network");
+        assert_eq!(connection.asker(), Some(Asker::Address(Some(at("2001:db8::")))));
+        connection.belongs_to(&user).unwrap();
+        assert_eq!(connection.asker(), Some(Asker::User(user)));
+        assert_eq!(connections.of_another_listener().asker(), None);
     }
 }

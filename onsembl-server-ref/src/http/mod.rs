@@ -23,6 +23,7 @@ mod recording;
 mod signed_in;
 mod stops;
 mod terminal_output;
+mod token_watch;
 mod upgrade;
 mod waiting_room;
 mod why;
@@ -30,7 +31,7 @@ mod why;
 pub(crate) use accept::{AcceptLimits, Listener, accept};
 pub(crate) use api::{health, router, standalone};
 pub(crate) use commands::{CommandDetail, CommandSummary};
-pub(crate) use connection::{AT_WORK_KNOWN, AT_WORK_WAITING, Connections};
+pub(crate) use connection::{AT_WORK_KNOWN, AT_WORK_WAITING, Connection, Connections};
 pub(crate) use control::Control;
 pub use cors::{CorsOrigin, NoOrigin};
 pub(crate) use large_messages::{LARGE_MESSAGES, LargeMessages, SMALL};
@@ -41,7 +42,7 @@ pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;
 pub(crate) use signed_in::Refusals;
 pub(crate) use stops::Order;
-pub(crate) use waiting_room::RoomLimits;
+pub(crate) use waiting_room::{RoomLimits, network_of};
 
 use crate::auth::Authenticator;
 use crate::bounds::Shares;
@@ -51,7 +52,7 @@ use crate::hub::HubHandle;
 use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
 use crate::store::Store;
-use onsembl_protocol::id::UserId;
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
@@ -80,6 +81,8 @@ pub(crate) struct App {
     pub(crate) large_messages: LargeMessages,
     /// Readers of stored output at a time.
     pub(crate) readers: Shares<UserId>,
+    /// Links that named an agent in session and have not said hello.
+    pub(crate) doorways: Shares<(UserId, AgentId)>,
     /// Pages of lists on their way at a time.
     pub(crate) pages: Shares<UserId>,
     /// Who was turned away lately.

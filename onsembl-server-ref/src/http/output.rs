@@ -8,7 +8,7 @@ use super::api::problem;
 use super::ask::unreadable;
 use super::commands::CommandSummary;
 use super::signed_in::SignedIn;
-use crate::auth::Identity;
+use super::token_watch::TokenWatch;
 use crate::bounds::Share;
 use crate::store::{Cursor, StoreError, StoredBody, StoredRecord};
 use axum::body::Body;
@@ -19,10 +19,9 @@ use futures::stream;
 use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::Stream;
 use onsembl_protocol::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
-use onsembl_transport::clock::SystemClock;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
@@ -34,8 +33,6 @@ pub(crate) const PAGE: usize = 256 * 1024;
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// How long the other side may take no page.
 const STALLED: Duration = Duration::from_secs(60);
-/// How often it is looked up whether the token of a reader is revoked.
-const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How long commits are gathered, since most of them belong to others.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -84,9 +81,8 @@ pub(super) async fn output(
     }
     let reader = Reader {
         commits: app.store.commits(),
+        token: TokenWatch::new(&app, identity),
         app,
-        identity,
-        checked: Instant::now(),
         command,
         only,
         cursor,
@@ -130,9 +126,7 @@ impl OutputQuery {
 struct Reader {
     app: App,
     commits: watch::Receiver<u64>,
-    identity: Identity,
-    /// When it was last looked up whether the token is revoked.
-    checked: Instant,
+    token: TokenWatch,
     command: CommandId,
     only: Option<Stream>,
     cursor: Cursor,
@@ -163,48 +157,25 @@ impl Reader {
             Ok(page) => page,
             Err(error) => {
                 self.app.counters.count("store_reads_failed");
-                warn!(user = %self.identity.user, command = %self.command, %error, "stored output cannot be read; breaking off");
+                warn!(user = %self.token.identity().user, command = %self.command, %error, "stored output cannot be read; breaking off");
                 None
-            }
-        }
-    }
-
-    /// Whether its token is still good, as for a link: it may expire or be revoked while output is followed.
-    async fn may_go_on(&mut self) -> bool {
-        if self.identity.has_expired(SystemClock::new().now().wall) {
-            self.app.counters.count("readers_expired");
-            return false;
-        }
-        if self.checked.elapsed() < CHECK_EVERY {
-            return true;
-        }
-        self.checked = Instant::now();
-        match self.app.auth.is_revoked(&self.identity.token_id).await {
-            Ok(false) => true,
-            Ok(true) => {
-                self.app.counters.count("readers_revoked");
-                false
-            }
-            Err(error) => {
-                warn!(%error, "cannot look up revoked tokens; retrying later");
-                true
             }
         }
     }
 
     async fn page(&mut self) -> Result<Option<Bytes>, StoreError> {
         loop {
-            if !self.may_go_on().await {
+            if !self.token.may_go_on().await {
                 return Ok(None);
             }
             let _commits_so_far = *self.commits.borrow_and_update();
             // Read before its output: the end of a command is stored behind it.
-            let row = self.app.store.command(&self.identity.user, &self.command).await?;
+            let row = self.app.store.command(&self.token.identity().user, &self.command).await?;
             let (only, cursor) = (self.only, self.cursor);
             let records = self
                 .app
                 .store
-                .read_output(&self.identity.user, &self.command, only, cursor, PAGE)
+                .read_output(&self.token.identity().user, &self.command, only, cursor, PAGE)
                 .await?;
             if let Some(last) = records.last() {
                 self.cursor = Some((last.incarnation, last.sequence));

@@ -16,8 +16,17 @@ const V1: &[u8] = b"PROXY ";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Longest header that is read: version 1 has 107 bytes at most, version 2 216 without extras.
 const LONGEST: usize = 536;
-/// From one look at a header that is not whole to the next.
+/// From one look at a header that is not whole to the next: at first, and at most. What was peeked at stays readable, so
+/// there is nothing to wait for but time; and a peer that says no more than `P` is not to cost more than one that says
+/// nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_AGAIN_AT_MOST: Duration = Duration::from_secs(1);
+
+/// The pauses between looks at one connection, each twice the one before.
+fn pauses() -> impl Iterator<Item = Duration> {
+    let next = |pause: &Duration| Some((*pause * 2).min(LOOK_AGAIN_AT_MOST));
+    std::iter::successors(Some(LOOK_AGAIN), next)
+}
 
 /// The networks of trusted proxies; none is trusted by default.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +76,7 @@ fn bare_socket(entry: &str) -> Option<SocketAddr> {
 /// The connection ended, or its header cannot be read.
 pub(super) async fn take_header(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
     let mut seen = [0; LONGEST];
-    let mut before = 0;
+    let (mut before, mut pauses) = (0, pauses());
     loop {
         let length = stream.peek(&mut seen).await?;
         let bytes = seen.get(..length).unwrap_or_default();
@@ -88,8 +97,7 @@ pub(super) async fn take_header(stream: &mut TcpStream) -> io::Result<Option<IpA
             ));
         }
         if length == before {
-            // What was peeked at stays readable, so there is nothing to wait for but time.
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(pauses.next().unwrap_or(LOOK_AGAIN_AT_MOST)).await;
         }
         before = length;
     }
@@ -102,7 +110,7 @@ pub(super) async fn take_header(stream: &mut TcpStream) -> io::Result<Option<IpA
 /// The connection ended.
 pub(super) async fn begins_with_header(stream: &TcpStream) -> io::Result<bool> {
     let mut seen = [0; 12];
-    let mut before = 0;
+    let (mut before, mut pauses) = (0, pauses());
     loop {
         let length = stream.peek(&mut seen).await?;
         let bytes = seen.get(..length).unwrap_or_default();
@@ -114,8 +122,7 @@ pub(super) async fn begins_with_header(stream: &TcpStream) -> io::Result<bool> {
             return Ok(false);
         }
         if length == before {
-            // What was peeked at stays readable, so there is nothing to wait for but time.
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(pauses.next().unwrap_or(LOOK_AGAIN_AT_MOST)).await;
         }
         before = length;
     }
@@ -177,6 +184,17 @@ mod tests {
         assert_eq!(forwarded(&["6.6.6.6, unknown"]), None, "what is before it anybody wrote");
         assert_eq!(forwarded(&["10.1.1.1"]), None);
         assert_eq!(forwarded(&[]), None);
+    }
+
+    /// Until its head is late.
+    #[test]
+    fn a_connection_that_says_the_beginning_of_a_header_is_looked_at_a_few_times() {
+        let mut waited = Duration::ZERO;
+        let looks = pauses().take_while(|pause| {
+            waited += *pause;
+            waited < Duration::from_secs(10)
+        });
+        assert!((10..20).contains(&looks.count()));
     }
 
     async fn taken(parts: &[&[u8]]) -> (io::Result<Option<IpAddr>>, Vec<u8>) {

@@ -7,6 +7,7 @@ use super::App;
 use super::api::problem;
 use super::ask::{ask, too_late};
 use super::signed_in::SignedIn;
+use super::token_watch::TokenWatch;
 use super::upgrade::plain;
 use super::why::told;
 use crate::bounds::Share;
@@ -47,7 +48,7 @@ pub(super) async fn recording(
         let why = "too many recordings are being exported, of yours or in all; come back later\n";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    let (user, agent) = (identity.user, AgentId::new(&id));
+    let (user, agent) = (identity.user.clone(), AgentId::new(&id));
     let asked = |reply| HubRequest::Recording { user: user.clone(), agent: agent.clone(), reply };
     match ask(&app, PATIENCE, asked).await {
         Some(Ok(excerpt)) => {
@@ -56,7 +57,8 @@ pub(super) async fn recording(
                 Some(why) => excerpt.lines(id).with_verdicts(&why.drops, why.pattern.as_ref()),
                 None => excerpt.lines(id),
             };
-            tokio::spawn(write(lines, chunks, slot, app.counters.clone()));
+            let token = TokenWatch::new(&app, identity);
+            tokio::spawn(write(lines, chunks, slot, token, app.counters.clone()));
             let body = stream::unfold(taken, |mut taken| async {
                 let chunk: Bytes = taken.recv().await?;
                 Some((Ok::<_, Infallible>(chunk), taken))
@@ -99,12 +101,13 @@ async fn why_of(app: &App, user: &UserId, agent: &AgentId) -> Option<Why> {
     (!why.drops.is_empty()).then_some(why)
 }
 
-/// Makes the lines. If they are not taken, it ends; the end mark is missing then, and a reader of the
-/// file notices.
+/// Makes the lines. If they are not taken, or the token is good no more, it ends; the end mark is missing then, and a
+/// reader of the file notices.
 async fn write(
     mut lines: Lines,
     chunks: mpsc::Sender<Bytes>,
     slot: Share<UserId>,
+    mut token: TokenWatch,
     counters: Counters,
 ) {
     loop {
@@ -114,7 +117,7 @@ async fn write(
             counters.count("recordings_not_reproduced");
             error!("a recording does not reproduce what happened; please report this");
         }
-        if chunk.is_empty() {
+        if chunk.is_empty() || !token.may_go_on().await {
             break;
         }
         if !matches!(tokio::time::timeout(STALLED, chunks.send(chunk.into())).await, Ok(Ok(()))) {

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use onsembl_protocol::fleet::Door;
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::server::{Lane, LinkTicket};
-use onsembl_transport::{BufferSizes, Link, LinkLimits, websocket};
+use onsembl_transport::{BufferSizes, Held, Link, LinkLimits, websocket};
 use std::net::{IpAddr, SocketAddr};
 use tracing::{debug, info, warn};
 
@@ -45,11 +45,25 @@ pub(super) async fn agent(
             return turned_away(Refusal::Forbidden(why), agent);
         }
     }
+    let mut held = Held::default();
     if let Some(named) = &named {
         let bearer = identity.bearer();
         let door = app.dashboard.fleet_views.of(&identity.user).look().door(named, bearer.as_ref());
+        let door = match door {
+            Door::Beside { agent, room } => {
+                match app.doorways.take_below(&(identity.user.clone(), agent), room) {
+                    Some(place) => {
+                        held = Held::new(place);
+                        Door::Open
+                    }
+                    // Let in now, it would be closed in ten seconds, and a wrapper would take that for its session's end.
+                    None => Door::Full,
+                }
+            }
+            door => door,
+        };
         match door {
-            Door::Open => {}
+            Door::Open | Door::Beside { .. } => {}
             Door::Full => {
                 app.counters.count("refused_links");
                 let (user, peer) = (&identity.user, peer(extensions));
@@ -69,7 +83,7 @@ pub(super) async fn agent(
     let bearer = identity.clone();
     upgrade(app.clone(), request, &bearer, limits, move |link| async move {
         let lane = Lane::new(identity.user.as_str());
-        let ticket = LinkTicket { link, auth: identity, lane, named };
+        let ticket = LinkTicket { link, auth: identity, lane, named, held };
         if !app.hub.ask(HubRequest::AgentLink(ticket)).await {
             debug!("an agent came while the server was ending");
         }

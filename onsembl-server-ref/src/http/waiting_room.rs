@@ -8,6 +8,7 @@
 //!
 //! Once its token is checked, a connection leaves the room.
 
+use onsembl_protocol::id::UserId;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use tokio_util::sync::CancellationToken;
@@ -24,13 +25,18 @@ pub(crate) enum Source {
 
 impl Source {
     pub(crate) fn of(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V4(v4) => IpAddr::V4(v4),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-        })
+        Self::Address(network_of(address))
+    }
+}
+
+/// What counts as one address: of IPv6 the first 64 bits, which one customer has to itself.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
     }
 }
 
@@ -157,8 +163,8 @@ impl WaitingRoom {
     }
 
     /// An agent came in from there.
-    pub(crate) fn remember(&mut self, source: Source) {
-        self.agents.add(source, self.limits.remembered);
+    pub(crate) fn remember(&mut self, user: &UserId, source: Source) {
+        self.agents.add(user, source, self.limits.remembered);
     }
 
     /// Ends the connection of that address with the least claim.
@@ -190,11 +196,16 @@ impl WaitingRoom {
     }
 }
 
-/// Most addresses from which an agent came lately; beyond it the oldest is forgotten.
+/// Addresses from which agents came lately. Beyond a number the oldest of the user with the most is forgotten: nobody's
+/// agents put out the addresses of others'.
 #[derive(Debug, Default)]
 struct Remembered {
-    order: VecDeque<Source>,
+    of: HashMap<UserId, VecDeque<Source>>,
+    /// The users by how many they have.
+    by_size: BTreeSet<(usize, UserId)>,
+    /// How often each address stands in a line.
     known: HashMap<Source, u32>,
+    len: usize,
 }
 
 impl Remembered {
@@ -202,20 +213,44 @@ impl Remembered {
         self.known.contains_key(source)
     }
 
-    fn add(&mut self, source: Source, most: usize) {
-        if self.order.back() == Some(&source) {
+    fn add(&mut self, user: &UserId, source: Source, most: usize) {
+        let line = self.of.entry(user.clone()).or_default();
+        if line.back() == Some(&source) {
             return;
         }
-        self.order.push_back(source);
+        line.push_back(source);
+        let size = line.len();
+        self.sized(user, size - 1, size);
+        self.len += 1;
         *self.known.entry(source).or_insert(0) += 1;
-        if self.order.len() > most
-            && let Some(oldest) = self.order.pop_front()
-            && let Some(times) = self.known.get_mut(&oldest)
+        if self.len > most
+            && let Some((_, user)) = self.by_size.last().cloned()
         {
+            self.forget_oldest(&user);
+        }
+    }
+
+    fn forget_oldest(&mut self, user: &UserId) {
+        let Some(line) = self.of.get_mut(user) else { return };
+        let Some(oldest) = line.pop_front() else { return };
+        let size = line.len();
+        if size == 0 {
+            let _ = self.of.remove(user);
+        }
+        self.sized(user, size + 1, size);
+        self.len -= 1;
+        if let Some(times) = self.known.get_mut(&oldest) {
             *times -= 1;
             if *times == 0 {
                 let _ = self.known.remove(&oldest);
             }
+        }
+    }
+
+    fn sized(&mut self, user: &UserId, before: usize, now: usize) {
+        let _ = self.by_size.remove(&(before, user.clone()));
+        if now > 0 {
+            let _ = self.by_size.insert((now, user.clone()));
         }
     }
 }
@@ -240,6 +275,10 @@ mod tests {
         let is_ended =
             |(n, (_, end)): (usize, &(Ticket, CancellationToken))| end.is_cancelled().then_some(n);
         entered.iter().enumerate().filter_map(is_ended).collect()
+    }
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name)
     }
 
     fn at(last: u8) -> Source {
@@ -272,7 +311,7 @@ mod tests {
         let fewer = enter(&mut room, 2, 6);
         let _newcomer = enter(&mut room, 3, 1);
         assert_eq!((ended(&most), ended(&fewer)), (vec![0], vec![]), "14 of 16, and two are kept");
-        room.remember(at(4));
+        room.remember(&user("u"), at(4));
         let agents = enter(&mut room, 4, 2);
         assert_eq!(ended(&most), [0], "16 of 16");
         let _more = enter(&mut room, 4, 1);
@@ -301,11 +340,27 @@ mod tests {
             (1..=4).filter(|last| room.agents.contains(&at(*last))).collect::<Vec<_>>()
         };
         for last in [1, 1, 2, 1, 3] {
-            room.remember(at(last));
+            room.remember(&user("u"), at(last));
         }
         assert_eq!(known(&room), [1, 2, 3]);
-        room.remember(at(4));
+        room.remember(&user("u"), at(4));
         assert_eq!(known(&room), [1, 3, 4]);
+    }
+
+    /// However many addresses the agents of one user come from.
+    #[test]
+    fn no_user_puts_out_the_addresses_of_another() {
+        let limits = RoomLimits { remembered: 8, ..LIMITS };
+        let mut room = WaitingRoom::new(limits);
+        room.remember(&user("quiet"), at(1));
+        (2..=200).for_each(|last| room.remember(&user("busy"), at(last)));
+        assert!(room.agents.contains(&at(1)));
+        assert!(room.agents.contains(&at(200)) && !room.agents.contains(&at(190)));
+        // As many as both have is what each keeps.
+        (201..=220).for_each(|last| room.remember(&user("quiet"), at(last)));
+        let of = |from, to| (from..=to).filter(|n| room.agents.contains(&at(*n))).count();
+        assert_eq!((of(2, 200), of(201, 220), room.agents.len), (4, 4, 8));
+        assert_eq!(room.agents.known.len(), 8);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::notes::{self, TurnedAway};
 use super::request::{BeatHop, BeatSeen};
 use super::rows;
 use super::seats::Seats;
+use super::token_check::Checked;
 use super::write_queue::WriteQueue;
 use crate::auth::Identity;
 use crate::bounds::{LogLimit, Turns};
@@ -29,9 +30,7 @@ use tracing::debug;
 pub(super) enum Outcome {
     Store(UserId, StoreAnswer),
     /// All tokens in use were looked up, or as many as could be.
-    TokensChecked {
-        revoked: Vec<String>,
-    },
+    TokensChecked(Checked),
 }
 
 /// Everything that effects need.

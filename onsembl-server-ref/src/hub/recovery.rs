@@ -45,12 +45,15 @@ impl Hub {
         let recent = WallTime::from_unix_millis(at.unix_millis() - window);
         let ended = store.commands_ended_since(recent, RECOVERED_COMMANDS).await?;
         // The oldest first, so that those make room for the newer ones.
+        for row in ended.into_iter().rev() {
+            self.recover_command(row).await?;
+        }
         let ahead = at.unix_millis().saturating_sub(store.ages_by().unix_millis()).max(0);
-        for mut row in ended.into_iter().rev().chain(open) {
-            // How long it has run counts as it was observed: what a clock that is ahead takes for overdue would
-            // be killed, and the time in which no server ran is no harm to it.
-            let updated_at = row.updated_at.unix_millis().saturating_add(ahead);
-            row.updated_at = WallTime::from_unix_millis(updated_at);
+        for mut row in open {
+            // How long it has waited counts as it was observed. A clock that is ahead would have it refused for
+            // good, on one reading; the time in which no server ran is only added to what it may wait.
+            let created_at = row.created_at.unix_millis().saturating_add(ahead);
+            row.created_at = WallTime::from_unix_millis(created_at);
             self.recover_command(row).await?;
         }
         self.edge.writes.recovered();

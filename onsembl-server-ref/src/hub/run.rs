@@ -6,7 +6,7 @@ use super::perform::{Edge, Outcome};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed, Request};
 use super::rows;
 use super::seats::Seats;
-use super::token_check::{TokenCheck, revoked};
+use super::token_check::{Checked, TokenCheck, revoked};
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
@@ -64,6 +64,8 @@ pub struct Hub {
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
     token_check: TokenCheck,
+    /// Where the last check of tokens stopped, if it stopped.
+    tokens_checked_to: Option<String>,
     /// Of which tokens it was said lately that they end.
     token_warnings: LogLimit<String>,
     watchdog: Watchdog,
@@ -137,6 +139,7 @@ impl Hub {
             done,
             receipts,
             token_check: TokenCheck::after_a_while(),
+            tokens_checked_to: None,
             token_warnings: LogLimit::every(TOKEN_WARNINGS_EVERY),
             watchdog: Watchdog::default(),
             own_faults: parts.own_faults,
@@ -423,8 +426,9 @@ impl Hub {
     fn on_outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Store(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
-            Outcome::TokensChecked { revoked } => {
+            Outcome::TokensChecked(Checked { revoked, left_behind }) => {
                 self.token_check = TokenCheck::after_a_while();
+                self.tokens_checked_to = left_behind;
                 for opened in revoked.iter().flat_map(|token| self.edge.bearers.of_token(token)) {
                     self.edge.counters.count("tokens_revoked_in_session");
                     match opened {
@@ -484,10 +488,10 @@ impl Hub {
                 warn!(%user, token, %left, "the token of an agent in session is about to expire; make a newer one (onsembl-server token --renew) and put it where the agent reads it");
             }
         }
-        let auth = self.auth.clone();
+        let (auth, behind) = (self.auth.clone(), self.tokens_checked_to.take());
         self.edge
             .outcomes
-            .spawn(async move { Outcome::TokensChecked { revoked: revoked(&auth, tokens).await } });
+            .spawn(async move { Outcome::TokensChecked(revoked(&auth, tokens, behind).await) });
     }
 
     /// Says goodbye on every link and waits a little for it to arrive.

@@ -58,7 +58,9 @@ use crate::auth::{Auth, Authenticator, KnownTokens, Tokens, Uses, keep_uses};
 use crate::bounds::{Shares, TurnLimits, Turns};
 use crate::dashboard::{self, Dashboard};
 use crate::fleet_view::FleetViews;
-use crate::http::{self, AcceptLimits, App, Connections, LargeMessages, Listener, TrustedProxies};
+use crate::http::{
+    self, AcceptLimits, App, Connections, LargeMessages, Listener, RoomLimits, TrustedProxies,
+};
 use crate::hub::{Hub, HubParts, Request};
 use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
@@ -67,6 +69,7 @@ use crate::store::{self, Checked, Receipts, Store};
 use axum::Router;
 use data_lock::DataLock;
 use onsembl_protocol::id::ServerInstanceId;
+use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::tls::ServerTls;
@@ -83,6 +86,9 @@ use tracing::{info, warn};
 /// How long the database is looked through for damage before a start. No request is served meanwhile; a disk of a small
 /// machine gives some hundred megabytes in it.
 const CHECKED_FOR: Duration = Duration::from_secs(3);
+
+/// Agents that were in session this long before a start are expected back.
+const AGENTS_OF_MS: i64 = 24 * 3600 * 1000;
 
 /// Descriptors that scrapers of metrics are counted against: a few of them at a time.
 const METRICS_DESCRIPTORS: u64 = 256;
@@ -191,12 +197,14 @@ impl Server {
             connections: Connections::new(descriptors::allowed(), options.connections),
             origins: options.cors_origins.clone().into(),
             exports: Shares::new(http::EXPORTS, 1),
+            doorways: Shares::new(usize::MAX, usize::MAX),
             large_messages: LargeMessages::new(http::LARGE_MESSAGES, 1),
             readers: Shares::new(http::READERS, 1),
             pages: Shares::new(http::PAGES, 1),
             refusals: Arc::default(),
             links: TaskTracker::new(),
         };
+        remember_agents(&app).await;
         let keep = retention::keep(app.store.clone(), options.retention, stop.clone());
         drop(app.links.spawn(keep));
         drop(app.links.spawn(app.own_faults.clone().keep(app.store.clone(), stop.clone())));
@@ -377,4 +385,21 @@ fn observe(observer: BeatObserver) -> mpsc::UnboundedSender<BeatSeen> {
         }
     }));
     see
+}
+/// A fleet returns when its server does, and finds the places that are kept for addresses of agents.
+async fn remember_agents(app: &App) {
+    let since = app.store.ages_by().unix_millis().saturating_sub(AGENTS_OF_MS);
+    let since = WallTime::from_unix_millis(since);
+    let from = match app.store.agents_came_from(since, RoomLimits::DEFAULT.remembered).await {
+        Ok(from) => from,
+        Err(error) => {
+            return warn!(%error, "from where agents came before the start is not known; no places are kept for them");
+        }
+    };
+    for (user, peer) in from {
+        // What a service of its own let in may have a peer that is no address.
+        if let Ok(peer) = peer.parse::<SocketAddr>() {
+            app.connections.remember_agent(&user, peer.ip());
+        }
+    }
 }

@@ -6,9 +6,9 @@ use super::Store;
 use super::columns::number;
 use super::commands::{CommandRow, SHORT_SPEC};
 use super::error::StoreError;
-use super::history;
 use super::retention::{self, Part};
-use onsembl_protocol::id::{CommandId, UserId};
+use super::{history, presence, sessions};
+use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::fmt;
@@ -17,8 +17,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreLimits {
-    /// Bytes of one user's commands, their steps and their output: 2 GiB, a fifth of the output that is kept
-    /// of all users. The oldest of that user goes first.
+    /// Bytes of one user's commands, their steps and their output, and of what is stored of the user's agents: 2 GiB, a
+    /// fifth of the output that is kept of all users. The oldest of that user goes first. Agents have a quarter of it.
     pub user_bytes: u64,
     /// How large the database may become; as large as the disk allows unless set. At it everything is as on a
     /// full disk.
@@ -45,13 +45,16 @@ pub struct Usage {
     pub kept: u64,
     /// Chunks and gaps of output.
     pub records: u64,
+    /// Bytes of agents, their sessions and their presence events, with what their rows cost.
+    pub agents: u64,
 }
 
 impl Usage {
     /// What counts against the bound.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        self.commands.saturating_add(self.kept).saturating_add(self.records.saturating_mul(RECORD))
+        let records = self.records.saturating_mul(RECORD);
+        self.commands.saturating_add(self.kept).saturating_add(records).saturating_add(self.agents)
     }
 }
 
@@ -67,22 +70,40 @@ pub(super) struct Terms {
 /// A user has all that one may have, and nothing of it can go now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverBudget {
+    /// Of what that is.
+    pub(super) of: Charged,
     /// What the user has.
     pub has: u64,
     /// What one may have.
     pub limit: u64,
 }
 
+/// What counts against a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Charged {
+    /// Everything.
+    All,
+    /// Agents, with their sessions and presence events.
+    Agents,
+}
+
 impl std::error::Error for OverBudget {}
 
 impl fmt::Display for OverBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { has, limit } = self;
-        write!(
-            f,
-            "your commands and their output have {has} bytes on the disk of the server, and {limit} are the \
-             limit (--user-bytes); older ones are being cut, or none is over: try again later"
-        )
+        let Self { of, has, limit } = self;
+        match of {
+            Charged::All => write!(
+                f,
+                "your commands and their output have {has} bytes on the disk of the server, and {limit} are the \
+                 limit (--user-bytes); older ones are being cut, or none is over: try again later"
+            ),
+            Charged::Agents => write!(
+                f,
+                "your agents and their history have {has} bytes on the disk of the server, and {limit} are the \
+                 limit (a quarter of --user-bytes); no new agent is taken: delete some that are not used"
+            ),
+        }
     }
 }
 
@@ -96,6 +117,14 @@ const STEPS: usize = 16;
 /// A new command is refused when its user has more than this part beyond the limit: so far cutting may be
 /// behind.
 const SLACK_PART: u64 = 16;
+/// Agents, with their sessions and presence events, have this part of what a user may have: so many as a fleet may hold
+/// take a quarter of that, each with the history that stays at the bound.
+const AGENTS_PART: u64 = 4;
+/// Presence events and sessions that stay of each agent of a user whose agents have more than that: first so many, and
+/// if that is not enough, so many. The latest stay, which say where each agent is and why.
+const KEPT_AT_BOUND: [(usize, usize); 2] = [(64, 16), (8, 2)];
+/// Agents that one transaction trims.
+const AGENTS_AT_ONCE: usize = 64;
 /// How long a command that was cut stays known, so that a request that is repeated is not run again: far
 /// longer than any client keeps asking.
 const REMEMBERED_MS: i64 = 24 * 3600 * 1000;
@@ -122,7 +151,55 @@ pub(super) fn make_room(
     // At first nothing is kept that could go.
     let fits = has.saturating_add(adds) <= terms.budget;
     let is_near = has <= most && is_over(db, user)?;
-    Ok(if fits || is_near { Ok(()) } else { Err(OverBudget { has, limit: terms.budget }) })
+    Ok(if fits || is_near {
+        Ok(())
+    } else {
+        Err(OverBudget { of: Charged::All, has, limit: terms.budget })
+    })
+}
+
+/// What agents, their sessions and their presence events may have of what a user may.
+pub(crate) const fn of_agents(budget: u64) -> u64 {
+    budget / AGENTS_PART
+}
+
+/// Whether a user may have one more agent: at the bound, history is trimmed, and may be behind by a part of it.
+///
+/// # Errors
+/// Trouble of the database. In the inner result: there is no room.
+pub(super) fn room_for_agent(
+    db: &Connection,
+    user: &UserId,
+    budget: u64,
+) -> rusqlite::Result<Result<(), OverBudget>> {
+    let (has, limit) = (usage(db, user)?.agents, of_agents(budget));
+    let fits = has <= limit.saturating_add(limit / SLACK_PART);
+    Ok(if fits { Ok(()) } else { Err(OverBudget { of: Charged::Agents, has, limit }) })
+}
+
+/// Trims the history of some agents of a user behind the one of this key. The key of the last one; `None` if there are no
+/// more.
+fn trim_some(
+    db: &Connection,
+    user: &UserId,
+    behind: &str,
+    (events, sessions): (usize, usize),
+) -> rusqlite::Result<Option<String>> {
+    let agents: Vec<(String, AgentId)> = db
+        .prepare_cached(
+            "SELECT agent_key, agent_id FROM agents WHERE user_id = ?1 AND agent_key > ?2
+             ORDER BY agent_key LIMIT ?3",
+        )?
+        .query_map(params![user.as_str(), behind, AGENTS_AT_ONCE as i64], |row| {
+            Ok((row.get(0)?, AgentId::new(row.get::<_, String>(1)?)))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for (_, agent) in &agents {
+        presence::keep(db, agent, events)?;
+        sessions::keep(db, agent, sessions)?;
+    }
+    let is_last = agents.len() < AGENTS_AT_ONCE;
+    Ok(agents.into_iter().next_back().map(|(key, _)| key).filter(|_| !is_last))
 }
 
 /// Makes room for output that was just added, `records` records of it. There may be none: what is on its way
@@ -234,13 +311,14 @@ fn forget_cut(
 
 fn usage(db: &Connection, user: &UserId) -> rusqlite::Result<Usage> {
     let found = db
-        .prepare_cached("SELECT commands, kept, records FROM usage WHERE user_id = ?1")?
+        .prepare_cached("SELECT commands, kept, records, agents FROM usage WHERE user_id = ?1")?
         .query_row([user.as_str()], |row| {
             let figure = |column| number(row, column).or(Ok::<_, rusqlite::Error>(0));
             Ok(Usage {
                 commands: figure("commands")?,
                 kept: figure("kept")?,
                 records: figure("records")?,
+                agents: figure("agents")?,
             })
         })
         .optional()?;
@@ -249,15 +327,45 @@ fn usage(db: &Connection, user: &UserId) -> rusqlite::Result<Usage> {
 
 /// The users that have more than this.
 fn users_over(db: &Connection, budget: u64) -> rusqlite::Result<Vec<UserId>> {
-    db.prepare_cached("SELECT user_id FROM usage WHERE commands + kept + records * ?2 > ?1")?
-        .query_map(params![i64::try_from(budget).unwrap_or(i64::MAX), RECORD as i64], |row| {
-            row.get::<_, String>(0)
-        })?
+    db.prepare_cached(
+        "SELECT user_id FROM usage WHERE commands + kept + records * ?2 + agents > ?1",
+    )?
+    .query_map(params![i64::try_from(budget).unwrap_or(i64::MAX), RECORD as i64], |row| {
+        row.get::<_, String>(0)
+    })?
+    .map(|user| user.map(UserId::new))
+    .collect()
+}
+
+/// The users whose agents have more than this.
+fn users_with_agents_over(db: &Connection, most: u64) -> rusqlite::Result<Vec<UserId>> {
+    db.prepare_cached("SELECT user_id FROM usage WHERE agents > ?1")?
+        .query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get::<_, String>(0))?
         .map(|user| user.map(UserId::new))
         .collect()
 }
 
 impl Store {
+    /// Brings the agents of every user under their part of the bound, by the oldest of their sessions and presence events.
+    async fn trim_agents(&self) -> Result<(), StoreError> {
+        let most = of_agents(self.0.limits.user_bytes);
+        for user in self.read(move |db| users_with_agents_over(db, most)).await? {
+            for kept in KEPT_AT_BOUND {
+                if self.usage(&user).await?.agents <= most {
+                    break;
+                }
+                let mut behind = Some(String::new());
+                while let Some(last) = behind {
+                    let of = user.clone();
+                    let trim = move |db: &Connection| trim_some(db, &of, &last, kept);
+                    behind =
+                        self.write(super::line::Place::house(), "trim agents", 0, trim).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What a user has on the disk.
     ///
     /// # Errors
@@ -268,7 +376,11 @@ impl Store {
     }
 
     /// Brings every user under the bound, as far as one transaction each goes. Whether there is more to do.
-    pub(crate) async fn cut_over_budget(&self) -> Result<bool, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Closed`].
+    pub async fn cut_over_budget(&self) -> Result<bool, StoreError> {
+        self.trim_agents().await?;
         let budget = self.0.limits.user_bytes;
         let users = self.read(move |db| users_over(db, budget)).await?;
         let mut more = false;

@@ -221,7 +221,7 @@ impl Store {
             .await
     }
 
-    /// The commands of all users that ended at or after a time, the newest first; at most `limit`. Without
+    /// The commands of all users that ended at or after a time, the newest first; at most `limit` of each. Without
     /// their `spec`.
     ///
     /// # Errors
@@ -234,7 +234,11 @@ impl Store {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(move |db| {
             db.prepare_cached(&format!(
-                "SELECT {SHOWN} FROM commands WHERE ended_at >= ?1 ORDER BY ended_at DESC LIMIT ?2"
+                "SELECT {SHOWN} FROM
+                     (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY ended_at DESC)
+                                AS place
+                      FROM commands WHERE ended_at >= ?1)
+                 WHERE place <= ?2 ORDER BY ended_at DESC"
             ))?
             .query_map(params![at.unix_millis(), limit], CommandRow::from_row)?
             .collect()

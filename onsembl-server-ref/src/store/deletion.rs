@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 /// Deleted agents of one user that are remembered: those deleted last. A user's agents are bounded in memory by far
 /// fewer, so that this many are deleted on purpose, and rows of 500 bytes take 2 MiB.
-const REMEMBERED: i64 = 4096;
+pub(crate) const REMEMBERED: usize = 4096;
 
 /// Agents that one deletion forgets at most: more than the one that it adds, so that a database of an earlier
 /// version comes under the bound.
@@ -44,7 +44,7 @@ impl Store {
                 ])?;
             if deleted > 0 {
                 claims::deleted(db, user.as_str(), &agent, at)?;
-                forget_beyond(db, &user, REMEMBERED)?;
+                forget_beyond(db, &user, REMEMBERED as i64)?;
             }
             // A stop for an agent that was deleted could never be released.
             db.prepare_cached(

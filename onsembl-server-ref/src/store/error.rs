@@ -57,6 +57,20 @@ pub enum StoreHealth {
     },
 }
 
+impl StoreHealth {
+    /// Whether there is more on the disk than the reserve, as far as is known.
+    pub(super) const fn has_room(self) -> bool {
+        match self {
+            Self::Healthy => true,
+            Self::Scarce { .. } => false,
+            Self::Troubled { trouble, .. } => match trouble {
+                StoreTrouble::Full => false,
+                StoreTrouble::Busy | StoreTrouble::Failed | StoreTrouble::Damaged => true,
+            },
+        }
+    }
+}
+
 impl fmt::Display for StoreHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -62,6 +62,8 @@ pub use tokens::{TokenForm, TokenKept, TokenRow, TokenSession, TokenUse};
 pub use writer::StoreCounters;
 
 use budget::Terms;
+pub(crate) use budget::of_agents;
+pub(crate) use deletion::REMEMBERED as DELETED_KEPT;
 pub(crate) use findings::{KEPT_BYTES as FINDINGS_KEPT_BYTES, LONGEST as FINDINGS_LONGEST};
 use line::{Lane, Place};
 pub(crate) use line::{TURN_OUTPUT, TURN_REQUESTS};
@@ -72,7 +74,8 @@ use queue::Queue;
 pub(crate) use queue::{
     CONTROL_UNITS, DATA_UNITS, ORDER_UNITS, UNIT, WAITING as WAITING_FOR_ROOM, WAITING_BYTES,
 };
-use reader::{Asker, Readers};
+pub(crate) use reader::Asker;
+use reader::Readers;
 pub(crate) use reader::{READERS, WAITING as READS_WAITING, WAITING_BYTES as READS_WAITING_BYTES};
 use request::Asked;
 pub(crate) use reserve::BYTES as RESERVE;

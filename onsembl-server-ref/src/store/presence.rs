@@ -187,12 +187,18 @@ fn latest(
 
 /// Removes all but the latest events of an agent.
 pub(super) fn trim(db: &Connection, agent: &AgentId) -> rusqlite::Result<()> {
+    keep(db, agent, KEPT)
+}
+
+/// Removes all but the latest events of an agent, so many of them.
+pub(super) fn keep(db: &Connection, agent: &AgentId, events: usize) -> rusqlite::Result<()> {
+    let behind = i64::try_from(events).unwrap_or(i64::MAX).saturating_sub(1);
     db.prepare_cached(
         "DELETE FROM presence_events WHERE agent_id = ?1 AND version <
              (SELECT version FROM presence_events WHERE agent_id = ?1
               ORDER BY version DESC LIMIT 1 OFFSET ?2)",
     )?
-    .execute(params![agent.as_str(), KEPT as i64 - 1])
+    .execute(params![agent.as_str(), behind])
     .map(drop)
 }
 

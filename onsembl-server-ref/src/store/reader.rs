@@ -6,6 +6,7 @@ use super::schema::open_reader;
 use crate::bounds::{TurnLimits, Turns};
 use onsembl_protocol::id::UserId;
 use rusqlite::Connection;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,13 +30,14 @@ const STEPS_BETWEEN_LOOKS: i32 = 4096;
 
 /// For whom the store works. These take turns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Asker {
+pub(crate) enum Asker {
     /// The server, for all users: at its start, and to keep house.
     Server,
     /// A user.
     User(UserId),
-    /// The bearer of a token that is being checked.
-    Token(String),
+    /// Whoever shows a token from this address (IPv6: the first 64 bits) over a connection of which no user is known.
+    /// What stands in the token says nothing: a peer makes up as many as it wants.
+    Address(Option<IpAddr>),
 }
 
 pub(super) struct Readers {
@@ -111,7 +113,7 @@ impl Readers {
         match asker {
             // At the start all that is open must be read, however much it is.
             Asker::Server => db.progress_handler(0, None::<fn() -> bool>),
-            Asker::User(_) | Asker::Token(_) => {
+            Asker::User(_) | Asker::Address(_) => {
                 let (began, quantum) = (Instant::now(), self.quantum);
                 let is_over = move || began.elapsed() > quantum;
                 db.progress_handler(STEPS_BETWEEN_LOOKS, Some(is_over))

@@ -1,6 +1,7 @@
 //! Sessions: which agent a peer is, its next epoch, and when its sessions began and ended.
 
 use super::agents::{free_name, note_alias};
+use super::budget::{self, OverBudget};
 use super::claims;
 use super::columns::{int, number};
 use super::error::{OpenError, StoreError};
@@ -68,13 +69,55 @@ impl Store {
         // Outside of the request, so that a repeated attempt does not change the id.
         let minted = AgentId::new(Uuid::now_v7().to_string());
         let bytes = new.bytes();
-        let place = Place::control(&new.user, Needs::Little);
-        self.write(place, "open session", bytes, move |db| open(db, &new, &minted)).await?.map_err(
-            |not| match not {
-                NotOpened::Deleted(agent) => OpenError::Deleted(agent),
-                NotOpened::Held(why) => OpenError::Held(why),
-            },
-        )
+        let needs = self.needs_of(&new).await?;
+        let place = Place::control(&new.user, needs);
+        let budget = self.terms().budget;
+        let open = move |db: &Connection| open(db, &new, &minted, budget);
+        self.write(place, "open session", bytes, open).await?.map_err(|not| match not {
+            NotOpened::Deleted(agent) => OpenError::Deleted(agent),
+            NotOpened::Held(why) => OpenError::Held(why),
+            NotOpened::Full(full) => OpenError::Store(StoreError::OverBudget(full)),
+        })
+    }
+
+    /// What the session of a peer needs of the disk. The reserve is for what is there already: out of it, one token could
+    /// have new agents written until nothing is left for the stops and ends of all others.
+    async fn needs_of(&self, new: &NewSession) -> Result<Needs, OpenError> {
+        if self.0.health.borrow().has_room() {
+            return Ok(Needs::Little);
+        }
+        let wanted = new.clone();
+        let found = self.read_for(&new.user, move |db| find(db, &wanted)).await?;
+        Ok(if found.is_some() { Needs::Little } else { Needs::New })
+    }
+
+    /// From where the agents came that were in session at or after a time, by the time that their last session began:
+    /// the newest ones, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub(crate) async fn agents_came_from(
+        &self,
+        at: WallTime,
+        limit: usize,
+    ) -> Result<Vec<(UserId, String)>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(move |db| {
+            let mut newest: Vec<_> = db
+                .prepare_cached(
+                    "SELECT user_id, peer FROM agents
+                     JOIN sessions USING (agent_id, epoch)
+                     WHERE deleted_at IS NULL AND (closed_at IS NULL OR closed_at >= ?1)
+                     ORDER BY opened_at DESC LIMIT ?2",
+                )?
+                .query_map(params![at.unix_millis(), limit], |row| {
+                    Ok((UserId::new(row.get::<_, String>(0)?), row.get(1)?))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            newest.reverse();
+            Ok(newest)
+        })
+        .await
     }
 
     /// Notes the end of a session. Returns whether it was open.
@@ -177,18 +220,31 @@ fn trim(db: &Connection, opened: &OpenedSession) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Removes all but the latest sessions of an agent, so many of them, and those that are open.
+pub(super) fn keep(db: &Connection, agent: &AgentId, sessions: usize) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "DELETE FROM sessions WHERE agent_id = ?1 AND closed_at IS NOT NULL AND epoch <=
+             (SELECT epoch - ?2 FROM agents WHERE agent_id = ?1)",
+    )?
+    .execute(params![agent.as_str(), i64::try_from(sessions).unwrap_or(i64::MAX)])
+    .map(drop)
+}
+
 /// Why there is no session.
 enum NotOpened {
     /// This agent was deleted.
     Deleted(AgentId),
     /// Its token may not speak for the agent.
     Held(String),
+    /// The user may not have one more agent.
+    Full(OverBudget),
 }
 
 fn open(
     db: &Connection,
     new: &NewSession,
     minted: &AgentId,
+    budget: u64,
 ) -> rusqlite::Result<Result<OpenedSession, NotOpened>> {
     let found = match find(db, new)? {
         Some(Found { agent, deleted: true }) if is_free(db, new, &agent)? => {
@@ -203,6 +259,9 @@ fn open(
         return Ok(Err(NotOpened::Held(why)));
     }
     let created = found.is_none();
+    if created && let Err(full) = budget::room_for_agent(db, &new.user, budget)? {
+        return Ok(Err(NotOpened::Full(full)));
+    }
     let opened = match found {
         Some(agent) => refresh(db, new, agent)?,
         None => create(db, new, minted)?,

@@ -117,10 +117,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub async fn token(&self, token: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+        self.token_for(Asker::Server, token).await
+    }
+
+    /// The same, in the line of who shows it.
+    pub(crate) async fn token_for(
+        &self,
+        asker: Asker,
+        token: &TokenId,
+    ) -> Result<Option<TokenRow>, StoreError> {
         let token = token.clone();
         self.0
             .readers
-            .read(Asker::Token(token.to_string()), 0, move |db| {
+            .read(asker, token.as_str().len(), move |db| {
                 db.prepare_cached(&format!("{COLUMNS} WHERE token_id = ?1"))?
                     .query_row([token.as_str()], TokenRow::from_row)
                     .optional()
@@ -294,10 +303,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Closed`]; neither says that the token is good.
     pub async fn is_revoked(&self, token_id: &str) -> Result<bool, StoreError> {
+        self.is_revoked_for(Asker::Server, token_id).await
+    }
+
+    /// The same, in the line of whose it is.
+    pub(crate) async fn is_revoked_for(
+        &self,
+        asker: Asker,
+        token_id: &str,
+    ) -> Result<bool, StoreError> {
         let token_id = token_id.to_owned();
         self.0
             .readers
-            .read(Asker::Token(token_id.clone()), 0, move |db| {
+            .read(asker, token_id.len(), move |db| {
                 db.prepare_cached("SELECT 1 FROM revoked_tokens WHERE token_id = ?1")?
                     .exists([token_id])
             })
@@ -458,5 +476,45 @@ impl TokenRow {
             shown_from: row.get("shown_from")?,
             revoked: revoked_at.zip(note),
         })
+    }
+}
+
+#[cfg(test)]
+mod look_ups {
+    use super::super::wall_now;
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Whatever ids a peer makes up, all that it asks for stands in one line.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_tokens_that_are_made_up_cost_another_user_no_more_than_what_is_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _receipts) = Store::open(dir.path(), wall_now()).await.unwrap();
+        let done = Arc::new(AtomicUsize::new(0));
+        let flood: Vec<_> = (0..3000)
+            .map(|n| {
+                let (store, done) = (store.clone(), Arc::clone(&done));
+                tokio::spawn(async move {
+                    let (asker, token) =
+                        (Asker::User(UserId::new("a")), TokenId::new(n.to_string()));
+                    assert!(store.token_for(asker, &token).await.unwrap().is_none());
+                    done.fetch_add(1, Ordering::SeqCst);
+                })
+            })
+            .collect();
+        while done.load(Ordering::SeqCst) < 4 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..3 {
+            let before = done.load(Ordering::SeqCst);
+            let asker = Asker::User(UserId::new("b"));
+            let _ = store.token_for(asker, &TokenId::new("b")).await.unwrap();
+            let passed = done.load(Ordering::SeqCst) - before;
+            assert!(passed < 100, "{passed} look-ups of another user went first");
+        }
+        for look_up in flood {
+            look_up.await.unwrap();
+        }
     }
 }

@@ -27,7 +27,7 @@ impl Script {
     fn command(&self, limit: Duration) -> RemoteCommand {
         RemoteCommand {
             server: format!("http://{}", self.listener.local_addr().unwrap()),
-            token: Secret::new("token"),
+            token: Secret::new("token").into(),
             roots: TlsRoots::Native,
             proxy: ProxyRule::direct(),
             agent: "ada".to_owned(),

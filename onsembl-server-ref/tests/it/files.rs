@@ -53,6 +53,27 @@ async fn the_first_steps_leave_nothing_open() {
     assert!(text.contains("no file") && text.lines().count() == 1, "{text}");
 }
 
+/// Neither in files that a shell makes for everybody to read, nor in arguments that everybody sees.
+#[test]
+fn no_step_in_the_documents_leaves_a_token_open() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut documents = vec![top.join("README.md"), top.join("CHANGELOG.md")];
+    documents.extend(fs::read_dir(top.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut steps = 0;
+    for document in documents.iter().filter(|path| path.extension().is_some_and(|e| e == "md")) {
+        let text = fs::read_to_string(document).unwrap();
+        let shown = document.display();
+        for line in text.lines() {
+            steps += usize::from(line.contains("onsembl-server token "));
+            let into_a_file = line.split_once('>').is_some_and(|(_, to)| to.contains(".token"));
+            assert!(!into_a_file || line.contains("| "), "{shown}: {line}");
+            assert!(!line.contains("--token \""), "{shown}: {line}");
+            assert!(!line.contains("TOKEN=\"$(onsembl-server token"), "{shown}: {line}");
+        }
+    }
+    assert!(steps > 3, "{steps} steps were looked at");
+}
+
 #[tokio::test]
 async fn what_an_earlier_version_left_open_is_closed_or_refused() {
     let data = tempfile::tempdir().unwrap();
@@ -190,4 +211,33 @@ async fn what_is_open_is_warned_of() {
     for warned in ["chmod 700", "server.lock", "0644", "chmod 600", "0640"] {
         assert!(log.contains(warned), "{warned}: {log}");
     }
+}
+
+/// Neither a signal that somebody tries, nor a file that may not grow, ends it without a word to its peers.
+#[tokio::test]
+async fn signals_end_it_in_order_or_not_at_all() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = program()
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(server.stdout.take().unwrap());
+    let _ = timeout(PATIENCE, out.read_line(&mut line)).await.unwrap().unwrap();
+    let id = server.id().unwrap().to_string();
+    let send = |name: &str| {
+        let sent = std::process::Command::new("kill").args([name, &id]).status().unwrap();
+        assert!(sent.success(), "{name}");
+    };
+    ["-USR1", "-USR2", "-XFSZ"].into_iter().for_each(send);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(server.try_wait().unwrap().is_none(), "it was ended");
+    let answer = crate::peer::Request::get("/healthz").send(line.trim().parse().unwrap()).await;
+    assert_eq!(answer.status, 200);
+    send("-QUIT");
+    let ended = timeout(PATIENCE, server.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0), "{ended}");
 }

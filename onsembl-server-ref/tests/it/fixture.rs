@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    async fn boot(&mut self) {
+    pub(crate) async fn boot(&mut self) {
         let mut options = ServerOptions::new(self.dir.path());
         options.agents = self.rules;
         options.cors_origins.clone_from(&self.origins);

@@ -116,6 +116,38 @@ async fn at_the_bound_the_door_refuses_and_no_older_link_is_closed() {
     assert_eq!(status, 101, "there is room again");
 }
 
+/// Each may be kept, so that none is closed once its hello is overdue: a wrapper takes the end of any of its links for the end
+/// of its session.
+#[tokio::test]
+async fn of_silent_links_at_once_no_more_are_let_in_than_can_be_kept() {
+    let world = World::start().await;
+    let (mut session, id) = wrapper(&world, "ann", "mock-1").await;
+    let mut silent = Vec::new();
+    for named in [id.as_str(), "mock-1", &id, "mock-1"] {
+        silent.push(naming(&world, "ann", named).await);
+    }
+    for named in [id.as_str(), "mock-1"] {
+        assert_eq!(status_of(&world, named, "/ws/agent").await, 503, "{named}");
+    }
+    // One that ends makes room at once, and so does one that says hello.
+    silent.remove(0).close(None).await;
+    let mut status = 503;
+    for _ in 0..100 {
+        status = status_of(&world, &id, "/ws/agent").await;
+        if status == 101 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(status, 101);
+    for link in &mut silent {
+        let heard = link.all_within(PAST_THE_HELLO / 3 + Duration::from_secs(1)).await;
+        assert!(heard.is_empty(), "{heard:#?}");
+        is_parked(link).await;
+    }
+    is_parked(&mut session).await;
+}
+
 #[tokio::test]
 async fn a_late_silent_link_of_an_agent_in_session_is_parked() {
     let world = World::start().await;

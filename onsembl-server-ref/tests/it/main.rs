@@ -26,6 +26,7 @@ mod extended;
 mod extended_work;
 mod files;
 mod fixture;
+mod fleet_returns;
 mod floods;
 mod frames;
 mod heartbeats;

@@ -120,6 +120,29 @@ async fn a_command_that_was_not_acknowledged_is_sent_to_the_same_process_again()
     assert_eq!(link.expect("COMMAND_REQUEST").await["commandId"], "cmd-1");
 }
 
+/// To a server that starts with a clock that is two days ahead, all that is stored looks two days older.
+#[tokio::test]
+async fn a_clock_that_is_ahead_at_the_start_refuses_no_command_that_waits() {
+    let mut world = World::start().await;
+    let (mut link, ack) = agent(&world, "ann", "key-1", "run-1").await;
+    let id = ack["agentId"].as_str().unwrap();
+    let mut dashboard = world.dashboard_link("ann").await;
+    dashboard.send(extended_dashboard_hello()).await;
+    dashboard.send(page_command("cmd-1", id, "work", &[])).await;
+    let _ = link.expect("COMMAND_REQUEST").await;
+    drop((link, dashboard));
+    world.stop().await;
+    let older = "UPDATE commands SET created_at = created_at - 172800000;
+                 UPDATE meta SET value = value - 172800000 WHERE key = 'retention_clock'";
+    world.database().execute_batch(older).unwrap();
+    world.boot().await;
+    // Overdue is said at the next deadline, which is at once.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (mut link, _) = agent(&world, "ann", "key-1", "run-1").await;
+    let sent = link.expect("COMMAND_REQUEST").await;
+    assert_eq!(sent["commandId"], "cmd-1");
+}
+
 #[tokio::test]
 async fn everybody_is_told_within_a_second_that_it_goes() {
     let mut world = World::start().await;

@@ -182,3 +182,24 @@ async fn a_token_that_is_not_known_here_or_damaged_is_refused() {
     let _ = world.database().execute(expired, [&id]).unwrap();
     assert_eq!(status(&world, &good).await, 401);
 }
+
+/// To a clock that is ahead by 400 days, the time that the server has observed looks 400 days old.
+#[tokio::test]
+async fn nothing_that_cannot_be_taken_back_hangs_on_a_clock_that_is_ahead() {
+    let mut world = World::start().await;
+    let (kept, _) = token(&world, &["--user", "ann", "--kind", "agent", "--ttl", "30d"]).await;
+    world.stop().await;
+    let ahead = 400 * 24 * 3600 * 1000_i64;
+    let older = format!(
+        "UPDATE meta SET value = value - {ahead} WHERE key = 'retention_clock';
+         UPDATE tokens SET made_at = made_at - {ahead}, expires_at = expires_at - {ahead};"
+    );
+    world.database().execute_batch(&older).unwrap();
+    let (code, _, err) = run(&world, &["revoke", "--user", "ann", "--all"]).await;
+    assert!(code == Some(1) && err.contains("--force") && err.lines().count() == 1, "{err}");
+    let (_, _, err) = run(&world, &["revoke", "--expired"]).await;
+    assert!(err.starts_with("0 tokens"), "{err}");
+    let (_, _, err) = run(&world, &["revoke", "--user", "ann", "--all", "--force"]).await;
+    assert!(err.starts_with("1 tokens"), "{err}");
+    assert!(kept.starts_with("onsembl_agent_"));
+}

@@ -2,11 +2,12 @@
 //! beyond it is refused by name.
 
 use crate::common::{at, beside, chunk, command, hello, user};
-use onsembl_protocol::id::{AgentId, CommandId, UserId};
-use onsembl_protocol::model::GapCause;
+use onsembl_protocol::fleet::StopOrder;
+use onsembl_protocol::id::{AgentId, CommandId, Epoch, PresenceVersion, StopId, UserId};
+use onsembl_protocol::model::{GapCause, StopScope};
 use onsembl_server_ref::store::{
-    CommandRow, CommandUpdate, Inserted, Receipts, Store, StoreError, StoreLimits, StoredBody,
-    StoredRecord, Usage,
+    CommandRow, CommandUpdate, Inserted, PresenceRow, Receipts, Store, StoreError, StoreLimits,
+    StoredBody, StoredRecord, Usage,
 };
 use std::path::Path;
 use tempfile::TempDir;
@@ -80,7 +81,8 @@ impl Scene {
 
     /// The sums that are kept, and those that a scan finds.
     fn check(&self) {
-        let sums = "SELECT user_id, commands, kept, records FROM usage ORDER BY user_id";
+        let sums = "SELECT user_id, commands, kept + agents * 1000000, records FROM usage
+                    ORDER BY user_id";
         let scan = "SELECT u.user_id,
             (SELECT coalesce(sum(512 + octet_length(text) + octet_length(spec)
                                  + coalesce(octet_length(cause), 0)), 0)
@@ -88,7 +90,15 @@ impl Scene {
             + (SELECT coalesce(sum(128 + octet_length(status) + coalesce(octet_length(cause), 0)), 0)
                FROM command_events e WHERE e.user_id = u.user_id),
             (SELECT coalesce(sum(octet_length(bytes)), 0)
-             FROM output_records r WHERE r.user_id = u.user_id),
+             FROM output_records r WHERE r.user_id = u.user_id)
+            + 1000000 * ((SELECT coalesce(sum(1024 + octet_length(name) + octet_length(capabilities)
+                                    + coalesce(octet_length(host), 0)), 0)
+                          FROM agents a WHERE a.user_id = u.user_id)
+               + (SELECT coalesce(sum(512 + octet_length(peer)), 0)
+                  FROM sessions JOIN agents a USING (agent_id) WHERE a.user_id = u.user_id)
+               + (SELECT coalesce(sum(256 + octet_length(p.because) + octet_length(evidence)), 0)
+                  FROM presence_events p JOIN agents a USING (agent_id)
+                  WHERE a.user_id = u.user_id)),
             (SELECT count(*) FROM output_records r WHERE r.user_id = u.user_id)
             FROM usage u ORDER BY u.user_id";
         assert_eq!(rows(self.dir.path(), sums), rows(self.dir.path(), scan));
@@ -258,7 +268,104 @@ async fn nothing_of_an_agent_grows_for_ever() {
         again.known.alias = Some(format!("alias {n}"));
         scene.store.open_session(again).await.unwrap();
     }
+    for version in 1..=1500 {
+        scene.store.append_presence(presence(&scene.agent, version)).await.unwrap();
+    }
+    let id = CommandId::new("c");
+    let _ = scene.ask("c", 1).await.unwrap();
+    for n in 0..400 {
+        let to = CommandUpdate {
+            status: "running".to_owned(),
+            cause: Some(format!("change {n}")),
+            exit_code: None,
+            signal: None,
+            at: at(n),
+            ended: false,
+        };
+        let _ = scene.store.update_command(&user("u"), &id, to).await.unwrap();
+    }
+    assert!((200..=257).contains(&count("command_events")), "{}", count("command_events"));
+    for n in 0..1200 {
+        let order = StopOrder {
+            id: StopId::new(format!("stop {n}")),
+            scope: StopScope::All,
+            reason: "r".to_owned(),
+            by: user("u"),
+            at: at(n),
+        };
+        scene.store.release_stops(&user("u"), vec![order], &user("u"), at(n)).await.unwrap();
+    }
+    assert!((1000..=1025).contains(&count("stops")), "{}", count("stops"));
+    let events = count("presence_events");
+    assert!((1024..=1024 + 64).contains(&events), "{events}");
+    scene.check();
     assert!(count("sessions") <= 258, "{}", count("sessions"));
     assert!(count("agent_aliases") <= 8, "{}", count("agent_aliases"));
     let _: &UserId = &user("u");
+}
+
+fn presence(agent: &AgentId, version: u64) -> PresenceRow {
+    PresenceRow {
+        agent: agent.clone(),
+        version: PresenceVersion(version),
+        epoch: Epoch(1),
+        status: "online".to_owned(),
+        because: "heard".to_owned(),
+        evidence: serde_json::json!({ "text": "x".repeat(400) }),
+        at: at(1),
+    }
+}
+
+/// What agents leave behind counts too: at their part of the bound the oldest of each goes, and none is taken any more. Nobody
+/// else feels it.
+#[tokio::test]
+async fn agents_and_their_history_have_a_part_of_the_bound() {
+    let scene = Scene::new(2000 * KIB as u64).await;
+    let part = 500 * KIB as u64;
+    for version in 1..=1000 {
+        scene.store.append_presence(presence(&scene.agent, version)).await.unwrap();
+    }
+    assert!(scene.usage("u").await.agents > part);
+    let refused = scene.store.open_session(hello("u", "new", "new")).await.unwrap_err();
+    assert!(refused.to_string().contains("a quarter of --user-bytes"), "{refused}");
+    let _ = scene.store.open_session(hello("u", "k", "known")).await.unwrap();
+    let _ = scene.store.open_session(hello("other", "new", "of another")).await.unwrap();
+    while scene.store.cut_over_budget().await.unwrap() {}
+    assert!(scene.usage("u").await.agents < part);
+    let left = "SELECT 'x', count(*), max(version), 0 FROM presence_events";
+    assert_eq!(rows(scene.dir.path(), left), [("x".to_owned(), 64, 1000, 0)]);
+    let mut taken = 0;
+    while let Ok(opened) =
+        scene.store.open_session(hello("u", &taken.to_string(), &format!("s {taken}"))).await
+    {
+        assert!(opened.created);
+        taken += 1;
+    }
+    assert!((100..400).contains(&taken), "{taken}");
+    scene.check();
+}
+
+/// After a restart each user's latest ends are told, however many another one had.
+#[tokio::test]
+async fn what_ended_lately_is_found_of_each_user() {
+    let scene = Scene::new(u64::MAX).await;
+    let theirs = CommandRow { user: user("other"), ..command(&scene.other, "theirs") };
+    scene.store.insert_command(theirs).await.unwrap();
+    let end = CommandUpdate {
+        status: "completed".to_owned(),
+        cause: None,
+        exit_code: Some(0),
+        signal: None,
+        at: at(2),
+        ended: true,
+    };
+    let id = CommandId::new("theirs");
+    assert!(scene.store.update_command(&user("other"), &id, end).await.unwrap());
+    for n in 0..20 {
+        let _ = scene.ask(&format!("c{n}"), 1).await.unwrap();
+        scene.end(&format!("c{n}")).await;
+    }
+    let found = scene.store.commands_ended_since(at(1), 10).await.unwrap();
+    assert_eq!(found.iter().filter(|row| row.user == user("u")).count(), 10);
+    assert!(found.iter().any(|row| row.command == id), "{}", found.len());
 }

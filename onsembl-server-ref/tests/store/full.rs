@@ -81,6 +81,16 @@ async fn what_ends_stops_or_reports_is_written_and_what_is_new_is_refused() {
     assert!(soon(store.command(&user("u"), &quiet)).await.unwrap().unwrap().ended_at.is_some());
 }
 
+/// Else one token could use up the reserve of all by agents that it makes up.
+#[tokio::test]
+async fn an_agent_that_nobody_knows_yet_is_not_written_out_of_the_reserve() {
+    let (_dir, store, _receipts, _, _) = filled().await;
+    let refused = soon(store.open_session(hello("u", "another key", "s-new"))).await.unwrap_err();
+    assert!(refused.to_string().contains("full"), "{refused}");
+    let known = soon(store.open_session(hello("u", "k", "s-known"))).await.unwrap();
+    assert!(!known.created);
+}
+
 #[tokio::test]
 async fn an_end_does_not_overtake_the_output_that_waits_before_it() {
     let (_dir, store, _receipts, _, _) = filled().await;

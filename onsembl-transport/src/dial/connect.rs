@@ -16,11 +16,15 @@ use onsembl_protocol::session::{DialFailure, DialFault, HttpRefusal};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::pki_types::ServerName;
+
+/// How long one address may take while there are others. Half of what a dial may take in all; a request may take longer,
+/// but a person who waits for an emergency stop is not to wait longer for an address that says nothing.
+const ONE_ADDRESS: Duration = Duration::from_secs(5);
 
 /// What links and requests are made over.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -155,7 +159,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// Opens a stream to the first address where that succeeds. While others are left, half of the
-    /// time is kept for them.
+    /// time is kept for them, and all but five seconds.
     pub(crate) async fn open(&mut self) -> Result<Opened<'a>, DialError> {
         loop {
             match self.open_one().await {
@@ -227,7 +231,7 @@ impl<'a> Candidates<'a> {
         let now = Instant::now();
         let by = match self.left.is_empty() {
             true => self.by,
-            false => now + self.by.saturating_duration_since(now) / 2,
+            false => now + (self.by.saturating_duration_since(now) / 2).min(ONE_ADDRESS),
         };
         let through = self.connector.through(self.proxy, Box::new(stream), address, by).await;
         let stream = through.map_err(|error| DialError { address: Some(address), ..error })?;

@@ -24,7 +24,7 @@ mod proxy;
 mod race;
 mod url;
 
-pub use client::{HttpAnswer, HttpClient};
+pub use client::{HttpAnswer, HttpClient, Repetition};
 pub(crate) use connect::{Connector, Opened, no_delay, unconnected, within};
 pub use heard::Clocks;
 pub(crate) use heard::Heard;

@@ -1,6 +1,7 @@
 //! One link of a shard: its pump, its machine, and what is known of who is at its other end.
 
 use crate::beats::LinkBeats;
+use crate::link::Held;
 use crate::messages::Envelopes;
 use crate::pump::LinkHandle;
 use onsembl_protocol::diagnosis::{BeatLedger, BeatVerdict};
@@ -32,6 +33,8 @@ pub struct LinkTicket<A> {
     pub lane: Lane,
     /// The agent that the request of the link named, if it named one. Nothing is established by that.
     pub named: Option<AgentId>,
+    /// What the link takes of a budget until it has said hello, is kept beside a session, or ends.
+    pub held: Held,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub(super) struct LinkEntry<A> {
     pub(super) auth: Option<A>,
     /// The agent that the request named.
     pub(super) named: Option<AgentId>,
+    /// Given back once it owes no hello.
+    pub(super) held: Held,
     /// The agent's machine, once the owner knows whose link it is.
     pub(super) key: Option<Key>,
     /// The session over this link, once it began.

@@ -145,6 +145,7 @@ impl<A> Shard<A> {
             due: None,
             auth: Some(ticket.auth),
             named: ticket.named,
+            held: ticket.held,
             key: None,
             session: None,
             hello: None,

@@ -56,11 +56,10 @@ impl Upgrade {
                 DialError::new(DialFailure::Unreachable, text)
             })?;
         if let Some(token) = asked.token {
-            let token = token.expose();
-            if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            if !token.can_be_shown() {
                 return Err(unfit("it holds characters that no header can carry, or none"));
             }
-            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
                 .map_err(|_| unfit("it cannot stand in a header"))?;
             value.set_sensitive(true);
             let _ = request.headers_mut().insert(header::AUTHORIZATION, value);

@@ -278,7 +278,13 @@ async fn a_hello_whose_link_ended_before_anybody_looked_is_not_handed_over() {
     for said_more in [true, false] {
         let mut peer = raw::agent(dialer.dial().await.unwrap());
         let link = listener.accept().await.unwrap();
-        shard.accept(LinkTicket { link, auth: (), lane: Lane::default(), named: None });
+        shard.accept(LinkTicket {
+            link,
+            auth: (),
+            lane: Lane::default(),
+            named: None,
+            held: Default::default(),
+        });
         peer.hello("i").await;
         if said_more {
             peer.say(&output(1)).await;

@@ -250,7 +250,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         metrics: None,
         paused: false,
         stopped: None,
-        takes_links: false,
+        link_room: 0,
         claim: None,
         contest: None,
         slept: None,

@@ -43,7 +43,7 @@ fn agent(view: &mut View, n: usize) {
         metrics: None,
         paused: false,
         stopped: None,
-        takes_links: false,
+        link_room: 0,
         claim: None,
         contest: None,
         slept: None,
