@@ -96,10 +96,16 @@ fn keep(
 ) -> rusqlite::Result<()> {
     let FindingsRecord { agent, epoch, instance, number, told: _, at } = record;
     let instance = instance.as_ref().map_or("", |instance| instance.as_str());
-    // Without such an agent the foreign key refuses it.
     let _ = db
         .prepare_cached(
-            "INSERT OR REPLACE INTO findings (agent_id, instance, number, epoch, at, told)
+            "DELETE FROM findings WHERE agent_id = ?1 AND instance = ?2 AND number = ?3
+                 AND agent_id IN (SELECT agent_id FROM agents WHERE agent_id = ?1 AND user_id = ?4)",
+        )?
+        .execute(params![agent.as_str(), instance, int(*number)?, user.as_str()])?;
+    // Without such an agent its column would be empty, which is refused.
+    let _ = db
+        .prepare_cached(
+            "INSERT INTO findings (agent_id, instance, number, epoch, at, told)
              VALUES ((SELECT agent_id FROM agents WHERE agent_id = ?1 AND user_id = ?7),
                      ?2, ?3, ?4, ?5, ?6)",
         )?

@@ -1,4 +1,5 @@
--- What the agents of each user take of the disk: their rows, their sessions and their presence events. Kept like the
+-- What the agents of each user take of the disk: their rows, their sessions, their presence events and what they told of
+-- their absences. Kept like the
 -- other sums of `usage`, by the transaction that changes it.
 -- A migration that was released is never edited: add the next one.
 
@@ -64,5 +65,16 @@ END;
 CREATE TRIGGER usage_presence_removed AFTER DELETE ON presence_events BEGIN
     UPDATE usage
     SET agents = agents - 256 - octet_length(OLD.because) - octet_length(OLD.evidence)
+    WHERE user_id = (SELECT user_id FROM agents WHERE agent_id = OLD.agent_id);
+END;
+
+-- What a message replaces is removed by a statement of its own, since a conflict that replaces fires no trigger.
+CREATE TRIGGER usage_findings_added AFTER INSERT ON findings BEGIN
+    UPDATE usage SET agents = agents + 128 + octet_length(NEW.told)
+    WHERE user_id = (SELECT user_id FROM agents WHERE agent_id = NEW.agent_id);
+END;
+
+CREATE TRIGGER usage_findings_removed AFTER DELETE ON findings BEGIN
+    UPDATE usage SET agents = agents - 128 - octet_length(OLD.told)
     WHERE user_id = (SELECT user_id FROM agents WHERE agent_id = OLD.agent_id);
 END;
