@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_comes_while_somebody_looks_is_there_for_the_next_one() {
-        let view = FleetView::default();
+        let view = FleetView::new(ServerConfig::DEFAULT);
         view.apply(shows("1"));
         let look = view.look();
         // Would never return if it waited for the reader.

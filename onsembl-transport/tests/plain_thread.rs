@@ -60,7 +60,7 @@ impl LinkWriter for Writer {
 fn link(stream: TcpStream) -> Link {
     let (read, write) = stream.into_split();
     let reader = Box::new(Reader(BufReader::new(read).lines()));
-    Link { reader, writer: Box::new(Writer(write)), peer: "a thread".into() }
+    Link { reader, writer: Box::new(Writer(write)), peer: "a thread".into(), local: None }
 }
 
 /// A server of one agent that keeps nothing: what it knows of sessions is `epoch`.

@@ -41,7 +41,11 @@ impl Check {
         Self { check, verdict: Verdict::Pass, found: found.into(), action: String::new() }
     }
 
-    fn fail(check: &'static str, found: impl Into<String>, action: impl Into<String>) -> Self {
+    pub(super) fn fail(
+        check: &'static str,
+        found: impl Into<String>,
+        action: impl Into<String>,
+    ) -> Self {
         Self { check, verdict: Verdict::Fail, found: found.into(), action: action.into() }
     }
 

@@ -61,6 +61,7 @@ impl Agent {
             cleared: journal.left_behind().into_iter().map(cleared).collect(),
             journal: journal.clone(),
             runs: Vec::new(),
+            ..Recovered::default()
         };
         let terminal = make.has_terminal.then(|| TerminalConfig {
             program: "a shell".to_owned(),

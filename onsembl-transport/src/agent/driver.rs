@@ -7,7 +7,7 @@ use super::session_beats::SessionBeats;
 use super::token_watch::TokenWatch;
 use crate::clock::SystemClock;
 use crate::counters::Counters;
-use crate::link::{DialError, Dialer, Frame, Link, LinkEnd, Received};
+use crate::link::{DialError, Dialer, Frame, Link, Received};
 use crate::log_limit::LogLimit;
 use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, QueueFull, TryDataError};
 use bytes::Bytes;
@@ -19,17 +19,14 @@ use onsembl_protocol::session::frames::{
     self, AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
 };
 use onsembl_protocol::session::{
-    AgentAction, AgentCause, AgentConnection, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    DialFailure, DialFault, EndOrder, SessionTerms, TokenUse,
+    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
 };
-use onsembl_protocol::time::{Deadline, Now, Timestamp};
+use onsembl_protocol::time::{Deadline, Timestamp};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{HealthMetrics, ServerHeartbeat};
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};

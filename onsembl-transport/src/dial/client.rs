@@ -172,7 +172,8 @@ impl HttpAnswer {
         let headers = self.exchange.response.headers();
         let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let (nonce, reason) = (text(NONCE_HEADER), text(REFUSAL_HEADER));
-        let answer = HttpRefusal { status: self.status(), retry_after: None, nonce, reason };
+        let (retry_after, token_fault) = (None, None);
+        let answer = HttpRefusal { status: self.status(), retry_after, nonce, reason, token_fault };
         answer.meaning(&self.nonce).is_about_the_token()
     }
 

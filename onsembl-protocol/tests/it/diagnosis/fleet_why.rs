@@ -128,8 +128,11 @@ fn what_is_told_is_bounded_and_says_what_is_left_out() {
 
 #[test]
 fn a_moment_of_the_server_that_nobody_felt_is_no_incident() {
-    let stall =
-        |lasted| OwnFault { from: at(10), until: at(10 + lasted), cause: Cause::ServerStalled };
+    let stall = |lasted: i64| OwnFault {
+        from: at(10),
+        until: at(10 + lasted),
+        cause: Cause::ServerStalled,
+    };
     assert_eq!(of(&[], 9, &[stall(14)]).incidents.len(), 0);
     assert_eq!(of(&[], 9, &[stall(15)]).incidents.len(), 1);
     let felt = [member(0, PresenceStatus::Online, 12, vec![drop(11, Some(12), Cause::Unknown)])];

@@ -323,6 +323,7 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
                 health_metrics,
                 stopped,
                 paused,
+                explanation: None,
             }
         });
     let went = (id(), text(), of(time()))

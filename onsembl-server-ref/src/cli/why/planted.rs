@@ -6,7 +6,7 @@
 use super::{agent, fleet, read};
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::diagnosis::{
-    FleetWhy, KeptFaults, Member, OwnFaults, PresenceTrack, Transition, Why, explain,
+    FleetWhy, KeptFaults, Member, OwnFaults, PresenceTrack, Records, Transition, Why, explain,
 };
 use onsembl_protocol::id::{AgentId, Epoch, InstanceId, LinkId, PresenceVersion};
 use onsembl_protocol::liveness::HeartbeatTiming;
@@ -66,7 +66,8 @@ impl Agent {
             if let ServerAction::Report(presence) = action {
                 let instance = Some(InstanceId::new(format!("run-{}", self.run)));
                 let at = wall(self.at);
-                self.log.push(Transition { at, presence, heard: self.heard, instance });
+                let (heard, beats) = (self.heard, None);
+                self.log.push(Transition { at, presence, heard, instance, beats });
             }
         }
         self.deadline = step.deadline;
@@ -130,7 +131,7 @@ impl Agent {
         let first = PresenceTrack::begin(log.next().unwrap().presence);
         let track = log.fold(first, |track, next| track.then(next.presence));
         let presence = explain(&track, self.heard, &self.rules);
-        Why::of(presence, &self.log, wall(from), wall(self.at))
+        Why::of(presence, &self.log, Records::default(), wall(from), wall(self.at))
     }
 
     /// What `why` says of it.
