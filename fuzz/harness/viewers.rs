@@ -44,8 +44,8 @@ impl Viewers {
     pub fn step(&mut self, (which, count, number): (u8, usize, u64), view: &View, clocks: &Clocks) {
         let Some(viewer) = self.0.get_mut(usize::from(which) % VIEWERS) else { return };
         let text = match which / 2 % 8 {
-            0 => init(r#""*""#.to_owned()),
-            1 => init(ids(count, number)),
+            0 => init(r#""*""#),
+            1 => init(&ids(count, number)),
             2 => said("SUBSCRIBE", &format!(r#"{{"type":"command","id":"c-{number}"}}"#)),
             3 => {
                 let text = "t".repeat(count * 100);
@@ -72,7 +72,7 @@ fn said(kind: &str, payload: &str) -> String {
     format!(r#"{{"type":"{kind}","id":"m","timestamp":1,"payload":{payload}}}"#)
 }
 
-fn init(ids: String) -> String {
+fn init(ids: &str) -> String {
     said(
         "DASHBOARD_INIT",
         &format!(

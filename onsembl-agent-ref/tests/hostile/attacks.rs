@@ -177,7 +177,7 @@ async fn made_up_tokens(target: Target) {
                     if !matches!(read.await, Ok(Ok(1..))) {
                         break;
                     }
-                    let token = made_up(n << 32 | k);
+                    let token = made_up((n << 32) | k);
                     let request = format!(
                         "GET /api/agents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
                     );

@@ -26,7 +26,6 @@ mod extended;
 mod extended_work;
 mod files;
 mod fixture;
-mod fleet_returns;
 mod floods;
 mod frames;
 mod heartbeats;

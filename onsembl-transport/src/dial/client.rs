@@ -30,7 +30,7 @@ pub enum Repetition {
 
 /// Asks one server for pages.
 ///
-/// One address after the other is tried, as by [`WebSocketDialer`](crate::WebSocketDialer): one that says nothing, or
+/// One address after the other is tried, as by [`WebSocketDialer`](crate::websocket::WebSocketDialer): one that says nothing, or
 /// behind which a proxy has no server, hides no other.
 pub struct HttpClient {
     connector: Connector,
