@@ -113,7 +113,7 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
         ("heartbeat sent", since(&file.last_heartbeat_sent)),
         ("heartbeat answered", since(&file.last_heartbeat_answered)),
         ("heartbeat recorded", since(&file.last_heartbeat_recorded)),
-        ("heartbeats", file.beats.as_ref().map_or_else(|| "-".to_owned(), hops)),
+        ("heartbeats", or_none(file.beats.as_ref().map(BeatReport::hops_of_agent))),
         ("running commands", file.running_commands.to_string()),
         ("process", file.pid.to_string()),
     ];
@@ -148,13 +148,6 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
     }
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| [label.to_owned(), value]).collect();
     aligned(rows)
-}
-
-/// How many heartbeats of the agent got to each hop.
-fn hops(beats: &BeatReport) -> String {
-    let of: Vec<String> =
-        beats.agent_heartbeats.iter().map(|(hop, count)| format!("{hop} {count}")).collect();
-    of.join(", ")
 }
 
 /// When it was and what it is called; the words stand under `because` while it lasts.

@@ -7,14 +7,12 @@ use crate::status_file::AgentStatusFile;
 pub(super) fn ledger(check: &'static str, status: &AgentStatusFile) -> Option<Check> {
     let (pid, beats) = (status.pid, status.beats.as_ref()?);
     let trouble = beats.trouble.as_ref()?;
-    let hops: Vec<String> =
-        beats.agent_heartbeats.iter().map(|(hop, count)| format!("{hop} {count}")).collect();
     let found = format!(
         "process {pid} is connected, and its heartbeats do not get to the hop `{}` ({}): {}; {}",
         trouble.hop,
         trouble.cause,
         trouble.text,
-        hops.join(", ")
+        beats.hops_of_agent()
     );
     Some(Check::fail(check, found, trouble.cause.action()))
 }

@@ -11,7 +11,8 @@ use crate::model::{Cause, Confidence, Hop};
 use crate::time::{Now, Timestamp, WallTime};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,15 @@ pub struct BeatReport {
     pub round_trip_ms: Option<u64>,
 }
 
+impl BeatReport {
+    /// How many heartbeats of the agent got to each hop, in one line.
+    #[must_use]
+    pub fn hops_of_agent(&self) -> String {
+        let counts = self.agent_heartbeats.iter().map(|(hop, count)| format!("{hop} {count}"));
+        counts.collect::<Vec<String>>().join(", ")
+    }
+}
+
 /// Where heartbeats stop, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
@@ -139,7 +149,7 @@ impl BeatLedger {
             (Ways::OutwardLost(sure), End::Agent) => ("to-server-lost", Some(sure)),
             (Ways::OutwardLost(sure), End::Server) => ("to-agent-lost", Some(sure)),
         };
-        let text = |at: Timestamp| alloc::string::ToString::to_string(&wall(at, now));
+        let text = |at: Timestamp| wall(at, now).to_string();
         let trouble = self.trouble().zip(self.cause()).map(|(trouble, cause)| {
             let Trouble { hop, sequence, since, confidence, whose: _ } = trouble;
             let (since, told) = (text(since), cause.text().to_owned());

@@ -16,8 +16,9 @@ pub(crate) enum Times {
 }
 
 /// Fields that an answer may have since, and that who does not know them does without: where a list that was cut
-/// by `limit` continues (P-293), and what an agent will be next, on what evidence.
-const ADDED: &[&str] = &["next", "next_state", "next_change_at", "confidence", "evidence"];
+/// by `limit` continues (P-293), what an agent will be next, on what evidence, and how its heartbeats
+/// fare.
+const ADDED: &[&str] = &["next", "next_state", "next_change_at", "confidence", "evidence", "beats"];
 
 /// Fields that hold a time in milliseconds.
 const TIMES: &[&str] = &[
