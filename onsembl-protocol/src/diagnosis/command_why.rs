@@ -71,7 +71,9 @@ impl WaitsFor {
     /// What that means, for people.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Store => "the database has not taken the command yet; it was neither accepted nor sent",
+            Self::Store => {
+                "the database has not taken the command yet; it was neither accepted nor sent"
+            }
             Self::Agent => "its agent is away",
             Self::Release => "an emergency stop is in force",
             Self::Resume => "its agent is paused, and starts nothing",
@@ -360,7 +362,8 @@ impl KnownCommand {
                     },
                     standing.held_back()
                 );
-                let action = "wait, or cancel one that runs (`onsembl-server commands`)".to_string();
+                let action =
+                    "wait, or cancel one that runs (`onsembl-server commands`)".to_string();
                 waits(WaitsFor::Turn, summary, action)
             }
             (Sent::Never | Sent::Maybe, Some(_) | None) => {
@@ -425,13 +428,17 @@ impl KnownCommand {
             self.held_back()
         );
         let id = word(self.command.as_str());
-        let action = format!("`onsembl-server cancel --force {id}` kills it without a grace period");
+        let action =
+            format!("`onsembl-server cancel --force {id}` kills it without a grace period");
         waits(WaitsFor::CancelConfirmation, summary, action)
     }
 
     /// Its agent was deleted, and it will end for that.
     fn without_agent(&self) -> Saying {
-        let summary = format!("It is {}, and its agent is not there any more: {}.", self.status, self.because);
+        let summary = format!(
+            "It is {}, and its agent is not there any more: {}.",
+            self.status, self.because
+        );
         waits(WaitsFor::Agent, summary, None)
     }
 
@@ -485,7 +492,9 @@ impl AgentOf {
             )),
             Held::Stopped { by, at, reason } => Some(waits(
                 WaitsFor::Release,
-                format!("An emergency stop by {by} at {at} ({reason}) is in force: nothing starts."),
+                format!(
+                    "An emergency stop by {by} at {at} ({reason}) is in force: nothing starts."
+                ),
                 format!("`onsembl-server release {word}`, or `release --all`"),
             )),
         }

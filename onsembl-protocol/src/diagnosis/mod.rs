@@ -36,7 +36,7 @@ pub use command_why::{
     WaitsFor,
 };
 pub use explanation::{Explanation, PresenceTrack, dwell, explain, in_session};
-pub use fleet_why::{FleetWhy, Member, Unwell};
+pub use fleet_why::{FleetTally, FleetWhy, Member, Unwell};
 pub use found::found_by_agent;
 pub use hop::Hop;
 pub use incident::{Fall, Incident, OwnFault, incidents};

@@ -192,9 +192,10 @@ impl AgentView {
     /// Whether it has been in session and well since before this time, as far as its latest transition tells: then
     /// there is nothing to look for in its log.
     pub fn is_well_since(&self, from: WallTime) -> bool {
-        let replaced = self.presence.track.is_none_or(|track| {
-            track.latest().because.cause == PresenceCause::ReplacedOther
-        });
+        let replaced = self
+            .presence
+            .track
+            .is_none_or(|track| track.latest().because.cause == PresenceCause::ReplacedOther);
         self.presence.status == PresenceStatus::Online
             && self.presence.since < from
             && !replaced

@@ -203,7 +203,10 @@ async fn a_recording_says_why_its_agent_was_away_and_replays_as_before() {
     assert_eq!(lines.next(), Some(summary.as_str()));
     let rest: Vec<&str> = lines.collect();
     assert!(rest[0].ends_with(&format!("0.jsonl: its server said of {id}:")), "{out}");
-    assert!(rest[1].contains("agent-restarted (confidence high): the agent was restarted"), "{out}");
+    assert!(
+        rest[1].contains("agent-restarted (confidence high): the agent was restarted"),
+        "{out}"
+    );
 }
 
 #[tokio::test]

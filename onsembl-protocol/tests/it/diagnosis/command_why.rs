@@ -200,7 +200,8 @@ fn what_an_order_holds_says_whose_and_how_it_is_undone() {
 #[test]
 fn what_runs_says_since_when_and_when_it_last_wrote() {
     let mut of = known(CommandPhase::Running);
-    let step = |n, status, because: &str| CommandStep { at: at(n), status, because: because.into() };
+    let step =
+        |n, status, because: &str| CommandStep { at: at(n), status, because: because.into() };
     of.steps = vec![
         step(1, CommandPhase::Queued, "waits"),
         step(2, CommandPhase::Running, "its process runs"),

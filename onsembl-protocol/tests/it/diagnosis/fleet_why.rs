@@ -29,7 +29,13 @@ fn member(n: usize, state: PresenceStatus, since: i64, drops: Vec<Verdict>) -> M
 }
 
 fn of(members: &[Member], others: usize, own: &[OwnFault]) -> FleetWhy {
-    FleetWhy::of(members, others, own, at(0), WINDOW)
+    since(at(0), members, others, own)
+}
+
+fn since(from: WallTime, members: &[Member], others: usize, own: &[OwnFault]) -> FleetWhy {
+    let mut tally = FleetWhy::since(from, others);
+    members.iter().for_each(|member| tally.add(member));
+    tally.told(own, WINDOW)
 }
 
 #[test]
@@ -40,34 +46,43 @@ fn one_agent_that_falls_again_and_again_is_no_incident_of_many() {
     let of_three = [of_one.as_slice(), &[fall(8, 9), fall(9, 10)]].concat();
     let found = incidents(&of_three, &[], 9, WINDOW);
     assert_eq!(found.iter().map(|incident| incident.agents).collect::<Vec<_>>(), [3]);
-    assert_eq!(found[0].finding.evidence.to_string(), "agents 3, in session 9, alike 3, within 10s");
+    assert_eq!(
+        found[0].finding.evidence.to_string(),
+        "agents 3, in session 9, alike 3, within 10s"
+    );
     let own = OwnFault { from: at(0), until: at(1), cause: Cause::ServerStalled };
     assert_eq!(incidents(&of_one, &[own], 9, WINDOW)[0].agents, 1);
 }
 
 #[test]
 fn incidents_come_first_and_who_is_back_is_well() {
-    let back = |n| member(n, PresenceStatus::Online, 40, vec![drop(10, Some(40), Cause::NetworkCut)]);
+    let back =
+        |n| member(n, PresenceStatus::Online, 40, vec![drop(10, Some(40), Cause::NetworkCut)]);
     let members: Vec<Member> = (0..4).map(back).collect();
     let told = of(&members, 6, &[]);
     assert_eq!((told.incidents.len(), told.agents.len(), told.well), (1, 0, 10));
     let (incident, finding) = (&told.incidents[0], &told.incidents[0].finding);
-    assert_eq!((incident.agents, finding.cause, finding.confidence), (4, Cause::NetworkCut, Confidence::High));
+    assert_eq!(
+        (incident.agents, finding.cause, finding.confidence),
+        (4, Cause::NetworkCut, Confidence::High)
+    );
     // The same of a large fleet is a coincidence.
     assert_eq!(of(&members, 600, &[]).incidents, []);
     // And drops of before are none of this time.
-    let told = FleetWhy::of(&members, 6, &[], at(20), WINDOW);
+    let told = since(at(20), &members, 6, &[]);
     assert_eq!((told.incidents.len(), told.well), (0, 10));
 }
 
 #[test]
 fn who_is_away_is_told_of_by_the_verdict_on_its_drop_and_what_needs_somebody_first() {
-    let mut flapping = member(3, PresenceStatus::Online, 90, vec![drop(80, Some(90), Cause::NetworkCut)]);
+    let mut flapping =
+        member(3, PresenceStatus::Online, 90, vec![drop(80, Some(90), Cause::NetworkCut)]);
     let timer = Finding::new(Cause::MiddleboxIdleTimeout, Confidence::High);
     flapping.why.pattern = Some(timer);
     let mut impaired = member(4, PresenceStatus::Online, -500, vec![]);
     impaired.fault = Some(Finding::new(Cause::HeartbeatNotRecorded, Confidence::High));
-    let mut over = member(5, PresenceStatus::Online, -500, vec![drop(-600, Some(-500), Cause::NetworkCut)]);
+    let mut over =
+        member(5, PresenceStatus::Online, -500, vec![drop(-600, Some(-500), Cause::NetworkCut)]);
     over.why.pattern = flapping.why.pattern.clone();
     let members = [
         member(0, PresenceStatus::Offline, 50, vec![drop(45, None, Cause::AgentStopped)]),
@@ -103,19 +118,30 @@ fn who_is_away_is_told_of_by_the_verdict_on_its_drop_and_what_needs_somebody_fir
 #[test]
 fn what_is_told_is_bounded_and_says_what_is_left_out() {
     let away = |n| member(n, PresenceStatus::Offline, 50, vec![]);
-    let members: Vec<Member> = (0..FleetWhy::MOST_AGENTS + 44).map(away).collect();
+    let members: Vec<Member> = (0..3 * FleetWhy::MOST_AGENTS).map(away).collect();
     let own: Vec<OwnFault> = (0..100)
-        .map(|n| OwnFault { from: at(n * 100), until: at(n * 100 + 60), cause: Cause::ServerStalled })
+        .map(|n| OwnFault {
+            from: at(n * 100),
+            until: at(n * 100 + 60),
+            cause: Cause::ServerStalled,
+        })
         .collect();
     let told = of(&members, 0, &own);
-    assert_eq!((told.agents.len(), told.not_listed), (FleetWhy::MOST_AGENTS, 44));
+    assert_eq!(
+        (told.agents.len(), told.not_listed),
+        (FleetWhy::MOST_AGENTS, 2 * FleetWhy::MOST_AGENTS)
+    );
     assert_eq!(told.incidents.len(), FleetWhy::MOST_INCIDENTS);
     assert_eq!(told.incidents.last().map(|last| last.from), Some(at(9900)), "the latest");
 }
 
 #[test]
 fn a_moment_of_the_server_that_nobody_felt_is_no_incident() {
-    let stall = |lasted| OwnFault { from: at(10), until: at(10 + lasted), cause: Cause::ServerStalled };
+    let stall = |lasted: i64| OwnFault {
+        from: at(10),
+        until: at(10 + lasted),
+        cause: Cause::ServerStalled,
+    };
     assert_eq!(of(&[], 9, &[stall(14)]).incidents.len(), 0);
     assert_eq!(of(&[], 9, &[stall(15)]).incidents.len(), 1);
     let felt = [member(0, PresenceStatus::Online, 12, vec![drop(11, Some(12), Cause::Unknown)])];
@@ -136,8 +162,10 @@ fn a_server_remembers_its_own_faults_over_its_restart() {
     own.stalled(secs(2), at(300));
     own.store(Some(at(400)), at(401));
     own.store(Some(at(400)), at(410));
-    let stall = |from, until| OwnFault { from: at(from), until: at(until), cause: Cause::ServerStalled };
-    let failing = |until| OwnFault { from: at(400), until: at(until), cause: Cause::HeartbeatNotRecorded };
+    let stall =
+        |from, until| OwnFault { from: at(from), until: at(until), cause: Cause::ServerStalled };
+    let failing =
+        |until| OwnFault { from: at(400), until: at(until), cause: Cause::HeartbeatNotRecorded };
     assert_eq!(own.known(at(420)), [stall(80, 201), stall(298, 300), failing(420)]);
     own.store(None, at(430));
     assert_eq!(own.known(at(999)), [stall(80, 201), stall(298, 300), failing(430)]);

@@ -3,11 +3,11 @@
 use super::events::event;
 use crate::support::{now, secs};
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::diagnosis::Verdict;
+use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding};
 use onsembl_protocol::replay::{
-    Handled, MAX_LINE, Recorder, Replayed, ReplayError, Retired, ServerOrigin, replay,
+    Handled, MAX_LINE, Recorder, ReplayError, Replayed, Retired, ServerOrigin, replay,
 };
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
@@ -272,7 +272,8 @@ fn verdicts_stand_in_the_first_line_as_many_as_there_is_room_for_and_are_not_rep
             .on(Evidence::NONE.with("address", "x".repeat(200)).with("n", n)),
     };
     let exported = |drops: &[Verdict], pattern: Option<&Finding>| {
-        let mut lines = shard.recorder.excerpt(key).unwrap().lines("a").with_verdicts(drops, pattern);
+        let mut lines =
+            shard.recorder.excerpt(key).unwrap().lines("a").with_verdicts(drops, pattern);
         let mut out = Vec::new();
         while lines.write_next(&mut out) {}
         String::from_utf8(out).unwrap()
@@ -290,7 +291,10 @@ fn verdicts_stand_in_the_first_line_as_many_as_there_is_room_for_and_are_not_rep
     assert_eq!(said["pattern"]["cause"], "middlebox-lifetime");
     let drops_said = said["drops"].as_array().unwrap();
     assert_eq!(drops_said.len(), 64);
-    assert_eq!((&drops_said[63]["cause"], &drops_said[63]["evidence"]["n"]), (&"token-expired".into(), &63.into()));
+    assert_eq!(
+        (&drops_said[63]["cause"], &drops_said[63]["evidence"]["n"]),
+        (&"token-expired".into(), &63.into())
+    );
     assert_eq!(Replayed { verdicts: None, ..told }, plain);
 
     let many: Vec<Verdict> = (0..1000).map(verdict).collect();
@@ -309,7 +313,8 @@ fn what_a_later_version_says_in_the_first_line_is_passed_over() {
     let key = shard.insert(false, None);
     let text = String::from_utf8(shard.recorder.excerpt(key).unwrap().to_bytes("a")).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    lines[0] = lines[0].replace(",\"check\"", ",\"later\":{\"a\":[1]},\"verdicts\":{\"b\":2},\"check\"");
+    lines[0] =
+        lines[0].replace(",\"check\"", ",\"later\":{\"a\":[1]},\"verdicts\":{\"b\":2},\"check\"");
     super::refusals::seal(&mut lines);
     let told = replay(&lines.join("\n")).unwrap();
     assert_eq!(told.verdicts.as_deref(), Some(r#"{"b":2}"#));

@@ -15,7 +15,6 @@ use onsembl_protocol::session::{
 };
 use onsembl_protocol::step::Step;
 use onsembl_protocol::time::{Deadline, Now, Timestamp, WallTime};
-use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
@@ -175,7 +174,8 @@ fn two_of_one_identity() -> Vec<String> {
 fn server_at_fault() -> Vec<String> {
     let (killed, back) = (secs(3600), secs(3612));
     let (frozen, thawed, end) = (secs(7200), secs(7320), secs(7500));
-    let mut agents: Vec<Agent> = (0..12).map(|n| Agent::joined(secs(10 + n), ServerConfig::DEFAULT)).collect();
+    let mut agents: Vec<Agent> =
+        (0..12).map(|n| Agent::joined(secs(10 + n), ServerConfig::DEFAULT)).collect();
     for (n, agent) in agents.iter_mut().enumerate() {
         agent.well_until(killed);
         agent.at = back;
@@ -204,12 +204,12 @@ fn server_at_fault() -> Vec<String> {
         why: agent.why(Duration::ZERO),
         fault: None,
     };
-    let members: Vec<Member> = agents.iter().enumerate().map(member).collect();
-    let interval = ServerConfig::DEFAULT.timing.interval();
-    let why = FleetWhy::of(&members, 0, &own.known(wall(end)), wall(Duration::ZERO), interval);
-    let mut answer = serde_json::to_value(&why).unwrap();
-    answer["total"] = json!(members.len());
-    read::<fleet::Told>(&answer.to_string()).unwrap().lines("1day")
+    let mut tally = FleetWhy::since(wall(Duration::ZERO), 0);
+    agents.iter().enumerate().for_each(|agent| tally.add(&member(agent)));
+    let why = tally.told(&own.known(wall(end)), ServerConfig::DEFAULT.timing.interval());
+    let answer = serde_json::to_string(&why).unwrap();
+    let answer = answer.replacen('{', &format!("{{\"total\":{},", agents.len()), 1);
+    read::<fleet::Told>(&answer).unwrap().lines("1day")
 }
 
 fn assert_says(lines: &[String], parts: &[&str]) {
@@ -222,7 +222,11 @@ fn assert_says(lines: &[String], parts: &[&str]) {
 
 #[test]
 fn a_timer_in_between_is_named_with_its_seconds_and_what_to_do() {
-    let parts = ["middlebox-idle-timeout (confidence high)", "idle timeout 60s, times 9", "set `--heartbeat-interval` below"];
+    let parts = [
+        "middlebox-idle-timeout (confidence high)",
+        "idle timeout 60s, times 9",
+        "set `--heartbeat-interval` below",
+    ];
     assert_says(&cut_after_a_minute(), &parts);
 }
 
@@ -254,11 +258,18 @@ fn the_fault_of_the_server_is_one_incident_of_all_its_agents() {
 
 #[test]
 fn the_document_shows_what_is_said() {
-    let part = |what: &str, lines: Vec<String>| format!("{what}:\n\n```text\n{}\n```\n", lines.join("\n"));
+    let part =
+        |what: &str, lines: Vec<String>| format!("{what}:\n\n```text\n{}\n```\n", lines.join("\n"));
     let shown = [
-        part("Something in between cuts links that are idle for a minute (`why coder`)", cut_after_a_minute()),
+        part(
+            "Something in between cuts links that are idle for a minute (`why coder`)",
+            cut_after_a_minute(),
+        ),
         part("Two processes share one identity (`why coder`)", two_of_one_identity()),
-        part("The server was killed, and later did not run for two minutes (`why --all`)", server_at_fault()),
+        part(
+            "The server was killed, and later did not run for two minutes (`why --all`)",
+            server_at_fault(),
+        ),
     ];
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/EVIDENCE.md");
     let is = std::fs::read_to_string(&path).unwrap();
