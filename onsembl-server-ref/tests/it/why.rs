@@ -172,8 +172,8 @@ async fn a_fleet_is_told_of_at_a_glance_and_the_restart_of_its_server_comes_firs
 
     let mut all: Vec<&mut Peer> = links.iter_mut().chain([&mut of_bob]).collect();
     world.restart_heard_by(&mut all).await;
-    for n in 0..3 {
-        links[n] = agent(&world, "ann", &format!("key-{n}"), "run-1").await.0;
+    for (n, link) in links.iter_mut().enumerate().take(3) {
+        *link = agent(&world, "ann", &format!("key-{n}"), "run-1").await.0;
     }
     let token = world.token("ann", TokenKind::Dashboard);
     let begin = Instant::now();
