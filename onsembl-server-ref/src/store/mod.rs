@@ -50,6 +50,7 @@ pub use examine::{Checked, check};
 pub use history::CommandChange;
 pub use onsembl_protocol::fleet::{Cursor, StoredBody};
 pub use output::{OutputReceipt, StoredRecord};
+pub(crate) use own_state::OwnState;
 pub use presence::PresenceRow;
 pub use retention::Cut;
 pub use schema::FILE_NAME;

@@ -1,6 +1,6 @@
 //! All agents at a glance: what many have in common, who is unwell, and the server's own faults.
 
-use crate::support::{EPOCH_MS, secs};
+use crate::support::{EPOCH_MS, awake_and_asleep, ms, now, secs};
 use onsembl_protocol::diagnosis::{
     Availability, Cause, Confidence, Explanation, Fall, Finding, FleetWhy, KeptFaults, Member,
     OwnFault, OwnFaults, Verdict, Why, incidents,
@@ -8,7 +8,7 @@ use onsembl_protocol::diagnosis::{
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::model::Evidence;
 use onsembl_protocol::session::PresenceStatus;
-use onsembl_protocol::time::WallTime;
+use onsembl_protocol::time::{Now, WallTime};
 use std::time::Duration;
 
 const WINDOW: Duration = Duration::from_secs(30);
@@ -150,6 +150,19 @@ fn a_moment_of_the_server_that_nobody_felt_is_no_incident() {
     assert_eq!(of(&[], 9, &[restart]).incidents.len(), 1);
     let over = OwnFault { from: at(-200), until: at(-100), cause: Cause::ServerRestarted };
     assert_eq!(of(&[], 9, &[over]).incidents.len(), 0, "it is not of this time");
+}
+
+#[test]
+fn a_server_that_looks_late_did_not_run_and_one_whose_machine_slept_neither() {
+    let mut own = OwnFaults::resumed(None, at(0));
+    let look = |own: &mut OwnFaults, before: Now, after: Now| own.looked(before, secs(1), after);
+    look(&mut own, now(secs(10)), now(secs(11) + ms(500)));
+    assert_eq!(own.known(at(20)), [], "timers are late by that");
+    look(&mut own, now(secs(20)), now(secs(141)));
+    look(&mut own, now(secs(200)), awake_and_asleep(secs(201), secs(3600)));
+    let stall =
+        |from, until| OwnFault { from: at(from), until: at(until), cause: Cause::ServerStalled };
+    assert_eq!(own.known(at(9999)), [stall(21, 141), stall(201, 3801)]);
 }
 
 #[test]
