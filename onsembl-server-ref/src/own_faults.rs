@@ -1,7 +1,7 @@
-//! The record of this server's own faults: told of them by the hub, read by `why`, and kept in the database for the
-//! next run. What they are is decided by the core ([`OwnFaults`]).
+//! The record of this server's own faults: noticed here and by the hub, read by `why`, and kept in the database for
+//! the next run. What they are is decided by the core ([`OwnFaults`]).
 
-use crate::store::{Store, StoreError, StoreHealth};
+use crate::store::{OwnState, Store, StoreError, StoreHealth};
 use onsembl_protocol::diagnosis::{KeptFaults, OwnFault, OwnFaults};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+/// How often it is looked whether this process runs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is kept: so much too early a crash seems to have been at most.
-const KEPT_EVERY: Duration = Duration::from_secs(30);
+const KEPT_EVERY: Duration = Duration::from_secs(10);
 /// How long a server that ends waits for the last of it to be kept.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -23,18 +25,16 @@ impl FaultRecord {
     /// The record of a run that begins now. What an earlier version or a damaged database kept is left out.
     pub(crate) async fn resume(store: &Store, now: WallTime) -> Self {
         let kept = match store.own_state().await {
-            Ok(text) => text.and_then(|text| serde_json::from_str::<KeptFaults>(&text).ok()),
+            Ok(OwnState { kept, newest }) => {
+                let kept = kept.and_then(|text| serde_json::from_str::<KeptFaults>(&text).ok());
+                kept.map(|kept| KeptFaults { alive: kept.alive.max(newest), ..kept })
+            }
             Err(error) => {
                 warn!(%error, "what an earlier run suffered cannot be read; `why` does not tell of it");
                 None
             }
         };
         Self(Arc::new(Mutex::new(OwnFaults::resumed(kept, now))))
-    }
-
-    /// This process did not run for so long, until now.
-    pub(crate) fn stalled(&self, late: Duration, now: WallTime) {
-        self.record().stalled(late, now);
     }
 
     /// How the database is now.
@@ -56,32 +56,47 @@ impl FaultRecord {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps it in the database, until the server ends and once more then.
+    /// Watches whether this process runs, and keeps the record in the database, until the server ends and once more
+    /// then.
     pub(crate) async fn keep(self, store: Store, stop: CancellationToken) {
         let clock = SystemClock::new();
+        // A database that is held must not keep this from looking.
+        let ((), ()) = tokio::join!(self.watch(&clock, &stop), self.keep_on(&store, &clock, &stop));
+        // What is not kept in time is as old as the last time.
+        let _ = tokio::time::timeout(LAST, self.write(&store, &clock)).await;
+    }
+
+    async fn keep_on(&self, store: &Store, clock: &SystemClock, stop: &CancellationToken) {
         loop {
-            let kept = self.record().kept(clock.now().wall);
-            // Of numbers and words, it cannot fail to be written.
-            let text = serde_json::to_string(&kept).unwrap_or_default();
-            let writing = store.keep_own_state(text);
-            if stop.is_cancelled() {
-                // What was not kept in time is as old as the last time.
-                let _ = tokio::time::timeout(LAST, writing).await;
-                return;
-            }
             tokio::select! {
-                kept = writing => match kept {
+                kept = self.write(store, clock) => match kept {
                     Ok(()) => {}
                     Err(StoreError::Closed) => return,
                     Err(error) => warn!(%error, "the record of this server's own faults is not kept"),
                 },
-                // Once more, with the time at which it ends.
-                () = stop.cancelled() => continue,
+                () = stop.cancelled() => return,
             }
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = stop.cancelled() => return,
                 () = tokio::time::sleep(KEPT_EVERY) => {}
             }
+        }
+    }
+
+    async fn write(&self, store: &Store, clock: &SystemClock) -> Result<(), StoreError> {
+        let kept = self.record().kept(clock.now().wall);
+        // Of numbers and words, it cannot fail to be written.
+        store.keep_own_state(serde_json::to_string(&kept).unwrap_or_default()).await
+    }
+
+    async fn watch(&self, clock: &SystemClock, stop: &CancellationToken) {
+        loop {
+            let before = clock.now();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            self.record().looked(before, LOOK_EVERY, clock.now());
         }
     }
 }

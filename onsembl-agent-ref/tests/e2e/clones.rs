@@ -111,6 +111,11 @@ fn two_supervised_copies_of_one_agent_end_no_command_and_are_named() {
     let names = |view: &Value| view["because"].as_str().unwrap().contains("contested");
     let view = bench.await_view("ada", "the contest", names);
     assert_eq!(view["status"], "online");
+    let said = bench.ask(&["why", "--all"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    for part in ["ada is online since ", "second-instance", "a state directory of its own"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     eventually("the copy says why it is not in session", || {
         let because = status_of(&bench, "two")["because"].as_str().unwrap_or_default().to_owned();
         because.contains("another process of this agent") && because.contains("state directory")

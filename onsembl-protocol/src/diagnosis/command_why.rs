@@ -317,6 +317,12 @@ impl KnownCommand {
 
     fn queued(&self) -> Saying {
         let Some(agent) = &self.agent else { return self.without_agent() };
+        // Also of one that is away: it starts nothing when it is back.
+        if let Held::Stopped { .. } = agent.held
+            && let Some(held) = agent.held()
+        {
+            return held;
+        }
         let sent = self.standing.map_or(Sent::Never, |standing| standing.sent);
         if !agent.is_there() {
             let what = match sent {

@@ -70,44 +70,80 @@ impl FleetWhy {
     /// Most agents that are told of one by one.
     pub const MOST_AGENTS: usize = 256;
 
-    /// Tells of a fleet: of these agents, and of `others` that are in session and had neither a drop nor a fault
-    /// since `from`. `own` is what this server suffered itself; `window` the interval of heartbeats.
+    /// Begins to tell of a fleet from this time on. So many agents have been in session without a drop or a fault
+    /// since, and are not added.
     #[must_use]
-    pub fn of(
-        members: &[Member],
-        others: usize,
-        own: &[OwnFault],
-        from: WallTime,
-        window: Duration,
-    ) -> Self {
-        let mut falls: Vec<Fall> = Vec::new();
-        let (mut unwell, mut well, mut were_there) = (Vec::new(), others, others);
-        for (n, member) in members.iter().enumerate() {
-            let fallen = member.why.drops.iter().filter(|drop| drop.at >= from);
-            let before = falls.len();
-            falls.extend(fallen.map(|drop| Fall {
-                agent: n,
-                at: drop.at,
-                cause: drop.finding.cause,
-            }));
-            let drops = falls.len() - before;
-            if drops > 0 || member.why.presence.state.is_in_session() {
-                were_there += 1;
-            }
-            match member.trouble(drops) {
-                Some(finding) => unwell.push(member.unwell(finding, drops)),
-                None => well += 1,
-            }
+    pub const fn since(from: WallTime, others: usize) -> FleetTally {
+        FleetTally {
+            from,
+            added: 0,
+            falls: Vec::new(),
+            unwell: Vec::new(),
+            not_listed: 0,
+            well: others,
+            were_there: others,
         }
-        falls.sort_by_key(|fall| fall.at);
-        let own: Vec<OwnFault> = own.iter().copied().filter(|fault| fault.until >= from).collect();
-        let mut found = incidents(&falls, &own, were_there, window);
+    }
+}
+
+/// What the agents of a fleet that were looked at add up to. It holds a few words of each drop, and no more agents
+/// than twice those that are told of.
+#[derive(Clone, Debug)]
+pub struct FleetTally {
+    from: WallTime,
+    added: usize,
+    falls: Vec<Fall>,
+    unwell: Vec<Unwell>,
+    not_listed: usize,
+    well: usize,
+    /// In session, or fallen since `from`.
+    were_there: usize,
+}
+
+impl FleetTally {
+    /// Adds an agent.
+    pub fn add(&mut self, member: &Member) {
+        let agent = self.added;
+        self.added += 1;
+        let before = self.falls.len();
+        let fallen = member.why.drops.iter().filter(|drop| drop.at >= self.from);
+        self.falls.extend(fallen.map(|drop| Fall {
+            agent,
+            at: drop.at,
+            cause: drop.finding.cause,
+        }));
+        let drops = self.falls.len() - before;
+        if drops > 0 || member.why.presence.state.is_in_session() {
+            self.were_there += 1;
+        }
+        match member.trouble(drops) {
+            Some(finding) => self.unwell.push(member.unwell(finding, drops)),
+            None => self.well += 1,
+        }
+        if self.unwell.len() >= 2 * FleetWhy::MOST_AGENTS {
+            self.shorten();
+        }
+    }
+
+    /// What is told of all of them. `own` is what this server suffered itself; `window` the interval of heartbeats.
+    #[must_use]
+    pub fn told(mut self, own: &[OwnFault], window: Duration) -> FleetWhy {
+        self.shorten();
+        self.falls.sort_by_key(|fall| fall.at);
+        let own: Vec<OwnFault> =
+            own.iter().copied().filter(|fault| fault.until >= self.from).collect();
+        let mut found = incidents(&self.falls, &own, self.were_there, window);
         found.retain(|incident| matters(incident, window));
-        found.drain(..found.len().saturating_sub(Self::MOST_INCIDENTS));
-        unwell.sort_by_key(|one| (urgency(one.state), Reverse(one.since)));
-        let not_listed = unwell.len().saturating_sub(Self::MOST_AGENTS);
-        unwell.truncate(Self::MOST_AGENTS);
-        Self { incidents: found, agents: unwell, not_listed, well }
+        found.drain(..found.len().saturating_sub(FleetWhy::MOST_INCIDENTS));
+        let Self { unwell, not_listed, well, .. } = self;
+        FleetWhy { incidents: found, agents: unwell, not_listed, well }
+    }
+
+    /// Keeps those that are told of.
+    fn shorten(&mut self) {
+        self.unwell.sort_by_key(|one| (urgency(one.state), Reverse(one.since)));
+        self.not_listed += self.unwell.len().saturating_sub(FleetWhy::MOST_AGENTS);
+        self.unwell.truncate(FleetWhy::MOST_AGENTS);
     }
 }
 

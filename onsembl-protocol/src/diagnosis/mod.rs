@@ -40,7 +40,7 @@ pub use command_why::{
     WaitsFor,
 };
 pub use explanation::{Explanation, PresenceTrack, dwell, explain};
-pub use fleet_why::{FleetWhy, Member, Unwell};
+pub use fleet_why::{FleetTally, FleetWhy, Member, Unwell};
 pub use found::found_by_agent;
 pub use incident::{Fall, Incident, OwnFault, incidents};
 pub use ledger::{BeatLedger, End, Trouble, Ways};

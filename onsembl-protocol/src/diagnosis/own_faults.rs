@@ -3,14 +3,15 @@
 
 use super::incident::OwnFault;
 use super::record::between;
+use crate::liveness::OVERSLEEP_TOLERANCE;
 use crate::model::Cause;
-use crate::time::WallTime;
+use crate::time::{Now, WallTime};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// Stalls so close to each other are one: each agent's deadline notices the same stall by itself.
+/// Stalls so close to each other are one: a machine that is starved runs for a moment now and then.
 const ONE_STALL: Duration = Duration::from_secs(1);
 
 /// The own faults of a server, the latest [`MOST`](Self::MOST).
@@ -34,7 +35,7 @@ impl OwnFaults {
     /// Most faults that are kept: 64, so that one a minute is remembered for an hour. The oldest goes.
     pub const MOST: usize = 64;
 
-    /// A server begins to run. What an earlier run kept says since when none ran, as well as it was kept.
+    /// A server begins to run. What an earlier run kept says since when none ran, as well as that is known.
     #[must_use]
     pub fn resumed(kept: Option<KeptFaults>, now: WallTime) -> Self {
         let mut own = Self::default();
@@ -45,6 +46,15 @@ impl OwnFaults {
             faults.into_iter().chain([restart]).for_each(|fault| own.push(fault));
         }
         own
+    }
+
+    /// Who watches whether this process runs looks again: it wanted to after so long. What it is late by more than
+    /// timers are, this process, or its machine, did not run.
+    pub fn looked(&mut self, before: Now, wanted: Duration, now: Now) {
+        let late = now.boot.saturating_since(before.boot).saturating_sub(wanted);
+        if late > OVERSLEEP_TOLERANCE {
+            self.stalled(late, now.wall);
+        }
     }
 
     /// This process did not run for so long, until now.

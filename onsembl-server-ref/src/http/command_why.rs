@@ -97,7 +97,9 @@ fn known(
     let (agent, status, because, since) = match (open, row) {
         (Some(open), row) => {
             let asked = millis_before(now, open.unstored_for.unwrap_or_default());
-            let since = row.map_or(asked, |row| row.updated_at);
+            let stored = row.map_or(asked, |row| row.updated_at);
+            // Its end is on its way to the store.
+            let since = open.view.ended_at.unwrap_or(stored);
             (open.agent, open.view.status.phase(), open.because, since)
         }
         (None, Some(row)) => {
@@ -111,6 +113,11 @@ fn known(
         status: CommandPhase::parse(&change.status),
         because: change.cause.unwrap_or_default(),
     };
+    let mut steps: Vec<CommandStep> = history.into_iter().map(step).collect();
+    if steps.last().is_none_or(|last| last.status != status) {
+        // What it is now may not be stored yet.
+        steps.push(CommandStep { at: since, status: status.clone(), because: because.clone() });
+    }
     let missing = |position: &StreamPosition| MissingOutput {
         stream: position.stream,
         bytes: position.gaps,
@@ -121,7 +128,7 @@ fn known(
         status,
         since,
         because,
-        steps: history.into_iter().map(step).collect(),
+        steps,
         standing,
         agent: None,
         last_output,

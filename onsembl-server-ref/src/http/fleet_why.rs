@@ -9,11 +9,11 @@ use super::api::problem;
 use super::page::{self, PAGE_BYTES, Page};
 use super::signed_in::SignedIn;
 use super::why::{self, Asked, told};
-use crate::store::{History, StoreError};
+use crate::store::History;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{Response, StatusCode};
-use onsembl_protocol::diagnosis::{FleetWhy, Member};
+use onsembl_protocol::diagnosis::{Explanation, Finding, FleetWhy, Member};
 use onsembl_protocol::fleet::AgentView;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::session::PresenceStatus;
@@ -58,15 +58,25 @@ pub(super) async fn fleet_why(
     let now = SystemClock::new().now().wall;
     let from = asked.from(now);
     let (total, suspects) = suspects(&app, &user, from);
-    let others = total - suspects.len();
-    let logs = match logs(&app, &user, &suspects, from).await {
-        Ok(logs) => logs,
-        Err(error) => return why::unread(&app, &user, &error),
-    };
-    let not_judged = suspects.iter().filter(|id| !logs.contains_key(*id)).count();
-    let members = members(&app, &user, suspects, logs, (from, now));
-    let own = app.own_faults.known(now);
-    let mut why = FleetWhy::of(&members, others, &own, from, app.rules.timing.interval());
+    let mut tally = FleetWhy::since(from, total - suspects.len());
+    let (mut left, mut not_judged) = (TRANSITIONS, 0);
+    for some in suspects.chunks(AGENTS_AT_ONCE) {
+        let read = match left {
+            0 => Ok(Vec::new()),
+            _ => app.store.latest_presences(&user, some.to_vec(), from, OF_AGENT).await,
+        };
+        let mut logs: HashMap<AgentId, History> = match read {
+            Ok(logs) => logs.into_iter().collect(),
+            Err(error) => return why::unread(&app, &user, &error),
+        };
+        left = left.saturating_sub(logs.values().map(|history| history.log.len()).sum());
+        not_judged += some.len() - logs.len();
+        for shown in shown(&app, &user, some) {
+            let history = logs.remove(&shown.agent).unwrap_or_default();
+            tally.add(&shown.member(&app, &history, from, now));
+        }
+    }
+    let mut why = tally.told(&app.own_faults.known(now), app.rules.timing.interval());
     let kept = fitting(&why);
     why.not_listed += why.agents.len() - kept;
     why.agents.truncate(kept);
@@ -87,11 +97,14 @@ fn fitting(why: &FleetWhy) -> usize {
 /// those that changed last.
 fn suspects(app: &App, user: &UserId, from: WallTime) -> (usize, Vec<AgentId>) {
     let fleet_view = app.fleet_views.of(user);
-    let view = fleet_view.look();
-    let looked_at = view.agents().iter().filter(|(_, agent)| !agent.is_well_since(from));
-    let mut found: Vec<_> = looked_at.map(|(id, agent)| (order(agent), id.clone())).collect();
+    let (total, mut found) = {
+        let view = fleet_view.look();
+        let looked_at = view.agents().iter().filter(|(_, agent)| !agent.is_well_since(from));
+        let found: Vec<_> = looked_at.map(|(id, agent)| (order(agent), id.clone())).collect();
+        (view.agents().len(), found)
+    };
     found.sort_by_key(|(order, _)| *order);
-    (view.agents().len(), found.into_iter().map(|(_, id)| id).collect())
+    (total, found.into_iter().map(|(_, id)| id).collect())
 }
 
 fn order(agent: &AgentView) -> (bool, Reverse<WallTime>) {
@@ -99,49 +112,30 @@ fn order(agent: &AgentView) -> (bool, Reverse<WallTime>) {
     (is_well, Reverse(agent.presence.since))
 }
 
-/// The logs of these agents, as many as there is room for.
-async fn logs(
-    app: &App,
-    user: &UserId,
-    of: &[AgentId],
-    from: WallTime,
-) -> Result<HashMap<AgentId, History>, StoreError> {
-    let (mut logs, mut left) = (HashMap::new(), TRANSITIONS);
-    for some in of.chunks(AGENTS_AT_ONCE) {
-        if left == 0 {
-            break;
-        }
-        for (agent, history) in
-            app.store.latest_presences(user, some.to_vec(), from, OF_AGENT).await?
-        {
-            left = left.saturating_sub(history.log.len().max(1));
-            let _ = logs.insert(agent, history);
-        }
-    }
-    Ok(logs)
+/// An agent as the view shows it.
+struct Shown {
+    agent: AgentId,
+    name: String,
+    presence: Explanation,
+    fault: Option<Finding>,
 }
 
-/// What is told of each. Behind the logs: what they do not have yet is in the view.
-fn members(
-    app: &App,
-    user: &UserId,
-    of: Vec<AgentId>,
-    mut logs: HashMap<AgentId, History>,
-    (from, now): (WallTime, WallTime),
-) -> Vec<Member> {
+impl Shown {
+    fn member(self, app: &App, history: &History, from: WallTime, now: WallTime) -> Member {
+        let Self { agent, name, presence, fault } = self;
+        Member { agent, name, why: told(app, presence, history, from, now), fault }
+    }
+}
+
+/// Some agents, behind their logs: what those do not have yet is in the view. They are judged when that is given
+/// back, because other readers wait for it.
+fn shown(app: &App, user: &UserId, of: &[AgentId]) -> Vec<Shown> {
     let fleet_view = app.fleet_views.of(user);
-    // Judged when the view is given back: the hub waits for nobody, and other readers would.
-    let shown: Vec<_> = {
-        let view = fleet_view.look();
-        let shown = |id: AgentId| {
-            let agent = view.agents().get(&id)?;
-            Some((id, agent.name.clone(), agent.explain(&app.rules), agent.fault()))
-        };
-        of.into_iter().filter_map(shown).collect()
+    let view = fleet_view.look();
+    let shown = |id: &AgentId| {
+        let agent = view.agents().get(id)?;
+        let (name, presence) = (agent.name.clone(), agent.explain(&app.rules));
+        Some(Shown { agent: id.clone(), name, presence, fault: agent.fault() })
     };
-    let member = |(agent, name, presence, fault)| {
-        let history = logs.remove(&agent).unwrap_or_default();
-        Member { why: told(app, presence, &history, from, now), agent, name, fault }
-    };
-    shown.into_iter().map(member).collect()
+    of.iter().filter_map(shown).collect()
 }

@@ -356,7 +356,6 @@ impl Hub {
             }
             ShardEvent::Overslept(late) => {
                 self.edge.metrics.stalled(late);
-                self.own_faults.stalled(late, self.clock.now().wall);
                 let late_ms = late.as_millis() as u64;
                 warn!(
                     late_ms,

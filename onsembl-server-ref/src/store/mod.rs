@@ -51,6 +51,7 @@ pub use examine::{Checked, check};
 pub use history::CommandChange;
 pub use onsembl_protocol::fleet::{Cursor, StoredBody};
 pub use output::{OutputReceipt, StoredRecord};
+pub(crate) use own_state::OwnState;
 pub(crate) use presence::History;
 pub use presence::PresenceRow;
 pub use retention::Cut;

@@ -3,21 +3,39 @@
 use super::Store;
 use super::error::StoreError;
 use super::line::Place;
+use onsembl_protocol::time::WallTime;
 use rusqlite::{OptionalExtension as _, params};
 
 /// Under which name it stands in `meta`.
 const KEY: &str = "own_state";
 
+/// What an earlier run left of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OwnState {
+    /// The text that it kept last.
+    pub(crate) kept: Option<String>,
+    /// The latest heartbeat, or change of an agent, that it stored.
+    pub(crate) newest: WallTime,
+}
+
 impl Store {
-    /// What an earlier run kept last.
+    /// What an earlier run left of itself.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub(crate) async fn own_state(&self) -> Result<Option<String>, StoreError> {
+    pub(crate) async fn own_state(&self) -> Result<OwnState, StoreError> {
         self.read(|db| {
-            db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+            let kept = db
+                .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
                 .query_row([KEY], |row| row.get(0))
-                .optional()
+                .optional()?;
+            let newest: Option<i64> = db.query_row(
+                "SELECT max(max(coalesce(last_heartbeat, 0), since)) FROM agents",
+                [],
+                |row| row.get(0),
+            )?;
+            let newest = WallTime::from_unix_millis(newest.unwrap_or_default());
+            Ok(OwnState { kept, newest })
         })
         .await
     }

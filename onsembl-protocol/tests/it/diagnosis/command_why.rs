@@ -189,6 +189,11 @@ fn what_an_order_holds_says_whose_and_how_it_is_undone() {
             "`onsembl-server release coder`, or `release --all`",
         );
     }
+    // Of one that is away the stop is what matters: it starts nothing when it is back.
+    let held = Held::Stopped { by: "ann".into(), at: at(6), reason: "test".into() };
+    let mut of = known(CommandPhase::Queued);
+    of.agent = Some(AgentOf { held, ..agent(PresenceStatus::Offline) });
+    assert_eq!(told(of).0, Some(WaitsFor::Release));
     // A name is a peer's, and what is to be typed is a command line.
     let mut of = known(CommandPhase::Queued);
     let name = "x'; rm -rf ~ #".to_owned();

@@ -1,6 +1,6 @@
 //! All agents at a glance: what many have in common, who is unwell, and the server's own faults.
 
-use crate::support::{EPOCH_MS, secs};
+use crate::support::{EPOCH_MS, awake_and_asleep, ms, now, secs};
 use onsembl_protocol::diagnosis::{
     Availability, Cause, Confidence, Explanation, Fall, Finding, FleetWhy, KeptFaults, Member,
     OwnFault, OwnFaults, Verdict, Why, incidents,
@@ -8,7 +8,7 @@ use onsembl_protocol::diagnosis::{
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::model::Evidence;
 use onsembl_protocol::session::PresenceStatus;
-use onsembl_protocol::time::WallTime;
+use onsembl_protocol::time::{Now, WallTime};
 use std::time::Duration;
 
 const WINDOW: Duration = Duration::from_secs(30);
@@ -29,7 +29,13 @@ fn member(n: usize, state: PresenceStatus, since: i64, drops: Vec<Verdict>) -> M
 }
 
 fn of(members: &[Member], others: usize, own: &[OwnFault]) -> FleetWhy {
-    FleetWhy::of(members, others, own, at(0), WINDOW)
+    since(at(0), members, others, own)
+}
+
+fn since(from: WallTime, members: &[Member], others: usize, own: &[OwnFault]) -> FleetWhy {
+    let mut tally = FleetWhy::since(from, others);
+    members.iter().for_each(|member| tally.add(member));
+    tally.told(own, WINDOW)
 }
 
 #[test]
@@ -63,7 +69,7 @@ fn incidents_come_first_and_who_is_back_is_well() {
     // The same of a large fleet is a coincidence.
     assert_eq!(of(&members, 600, &[]).incidents, []);
     // And drops of before are none of this time.
-    let told = FleetWhy::of(&members, 6, &[], at(20), WINDOW);
+    let told = since(at(20), &members, 6, &[]);
     assert_eq!((told.incidents.len(), told.well), (0, 10));
 }
 
@@ -112,7 +118,7 @@ fn who_is_away_is_told_of_by_the_verdict_on_its_drop_and_what_needs_somebody_fir
 #[test]
 fn what_is_told_is_bounded_and_says_what_is_left_out() {
     let away = |n| member(n, PresenceStatus::Offline, 50, vec![]);
-    let members: Vec<Member> = (0..FleetWhy::MOST_AGENTS + 44).map(away).collect();
+    let members: Vec<Member> = (0..3 * FleetWhy::MOST_AGENTS).map(away).collect();
     let own: Vec<OwnFault> = (0..100)
         .map(|n| OwnFault {
             from: at(n * 100),
@@ -121,7 +127,10 @@ fn what_is_told_is_bounded_and_says_what_is_left_out() {
         })
         .collect();
     let told = of(&members, 0, &own);
-    assert_eq!((told.agents.len(), told.not_listed), (FleetWhy::MOST_AGENTS, 44));
+    assert_eq!(
+        (told.agents.len(), told.not_listed),
+        (FleetWhy::MOST_AGENTS, 2 * FleetWhy::MOST_AGENTS)
+    );
     assert_eq!(told.incidents.len(), FleetWhy::MOST_INCIDENTS);
     assert_eq!(told.incidents.last().map(|last| last.from), Some(at(9900)), "the latest");
 }
@@ -141,6 +150,19 @@ fn a_moment_of_the_server_that_nobody_felt_is_no_incident() {
     assert_eq!(of(&[], 9, &[restart]).incidents.len(), 1);
     let over = OwnFault { from: at(-200), until: at(-100), cause: Cause::ServerRestarted };
     assert_eq!(of(&[], 9, &[over]).incidents.len(), 0, "it is not of this time");
+}
+
+#[test]
+fn a_server_that_looks_late_did_not_run_and_one_whose_machine_slept_neither() {
+    let mut own = OwnFaults::resumed(None, at(0));
+    let look = |own: &mut OwnFaults, before: Now, after: Now| own.looked(before, secs(1), after);
+    look(&mut own, now(secs(10)), now(secs(11) + ms(500)));
+    assert_eq!(own.known(at(20)), [], "timers are late by that");
+    look(&mut own, now(secs(20)), now(secs(141)));
+    look(&mut own, now(secs(200)), awake_and_asleep(secs(201), secs(3600)));
+    let stall =
+        |from, until| OwnFault { from: at(from), until: at(until), cause: Cause::ServerStalled };
+    assert_eq!(own.known(at(9999)), [stall(21, 141), stall(201, 3801)]);
 }
 
 #[test]

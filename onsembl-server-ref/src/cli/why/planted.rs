@@ -15,7 +15,6 @@ use onsembl_protocol::session::{
 };
 use onsembl_protocol::step::Step;
 use onsembl_protocol::time::{Deadline, Now, Timestamp, WallTime};
-use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
@@ -196,22 +195,20 @@ fn server_at_fault() -> Vec<String> {
     }
     let kept = KeptFaults { alive: wall(killed), faults: Vec::new() };
     let mut own = OwnFaults::resumed(Some(kept), wall(back));
-    // Each machine notices the same stall by its own deadline.
-    for late in [120, 105, 119] {
-        own.stalled(secs(late), wall(thawed));
-    }
+    // It looks each second whether it runs.
+    own.looked(now(frozen - secs(1)), secs(1), now(thawed));
     let member = |(n, agent): (usize, &Agent)| Member {
         agent: AgentId::new(format!("id-{n}")),
         name: format!("builder-{n}"),
         why: agent.why(Duration::ZERO),
         fault: None,
     };
-    let members: Vec<Member> = agents.iter().enumerate().map(member).collect();
-    let interval = ServerConfig::DEFAULT.timing.interval();
-    let why = FleetWhy::of(&members, 0, &own.known(wall(end)), wall(Duration::ZERO), interval);
-    let mut answer = serde_json::to_value(&why).unwrap();
-    answer["total"] = json!(members.len());
-    read::<fleet::Told>(&answer.to_string()).unwrap().lines("1day")
+    let mut tally = FleetWhy::since(wall(Duration::ZERO), 0);
+    agents.iter().enumerate().for_each(|agent| tally.add(&member(agent)));
+    let why = tally.told(&own.known(wall(end)), ServerConfig::DEFAULT.timing.interval());
+    let answer = serde_json::to_string(&why).unwrap();
+    let answer = answer.replacen('{', &format!("{{\"total\":{},", agents.len()), 1);
+    read::<fleet::Told>(&answer).unwrap().lines("1day")
 }
 
 fn assert_says(lines: &[String], parts: &[&str]) {
