@@ -67,8 +67,25 @@ pub(super) enum Listing {
 }
 
 impl Agent {
+    /// How it stands in the directory, if it takes commands or does not.
+    pub(super) fn stands(&self, available: bool) -> Standing {
+        let listed = match self.listing {
+            Listing::Listed => {
+                let lineage = self.shown.claim.as_ref().map(|claim| claim.lineage.clone());
+                Some((AgentId::new(&self.shown.name), lineage))
+            }
+            Listing::Deleted => None,
+        };
+        Standing { listed, available }
+    }
+
     /// One that was not known before.
-    pub(super) fn new(key: AgentKey, opened: &OpenedSession, at: WallTime) -> Self {
+    pub(super) fn new(
+        key: AgentKey,
+        opened: &OpenedSession,
+        link_room: usize,
+        at: WallTime,
+    ) -> Self {
         let presence = ShownPresence {
             status: PresenceStatus::Connecting,
             since: at,
@@ -99,7 +116,7 @@ impl Agent {
                 metrics: None,
                 paused: false,
                 stopped: None,
-                link_room: 0,
+                link_room,
                 claim: None,
                 contest: None,
                 slept: None,

@@ -7,7 +7,7 @@ use super::note::FleetNote;
 use super::row::FindingsRecord;
 use super::state::State;
 use crate::id::AgentId;
-use crate::model::{Cause, Confidence};
+use crate::model::{Capabilities, Cause, Confidence};
 use crate::time::Now;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{AgentBlackBox, BlackBoxAck};
@@ -31,10 +31,10 @@ impl Findings {
         told: AgentBlackBox,
         now: Now,
     ) {
-        let Some((epoch, instance)) = state.roster.process(agent) else { return };
+        let Some(epoch) = state.roster.agent(agent).map(|known| known.epoch) else { return };
+        let instance = state.roster.process(agent);
         let agreed = state.roster.session(agent).map(|(_, session)| session.capabilities);
-        if !agreed.is_some_and(|agreed| agreed.keeps_black_boxes()) || !self.0.insert(agent.clone())
-        {
+        if !agreed.is_some_and(Capabilities::keeps_black_boxes) || !self.0.insert(agent.clone()) {
             let note = FleetNote::FindingsDropped { agent: agent.clone() };
             return state.out.note(note);
         }

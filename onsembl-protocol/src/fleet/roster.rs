@@ -11,7 +11,7 @@ use super::agent::{Agent, Joining, Listing, Seat, Session, UsedId, cost_of, cost
 use super::backpressure::Backpressure;
 use super::claims::Bearer;
 use super::collections::Map;
-use super::directory::{Directory, Standing};
+use super::directory::Directory;
 use super::event::OpenFault;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
@@ -102,10 +102,9 @@ impl Roster {
         Some((seat, self.seats.get_mut(&seat)?.session.as_mut()?))
     }
 
-    /// The session that is under way, and the process that has it.
-    pub(super) fn process(&self, agent: &AgentId) -> Option<(Epoch, Option<InstanceId>)> {
-        let known = self.agents.get(agent)?;
-        Some((known.epoch, self.seats.get(&known.seat?)?.instance.clone()))
+    /// The process that has the session of an agent.
+    pub(super) fn process(&self, agent: &AgentId) -> Option<InstanceId> {
+        self.seats.get(&self.agents.get(agent)?.seat?)?.instance.clone()
     }
 
     /// An agent as an earlier run of this server left it. It is awaited if it was not offline.
@@ -142,20 +141,11 @@ impl Roster {
         self.take_name(&name, &went_by_its_name, out);
     }
 
-    /// Whether an agent may be meant by a request, and by which name, is as it is now. To be called behind all that
-    /// changes its name, its listing, whose it is, or its session.
+    /// Notes how an agent stands. To be called behind all that changes its name, its listing, whose it is, or its session.
     fn stand(&mut self, id: &AgentId) {
-        let session = self.session(id);
-        let available = session.is_some_and(|(_, session)| session.takes_commands());
+        let available = self.session(id).is_some_and(|(_, session)| session.takes_commands());
         let Some(agent) = self.agents.get_mut(id) else { return };
-        let listed = match agent.listing {
-            Listing::Listed => {
-                let lineage = agent.shown.claim.as_ref().map(|claim| claim.lineage.clone());
-                Some((AgentId::new(&agent.shown.name), lineage))
-            }
-            Listing::Deleted => None,
-        };
-        let now = Standing { listed, available };
+        let now = agent.stands(available);
         self.directory.stands(id, &agent.standing, &now);
         agent.standing = now;
     }
@@ -349,13 +339,9 @@ impl Roster {
         let id = opened.agent.clone();
         entry.agent = Some(id.clone());
         let _ = self.newcomers.remove(&entry.key);
-        let new = || Agent::new(entry.key.clone(), opened, at);
         let room = self.limits.parked_links;
-        let agent = self.agents.entry(id.clone()).or_insert_with(|| {
-            let mut agent = new();
-            agent.shown.link_room = room;
-            agent
-        });
+        let new = || Agent::new(entry.key.clone(), opened, room, at);
+        let agent = self.agents.entry(id.clone()).or_insert_with(new);
         self.backpressure.admit(&id);
         let before = core::mem::replace(&mut agent.key, entry.key.clone());
         self.directory.rekey(&id, Some(&before), &agent.key);
@@ -574,11 +560,11 @@ impl Roster {
     /// The ledger of its session says something else.
     pub(super) fn beats(&mut self, seat: SeatId, verdict: BeatVerdict, out: &mut Out) {
         let Some(id) = self.seats.get(&seat).and_then(|entry| entry.agent.as_ref()) else { return };
-        let Some(agent) = self.agents.get_mut(id) else { return };
         // A machine that was superseded, or whose session is over, has nothing more to say.
-        if agent.seat != Some(seat) || !agent.shown.presence.status.is_in_session() {
-            return;
-        }
+        let is_there = |agent: &&mut Agent| {
+            agent.seat == Some(seat) && agent.shown.presence.status.is_in_session()
+        };
+        let Some(agent) = self.agents.get_mut(id).filter(is_there) else { return };
         agent.shown.beats = Some(verdict);
         out.show(Change::Beats(id.clone(), verdict));
     }

@@ -140,7 +140,13 @@ impl HttpRefusal<'_> {
             DialFailure::Busy { .. } if !sent.is_empty() && self.nonce == Some(sent) => {
                 DialFault::ServerBusy
             }
-            failure => DialFault::of(failure),
+            failure @ (DialFailure::Busy { .. }
+            | DialFailure::Unreachable
+            | DialFailure::TimedOut
+            | DialFailure::NoToken
+            | DialFailure::Tls
+            | DialFailure::NotAServer(_)
+            | DialFailure::Forbidden) => DialFault::of(failure),
         }
     }
 }

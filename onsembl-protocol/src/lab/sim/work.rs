@@ -1,5 +1,5 @@
 //! The work of the agents' processes: a [`Worker`] each, informed of sessions as by a driver. No commands reach
-//! these agents, so whatever their links do, a worker has nothing to do and nothing to say.
+//! these agents, so whatever their links do, a worker has nothing to do, and nothing to say but what it found.
 
 use super::failure::Failure;
 use super::world::World;
@@ -8,9 +8,10 @@ use crate::limits::OUTPUT_WINDOW;
 use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};
 use crate::output::SpoolBounds;
 use crate::time::Now;
+use crate::wire::AgentToServer;
 use crate::worker::{
     DEFAULT_SLOTS, Fence, Journalling, Recovered, Worker, WorkerAction, WorkerConfig, WorkerEvent,
-    WorkerSession,
+    WorkerMessage, WorkerSession,
 };
 use alloc::format;
 
@@ -45,6 +46,12 @@ impl<W: Witness> World<W> {
         worker.handle(event, now);
         let is_idle = core::iter::from_fn(|| worker.poll_action())
             .all(|action| matches!(action, WorkerAction::Note(_) | WorkerAction::End(_)));
+        // What it found by itself, such as a clock that was set, is no work.
+        while let Some(WorkerMessage::Text(message)) = worker.next_message(now)
+            && matches!(*message, AgentToServer::BlackBox(_))
+        {
+            worker.handle(WorkerEvent::Sent, now);
+        }
         if !is_idle || worker.next_message(now).is_some() {
             self.fail(Failure::WorkerNotIdle { process });
         }
