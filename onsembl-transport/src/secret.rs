@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
+use thiserror::Error;
 
 /// Longest token file in bytes: four times the longest head that an HTTP server takes. A device or a pipe
 /// that never ends is no token.
@@ -65,6 +66,20 @@ impl TokenSource for Secret {
     }
 }
 
+/// The token file cannot be read.
+#[derive(Debug, Error)]
+#[error("cannot read the token file {path}: {source}")]
+struct Unreadable {
+    path: String,
+    source: io::Error,
+}
+
+/// The error number of the operating system for which a token could not be had, if it gave one.
+pub(crate) fn os_error(error: &io::Error) -> Option<i32> {
+    let inner = || error.get_ref()?.source()?.downcast_ref::<io::Error>()?.raw_os_error();
+    error.raw_os_error().or_else(inner)
+}
+
 /// A file that holds a token and nothing else. Read again at each dial.
 #[derive(Clone, Debug)]
 pub struct TokenFile(pub PathBuf);
@@ -87,8 +102,8 @@ impl TokenSource for TokenFile {
             let mut file = file.take(LONGEST_FILE + 1);
             file.read_to_string(&mut text)
         });
-        let length = read.map_err(|e| {
-            io::Error::new(e.kind(), format!("cannot read the token file {path}: {e}"))
+        let length = read.map_err(|source| {
+            io::Error::new(source.kind(), Unreadable { path: path.to_string(), source })
         })?;
         if length as u64 > LONGEST_FILE {
             return Err(io::Error::other(format!(

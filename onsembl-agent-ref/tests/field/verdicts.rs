@@ -116,6 +116,8 @@ pub struct World {
     url: String,
     hosts: Option<PathBuf>,
     ends_away: bool,
+    /// Another process of the same agent.
+    other: Option<Running>,
 }
 
 fn planted(name: &str, expected: &[&str], plant: fn(&mut World)) {
@@ -163,6 +165,7 @@ impl World {
             agent_id: String::new(),
             hosts: None,
             ends_away: false,
+            other: None,
         };
         if separate {
             world.url = format!("http://control.test:{}", world.middlebox.port());
@@ -271,9 +274,8 @@ impl World {
         eventually("the other one has the session", || {
             self.why().is_some_and(|why| why["drops"].as_array().is_some_and(|d| !d.is_empty()))
         });
-        sleep(Duration::from_secs(1));
         self.ends_away = true;
-        drop(other);
+        self.other = Some(other);
     }
 
     fn limit_descriptors(&mut self, most: &str) {

@@ -79,8 +79,13 @@ pub fn incidents(
     found
 }
 
+/// A server that is stopped closes its links, and stores that, before it is gone.
+const CLOSING: Duration = Duration::from_secs(3);
+
 fn is_within(fault: &OwnFault, at: WallTime, window: Duration) -> bool {
-    fault.from <= at && between(fault.until, at) <= window
+    let is_restart = fault.cause == Cause::ServerRestarted;
+    let from = if is_restart { fault.from.before(CLOSING) } else { fault.from };
+    from <= at && between(fault.until, at) <= window
 }
 
 fn of_own(fault: &OwnFault, falls: &[Fall], window: Duration) -> Incident {

@@ -5,7 +5,7 @@ use super::upgrade::{Asked, Upgrade};
 use crate::dial::{Clocks, Connector, DialerError, Opened, ProxyRule, Scheme, unconnected, within};
 use crate::limits::LinkLimits;
 use crate::link::{DialError, Dialer, Link};
-use crate::secret::{Secret, TokenSource};
+use crate::secret::{Secret, TokenSource, os_error};
 use crate::tls::TlsRoots;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -200,7 +200,13 @@ impl WebSocketDialer {
         });
         match asked.await {
             Ok(Ok(token)) => Ok(Some(token)),
-            Ok(Err(error)) => Err(refused(&error)),
+            Ok(Err(error)) => {
+                let number = os_error(&error);
+                let refused = DialError { os_error: number, ..refused(&error) };
+                // The file is there, and could not be opened for want of a descriptor.
+                let is_full = matches!(refused.errno(), Some("EMFILE" | "ENFILE"));
+                Err(if is_full { refused.with_fault(DialFault::OutOfDescriptors) } else { refused })
+            }
             Err(error) => Err(refused(&error)),
         }
     }
