@@ -313,8 +313,12 @@ impl World {
             let words = ["address", verb, own.as_str(), "dev", "lo"];
             assert!(Command::new(find("ip").unwrap()).args(words).status().unwrap().success());
         };
+        // It must not dial in between.
+        self.agent().freeze();
         self.middlebox.cut();
+        sleep(Duration::from_millis(100));
         ip("del");
+        self.agent().thaw();
         sleep(AWAY);
         ip("add");
     }

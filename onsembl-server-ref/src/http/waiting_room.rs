@@ -9,6 +9,7 @@
 //! Once its token is checked, a connection leaves the room.
 
 use onsembl_protocol::id::UserId;
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use tokio_util::sync::CancellationToken;
@@ -77,9 +78,17 @@ pub(crate) struct WaitingRoom {
     waiting: HashMap<Ticket, Waiting>,
     /// The same by address: who is answered already comes first, then the oldest.
     of: HashMap<Source, BTreeSet<(Claim, Ticket)>>,
-    /// The addresses by how many they have.
-    by_size: BTreeSet<(usize, Source)>,
+    /// The addresses by how many they have, and of those with as many by which of them goes first.
+    by_size: BTreeSet<Place>,
     agents: Remembered,
+}
+
+/// How many connections an address has, and which of them is the first to go: of addresses with as many the oldest goes,
+/// whatever the addresses are.
+type Place = (usize, Reverse<Option<(Claim, Ticket)>>, Source);
+
+fn place(tickets: &BTreeSet<(Claim, Ticket)>, source: Source) -> Place {
+    (tickets.len(), Reverse(tickets.first().copied()), source)
 }
 
 #[derive(Debug)]
@@ -125,7 +134,7 @@ impl WaitingRoom {
         if has >= share {
             self.evict(source);
         } else if self.waiting.len() >= room
-            && let Some((_, largest)) = self.by_size.last().copied()
+            && let Some((_, _, largest)) = self.by_size.last().copied()
         {
             self.evict(largest);
         }
@@ -179,19 +188,19 @@ impl WaitingRoom {
 
     fn list(&mut self, source: Source, claim: Claim, ticket: Ticket) {
         let tickets = self.of.entry(source).or_default();
-        let _ = self.by_size.remove(&(tickets.len(), source));
+        let _ = self.by_size.remove(&place(tickets, source));
         let _ = tickets.insert((claim, ticket));
-        let _ = self.by_size.insert((tickets.len(), source));
+        let _ = self.by_size.insert(place(tickets, source));
     }
 
     fn unlist(&mut self, source: Source, claim: Claim, ticket: Ticket) {
         let Some(tickets) = self.of.get_mut(&source) else { return };
-        let _ = self.by_size.remove(&(tickets.len(), source));
+        let _ = self.by_size.remove(&place(tickets, source));
         let _ = tickets.remove(&(claim, ticket));
         if tickets.is_empty() {
             let _ = self.of.remove(&source);
         } else {
-            let _ = self.by_size.insert((tickets.len(), source));
+            let _ = self.by_size.insert(place(tickets, source));
         }
     }
 }
@@ -316,6 +325,19 @@ mod tests {
         assert_eq!(ended(&most), [0], "16 of 16");
         let _more = enter(&mut room, 4, 1);
         assert_eq!((ended(&most), ended(&agents)), (vec![0, 1], vec![]));
+    }
+
+    #[test]
+    fn of_addresses_with_as_many_the_oldest_makes_room_whatever_the_addresses_are() {
+        let mut room = WaitingRoom::new(LIMITS);
+        // The oldest of them have the greatest addresses, and then the smallest.
+        for order in [(100..114).rev().collect::<Vec<u8>>(), (150..164).collect()] {
+            let all: Entered = order.iter().flat_map(|n| enter(&mut room, *n, 1)).collect();
+            let newcomers = [enter(&mut room, 250, 1), enter(&mut room, 1, 1)];
+            assert_eq!(ended(&all), [0, 1]);
+            assert!(newcomers.iter().all(|newcomer| ended(newcomer).is_empty()));
+            all.iter().chain(newcomers.iter().flatten()).for_each(|(one, _)| room.leave(*one));
+        }
     }
 
     #[test]
