@@ -351,7 +351,7 @@ mod tests {
         assert!(ended(&all).is_empty());
         let _more = enter(&mut room, 1, 1);
         assert_eq!((ended(&all), ended(&more)), (vec![2], vec![]));
-        let sizes: usize = room.by_size.iter().map(|(size, _)| size).sum();
+        let sizes: usize = room.by_size.iter().map(|(size, ..)| size).sum();
         assert_eq!((sizes, room.waiting.len()), (9, 9));
     }
 
