@@ -65,7 +65,7 @@ pub fn incidents(
     window: Duration,
 ) -> Vec<Incident> {
     let mut found: Vec<Incident> = own.iter().map(|fault| of_own(fault, falls, window)).collect();
-    let by_own = |fall: &&Fall| !own.iter().any(|fault| is_within(fault, fall.at, window));
+    let by_own = |fall: &&Fall| !own.iter().any(|fault| is_part_of(fault, fall, window));
     let mut group: Vec<Fall> = Vec::new();
     for fall in falls.iter().filter(by_own) {
         if group.first().is_some_and(|first| between(first.at, fall.at) > window) {
@@ -82,14 +82,18 @@ pub fn incidents(
 /// A server that is stopped closes its links, and stores that, before it is gone.
 const CLOSING: Duration = Duration::from_secs(3);
 
-fn is_within(fault: &OwnFault, at: WallTime, window: Duration) -> bool {
+/// A link that was given up while the server did not run is found to be over when an agent dials again, at the latest.
+const AFTERMATH: Duration = Duration::from_secs(60);
+
+fn is_part_of(fault: &OwnFault, fall: &Fall, window: Duration) -> bool {
     let is_restart = fault.cause == Cause::ServerRestarted;
     let from = if is_restart { fault.from.before(CLOSING) } else { fault.from };
-    from <= at && between(fault.until, at) <= window
+    let until = if fall.cause == fault.cause { window.max(AFTERMATH) } else { window };
+    from <= fall.at && between(fault.until, fall.at) <= until
 }
 
 fn of_own(fault: &OwnFault, falls: &[Fall], window: Duration) -> Incident {
-    let agents = agents(falls.iter().filter(|fall| is_within(fault, fall.at, window)));
+    let agents = agents(falls.iter().filter(|fall| is_part_of(fault, fall, window)));
     let evidence = Evidence::NONE
         .with("lasted", between(fault.from, fault.until))
         .with("agents", agents as u64);

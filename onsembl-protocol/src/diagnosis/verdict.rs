@@ -207,12 +207,18 @@ impl<'a> Case<'a> {
 
     fn did_not_run(self) -> Option<Finding> {
         let half = self.drop.quiet / 2;
-        if self.ending.is_silence()
+        // A link that an agent gave up meanwhile is found broken, which it may be for another reason too.
+        let sure = match self.ending {
+            Ending::ServerHeardNothing | Ending::AgentHeardNothing => Some(Confidence::High),
+            Ending::Broke => Some(Confidence::Medium),
+            Ending::Said(_) | Ending::Untold => None,
+        };
+        if let Some(sure) = sure
             && self.drop.stalled > Duration::ZERO
             && self.drop.stalled >= half
         {
             let evidence = Evidence::NONE.with("stalled", self.drop.stalled);
-            return Some(Finding::new(Cause::ServerStalled, Confidence::High).on(evidence));
+            return Some(Finding::new(Cause::ServerStalled, sure).on(evidence));
         }
         let asleep = |told: &&Told| {
             // The connection of a process that stands still does not break.

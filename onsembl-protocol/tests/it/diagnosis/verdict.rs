@@ -268,6 +268,12 @@ fn histories() -> Vec<History> {
         ),
         history(Cause::ServerRestarted, High, by_server(CloseCause::GoingAway), back(Same, 6, &[])),
         history(Cause::ServerStalled, High, stalled, back(Same, 2, &[])),
+        history(
+            Cause::ServerStalled,
+            Medium,
+            DropRecord { stalled: secs(8), ..broke() },
+            back(Same, 2, std::slice::from_ref(&cut)),
+        ),
         away(Cause::ServerBusy, dials(DialFault::ServerBusy, 12)),
         away(Cause::TokenMissing, dials(DialFault::TokenMissing, 12)),
         history(Cause::TokenExpired, High, by_server(CloseCause::TokenExpired), None),
