@@ -1,4 +1,4 @@
-//! What the edge knows of links and dials beyond what decides: evidence for whoever judges an absence later.
+//! Details of links and dials that decide nothing: evidence for later verdicts on an absence.
 
 use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding};
 use onsembl_protocol::session::DialFault;

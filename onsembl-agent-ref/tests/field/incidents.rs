@@ -1,6 +1,6 @@
 //! Many agents and one cause: a server that does not run for a while blames none of them, and tells of one incident.
 //!
-//! `ONSEMBL_FREEZE="2000 120"` has so many agents, and freezes the server for so many seconds, at the default times.
+//! `ONSEMBL_FREEZE="2000 120"` connects 2,000 agents and freezes the server for 120 seconds, with the default timing.
 
 use crate::Case;
 use crate::bench::{Bench, PATIENCE, Times, server_binary};
@@ -130,7 +130,7 @@ fn frozen_server() {
     );
     assert_eq!(blamed, 0);
     assert!(found <= 2 * interval + Duration::from_secs(1), "{found:?}");
-    // The server was started anew before the agents came.
+    // The test restarted the server before the agents connected.
     let causes: Vec<_> = incidents.iter().map(|incident| incident["cause"].clone()).collect();
     assert_eq!(causes, ["server-restarted", "server-stalled"], "{incidents:?}");
     let people = Command::new(server_binary())

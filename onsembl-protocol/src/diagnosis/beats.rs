@@ -100,7 +100,7 @@ impl BeatReport {
     }
 }
 
-/// Where heartbeats stop, for people.
+/// The hop at which heartbeats stop, with its cause and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct BeatTrouble {
