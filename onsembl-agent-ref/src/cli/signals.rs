@@ -13,10 +13,26 @@ const SIGPIPE: i32 = 13;
 /// they cannot be caught, or must not be.
 const NEVER_CAUGHT: [i32; 7] = [4, 8, 9, 11, 19, 32, 33];
 
+/// Signals that say nothing to this process, and would end it at once by default, with its commands left behind: `SIGVTALRM`,
+/// `SIGPROF` and, on Linux, `SIGPWR` among them.
+fn harmless() -> [SignalKind; 8] {
+    [
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+        SignalKind::alarm(),
+        SignalKind::io(),
+        SignalKind::from_raw(26),
+        SignalKind::from_raw(27),
+        SignalKind::from_raw(30),
+        SignalKind::from_raw(SIGXFSZ),
+    ]
+}
+
 /// Completes at the first signal that asks this process to end.
 pub(super) fn stop() -> Result<impl Future<Output = ()>> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut quit = listen(SignalKind::quit())?;
     // Closing the terminal must not leave processes behind either; but who started us with the
     // signal ignored (nohup) wants us to stay.
     let mut hangup = match ignored().contains(&SIGHUP) {
@@ -27,6 +43,7 @@ pub(super) fn stop() -> Result<impl Future<Output = ()>> {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
+            _ = quit.recv() => "SIGQUIT",
             () = received(hangup.as_mut()) => "SIGHUP",
         };
         tracing::info!(signal = name, "asked to stop");
@@ -39,7 +56,7 @@ pub(super) fn stop() -> Result<impl Future<Output = ()>> {
 /// dead. A signal that is caught is at its default in a program that is started. An ignored `SIGHUP` stays so for
 /// them too: that is what nohup is for, and a program that takes the place of this one must find it.
 pub(super) fn catch() -> Result<Vec<Signal>> {
-    let mut caught = vec![listen(SignalKind::from_raw(SIGXFSZ))?];
+    let mut caught = harmless().into_iter().map(listen).collect::<Result<Vec<_>>>()?;
     for number in ignored() {
         if [SIGHUP, SIGPIPE].contains(&number) || NEVER_CAUGHT.contains(&number) {
             continue;

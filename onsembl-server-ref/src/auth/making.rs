@@ -50,7 +50,7 @@ impl std::fmt::Debug for NewToken {
 pub enum MakeError {
     /// There are too many.
     #[error(
-        "the user {0:?} has {TOKENS_OF_USER} tokens, which is the most; revoke some (`onsembl-server revoke ID`), or clear away those that have expired (`onsembl-server revoke --expired`)"
+        "the user {0:?} has {TOKENS_OF_USER} tokens, which is the most, and none of them has expired; revoke some (`onsembl-server revoke ID`)"
     )]
     Full(String),
     /// Several agents have the name.

@@ -212,6 +212,18 @@ impl Remote {
         Ok(self.look_for_agent(wanted)??)
     }
 
+    /// The agent of this id, or all of this name.
+    pub(super) fn find_agents(&self, wanted: &str) -> anyhow::Result<Vec<AgentId>> {
+        let agents = self.agents()?;
+        if let Some(agent) = agents.iter().find(|agent| agent.agent_id.as_str() == wanted) {
+            return Ok(vec![agent.agent_id.clone()]);
+        }
+        let named = agents.into_iter().filter(|agent| agent.name == wanted);
+        let named: Vec<AgentId> = named.map(|agent| agent.agent_id).collect();
+        // One that goes by another of its ids; or none, with the reason.
+        if named.is_empty() { Ok(vec![self.find_agent(wanted)?]) } else { Ok(named) }
+    }
+
     /// The agent of this name or id, or why none is meant.
     pub(super) fn look_for_agent(
         &self,

@@ -89,8 +89,20 @@ pub(super) struct Serve {
     tls_key: Option<PathBuf>,
 }
 
-/// `SIGXFSZ`: a file reached the size that this process may write.
-const FILE_SIZE: SignalKind = SignalKind::from_raw(25);
+/// Signals that say nothing to a server, and would end it at once by default: `SIGXFSZ` (a file reached the size that
+/// this process may write), `SIGVTALRM`, `SIGPROF` and, on Linux, `SIGPWR` among them.
+fn harmless() -> [SignalKind; 8] {
+    [
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+        SignalKind::alarm(),
+        SignalKind::io(),
+        SignalKind::from_raw(25),
+        SignalKind::from_raw(26),
+        SignalKind::from_raw(27),
+        SignalKind::from_raw(30),
+    ]
+}
 
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<()> {
@@ -106,8 +118,7 @@ impl Serve {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut quit = signal(SignalKind::quit())?;
         // These would end it without a word to its peers. A file that may not grow is a failure to write.
-        let harmless = [SignalKind::user_defined1(), SignalKind::user_defined2(), FILE_SIZE];
-        let _caught = harmless.into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
+        let _caught = harmless().into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
         let agents =
             ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
         let tls = match self.tls_cert.zip(self.tls_key) {

@@ -1,11 +1,12 @@
 //! `onsembl-server stop` and `release`.
 
 use super::print;
-use super::remote::Remote;
+use super::remote::{NOT_OURS, Remote};
 use crate::http::Order;
 use anyhow::Context as _;
 use clap::Args;
 use onsembl_protocol::fleet::{ReleaseReport, StopReport, StopState};
+use onsembl_protocol::limits::Limits;
 use onsembl_protocol::shown::Shown;
 use onsembl_transport::Repetition;
 use std::time::Duration;
@@ -45,12 +46,43 @@ pub(super) struct Release {
     whom: Whom,
 }
 
+/// What the server takes of a reason.
+const LONGEST_REASON: usize = Limits::DEFAULT.name_bytes;
+
 impl Whom {
-    fn order(self, remote: &Remote, reason: Option<String>) -> anyhow::Result<String> {
+    fn order(self, remote: &Remote) -> anyhow::Result<String> {
         let agent = self.agent.map(|wanted| remote.find_agent(&wanted)).transpose()?;
-        let order = Order { agent: agent.map(String::from), all: self.all, reason };
+        let order = Order { agent: agent.map(String::from), all: self.all, reason: None };
         Ok(serde_json::to_string(&order)?)
     }
+
+    /// An order for each agent that is meant. A name that several go by is no reason to let any of them work on: one of
+    /// them may have taken it to be spared.
+    fn stops(self, remote: &Remote, reason: Option<&str>) -> anyhow::Result<Vec<String>> {
+        let agents = match self.agent {
+            None => vec![None],
+            Some(wanted) => {
+                remote.find_agents(&wanted)?.into_iter().map(|id| Some(String::from(id))).collect()
+            }
+        };
+        // A stop is not refused for what is said about it.
+        let reason = reason.map(|text| within(text, LONGEST_REASON));
+        let orders = agents.into_iter().map(|agent| {
+            let order = Order { agent, all: self.all, reason: reason.clone() };
+            Ok(serde_json::to_string(&order)?)
+        });
+        orders.collect()
+    }
+}
+
+/// The beginning of a text that is too long, with a mark that something is missing.
+fn within(text: &str, bytes: usize) -> String {
+    const CUT: &str = "…";
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(bytes - CUT.len());
+    format!("{}{CUT}", text.get(..end).unwrap_or_default())
 }
 
 fn post(remote: &Remote, path: &str, body: &str) -> anyhow::Result<String> {
@@ -61,16 +93,23 @@ fn post(remote: &Remote, path: &str, body: &str) -> anyhow::Result<String> {
 impl Stop {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let json = self.json;
-        let answer = tokio::task::spawn_blocking(move || {
-            let body = self.whom.order(&self.remote, self.reason)?;
-            post(&self.remote, "/api/stop", &body)
+        let answers = tokio::task::spawn_blocking(move || {
+            let orders = self.whom.stops(&self.remote, self.reason.as_deref())?;
+            let posted = orders.iter().map(|order| post(&self.remote, "/api/stop", order));
+            // All of them go out, whatever becomes of one.
+            Ok::<_, anyhow::Error>(posted.collect::<Vec<_>>())
         })
         .await??;
-        let report: StopReport = serde_json::from_str(&answer)
-            .context("what answers there is no onsembl-server, or another version of it")?;
-        if json {
-            print::json(&answer)?;
-        } else {
+        let mut reports = Vec::new();
+        for answer in answers {
+            let answer = answer?;
+            if json {
+                print::json(&answer)?;
+            }
+            reports.push(serde_json::from_str::<StopReport>(&answer).context(NOT_OURS)?);
+        }
+        let Some(report) = reports.into_iter().reduce(together) else { return Ok(()) };
+        if !json {
             print::lines(shown(&report))?;
         }
         Ok(())
@@ -80,7 +119,7 @@ impl Stop {
 impl Release {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let answer = tokio::task::spawn_blocking(move || {
-            let body = self.whom.order(&self.remote, None)?;
+            let body = self.whom.order(&self.remote)?;
             post(&self.remote, "/api/release", &body)
         })
         .await??;
@@ -93,6 +132,14 @@ impl Release {
         }?;
         Ok(())
     }
+}
+
+/// What two stops did, of agents that go by one name.
+fn together(mut first: StopReport, other: StopReport) -> StopReport {
+    first.agents.extend(other.agents);
+    first.commands += other.commands;
+    first.notified += other.notified;
+    first
 }
 
 /// How far an agent is with a stop.

@@ -8,7 +8,7 @@ use onsembl_protocol::liveness::{
     Backoff, BackoffPolicy, HeartbeatMonitor, HeartbeatTiming, Liveness,
 };
 use onsembl_protocol::session::DialFailure;
-use onsembl_protocol::time::{Deadline, Timestamp};
+use onsembl_protocol::time::{Deadline, Human, Timestamp};
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::messages::Envelopes;
@@ -23,6 +23,10 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// How long a link must last for the next one to be dialled as soon as the first was.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a server may say nothing over a new link. It greets at once; one that does not is another program that took
+/// the upgrade, and the next address of the name may be the right one.
+const GREETING_WITHIN: Duration = Duration::from_secs(10);
 
 /// Something about the server.
 pub(super) enum Heard {
@@ -41,6 +45,7 @@ pub(super) struct ServerLink {
     envelopes: Envelopes,
     backoff: Backoff,
     links: u64,
+    ever: Server,
     state: State,
 }
 
@@ -57,9 +62,9 @@ struct Up {
     server: Server,
 }
 
-/// Whether the server has said anything over this link.
+/// Whether the server has said anything, over this link or over any.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Server {
+pub(super) enum Server {
     Silent,
     Heard,
 }
@@ -79,6 +84,7 @@ impl ServerLink {
             envelopes: Envelopes::new(prefix),
             backoff: Backoff::new(policy.unwrap_or(BackoffPolicy::DEFAULT), seed),
             links: 0,
+            ever: Server::Silent,
             state: State::Down { retry_at: Timestamp::ORIGIN },
         };
         link.dial().await?;
@@ -119,7 +125,10 @@ impl ServerLink {
                         self.state = State::Down { retry_at: self.backoff.next_attempt(now) };
                         return Ok(Heard::Lost(why));
                     }
-                    Some(heard) => return Ok(heard),
+                    Some(heard) => {
+                        self.ever = Server::Heard;
+                        return Ok(heard);
+                    }
                     None => {}
                 },
                 State::Down { retry_at } => {
@@ -145,6 +154,11 @@ impl ServerLink {
                 }
             }
         }
+    }
+
+    /// Whether the server has said anything since the first dial.
+    pub(super) const fn ever(&self) -> Server {
+        self.ever
     }
 
     /// Sends a message, if there is a link. One that is being lost takes nothing, and that is the next
@@ -173,11 +187,25 @@ impl ServerLink {
 }
 
 impl Up {
+    /// Until when the server must have said something.
+    fn greeting(&self) -> Deadline {
+        match self.server {
+            Server::Silent => Deadline::At(self.since.saturating_add(GREETING_WITHIN)),
+            Server::Heard => Deadline::Never,
+        }
+    }
+
     /// `None` for what only shows that the server lives.
     async fn next(&mut self, clock: &SystemClock) -> anyhow::Result<Option<Heard>> {
+        let greeting = self.greeting();
         let event = tokio::select! {
             biased;
             event = self.inbox.recv() => event,
+            () = clock.sleep_until(greeting) => {
+                self.handle.abort(CloseCause::HelloTimeout);
+                let within = Human(GREETING_WITHIN);
+                return Ok(Some(Heard::Lost(format!("it took the connection and said nothing for {within}"))));
+            }
             () = clock.sleep_until(self.monitor.deadline()) => {
                 let seen = self.monitor.on_wake(clock.now().monotonic);
                 if seen.changed != Some(Liveness::TimedOut) {

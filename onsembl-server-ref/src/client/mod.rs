@@ -6,7 +6,7 @@ mod notices;
 mod screen;
 
 use bytes::Bytes;
-use link::{Heard, ServerLink};
+use link::{Heard, Server, ServerLink};
 use notices::Notices;
 use onsembl_protocol::fleet::{OutputFollower, OutputPosition, StoredBody};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId};
@@ -314,6 +314,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 }
                 () = tokio::time::sleep_until(deadline) => match (self.ended, self.cancelled) {
                     (Some(exit), _) => return Ok(self.outcome(exit)),
+                    // Nobody is there who could confirm a cancel.
+                    (None, None) if self.link.ever() == Server::Silent => anyhow::bail!(
+                        "the server did not answer in time, and whether it took the command is not known; `onsembl-server commands {}` shows it if it did",
+                        self.command
+                    ),
                     (None, None) => self.cancel(Canceller::Timeout).await,
                     (None, Some(Cancelled { by, .. })) => {
                         let id = &self.command;

@@ -45,6 +45,11 @@ pub(super) fn refusal(
             "the token {token} is bound to another agent than {name:?}; make one by `onsembl-server token --agent`"
         )));
     }
+    if let Some(token) = reserved(db, new, agent)? {
+        return Ok(Some(format!(
+            "the name {name:?} is kept for the agent of the token {token}; start this one under another name, or with a token that `onsembl-server token --agent {name}` makes"
+        )));
+    }
     let Some(agent) = agent else { return Ok(None) };
     match (holder(db, agent)?, &bearer.scope) {
         (None, _) => Ok(None),
@@ -55,6 +60,44 @@ pub(super) fn refusal(
             holder.token
         ))),
     }
+}
+
+/// The token of another lineage that was made for the agent of this name, if this is not that agent. Whoever has the
+/// name gets the commands that are meant for it, and a second one of that name makes it mean neither. An agent
+/// that went by the name before keeps it.
+fn reserved(
+    db: &Connection,
+    new: &NewSession,
+    agent: Option<&AgentId>,
+) -> rusqlite::Result<Option<String>> {
+    let Some(bearer) = &new.known.bearer else { return Ok(None) };
+    let agent = agent.map(AgentId::as_str);
+    let had = db
+        .prepare_cached("SELECT 1 FROM agents WHERE agent_id = ?1 AND name = ?2")?
+        .exists(params![agent, new.known.name])?;
+    if had {
+        return Ok(None);
+    }
+    db.prepare_cached(
+        "SELECT token_id FROM tokens
+         WHERE user_id = ?1 AND agent_name = ?2 AND lineage <> ?3
+           AND (agent_id IS NULL OR ?4 IS NULL OR agent_id <> ?4)
+           AND (expires_at IS NULL OR expires_at > ?5)
+           AND NOT EXISTS (SELECT 1 FROM revoked_tokens AS gone
+                           WHERE gone.token_id = tokens.token_id)
+         ORDER BY made_at DESC LIMIT 1",
+    )?
+    .query_row(
+        params![
+            new.user.as_str(),
+            new.known.name,
+            bearer.lineage.as_str(),
+            agent,
+            new.known.at.unix_millis()
+        ],
+        |row| row.get(0),
+    )
+    .optional()
 }
 
 /// What the database has of the agent of a token.

@@ -46,6 +46,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0007_deleted_agents.sql")),
     M::up(include_str!("migrations/0008_findings.sql")),
     M::up(include_str!("migrations/0009_agents_budget.sql")),
+    M::up(include_str!("migrations/0011_kept_names.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -109,7 +109,9 @@ impl Store {
     /// [`StoreError::Closed`].
     pub async fn insert_token(&self, row: TokenRow) -> Result<TokenKept, StoreError> {
         let place = Place::control(&row.user, Needs::New);
-        self.write(place, "keep token", 256, move |db| insert(db, &row)).await
+        // A clock that is ahead takes good tokens for expired.
+        let observed = row.made_at.min(self.ages_by());
+        self.write(place, "keep token", 256, move |db| insert(db, &row, observed)).await
     }
 
     /// What is known of a token.
@@ -323,7 +325,8 @@ impl Store {
     }
 }
 
-fn insert(db: &Connection, row: &TokenRow) -> rusqlite::Result<TokenKept> {
+/// `observed` is the time by which tokens are known to have expired.
+fn insert(db: &Connection, row: &TokenRow, observed: WallTime) -> rusqlite::Result<TokenKept> {
     let exists = db
         .prepare_cached("SELECT 1 FROM tokens WHERE token_id = ?1")?
         .exists([row.token.as_str()])?;
@@ -339,7 +342,7 @@ fn insert(db: &Connection, row: &TokenRow) -> rusqlite::Result<TokenKept> {
         )?
         .execute(params![row.user.as_str(), agent.as_str(), row.made_at.unix_millis()])?;
     }
-    if count(db, row)? >= TOKENS_OF_USER && !make_room(db, row)? {
+    if count(db, row)? >= TOKENS_OF_USER && !make_room(db, row, observed)? {
         return Ok(TokenKept::Full);
     }
     put(db, row)?;
@@ -382,21 +385,25 @@ fn count(db: &Connection, row: &TokenRow) -> rusqlite::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// A revoked random token goes with its revocation: one that is not known is not accepted either. A signed
+/// A revoked or expired random token goes with its revocation: one that is not known is not accepted either. A signed
 /// one only leaves the list.
-fn make_room(db: &Connection, row: &TokenRow) -> rusqlite::Result<bool> {
+fn make_room(db: &Connection, row: &TokenRow, observed: WallTime) -> rusqlite::Result<bool> {
     let going = match row.form {
         TokenForm::Random(_) => {
-            "SELECT token_id FROM tokens JOIN revoked_tokens USING (token_id)
-             WHERE user_id = ?1 AND hash IS NOT NULL ORDER BY revoked_at LIMIT 1"
+            "SELECT token_id FROM tokens LEFT JOIN revoked_tokens USING (token_id)
+             WHERE user_id = ?1 AND hash IS NOT NULL
+               AND (revoked_at IS NOT NULL OR expires_at <= ?2)
+             ORDER BY coalesce(revoked_at, expires_at) LIMIT 1"
         }
         TokenForm::Signed => {
             "SELECT token_id FROM tokens
-             WHERE user_id = ?1 AND hash IS NULL ORDER BY shown_at LIMIT 1"
+             WHERE user_id = ?1 AND hash IS NULL AND made_at <= max(?2, made_at) ORDER BY shown_at LIMIT 1"
         }
     };
-    let going: Option<String> =
-        db.prepare_cached(going)?.query_row([row.user.as_str()], |row| row.get(0)).optional()?;
+    let going: Option<String> = db
+        .prepare_cached(going)?
+        .query_row(params![row.user.as_str(), observed.unix_millis()], |row| row.get(0))
+        .optional()?;
     let Some(going) = going else { return Ok(false) };
     db.prepare_cached("DELETE FROM tokens WHERE token_id = ?1")?.execute([&going])?;
     match row.form {
@@ -420,7 +427,7 @@ fn note_use(db: &Connection, shown: &TokenUse) -> rusqlite::Result<()> {
     match token.form {
         TokenForm::Signed if known == 0 => {
             let row = TokenRow { shown_at: Some(*at), shown_from: from.clone(), ..token.clone() };
-            insert(db, &row).map(drop)
+            insert(db, &row, *at).map(drop)
         }
         // A random one that is not there any more has no place to be noted at.
         TokenForm::Signed | TokenForm::Random(_) => Ok(()),

@@ -137,6 +137,40 @@ async fn a_token_for_one_agent_is_bound_to_its_key_at_its_first_use() {
     assert_eq!(world.held_by("ann").await, made.id.as_str());
 }
 
+/// Commands, and an emergency stop, find an agent by its name.
+#[tokio::test]
+async fn the_name_for_which_a_token_was_made_is_that_agents_alone() {
+    let mut world = World::start().await;
+    let (leaked, _) = world.token_from("ann", TokenKind::Agent, now());
+    let others = world.token("bob", TokenKind::Agent);
+    let made = world.made("ann", Some("name of key-1")).await;
+    let named = |key_of: &str| key(key_of).replace(&format!("name of {key_of}"), "name of key-1");
+    let wrapper = named_wrapper_hello("one", "name of key-1");
+    // Before its agent was ever there, while it is, and while it is away.
+    for hello in [named("key-2"), wrapper.clone()] {
+        let why = refused(&world, &leaked, hello).await;
+        assert!(why.contains(made.id.as_str()) && why.contains("is kept"), "{why}");
+    }
+    let (mut link, id) = welcomed(&world, &made.text, key("key-1")).await;
+    let _ = refused(&world, &leaked, named("key-2")).await;
+    // One that has another name cannot take it later either.
+    let (second, _) = welcomed(&world, &leaked, key("key-2")).await;
+    drop(second);
+    let _ = refused(&world, &leaked, named("key-2")).await;
+    is_undisturbed(&mut link).await;
+    world.restart_heard_by(&mut [&mut link]).await;
+    let _ = refused(&world, &leaked, named("key-3")).await;
+    let (_link, same) = welcomed(&world, &made.text, key("key-1")).await;
+    assert_eq!(same, id);
+    // It is of this user only, and free once no token is there for it.
+    let _ = welcomed(&world, &others, named("key-4")).await;
+    let ended =
+        "INSERT INTO revoked_tokens (token_id, revoked_at, note) SELECT token_id, 1, '' FROM tokens
+                 WHERE agent_name IS NOT NULL";
+    let _ = world.database().execute(ended, []).unwrap();
+    let _ = welcomed(&world, &leaked, named("key-5")).await;
+}
+
 #[tokio::test]
 async fn a_token_for_an_agent_that_exists_passes_it_on_with_its_first_use() {
     let world = World::start().await;
@@ -212,6 +246,11 @@ async fn what_the_fleet_did_not_know_the_database_refuses() {
     one.send(key("key-1")).await;
     let _ = one.expect("ACK").await;
     two.send(key("key-2").replace("name of key-2", "name of key-1")).await;
+    assert_eq!(
+        two.expect("ERROR").await["code"],
+        "UNAUTHORIZED",
+        "nothing is wrong with the store"
+    );
     assert_eq!(two.ended().await.code(), 4105);
     is_undisturbed(&mut one).await;
     assert_eq!(world.agents("ann").await.len(), 1);

@@ -1,17 +1,19 @@
 //! Clients that run a command, with a server that does what a real one rarely does.
 
 use crate::fixture::PATIENCE;
-use futures::StreamExt as _;
+use futures::{SinkExt as _, StreamExt as _};
+use onsembl_protocol::model::Exit;
 use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
 use onsembl_server_ref::client::{Canceller, Followed, RemoteCommand};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
@@ -118,4 +120,25 @@ async fn a_refusal_of_something_on_the_way_is_ridden_out() {
     link.close(Some(revoked)).await.unwrap();
     let why = command.await.unwrap().unwrap_err().to_string();
     assert!(why.contains("4201"), "{why}");
+}
+
+/// Something that takes the upgrade and says nothing: a proxy, or an address of the name that is not the server's.
+#[tokio::test]
+async fn a_server_that_says_nothing_is_dialled_again_and_at_the_end_nothing_is_claimed() {
+    let script = Script::new().await;
+    let silent = tokio::spawn(run(script.command(Duration::from_secs(2))));
+    let _kept = script.asked().await;
+    let failed = timeout(PATIENCE, silent).await.unwrap().unwrap().unwrap_err().to_string();
+    assert!(failed.contains("did not answer") && failed.contains("not known"), "{failed}");
+
+    let patient = tokio::spawn(run(script.command(Duration::from_secs(60))));
+    let _first = script.asked().await;
+    let (mut second, id) = script.asked().await;
+    let ended = json!({
+        "type": "COMMAND_STATUS", "id": "m", "timestamp": 1,
+        "payload": {"commandId": id, "agentId": "a", "status": "completed", "exitCode": 0},
+    });
+    second.send(Message::text(ended.to_string())).await.unwrap();
+    let followed = timeout(PATIENCE, patient).await.unwrap().unwrap().unwrap();
+    assert_eq!(followed, Followed::Exited(Exit::Code(0)));
 }

@@ -232,7 +232,9 @@ async fn signals_end_it_in_order_or_not_at_all() {
         let sent = std::process::Command::new("kill").args([name, &id]).status().unwrap();
         assert!(sent.success(), "{name}");
     };
-    ["-USR1", "-USR2", "-XFSZ"].into_iter().for_each(send);
+    ["-USR1", "-USR2", "-XFSZ", "-ALRM", "-VTALRM", "-PROF", "-IO", "-PWR"]
+        .into_iter()
+        .for_each(send);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(server.try_wait().unwrap().is_none(), "it was ended");
     let answer = crate::peer::Request::get("/healthz").send(line.trim().parse().unwrap()).await;

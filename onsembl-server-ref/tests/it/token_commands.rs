@@ -143,20 +143,29 @@ async fn a_user_has_so_many_tokens_and_is_told_what_to_do_about_it() {
     let world = World::start().await;
     let fill = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1024)
                 INSERT INTO tokens (token_id, user_id, kind, lineage, hash, made_at, expires_at)
-                SELECT 't' || n, 'ann', 'agent', 't' || n, x'00', n, n FROM n";
+                SELECT 't' || n, 'ann', 'agent', 't' || n, x'00', n, 32503680000000 FROM n";
     let _ = world.database().execute(fill, []).unwrap();
     let (code, _, err) = run(&world, &["token", "--user", "ann"]).await;
     assert_eq!(code, Some(1));
-    assert!(err.contains("1024") && err.contains("revoke --expired"), "{err}");
+    assert!(err.contains("1024") && err.contains("revoke ID"), "{err}");
     let _ = token(&world, &["--user", "bob"]).await;
     // A revoked one makes room, and is good for nothing afterwards either.
     let _ = ok(&world, &["revoke", "t7"]).await;
     let _ = token(&world, &["--user", "ann"]).await;
-    let kept = "SELECT count(*) FROM tokens WHERE token_id = 't7' AND user_id = 'ann'";
-    assert_eq!(world.database().query_row(kept, [], |r| r.get::<_, i64>(0)).unwrap(), 0);
+    let kept = |id: &str| {
+        let kept = "SELECT count(*) FROM tokens WHERE token_id = ?1 AND user_id = 'ann'";
+        world.database().query_row(kept, [id], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(kept("t7"), 0);
     let (code, _, _) = run(&world, &["token", "--user", "ann"]).await;
     assert_eq!(code, Some(1));
+    // And so does one that has expired, the oldest first; nothing needs to be cleared away by hand.
+    let expired = "UPDATE tokens SET expires_at = made_at WHERE token_id IN ('t20', 't21')";
+    let _ = world.database().execute(expired, []).unwrap();
+    let _ = token(&world, &["--user", "ann"]).await;
+    assert_eq!((kept("t20"), kept("t21")), (0, 1));
     let _ = ok(&world, &["revoke", "--expired"]).await;
+    assert_eq!(kept("t21"), 0);
     let _ = token(&world, &["--user", "ann"]).await;
 }
 

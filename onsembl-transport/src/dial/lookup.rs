@@ -1,5 +1,6 @@
 //! From a host name to addresses, by the resolver of the system, and what its refusal means.
 
+use super::this_machine;
 use crate::link::DialError;
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 use onsembl_protocol::session::{DialFailure, DialFault};
@@ -21,7 +22,8 @@ pub(super) async fn look_up(
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let name = host.to_owned();
+    // The resolver of the system may know neither a name below it nor the dot.
+    let name = if this_machine::is_localhost(host) { "localhost" } else { host }.to_owned();
     let asked = tokio::task::spawn_blocking(move || ask(&name, port)).await;
     let (fault, said) = match asked {
         Ok(Ok(found)) if !found.is_empty() => return Ok(found),

@@ -5,6 +5,7 @@
 //! | `url` | the URL of a server, taken apart once |
 //! | `proxy` | which proxy a dial goes through |
 //! | `exceptions` | which servers are reached without one |
+//! | `this_machine` | which names and addresses are the machine itself |
 //! | `addresses` | in which order addresses are tried, and which of them failed lately |
 //! | `race` | connections to several addresses, a moment apart |
 //! | `lookup` | from a host name to addresses, and what the resolver's refusal means |
@@ -22,6 +23,7 @@ pub(crate) mod http;
 mod lookup;
 mod proxy;
 mod race;
+mod this_machine;
 mod url;
 
 pub use client::{HttpAnswer, HttpClient, Repetition};

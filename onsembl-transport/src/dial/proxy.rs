@@ -4,7 +4,7 @@
 //! named explicitly goes before the first three. The machine itself is never reached through a proxy.
 
 use super::exceptions::except;
-use super::url::{Scheme, ServerUrl};
+use super::url::{PortOf, Scheme, ServerUrl, port_of};
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 use std::fmt;
@@ -135,10 +135,12 @@ impl Proxy {
         if host.is_empty() {
             return Err(invalid("it names no host"));
         }
-        let port = uri.port_u16().unwrap_or(match scheme {
-            Scheme::Plain => 80,
-            Scheme::Tls => 443,
-        });
+        let port = match (uri.authority().and_then(port_of), scheme) {
+            (Some(PortOf::Written(port)), _) => port,
+            (Some(PortOf::Scheme), Scheme::Plain) => 80,
+            (Some(PortOf::Scheme), Scheme::Tls) => 443,
+            (None, _) => return Err(invalid("its port is not a number from 1 to 65535")),
+        };
         let credentials = read.basic_auth().cloned();
         Ok(Self { scheme, host, port, credentials, uri: uri.clone() })
     }
@@ -245,7 +247,13 @@ mod tests {
 
     #[test]
     fn what_is_no_proxy_fails_what_would_need_it_and_names_where_it_came_from() {
-        for url in ["socks5://ann:secret@p:1080", "ftp://ann:secret@p", "http://"] {
+        for url in [
+            "socks5://ann:secret@p:1080",
+            "ftp://ann:secret@p",
+            "http://",
+            "http://ann:secret@p:99999",
+            "p:0",
+        ] {
             let rule = rule(&[("ALL_PROXY", url)]);
             assert_eq!(proxy(&rule, "ws://localhost"), None, "{url}");
             let refused = rule.proxy_for(&"ws://host".parse().unwrap()).unwrap_err().to_string();

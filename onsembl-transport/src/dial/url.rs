@@ -3,10 +3,10 @@
 //! Its path is a base: a server behind a proxy may live under a prefix. The address of a WebSocket or
 //! of a page is put behind it, unless the URL already names a WebSocket.
 
+use super::this_machine;
 use http::Uri;
 use http::uri::Authority;
 use std::fmt;
-use std::net::IpAddr;
 use thiserror::Error;
 
 /// A server URL that cannot be dialled. The URL itself is not repeated, as it may hold secrets.
@@ -22,6 +22,9 @@ pub enum InvalidUrl {
     /// No host in it.
     #[error("the server URL names no host")]
     Host,
+    /// Not a number, 0, or above 65535.
+    #[error("the server URL has no usable port; write a number from 1 to 65535, or none")]
+    Port,
     /// `user:password@host`.
     #[error("the server URL holds a user name; tokens go into a header, so give one separately")]
     Credentials,
@@ -89,10 +92,10 @@ impl std::str::FromStr for ServerUrl {
             Some(zone) => format!("{name}%{zone}"),
             None => name.to_owned(),
         };
-        let port = match (authority.port(), scheme) {
-            (Some(port), _) => port.as_u16(),
-            (None, Scheme::Tls) => 443,
-            (None, Scheme::Plain) => 80,
+        let port = match (port_of(authority).ok_or(InvalidUrl::Port)?, scheme) {
+            (PortOf::Written(port), _) => port,
+            (PortOf::Scheme, Scheme::Tls) => 443,
+            (PortOf::Scheme, Scheme::Plain) => 80,
         };
         let (base, socket) = split(&tidy(uri.path()));
         let query = uri.query().filter(|q| !q.is_empty()).map(str::to_owned);
@@ -133,17 +136,9 @@ impl ServerUrl {
         }
     }
 
-    /// Whether this is the machine itself.
+    /// Whether this is the machine itself, by any of its names or addresses.
     pub(crate) fn is_loopback(&self) -> bool {
-        let host = self.certified_host();
-        match host.parse::<IpAddr>() {
-            Ok(IpAddr::V6(v6)) => v6.to_canonical().is_loopback(),
-            Ok(IpAddr::V4(v4)) => v4.is_loopback(),
-            Err(_) => {
-                let host = host.to_ascii_lowercase();
-                host == "localhost" || host.ends_with(".localhost")
-            }
-        }
+        this_machine::is_meant(self.certified_host())
     }
 
     /// The path of a WebSocket: the one that the URL names, else `socket` behind the base.
@@ -186,6 +181,23 @@ impl fmt::Display for ServerUrl {
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ServerUrl({self})")
+    }
+}
+
+/// The port of an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PortOf {
+    Written(u16),
+    /// None is written: that of the scheme.
+    Scheme,
+}
+
+/// The port of an authority without credentials; `None` if it is not one that can be dialled. The library takes one above
+/// 65535 for none at all, and the token would be sent to whoever listens at the port of the scheme.
+pub(super) fn port_of(authority: &Authority) -> Option<PortOf> {
+    match authority.as_str().strip_prefix(authority.host())?.strip_prefix(':') {
+        None | Some("") => Some(PortOf::Scheme),
+        Some(digits) => digits.parse().ok().filter(|port| *port != 0).map(PortOf::Written),
     }
 }
 
@@ -317,10 +329,26 @@ mod tests {
             "ws://a.localhost",
             "ws://127.8.9.1",
             "ws://[::1]",
+            "ws://0.0.0.0:8080",
+            "ws://[::]",
+            "ws://[::ffff:127.0.0.1]",
+            "ws://127.1",
+            "ws://0",
+            "ws://2130706433",
+            "ws://0x7f.1",
+            "ws://0177.0.0.1",
         ] {
             assert!(url(text).is_loopback(), "{text}");
         }
-        for text in ["ws://localhost.example", "ws://10.0.0.1", "ws://[fe80::1]", "ws://host"] {
+        for text in [
+            "ws://localhost.example",
+            "ws://10.0.0.1",
+            "ws://[fe80::1]",
+            "ws://host",
+            "ws://10.1",
+            "ws://127.example",
+            "ws://127.0.0.256",
+        ] {
             assert!(!url(text).is_loopback(), "{text}");
         }
     }
@@ -342,6 +370,10 @@ mod tests {
             assert!(!refused.to_string().contains("u:p"), "{text}: {refused}");
         }
         assert_eq!("ws://u:p@h".parse::<ServerUrl>(), Err(InvalidUrl::Credentials));
+        for text in ["ws://h:80801", "wss://h:65536/x", "http://h:0", "http://[::1]:99999"] {
+            assert_eq!(text.parse::<ServerUrl>(), Err(InvalidUrl::Port), "{text}");
+        }
+        assert_eq!(url("http://h:/x").port(), 80, "an empty port is that of the scheme");
     }
 
     #[test]

@@ -215,8 +215,13 @@ pub const fn answer_to(ping: &Ping) -> Pong {
 /// The error for a session that is not opened, for this cause.
 pub fn not_admitted(cause: CloseCause, why: impl Into<String>) -> ErrorReply {
     // Only what is for good is forbidden: an agent that gets it never comes back by itself.
-    let for_good = matches!(cause, CloseCause::Deleted | CloseCause::Revoked);
-    let code = if for_good { ErrorCode::Forbidden } else { ErrorCode::StorageUnavailable };
+    let code = if matches!(cause, CloseCause::Deleted | CloseCause::Revoked) {
+        ErrorCode::Forbidden
+    } else if matches!(cause, CloseCause::TokenExpired) {
+        ErrorCode::Unauthorized
+    } else {
+        ErrorCode::StorageUnavailable
+    };
     ErrorReply::new(code, why)
 }
 
