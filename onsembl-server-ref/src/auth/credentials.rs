@@ -107,7 +107,7 @@ impl fmt::Debug for Credentials<'_> {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     // A scheme is written in any case (RFC 9110, section 11.1).
-    let (scheme, token) = value.trim_start().split_once(' ')?;
+    let (scheme, token) = value.trim_start().split_once([' ', '\t'])?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
@@ -123,7 +123,7 @@ mod tests {
             let _ = headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
             bearer(&headers).map(str::to_owned)
         };
-        for value in ["Bearer t.o", "bearer t.o", "BEARER t.o", "bEaReR   t.o "] {
+        for value in ["Bearer t.o", "bearer t.o", "BEARER t.o", "bEaReR   t.o ", "Bearer\tt.o"] {
             assert_eq!(of(value).as_deref(), Some("t.o"), "{value}");
         }
         for value in ["Basic t.o", "Bearert.o", "t.o", ""] {

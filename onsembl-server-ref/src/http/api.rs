@@ -48,7 +48,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Every route of a server that has its listeners to itself.
 pub(crate) fn standalone(app: App) -> Router {
-    router(app.clone()).merge(metrics::guarded(app.clone())).merge(health(app)).fallback(not_found)
+    router(app.clone())
+        .merge(metrics::guarded(app.clone()))
+        .merge(health(app.clone()))
+        .fallback(not_found)
+        // A page that asks for what is not there is to read that, and not that its network failed.
+        .layer(middleware::from_fn_with_state(app, cors))
 }
 
 /// Whether the server lives. Apart from [`router`], because another service has such pages itself.
