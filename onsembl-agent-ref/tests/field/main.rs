@@ -32,6 +32,7 @@ mod programs;
 #[path = "../e2e/relay.rs"]
 mod relay;
 mod site;
+mod surroundings;
 mod tokens;
 mod verdicts;
 

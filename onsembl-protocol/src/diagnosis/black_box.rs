@@ -156,10 +156,19 @@ pub enum LastEnd {
     Stopped,
     /// It wrote down that it crashed.
     Crashed,
-    /// It wrote nothing down, and its machine counted a process that was killed for want of memory.
-    OutOfMemory,
+    /// It wrote nothing down, and a process was killed for want of memory.
+    OutOfMemory(OutOfMemory),
     /// It wrote nothing down.
     Vanished,
+}
+
+/// Among which processes one was killed for want of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfMemory {
+    /// Among those of the agent's own control group: the agent, and what it started.
+    OwnGroup,
+    /// Among all of the machine.
+    Machine,
 }
 
 /// Whether the machine was restarted since.
@@ -187,8 +196,13 @@ impl LastRun {
             (LastEnd::Stopped, _, LastVersion::Other) => (Cause::AgentUpgraded, Confidence::High),
             (LastEnd::Stopped, _, LastVersion::Same) => (Cause::AgentRestarted, Confidence::High),
             (LastEnd::Crashed, _, _) => (Cause::AgentCrashed, Confidence::High),
+            (LastEnd::OutOfMemory(OutOfMemory::OwnGroup), _, _) => {
+                (Cause::HostOutOfMemory, Confidence::High)
+            }
             // It may have been another process that was killed.
-            (LastEnd::OutOfMemory, _, _) => (Cause::HostOutOfMemory, Confidence::Medium),
+            (LastEnd::OutOfMemory(OutOfMemory::Machine), _, _) => {
+                (Cause::HostOutOfMemory, Confidence::Medium)
+            }
             (LastEnd::Vanished, LastBoot::Other, _) => (Cause::HostRebooted, Confidence::High),
             // A signal that cannot be caught, or a fault of the processor.
             (LastEnd::Vanished, LastBoot::Same, _) => (Cause::AgentKilled, Confidence::Medium),
