@@ -12,6 +12,7 @@ use onsembl_protocol::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(crate) struct RunFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Group {
     file: PathBuf,
+    /// Which file it was: a group that is made again under the same name counts from zero.
+    inode: u64,
     oom_kills: u64,
 }
 
@@ -118,16 +121,9 @@ impl RunFile {
             (None, _) | (_, None) => LastBoot::Unknown,
         };
         // What is not counted is not known.
-        let more = |before: Option<u64>, now: Option<u64>| {
-            boot == LastBoot::Same && before.zip(now).is_some_and(|(before, now)| before < now)
-        };
-        let group = before.group.clone();
-        let group_now = group.as_ref().and_then(|group| Group::at(group.file.clone()));
-        let kills = |group: Option<Group>| group.map(|group| group.oom_kills);
-        let killed_for_memory = if more(kills(group), kills(group_now)) {
-            Some(OutOfMemory::OwnGroup)
-        } else {
-            more(before.oom_kills, now.oom_kills).then_some(OutOfMemory::Machine)
+        let killed_for_memory = match boot {
+            LastBoot::Same => before.killed_for_memory(&now),
+            LastBoot::Other | LastBoot::Unknown => None,
         };
         let end = match before.ended {
             Some(Ended::Stopped) => LastEnd::Stopped,
@@ -143,6 +139,20 @@ impl RunFile {
             findings: before.findings,
             ago: Duration::from_millis(u64::try_from(ago).unwrap_or_default()),
         })
+    }
+}
+
+impl RunFile {
+    /// Whether processes were killed for want of memory since this was written, in the same run of the machine.
+    fn killed_for_memory(&self, now: &Self) -> Option<OutOfMemory> {
+        let group = self.group.as_ref();
+        if let Some((before, now)) = group.and_then(|group| Some((group, group.again()?))) {
+            // What the kernel kills, it counts there too: if it is not there, it was another process.
+            return (before.oom_kills < now).then_some(OutOfMemory::OwnGroup);
+        }
+        // What is not counted is not known.
+        let more = self.oom_kills.zip(now.oom_kills).is_some_and(|(before, now)| before < now);
+        more.then_some(OutOfMemory::Machine)
     }
 }
 
@@ -163,8 +173,15 @@ impl Group {
     }
 
     fn at(file: PathBuf) -> Option<Self> {
+        let inode = fs::metadata(&file).ok()?.ino();
         let counters = fs::read_to_string(&file).ok()?;
-        Some(Self { oom_kills: counted(&counters)?, file })
+        Some(Self { oom_kills: counted(&counters)?, file, inode })
+    }
+
+    /// What is counted by now, if it is the same group.
+    fn again(&self) -> Option<u64> {
+        let now = Self::at(self.file.clone())?;
+        (now.inode == self.inode).then_some(now.oom_kills)
     }
 }
 
@@ -227,7 +244,7 @@ mod tests {
         run.boot = Some("another run of the machine".to_owned());
         run.write(dir.path()).unwrap();
         assert_eq!(cause(left("1")), Some(Cause::HostRebooted));
-        run = RunFile::begin("1", at(1000));
+        run = RunFile { group: None, ..RunFile::begin("1", at(1000)) };
         run.oom_kills = oom_kills().map(|kills| kills.saturating_add(1));
         run.write(dir.path()).unwrap();
         assert_eq!(cause(left("1")), Some(Cause::AgentKilled), "another machine counted");
@@ -255,12 +272,21 @@ mod tests {
         run.group = Group::at(file.clone());
         run.write(dir.path()).unwrap();
         assert_eq!(left(), LastEnd::Vanished, "what was counted by then was another process");
-        fs::remove_file(&file).unwrap();
-        assert_eq!(left(), LastEnd::Vanished, "the group is gone");
-        run.boot = Some("another run of the machine".to_owned());
-        run.group = Some(Group { file: file.clone(), oom_kills: 0 });
+        run.oom_kills = Some(0);
         run.write(dir.path()).unwrap();
+        assert_eq!(left(), LastEnd::Vanished, "any other process of the machine");
+        // Made again, beside the old one so that it is another file.
+        fs::rename(&file, dir.path().join("old")).unwrap();
+        kills(9);
+        let counted = oom_kills().is_some_and(|kills| kills > 0);
+        let by_machine =
+            if counted { LastEnd::OutOfMemory(OutOfMemory::Machine) } else { LastEnd::Vanished };
+        assert_eq!(left(), by_machine, "the group is another one");
+        run.boot = Some("another run of the machine".to_owned());
         kills(5);
+        run.group = Group::at(file.clone());
+        run.write(dir.path()).unwrap();
+        fs::write(&file, "oom_kill 6\n").unwrap();
         assert_eq!(left(), LastEnd::Vanished, "another run of the machine counted");
     }
 

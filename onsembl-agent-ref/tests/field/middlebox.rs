@@ -18,8 +18,6 @@ struct Orders {
     /// Whether what goes to the server, and what goes to the agent, is thrown away.
     no_way_up: AtomicBool,
     no_way_down: AtomicBool,
-    /// Whether what goes to the agent is not read, so that it stays at the server.
-    holds_down: AtomicBool,
     /// The next piece that goes to the server is changed.
     garble: AtomicBool,
     /// What new connections get in place of the server.
@@ -79,11 +77,6 @@ impl Middlebox {
     pub fn passes(&self, to_server: bool, to_agent: bool) {
         self.orders.no_way_up.store(!to_server, SeqCst);
         self.orders.no_way_down.store(!to_agent, SeqCst);
-    }
-
-    /// Whether it reads nothing of what the server sends.
-    pub fn holds_down(&self, holds: bool) {
-        self.orders.holds_down.store(holds, SeqCst);
     }
 
     pub fn garble(&self) {
@@ -157,10 +150,6 @@ impl Way {
             let idle = Duration::from_millis(orders.idle.load(SeqCst));
             if !idle.is_zero() && heard.lock().unwrap().elapsed() >= idle {
                 break;
-            }
-            if !self.is_up && orders.holds_down.load(SeqCst) {
-                thread::sleep(TICK);
-                continue;
             }
             match from.read(&mut buffer) {
                 Ok(0) => break,

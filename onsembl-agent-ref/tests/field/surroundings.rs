@@ -1,7 +1,7 @@
-//! Faults of the fault matrix that need something around the binaries: clocks, memory, a disk, a database that is held, a
-//! link that is not read.
+//! Faults of the fault matrix that need something around the binaries: clocks, certificates, memory, a disk, a database that
+//! is held.
 
-use crate::bench::{Bench, FAST, Running, eventually, server_binary};
+use crate::bench::{Bench, FAST, eventually, server_binary};
 use crate::certificates::{Authority, Pair, strange};
 use crate::clocks::{Clock, RIGHT, restart};
 use crate::middlebox::Middlebox;
@@ -9,17 +9,22 @@ use crate::programs::{MemoryGroup, find};
 use crate::verdicts::{AWAY, Ends, World};
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The smallest disk on which a server starts: it keeps a reserve on it.
-const DISK: &str = "size=96m";
-/// Bytes of a command's text: the most that a program can be started with.
-const TEXT: usize = 100_000;
-/// So many of them are more than a link and the systems at both of its ends hold.
-const TEXTS: usize = 60;
+/// Small, so that it is full soon.
+const DISK: &str = "size=64m";
+
+/// A disk that is mounted here.
+struct Disk(PathBuf);
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new(find("umount").expect("mount")).arg("--lazy").arg(&self.0).status();
+    }
+}
 
 impl World {
     /// The agent is started again with something in its environment.
@@ -80,11 +85,13 @@ impl World {
 
     /// The agent's clock is set, so that a good certificate has run out by it or is not valid yet, and set right later.
     pub fn is_set(&mut self, offset: &str) {
-        let _ = self.secure();
+        let authority = self.secure();
         let clock = Clock::new(&self.bench, "clock", RIGHT);
         self.environment.extend(clock.variables());
         self.joins();
         sleep(Duration::from_millis(1200));
+        // Only a certificate that it has not seen yet is looked at.
+        self.serves(&Pair::dated(&authority));
         clock.is(offset);
         self.middlebox.cut();
         sleep(AWAY);
@@ -122,39 +129,19 @@ impl World {
         eventually("the server has the other certificate", || again() > before);
     }
 
-    /// Its token is replaced by one that runs out soon, and there is no other for a while.
+    /// Its token runs out in a session, and there is no other.
     pub fn token_runs_out(&mut self) {
+        self.ends_by("-TERM");
         let renewed = Command::new(server_binary())
-            .args(["token", "--renew", &self.bench.agent_token, "--ttl", "4s", "--data"])
+            .args(["token", "--renew", &self.bench.agent_token, "--ttl", "6s", "--data"])
             .arg(self.bench.data())
             .output()
             .unwrap();
         assert!(renewed.status.success(), "{renewed:?}");
         self.write_token(String::from_utf8(renewed.stdout).unwrap().trim());
-        eventually("the newer token is taken", || {
-            self.bench.log("dev.log").contains("newer token")
-        });
-        sleep(2 * AWAY);
-        self.put_token();
-    }
-
-    /// Nothing reads what the server sends to the agent, which is more than fits on the way.
-    pub fn reads_nothing(&mut self) {
-        self.arguments = &["--max-parallel", "64"];
-        self.slow();
-        self.middlebox.holds_down(true);
-        let text = format!(": {}", "x".repeat(TEXT));
-        let asks = |_| {
-            let mut exec = self.bench.exec_command("dev", &[], &text);
-            Running(exec.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-        };
-        let asked: Vec<Running> = (0..TEXTS).map(asks).collect();
-        let is_over =
-            || self.bench.agent_view("dev").is_some_and(|view| view["status"] != "online");
-        eventually("the server gives the link up", is_over);
-        drop(asked);
-        self.middlebox.holds_down(false);
-        self.middlebox.cut();
+        self.joins();
+        eventually("it has run out", || self.bench.log("dev.log").contains("has expired"));
+        self.ends = Ends::Away;
     }
 
     /// Another program holds the database of the server, also while the verdict is asked for.
@@ -174,7 +161,10 @@ impl World {
         let mut mount = Command::new(find("mount").expect("mount"));
         mount.args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(&data);
         assert!(mount.status().unwrap().success());
-        for entry in std::fs::read_dir(&old).unwrap().flatten() {
+        self.kept.push(Box::new(Disk(data.clone())));
+        // The reserve is made to the measure of the disk.
+        let entries = std::fs::read_dir(&old).unwrap().flatten();
+        for entry in entries.filter(|entry| entry.file_name() != "onsembl.reserve") {
             let _ = std::fs::copy(entry.path(), data.join(entry.file_name())).unwrap();
         }
         let mut owner = Command::new("chmod");

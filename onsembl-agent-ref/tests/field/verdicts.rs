@@ -29,6 +29,9 @@ macro_rules! faults {
             needs: &[$(Need::$need)?],
             run: || planted($name, &[$($cause),+], $plant),
         },)*];
+
+        /// The causes that are right, of each fault.
+        pub const EXPECTED: &[(&str, &[&str])] = &[$(($name, &[$($cause),+]),)*];
     };
 }
 
@@ -130,7 +133,6 @@ faults! {
         sleep(Duration::from_millis(200));
         w.bench.server().thaw();
     };
-    "unread" => ["slow-consumer"] |w| w.reads_nothing();
     "untrusted" => ["tls"] |w| w.has_another_certificate();
     "token-expired" => ["token-expired"] |w| w.token_runs_out();
     "database-locked" => ["heartbeat-not-recorded"] |w| w.database_is_held();
@@ -139,6 +141,8 @@ faults! {
 
 /// A server, and an agent that reaches it through a middlebox.
 pub struct World {
+    /// What must live as long, and no longer than what is below: another process of the same agent, a lock, a disk.
+    pub kept: Vec<Box<dyn Any>>,
     pub bench: Bench,
     pub middlebox: Middlebox,
     pub agent: Option<Running>,
@@ -149,8 +153,6 @@ pub struct World {
     /// What the agent is started with besides.
     pub environment: Vec<(&'static str, OsString)>,
     pub arguments: &'static [&'static str],
-    /// What must live as long: another process of the same agent, a lock, a group.
-    pub kept: Vec<Box<dyn Any>>,
 }
 
 /// How it is when the verdict is asked for.

@@ -182,6 +182,10 @@ impl<'a> Case<'a> {
     }
 
     fn process_died(self) -> Option<Finding> {
+        // What it tells of the process before it was the end of an earlier session.
+        if self.process() == Some(Process::Same) {
+            return None;
+        }
         let died = |told: &&Told| {
             matches!(
                 told.finding.cause,

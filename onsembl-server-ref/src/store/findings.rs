@@ -118,36 +118,14 @@ fn keep(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NewSession, OpenedSession};
+    use crate::store::NewSession;
     use onsembl_protocol::fleet::LONGEST_FINDINGS;
-    use onsembl_protocol::fleet::NewSession as Known;
-    use onsembl_protocol::id::{AgentKey, Epoch, InstanceId, PresenceVersion, SessionId};
+    use onsembl_protocol::id::{Epoch, InstanceId};
     use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding};
     use std::time::Duration;
 
     fn at(ms: i64) -> WallTime {
         WallTime::from_unix_millis(ms)
-    }
-
-    async fn opened(store: &Store, user: &UserId) -> OpenedSession {
-        let known = Known {
-            key: AgentKey::new("k"),
-            candidate: None,
-            alias: None,
-            bearer: None,
-            name: "n".into(),
-            agent_type: "custom".into(),
-            version: None,
-            host: None,
-            capabilities: Vec::new(),
-            instance: None,
-            stop: None,
-            peer: "p".into(),
-            session: SessionId::new("s"),
-            at: at(0),
-            presence_floor: PresenceVersion(0),
-        };
-        store.open_session(NewSession { user: user.clone(), known }).await.unwrap()
     }
 
     fn record(agent: &AgentId, number: u64, entries: usize, text: &str) -> FindingsRecord {
@@ -173,7 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, _receipts) = Store::open(dir.path(), at(0)).await.unwrap();
         let (user, other) = (UserId::new("u"), UserId::new("v"));
-        let agent = opened(&store, &user).await.agent;
+        let agent = store.open_session(NewSession::first(&user)).await.unwrap().agent;
         store.keep_findings(&user, record(&agent, 1, 1, "first")).await.unwrap();
         store.keep_findings(&user, record(&agent, 2, 1, "second")).await.unwrap();
         store.keep_findings(&user, record(&agent, 2, 2, "again")).await.unwrap();
@@ -191,7 +169,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, _receipts) = Store::open(dir.path(), at(0)).await.unwrap();
         let user = UserId::new("u");
-        let agent = opened(&store, &user).await.agent;
+        let agent = store.open_session(NewSession::first(&user)).await.unwrap().agent;
         for number in 0..300 {
             store.keep_findings(&user, record(&agent, number, 1, "x")).await.unwrap();
         }
