@@ -6,13 +6,14 @@
 
 use crate::process::boot;
 use crate::state_dir::{Durability, RUN_FILE, StateDirError, io_error, replace_file};
-use onsembl_protocol::diagnosis::{LastBoot, LastEnd, LastRun, LastVersion};
+use onsembl_protocol::diagnosis::{LastBoot, LastEnd, LastRun, LastVersion, OutOfMemory};
 use onsembl_protocol::model::Told;
 use onsembl_protocol::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The most that is read of a run file: findings have a bound of some 100 KiB.
@@ -26,10 +27,22 @@ pub(crate) struct RunFile {
     boot: Option<String>,
     /// Processes that the machine has killed for want of memory, when that was last looked at.
     oom_kills: Option<u64>,
+    /// Those among them that were of its own control group, and where that is counted.
+    #[serde(default)]
+    group: Option<Group>,
     ended: Option<Ended>,
     /// When it was written: what the ages of the findings count from.
     written_at: i64,
     findings: Vec<Told>,
+}
+
+/// Processes of a control group that were killed for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Group {
+    file: PathBuf,
+    /// Which file it was: a group that is made again under the same name counts from zero.
+    inode: u64,
+    oom_kills: u64,
 }
 
 /// How a run ended, in its own words.
@@ -58,6 +71,7 @@ impl RunFile {
             version: version.to_owned(),
             boot: boot(),
             oom_kills: oom_kills(),
+            group: Group::own(),
             ended: None,
             written_at: at.unix_millis(),
             findings: Vec::new(),
@@ -68,6 +82,8 @@ impl RunFile {
     /// number.
     pub(crate) fn look(&mut self) {
         self.oom_kills = oom_kills();
+        // A service manager may move a process after its start.
+        self.group = Group::own();
     }
 
     pub(crate) fn found(&mut self, findings: Vec<Told>, at: WallTime) {
@@ -105,13 +121,14 @@ impl RunFile {
             (None, _) | (_, None) => LastBoot::Unknown,
         };
         // What is not counted is not known.
-        let more = before.oom_kills.zip(now.oom_kills).is_some_and(|(before, now)| before < now);
-        let killed_for_memory = more && boot == LastBoot::Same;
+        let killed_for_memory = match boot {
+            LastBoot::Same => before.killed_for_memory(&now),
+            LastBoot::Other | LastBoot::Unknown => None,
+        };
         let end = match before.ended {
             Some(Ended::Stopped) => LastEnd::Stopped,
             Some(Ended::Crashed) => LastEnd::Crashed,
-            None if killed_for_memory => LastEnd::OutOfMemory,
-            None => LastEnd::Vanished,
+            None => killed_for_memory.map_or(LastEnd::Vanished, LastEnd::OutOfMemory),
         };
         let is_same = before.version == now.version;
         let version = if is_same { LastVersion::Same } else { LastVersion::Other };
@@ -125,6 +142,20 @@ impl RunFile {
     }
 }
 
+impl RunFile {
+    /// Whether processes were killed for want of memory since this was written, in the same run of the machine.
+    fn killed_for_memory(&self, now: &Self) -> Option<OutOfMemory> {
+        let group = self.group.as_ref();
+        if let Some((before, now)) = group.and_then(|group| Some((group, group.again()?))) {
+            // What the kernel kills, it counts there too: if it is not there, it was another process.
+            return (before.oom_kills < now).then_some(OutOfMemory::OwnGroup);
+        }
+        // What is not counted is not known.
+        let more = self.oom_kills.zip(now.oom_kills).is_some_and(|(before, now)| before < now);
+        more.then_some(OutOfMemory::Machine)
+    }
+}
+
 fn read(path: &Path) -> io::Result<Option<RunFile>> {
     let mut json = Vec::new();
     match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut json)) {
@@ -134,10 +165,51 @@ fn read(path: &Path) -> io::Result<Option<RunFile>> {
     }
 }
 
+impl Group {
+    /// That of this process, if it is known and is counted for.
+    fn own() -> Option<Self> {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        counter(&groups).and_then(Self::at)
+    }
+
+    fn at(file: PathBuf) -> Option<Self> {
+        let inode = fs::metadata(&file).ok()?.ino();
+        let counters = fs::read_to_string(&file).ok()?;
+        Some(Self { oom_kills: counted(&counters)?, file, inode })
+    }
+
+    /// What is counted by now, if it is the same group.
+    fn again(&self) -> Option<u64> {
+        let now = Self::at(self.file.clone())?;
+        (now.inode == self.inode).then_some(now.oom_kills)
+    }
+}
+
+/// Where it is counted what was killed of a process, by the list of its control groups.
+fn counter(groups: &str) -> Option<PathBuf> {
+    let of = |line: &str| {
+        let (_, rest) = line.split_once(':')?;
+        let (kind, path) = rest.split_once(':')?;
+        let path = path.trim_start_matches('/');
+        match kind {
+            // With controllers of version 1 beside it, this hierarchy does not count.
+            "" => Some(Path::new("/sys/fs/cgroup").join(path).join("memory.events")),
+            _ if kind.split(',').any(|kind| kind == "memory") => {
+                Some(Path::new("/sys/fs/cgroup/memory").join(path).join("memory.oom_control"))
+            }
+            _ => None,
+        }
+    };
+    groups.lines().filter_map(of).find(|file| file.exists())
+}
+
+fn counted(counters: &str) -> Option<u64> {
+    counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
 /// How many processes this machine has killed for want of memory since it started, if it says.
 fn oom_kills() -> Option<u64> {
-    let counters = fs::read_to_string("/proc/vmstat").ok()?;
-    counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    counted(&fs::read_to_string("/proc/vmstat").ok()?)
 }
 
 #[cfg(test)]
@@ -172,7 +244,7 @@ mod tests {
         run.boot = Some("another run of the machine".to_owned());
         run.write(dir.path()).unwrap();
         assert_eq!(cause(left("1")), Some(Cause::HostRebooted));
-        run = RunFile::begin("1", at(1000));
+        run = RunFile { group: None, ..RunFile::begin("1", at(1000)) };
         run.oom_kills = oom_kills().map(|kills| kills.saturating_add(1));
         run.write(dir.path()).unwrap();
         assert_eq!(cause(left("1")), Some(Cause::AgentKilled), "another machine counted");
@@ -182,6 +254,47 @@ mod tests {
         let counted = oom_kills().is_some_and(|kills| kills > 0);
         let expected = if counted { Cause::HostOutOfMemory } else { Cause::AgentKilled };
         assert_eq!(cause(left("1")), Some(expected));
+    }
+
+    #[test]
+    fn a_process_of_the_own_group_that_was_killed_for_memory_proves_more_than_any_of_the_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("memory.events");
+        let kills = |count: u64| fs::write(&file, format!("oom 9\noom_kill {count}\n")).unwrap();
+        let left = || RunFile::left(dir.path(), "1", at(61_000)).unwrap().run.end;
+        kills(3);
+        let mut run = RunFile::begin("1", at(1000));
+        run.group = Group::at(file.clone());
+        run.write(dir.path()).unwrap();
+        assert_eq!(left(), LastEnd::Vanished);
+        kills(4);
+        assert_eq!(left(), LastEnd::OutOfMemory(OutOfMemory::OwnGroup));
+        run.group = Group::at(file.clone());
+        run.write(dir.path()).unwrap();
+        assert_eq!(left(), LastEnd::Vanished, "what was counted by then was another process");
+        run.oom_kills = Some(0);
+        run.write(dir.path()).unwrap();
+        assert_eq!(left(), LastEnd::Vanished, "any other process of the machine");
+        // Made again, beside the old one so that it is another file.
+        fs::rename(&file, dir.path().join("old")).unwrap();
+        kills(9);
+        let counted = oom_kills().is_some_and(|kills| kills > 0);
+        let by_machine =
+            if counted { LastEnd::OutOfMemory(OutOfMemory::Machine) } else { LastEnd::Vanished };
+        assert_eq!(left(), by_machine, "the group is another one");
+        run.boot = Some("another run of the machine".to_owned());
+        kills(5);
+        run.group = Group::at(file.clone());
+        run.write(dir.path()).unwrap();
+        fs::write(&file, "oom_kill 6\n").unwrap();
+        assert_eq!(left(), LastEnd::Vanished, "another run of the machine counted");
+    }
+
+    #[test]
+    fn where_kills_are_counted_is_found_by_the_list_of_control_groups() {
+        let own = |groups: &str| counter(groups);
+        assert_eq!(own("9:name=systemd:/\n"), None);
+        assert_eq!(own("0::/there/is/no/such/group\nnonsense\n"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::auth::USES;
 use crate::{dashboard, http, hub, store};
-use onsembl_protocol::fleet::{DashboardLink, FleetLimits, RECOVERED_COMMANDS};
+use onsembl_protocol::fleet::{DashboardLink, FleetLimits, LONGEST_FINDINGS, RECOVERED_COMMANDS};
 use onsembl_protocol::limits::Limits;
 use onsembl_transport::server::{LANE_BACKLOG, LANE_FRAMES};
 use serde::Serialize;
@@ -292,7 +292,7 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
         count("presence events on the disk", store::PRESENCE_KEPT, Agent, oldest),
         size(
             "findings of absences on the disk",
-            store::FINDINGS_KEPT_BYTES + store::FINDINGS_LONGEST,
+            store::FINDINGS_KEPT_BYTES + LONGEST_FINDINGS,
             Agent,
             oldest,
         ),

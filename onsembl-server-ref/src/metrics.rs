@@ -7,7 +7,7 @@ use crate::store::{OutputReceipt, Recorded, StoreHealth};
 use onsembl_protocol::diagnosis::{BeatStop, Cause, Hop as BeatWay};
 use onsembl_protocol::fleet::{CommandStage, FleetNote};
 use onsembl_protocol::model::GapCause;
-use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus};
+use onsembl_protocol::session::{DialFault, Presence, PresenceCause, PresenceStatus};
 use onsembl_protocol::wire::payload::StreamContent;
 use onsembl_protocol::wire::{AgentToServer, ServerToDashboard};
 use onsembl_transport::counters::Counters;
@@ -83,6 +83,7 @@ struct Inner {
     missed: Family<Missed, Counter>,
     recording: Histogram,
     presence: Family<Transition, Counter>,
+    dials: Family<Faulty, Counter>,
     silence: Histogram,
     stalls: Histogram,
     output: Stages,
@@ -138,6 +139,11 @@ struct Stage {
 struct Transition {
     status: &'static str,
     cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Faulty {
+    fault: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -198,6 +204,13 @@ impl Metrics {
                 "presence_changes",
                 "What agents became, and why; docs/STATES.md lists statuses and causes",
             ),
+            dials: {
+                let help = "Dials of agents that failed, by what was wrong, as agents tell when they are back";
+                let dials: Family<Faulty, Counter> = new.family("agent_dials_failed", help);
+                let faults = DialFault::ALL.iter().map(|fault| fault.as_str());
+                from_zero(&dials, faults, |fault| Faulty { fault });
+                dials
+            },
             silence: new.seconds(
                 "silence_at_detection",
                 "How long an agent was not heard when that became its status",
@@ -317,6 +330,10 @@ impl Metrics {
         }
         if let FleetNote::OutputMissing { .. } = note {
             gap(MISSING_AT_END);
+        }
+        if let FleetNote::DialsFailed { fault, times, .. } = note {
+            let label = Faulty { fault: fault.as_str() };
+            let _ = self.0.dials.get_or_create(&label).inc_by(u64::from(*times));
         }
         if let FleetNote::Command { view, .. } = note
             && let Some(status) = end(view.status)

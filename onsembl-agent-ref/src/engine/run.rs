@@ -5,7 +5,7 @@ use super::credentials::Credentials;
 use super::error::AgentError;
 use super::metrics::{self, Load};
 use super::options::{AgentEnd, AgentOptions};
-use super::particulars::{NetworkWatch, Particulars};
+use super::particulars::Particulars;
 use super::perform::Effects;
 use super::status::{Haste, StatusWriter};
 use crate::executor::{Executor, TerminalProgram};
@@ -61,7 +61,6 @@ pub(super) struct Agent {
     load: Arc<Load>,
     /// What is known of what the next report of the connection is about.
     particulars: Particulars,
-    network: NetworkWatch,
     clock: SystemClock,
     counters: Counters,
     /// The worker has nothing left to wait for.
@@ -205,7 +204,6 @@ impl Agent {
             status,
             load,
             particulars: Particulars::default(),
-            network: NetworkWatch::default(),
             clock,
             counters,
             ended: None,
@@ -328,17 +326,11 @@ impl Agent {
                 self.particulars = Particulars::of_dial(&error);
                 self.status.on_dial_failed(&error);
             }
-            AgentNotice::LinkOpened(local) => {
-                if let Some((finding, lasted)) =
-                    self.network.on_link_opened(local, self.clock.now())
-                {
-                    self.feed(WorkerEvent::Found { finding, lasted });
-                }
-            }
+            AgentNotice::LinkOpened(local) => self.feed(WorkerEvent::LinkOpened(local)),
             AgentNotice::LinkEnded(end) => {
                 self.particulars = Particulars::of_link(&end);
-                self.network.on_link_ended(self.clock.now());
                 self.status.on_link_ended(end);
+                self.feed(WorkerEvent::LinkEnded);
             }
             AgentNotice::Reported(report) => self.on_report(&report),
             AgentNotice::HelloRefused(error) => self.status.on_hello_refused(&error.message),

@@ -11,6 +11,7 @@ mod binary;
 mod commands;
 mod compat;
 mod ending;
+mod findings;
 mod legacy;
 mod orders;
 mod server;

@@ -2,7 +2,6 @@
 
 use onsembl_protocol::id::{AgentKey, InstanceId};
 use onsembl_protocol::model::AGENT_FEATURES;
-use onsembl_protocol::wire::payload::AgentType;
 use onsembl_transport::ProxyRule;
 use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig};
 use onsembl_transport::secret::Secret;
@@ -23,19 +22,10 @@ impl Crowd {
             let dialer = WebSocketDialer::new(url, "/ws/agent", &TlsRoots::Native).unwrap();
             let dialer = dialer.with_proxy(&ProxyRule::direct()).unwrap();
             let dialer = dialer.with_token(Secret::new(token.to_owned()));
+            let (key, run) = (format!("key-{n}"), format!("run-{n}"));
             let profile = AgentProfile {
-                name: format!("agent-{n}"),
-                agent_type: AgentType::Custom,
-                version: "1".to_owned(),
-                host: "here".to_owned(),
-                key: AgentKey::new(format!("key-{n}")),
-                instance: InstanceId::new(format!("run-{n}")),
                 features: AGENT_FEATURES.to_vec(),
-                probe: false,
-                open_commands: Vec::new(),
-                stop: None,
-                journal: None,
-                max_parallel: None,
+                ..AgentProfile::new(format!("agent-{n}"), AgentKey::new(key), InstanceId::new(run))
             };
             let config = DriverConfig::default();
             drop(runtime.spawn(async move {

@@ -10,6 +10,7 @@ use rcgen::{
     KeyPair, date_time_ymd,
 };
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 pub const CASES: &[Case] = &[
     Case { name: "certificates/expired", needs: &[], run: || fault("expired on", expired) },
@@ -52,13 +53,13 @@ pub const CASES: &[Case] = &[
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
 /// The authority that issues the good certificates.
-struct Authority {
-    root: Issuer,
+pub struct Authority {
+    pub root: Issuer,
     between: Issuer,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let root = CertifiedIssuer::self_signed(ca("Root"), KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
         let between = CertifiedIssuer::signed_by(ca("Between"), key, &root).unwrap();
@@ -84,7 +85,7 @@ fn server() -> CertificateParams {
 }
 
 /// The chain and the key of a server, as PEM.
-struct Pair {
+pub struct Pair {
     chain: String,
     key: String,
 }
@@ -102,7 +103,16 @@ impl Pair {
         Self::signed(&server(), &authority.between, &[&authority.between])
     }
 
-    fn put(&self, folder: &Path) -> [PathBuf; 2] {
+    /// As it is while people use it: made a month ago, for another month.
+    pub fn dated(authority: &Authority) -> Self {
+        let month = Duration::from_secs(30 * 24 * 3600);
+        let mut params = server();
+        params.not_before = (SystemTime::now() - month).into();
+        params.not_after = (SystemTime::now() + month).into();
+        whole(&params, authority)
+    }
+
+    pub fn put(&self, folder: &Path) -> [PathBuf; 2] {
         let files = ["cert.pem", "key.pem"].map(|name| folder.join(name));
         std::fs::write(&files[0], &self.chain).unwrap();
         std::fs::write(&files[1], &self.key).unwrap();
@@ -137,7 +147,7 @@ fn nameless(authority: &Authority) -> Pair {
     whole(&named(&[], "localhost"), authority)
 }
 
-fn strange(_: &Authority) -> Pair {
+pub fn strange(_: &Authority) -> Pair {
     let key = KeyPair::generate().unwrap();
     let other = CertifiedIssuer::self_signed(ca("Somebody else"), key).unwrap();
     Pair::signed(&server(), &other, &[&other])

@@ -4,6 +4,7 @@
 use crate::Case;
 use crate::bench::{AGENT, Bench, FAST, Running, eventually, server_binary};
 use crate::programs::{Need, libfaketime};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -20,19 +21,19 @@ pub const CASES: &[Case] = &[
 ];
 
 /// The offsets of the clocks, in the syntax of libfaketime.
-const RIGHT: &str = "+0";
+pub const RIGHT: &str = "+0";
 
 /// A clock for the programs that get these variables, and no others.
-struct Clock(PathBuf);
+pub struct Clock(PathBuf);
 
 impl Clock {
-    fn new(bench: &Bench, name: &str, offset: &str) -> Self {
+    pub fn new(bench: &Bench, name: &str, offset: &str) -> Self {
         let clock = Self(bench.folder.path().join(name));
         clock.is(offset);
         clock
     }
 
-    fn is(&self, offset: &str) {
+    pub fn is(&self, offset: &str) {
         let new = self.0.with_extension("new");
         std::fs::write(&new, format!("{offset}\n")).unwrap();
         std::fs::rename(new, &self.0).unwrap();
@@ -40,16 +41,28 @@ impl Clock {
 
     /// Only the wall clock is changed; time passes at its normal rate.
     fn of<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command
-            .env("LD_PRELOAD", libfaketime().unwrap())
-            .env("FAKETIME_TIMESTAMP_FILE", &self.0)
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        command.envs(self.variables())
+    }
+
+    pub fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let mut all = self.variables_of_sleep();
+        all.push(("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()));
+        all
+    }
+
+    /// The clock by which the program waits is changed too, and the one that runs through sleep is not, because it is
+    /// read past the library: set back, it is that of a machine that slept.
+    pub fn variables_of_sleep(&self) -> Vec<(&'static str, OsString)> {
+        vec![
+            ("LD_PRELOAD", libfaketime().unwrap().into()),
+            ("FAKETIME_TIMESTAMP_FILE", self.0.clone().into()),
+            ("FAKETIME_NO_CACHE", "1".into()),
+        ]
     }
 }
 
 /// The server, restarted with a clock of its own.
-fn restart(bench: &mut Bench, clock: &Clock) {
+pub fn restart(bench: &mut Bench, clock: &Clock) {
     bench.server = None;
     let log = std::fs::File::options()
         .create(true)

@@ -94,7 +94,7 @@ fn each_is_named() {
         ("unanswered", at(says("", "silence")), "took the connection, and nothing came"),
         ("no-http", at(says("SSH-2.0-x\r\n", "")), "begins with \"SSH-2.0-x\""),
         ("no-tls", format!("https://control.test:{server}"), "use http or ws"),
-        ("token-refused", at(server), "was all of it copied?"),
+        ("token-unknown", at(server), "was all of it copied?"),
     ];
     let agents: Vec<Running> = cases
         .iter()

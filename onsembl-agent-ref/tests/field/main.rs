@@ -2,7 +2,7 @@
 //! of the agent, bad certificates, faulty name servers, clocks that jump, tokens that are renewed in files.
 //!
 //! `cargo test -p onsembl-agent-ref --test field` runs each case in a process of its own; with `-- NAME...` it runs
-//! those whose names contain one of these. A case whose programs are not installed is reported as skipped. The
+//! those whose names contain one of these, and with `-- fill` the runs of the fault matrix that are missing. A case whose programs are not installed is reported as skipped. The
 //! whole suite may take [`BUDGET`].
 
 #![allow(
@@ -25,6 +25,7 @@ mod connect;
 #[path = "../e2e/crowd.rs"]
 mod crowd;
 mod faults;
+mod filling;
 mod haproxy;
 mod incidents;
 mod middlebox;
@@ -34,10 +35,12 @@ mod programs;
 #[path = "../e2e/relay.rs"]
 mod relay;
 mod site;
+mod surroundings;
 mod tokens;
 mod verdicts;
 
 use programs::Need;
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
@@ -95,6 +98,10 @@ fn main() -> ExitCode {
         (case.run)();
         return ExitCode::SUCCESS;
     }
+    if let Some(("fill", named)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        let _ = bench::server_binary();
+        return filling::fill(named);
+    }
     let only: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
     let wanted: Vec<&Case> = all
         .into_iter()
@@ -108,15 +115,13 @@ fn main() -> ExitCode {
 fn run(cases: &[&Case]) -> ExitCode {
     let began = Instant::now();
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let at_once = std::env::var("ONSEMBL_AT_ONCE").ok();
-    let at_once = at_once.and_then(|text| text.parse().ok()).unwrap_or(AT_ONCE);
     let output = Mutex::new(std::io::stdout());
     thread::scope(|scope| {
-        for _ in 0..at_once {
+        for _ in 0..at_once() {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let began = Instant::now();
-                    let outcome = outcome(case);
+                    let outcome = outcome(case, &[]);
                     let took = began.elapsed().as_secs_f32();
                     let (word, rest) = match outcome {
                         Outcome::Held => ("ok".to_owned(), String::new()),
@@ -144,8 +149,14 @@ fn run(cases: &[&Case]) -> ExitCode {
     }
 }
 
-/// Runs a case in a process of its own. When that ends, so does everything that it started.
-fn outcome(case: &Case) -> Outcome {
+fn at_once() -> usize {
+    let at_once = std::env::var("ONSEMBL_AT_ONCE").ok();
+    at_once.and_then(|text| text.parse().ok()).unwrap_or(AT_ONCE)
+}
+
+/// Runs a case in a process of its own, with this in its environment. When that ends, so does everything that it
+/// started.
+fn outcome(case: &Case, environment: &[(&str, &OsStr)]) -> Outcome {
     if let Some(missing) = case.needs.iter().find_map(|need| need.missing()) {
         return Outcome::Skipped(missing);
     }
@@ -153,6 +164,7 @@ fn outcome(case: &Case) -> Outcome {
     let mut command = programs::within(case.needs, &std::env::current_exe().expect("this program"));
     let child = command
         .args(["case", case.name])
+        .envs(environment.iter().copied())
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(said.try_clone().expect("a descriptor"))

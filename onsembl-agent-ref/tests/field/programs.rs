@@ -16,6 +16,8 @@ pub enum Need {
     Faketime,
     /// A separate network, with its own name servers and names.
     Network,
+    /// A control group that bounds the memory of its processes.
+    MemoryGroup,
 }
 
 /// The address of the servers in a separate network. Programs do not treat it as the local host.
@@ -34,6 +36,10 @@ impl Need {
             Self::Tinyproxy => not_installed("tinyproxy"),
             Self::Faketime => {
                 libfaketime().is_none().then(|| "libfaketime is not installed".into())
+            }
+            Self::MemoryGroup => {
+                let refused = MemoryGroup::new("needed").err();
+                refused.map(|error| format!("this system allows no control group: {error}"))
             }
             Self::Network => not_installed("ip").or_else(|| {
                 let tried = within(&[self], Path::new("ip")).args(["link", "show", "lo"]).output();
@@ -129,4 +135,47 @@ pub fn documented(language: &str, upstream: &str) -> String {
     let (example, _) = rest.split_once("```").expect("its end");
     assert!(example.contains("127.0.0.1:8080"), "{example}");
     example.replace("127.0.0.1:8080", upstream)
+}
+
+/// A control group whose processes have no more memory than [`BYTES`](Self::BYTES) together.
+pub struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    const BYTES: &str = "67108864";
+
+    /// An empty one.
+    pub fn new(name: &str) -> std::io::Result<Self> {
+        let name = format!("onsembl-{name}-{}", std::process::id());
+        // Where a kernel has controllers of both versions, that of memory is in only one of them.
+        let (folder, limit) = match Path::new("/sys/fs/cgroup/memory").is_dir() {
+            true => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            false => ("/sys/fs/cgroup", "memory.max"),
+        };
+        let group = Self(Path::new(folder).join(name));
+        std::fs::create_dir(&group.0)?;
+        std::fs::File::options().write(true).open(group.0.join(limit)).and_then(|mut file| {
+            use std::io::Write as _;
+            file.write_all(Self::BYTES.as_bytes())
+        })?;
+        Ok(group)
+    }
+
+    /// Moves a process into it.
+    pub fn take(&self, running: &Running) {
+        std::fs::write(self.0.join("cgroup.procs"), running.0.id().to_string()).unwrap();
+    }
+
+    /// Uses up all of the memory, until this process is killed or another one gave room.
+    pub fn fill(&self) {
+        let procs = self.0.join("cgroup.procs");
+        let script = "echo $$ > \"$0\" && exec tail /dev/zero";
+        let mut hog = Command::new("sh");
+        let _ = hog.args(["-c", script]).arg(procs).stderr(Stdio::null()).status().unwrap();
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
 }

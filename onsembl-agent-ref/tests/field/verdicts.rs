@@ -8,6 +8,8 @@ use crate::bench::{AGENT, Bench, FAST, PATIENCE, Running, Times, eventually, ser
 use crate::middlebox::Middlebox;
 use crate::programs::{ADDRESS, Need, OTHER_ADDRESS, SWALLOWS, find, put_in_place_of};
 use serde_json::{Value, json};
+use std::any::Any;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::net::UdpSocket;
 use std::path::PathBuf;
@@ -16,7 +18,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// As long as it takes to prove something was away, and longer than the server waits for a silent agent.
-const AWAY: Duration = Duration::from_secs(5);
+pub const AWAY: Duration = Duration::from_secs(5);
 /// How long a verdict may take behind the return: what the agent found is told at once and stored in a moment.
 const JUDGED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -27,6 +29,9 @@ macro_rules! faults {
             needs: &[$(Need::$need)?],
             run: || planted($name, &[$($cause),+], $plant),
         },)*];
+
+        /// The causes that are right, of each fault.
+        pub const EXPECTED: &[(&str, &[&str])] = &[$(($name, &[$($cause),+]),)*];
     };
 }
 
@@ -105,26 +110,72 @@ faults! {
     "swallowed" needs Network => ["network-cut"] |w| w.renamed(&format!("{SWALLOWS} control.test\n"), None);
     "no-route" needs Network => ["no-route"] |w| w.unrouted();
     "another-network" needs Network => ["network-changed"] |w| w.moves();
+    "crashed" => ["agent-crashed"] |w| {
+        w.agent().signal("-KILL");
+        w.edit_run(|run| run["ended"] = json!("crashed"));
+        w.start_again();
+    };
+    "slept" needs Faketime => ["agent-slept"] |w| w.sleeps();
+    "out-of-memory" needs MemoryGroup => ["host-out-of-memory"] |w| w.runs_out_of_memory();
+    "agent-clock-ahead" needs Faketime => ["clock-jump"] |w| w.is_set("+400d");
+    "agent-clock-back" needs Faketime => ["clock-jump"] |w| w.is_set("-400d");
+    "server-clock-ahead" needs Faketime => ["network-cut"] |w| w.server_is_set("+2h");
+    "server-clock-back" needs Faketime => ["network-cut"] |w| w.server_is_set("-2h");
+    "server-stalled" => ["server-stalled"] |w| {
+        w.bench.server().freeze();
+        sleep(AWAY);
+        w.bench.server().thaw();
+    };
+    "server-stalled-and-cut" => ["server-stalled"] |w| {
+        w.bench.server().freeze();
+        sleep(AWAY);
+        w.middlebox.cut();
+        sleep(Duration::from_millis(200));
+        w.bench.server().thaw();
+    };
+    "untrusted" => ["tls"] |w| w.has_another_certificate();
+    "token-expired" => ["token-expired"] |w| w.token_runs_out();
+    "database-locked" => ["heartbeat-not-recorded"] |w| w.database_is_held();
+    "disk-full" needs Network => ["heartbeat-not-recorded"] |w| w.disk_is_full();
 }
 
 /// A server, and an agent that reaches it through a middlebox.
 pub struct World {
-    bench: Bench,
-    middlebox: Middlebox,
-    agent: Option<Running>,
+    /// What must live as long, and no longer than what is below: another process of the same agent, a lock, a disk.
+    pub kept: Vec<Box<dyn Any>>,
+    pub bench: Bench,
+    pub middlebox: Middlebox,
+    pub agent: Option<Running>,
     agent_id: String,
-    url: String,
+    pub url: String,
     hosts: Option<PathBuf>,
-    ends_away: bool,
-    /// Another process of the same agent.
-    other: Option<Running>,
+    pub ends: Ends,
+    /// What the agent is started with besides.
+    pub environment: Vec<(&'static str, OsString)>,
+    pub arguments: &'static [&'static str],
+}
+
+/// How it is when the verdict is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// The agent is back.
+    Back,
+    /// It is away.
+    Away,
+    /// It is in session, and not well.
+    Unwell,
 }
 
 fn planted(name: &str, expected: &[&str], plant: fn(&mut World)) {
     let began = Instant::now();
     let separate = matches!(
         name,
-        "name-unknown" | "name-server-silent" | "swallowed" | "no-route" | "another-network"
+        "name-unknown"
+            | "name-server-silent"
+            | "swallowed"
+            | "no-route"
+            | "another-network"
+            | "disk-full"
     );
     let mut world = World::new(separate);
     // A few heartbeats each way.
@@ -164,8 +215,10 @@ impl World {
             agent: None,
             agent_id: String::new(),
             hosts: None,
-            ends_away: false,
-            other: None,
+            ends: Ends::Back,
+            environment: Vec::new(),
+            arguments: &[],
+            kept: Vec::new(),
         };
         if separate {
             world.url = format!("http://control.test:{}", world.middlebox.port());
@@ -179,50 +232,56 @@ impl World {
             world.hosts = Some(file);
         }
         world.put_token();
-        world.start_again();
-        let shown = world.bench.await_status("dev", "online");
-        world.agent_id = shown["agent_id"].as_str().or(shown["id"].as_str()).unwrap().to_owned();
+        world.joins();
         world
     }
 
-    fn agent(&self) -> &Running {
+    /// Starts the agent, behind an end of the one before, and waits until it is in session.
+    pub fn joins(&mut self) {
+        self.start_again();
+        let shown = self.bench.await_status("dev", "online");
+        self.agent_id = shown["agent_id"].as_str().or(shown["id"].as_str()).unwrap().to_owned();
+    }
+
+    pub fn agent(&self) -> &Running {
         self.agent.as_ref().expect("it was started")
     }
 
     /// Starts the agent, behind an end of the one before.
-    fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         if let Some(mut before) = self.agent.take() {
             let _ = before.wait();
         }
         let mut command = self.bench.agent_at(&self.url, "dev");
         command.env_remove("ONSEMBL_TOKEN").env("ONSEMBL_TOKEN_FILE", self.token_file());
+        command.args(self.arguments).envs(self.environment.clone());
         self.agent = Some(Running(command.spawn().unwrap()));
     }
 
-    fn ends_by(&mut self, signal: &str) {
+    pub fn ends_by(&mut self, signal: &str) {
         self.agent().signal(signal);
         let _ = self.agent.as_mut().unwrap().wait();
     }
 
-    fn server_ends(&mut self, signal: &str) {
+    pub fn server_ends(&mut self, signal: &str) {
         let mut server = self.bench.server.take().unwrap();
         server.signal(signal);
         let _ = server.wait();
     }
 
     fn stays_away(&mut self) {
-        self.ends_away = true;
+        self.ends = Ends::Away;
     }
 
-    fn token_file(&self) -> PathBuf {
+    pub fn token_file(&self) -> PathBuf {
         self.bench.folder.path().join("agent.token")
     }
 
-    fn write_token(&self, token: &str) {
+    pub fn write_token(&self, token: &str) {
         std::fs::write(self.token_file(), token).unwrap();
     }
 
-    fn put_token(&mut self) {
+    pub fn put_token(&mut self) {
         self.write_token(&self.bench.agent_token);
     }
 
@@ -238,7 +297,7 @@ impl World {
     }
 
     /// Its link ends, and this is in its way for a while.
-    fn obstructed(&mut self, obstruct: fn(&mut Self), clear: fn(&mut Self)) {
+    pub fn obstructed(&mut self, obstruct: fn(&mut Self), clear: fn(&mut Self)) {
         obstruct(self);
         self.middlebox.cut();
         sleep(AWAY);
@@ -274,8 +333,8 @@ impl World {
         eventually("the other one has the session", || {
             self.why().is_some_and(|why| why["drops"].as_array().is_some_and(|d| !d.is_empty()))
         });
-        self.ends_away = true;
-        self.other = Some(other);
+        self.ends = Ends::Away;
+        self.kept.push(Box::new(other));
     }
 
     fn limit_descriptors(&mut self, most: &str) {
@@ -286,15 +345,13 @@ impl World {
     }
 
     /// A server whose heartbeats leave room for an idle timeout.
-    fn slow(&mut self) {
+    pub fn slow(&mut self) {
         drop(self.agent.take());
         self.bench = Bench::with(Times(["5s", "12s", "30s", "40s"]), &[]);
         self.middlebox = Middlebox::new("127.0.0.1", &self.bench.address);
         self.url = self.middlebox.url();
         self.put_token();
-        self.start_again();
-        let shown = self.bench.await_status("dev", "online");
-        self.agent_id = shown["agent_id"].as_str().or(shown["id"].as_str()).unwrap().to_owned();
+        self.joins();
     }
 
     fn renamed(&mut self, hosts: &str, server: Option<UdpSocket>) {
@@ -345,7 +402,11 @@ impl World {
         let is_over = || {
             self.why().is_some_and(|why| {
                 let fell = why["drops"].as_array().is_some_and(|drops| !drops.is_empty());
-                fell && (self.ends_away || why["presence"]["state"] == "online")
+                match self.ends {
+                    Ends::Back => fell && why["presence"]["state"] == "online",
+                    Ends::Away => fell,
+                    Ends::Unwell => true,
+                }
             })
         };
         while !is_over() && Instant::now() < by {
@@ -353,11 +414,11 @@ impl World {
         }
         let by = Instant::now() + JUDGED_WITHIN;
         loop {
-            let why = self.why().unwrap_or_default();
-            let latest = why["drops"].as_array().and_then(|drops| drops.last()).cloned();
-            // A pattern explains the latest drop better than its own verdict does.
-            let pattern = Some(why["pattern"].clone()).filter(|pattern| !pattern.is_null());
-            let told = pattern.or(latest).unwrap_or_default();
+            let told = match self.ends {
+                Ends::Back | Ends::Away => self.latest_drop(),
+                Ends::Unwell => self.unwell(),
+            };
+            let told = told.unwrap_or_default();
             let word = |name: &str| told[name].as_str().unwrap_or("none").to_owned();
             let (cause, confidence) = (word("cause"), word("confidence"));
             if expected.contains(&cause.as_str()) || Instant::now() > by {
@@ -365,5 +426,20 @@ impl World {
             }
             sleep(Duration::from_millis(200));
         }
+    }
+
+    fn latest_drop(&self) -> Option<Value> {
+        let why = self.why()?;
+        let latest = why["drops"].as_array().and_then(|drops| drops.last()).cloned();
+        // A pattern explains the latest drop better than its own verdict does.
+        let pattern = Some(why["pattern"].clone()).filter(|pattern| !pattern.is_null());
+        pattern.or(latest)
+    }
+
+    /// What is wrong with it though it is in session.
+    fn unwell(&self) -> Option<Value> {
+        let said = self.bench.ask(&["why", "--all", "--json"]);
+        let why: Value = serde_json::from_slice(&said.stdout).ok()?;
+        why["agents"].as_array()?.iter().find(|agent| agent["name"] == "dev").cloned()
     }
 }

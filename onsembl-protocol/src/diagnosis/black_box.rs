@@ -16,9 +16,27 @@ const KEPT_FROM_THE_BEGINNING: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     finding: Finding,
-    first: Timestamp,
-    last: Timestamp,
+    first: Moment,
+    last: Moment,
     times: u32,
+}
+
+/// A time that may be before the origin of the clock, which is the start of the process: what an earlier one left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment {
+    at: Timestamp,
+    before_origin: Duration,
+}
+
+impl Moment {
+    fn before(now: Timestamp, ago: Duration) -> Self {
+        let before_origin = ago.saturating_sub(now.since_origin());
+        Self { at: now.saturating_sub(ago), before_origin }
+    }
+
+    fn ago(self, now: Timestamp) -> Duration {
+        now.saturating_since(self.at).saturating_add(self.before_origin)
+    }
 }
 
 /// What an agent found since it was last in session. Times are of the clock that runs through sleep.
@@ -50,26 +68,27 @@ impl BlackBox {
 
     /// Notes what was found now and began so long ago.
     pub fn note_lasting(&mut self, finding: Finding, lasted: Duration, now: Timestamp) {
-        let first = now.saturating_sub(lasted);
+        let (first, last) = (Moment::before(now, lasted), Moment::before(now, Duration::ZERO));
         self.changes = self.changes.wrapping_add(1);
         if let Some(latest) = self.entries.back_mut().filter(|e| e.finding.cause == finding.cause) {
             // What it was at first is kept, and what is news now is added.
             latest.finding.evidence =
                 core::mem::take(&mut latest.finding.evidence).and(&finding.evidence);
             latest.finding.confidence = latest.finding.confidence.max(finding.confidence);
-            latest.last = latest.last.max(now);
+            latest.last = last;
             latest.times = latest.times.saturating_add(1);
             return;
         }
-        self.entries.push_back(Entry { finding, first, last: now, times: 1 });
+        self.entries.push_back(Entry { finding, first, last, times: 1 });
         self.bound();
     }
 
     /// Takes up what an earlier process of the agent left, as it was told so long ago.
     pub fn recover(&mut self, left: Vec<Told>, ago: Duration, now: Timestamp) {
         let entry = |told: Told| {
-            let first = now.saturating_sub(told.ago.saturating_add(ago));
-            let last = first.saturating_add(told.lasted);
+            let began = told.ago.saturating_add(ago);
+            let first = Moment::before(now, began);
+            let last = Moment::before(now, began.saturating_sub(told.lasted));
             Entry { finding: told.finding, first, last, times: told.times }
         };
         self.entries = left.into_iter().map(entry).chain(self.entries.drain(..)).collect();
@@ -131,12 +150,9 @@ impl BlackBox {
 
 impl Entry {
     fn told(&self, now: Timestamp) -> Told {
-        Told {
-            finding: self.finding.clone(),
-            ago: now.saturating_since(self.first),
-            lasted: self.last.saturating_since(self.first),
-            times: self.times,
-        }
+        let ago = self.first.ago(now);
+        let lasted = ago.saturating_sub(self.last.ago(now));
+        Told { finding: self.finding.clone(), ago, lasted, times: self.times }
     }
 }
 
@@ -156,10 +172,19 @@ pub enum LastEnd {
     Stopped,
     /// It wrote down that it crashed.
     Crashed,
-    /// It wrote nothing down, and its machine counted a process that was killed for want of memory.
-    OutOfMemory,
+    /// It wrote nothing down, and a process was killed for want of memory.
+    OutOfMemory(OutOfMemory),
     /// It wrote nothing down.
     Vanished,
+}
+
+/// Among which processes one was killed for want of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfMemory {
+    /// Among those of the agent's own control group: the agent, and what it started.
+    OwnGroup,
+    /// Among all of the machine.
+    Machine,
 }
 
 /// Whether the machine was restarted since.
@@ -187,8 +212,13 @@ impl LastRun {
             (LastEnd::Stopped, _, LastVersion::Other) => (Cause::AgentUpgraded, Confidence::High),
             (LastEnd::Stopped, _, LastVersion::Same) => (Cause::AgentRestarted, Confidence::High),
             (LastEnd::Crashed, _, _) => (Cause::AgentCrashed, Confidence::High),
+            (LastEnd::OutOfMemory(OutOfMemory::OwnGroup), _, _) => {
+                (Cause::HostOutOfMemory, Confidence::High)
+            }
             // It may have been another process that was killed.
-            (LastEnd::OutOfMemory, _, _) => (Cause::HostOutOfMemory, Confidence::Medium),
+            (LastEnd::OutOfMemory(OutOfMemory::Machine), _, _) => {
+                (Cause::HostOutOfMemory, Confidence::Medium)
+            }
             (LastEnd::Vanished, LastBoot::Other, _) => (Cause::HostRebooted, Confidence::High),
             // A signal that cannot be caught, or a fault of the processor.
             (LastEnd::Vanished, LastBoot::Same, _) => (Cause::AgentKilled, Confidence::Medium),
@@ -286,9 +316,17 @@ mod tests {
         black_box.note(found(Cause::AgentKilled), at(1000));
         let left =
             Told { ago: secs(30), lasted: secs(10), times: 4, finding: found(Cause::NoRoute) };
-        black_box.recover(alloc::vec![left], secs(100), at(1000));
+        black_box.recover(alloc::vec![left.clone()], secs(100), at(1000));
         let told = black_box.told(at(1001));
         assert_eq!((told[0].ago, told[0].lasted, told[0].times), (secs(131), secs(10), 4));
         assert_eq!(told[1].finding.cause, Cause::AgentKilled);
+        // The clock of a process begins with the process.
+        let mut black_box = BlackBox::new();
+        black_box.recover(alloc::vec![left], secs(100), at(0));
+        let told = black_box.told(at(1));
+        assert_eq!((told[0].ago, told[0].lasted, told[0].times), (secs(131), secs(10), 4));
+        black_box.note(found(Cause::NoRoute), at(2));
+        let told = black_box.told(at(3));
+        assert_eq!((told[0].ago, told[0].lasted, told[0].times), (secs(133), secs(132), 5));
     }
 }

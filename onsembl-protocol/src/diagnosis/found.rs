@@ -3,7 +3,7 @@
 //! Each end says what it knows, and no more. What both together prove is in `verdict.rs`.
 
 use crate::close::{Breakage, CloseCause, CloseReason, Initiator};
-use crate::model::{Cause, Confidence, Evidence, Finding};
+use crate::model::{Cause, Confidence, Evidence, Finding, Told};
 use crate::session::{AgentCause, DialFault, HelloRefusal, PresenceCause};
 use core::time::Duration;
 
@@ -46,6 +46,19 @@ pub fn found_by_agent(
         | AgentCause::TokenRenewed => return None,
     };
     Some((Finding::new(cause, confidence).on(evidence), lasted))
+}
+
+/// Dials that one entry can stand for: a year of them, at the longest wait between two.
+const MOST_DIALS: u32 = 1_000_000;
+
+/// Which dials failed, and how often, by what an agent told; for counters, and for nothing that decides. Failures that
+/// followed one another and have one cause are one entry, and count under the fault of the first.
+pub fn failed_dials(told: &[Told]) -> impl Iterator<Item = (DialFault, u32)> + '_ {
+    told.iter().filter_map(|told| {
+        let fault = DialFault::parse(told.finding.evidence.text("fault")?)?;
+        // Who tells of a fault under another cause is no agent of ours.
+        (of_dial(fault).0 == told.finding.cause).then(|| (fault, told.times.min(MOST_DIALS)))
+    })
 }
 
 /// What a server finds when a session ended, from the word of its machine. `None` if the word tells of no fault.
@@ -110,7 +123,9 @@ const fn of_dial(fault: DialFault) -> (Cause, Confidence) {
             (Cause::MiddleboxAnswer, Confidence::Medium)
         }
         DialFault::Unanswered => (Cause::ServerBusy, Confidence::Low),
+        // A server of an earlier version says no more, also of a token that has run out or is of the wrong kind.
         DialFault::TokenRefused => (Cause::TokenRefused, Confidence::Medium),
+        DialFault::TokenUnknown => (Cause::TokenRefused, Confidence::High),
         DialFault::TokenExpired => (Cause::TokenExpired, Confidence::High),
         DialFault::TokenWrongKind => (Cause::TokenWrongKind, Confidence::High),
         DialFault::SentAway => (Cause::TokenRevoked, Confidence::High),

@@ -8,7 +8,7 @@
 //! `model/finding.rs`. `explanation.rs` explains a presence.
 //! `ledger.rs` follows the heartbeats of a connection over their hops (`model/hop.rs`), which it keeps in `ring.rs`;
 //! `beats.rs` has what it tells its readers.
-//! `found.rs` and `clock_watch.rs` have what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
+//! `found.rs`, `clock_watch.rs` and `network_watch.rs` have what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
 //! `verdict.rs` judges a drop by both ends' records (`record.rs`). `pattern.rs` looks at many drops of one agent, `incident.rs` at many
 //! agents, `own_faults.rs` keeps those of the server itself, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
 //! agent, `fleet_why.rs` of all agents of a user, `command_why.rs` of a command.
@@ -22,6 +22,7 @@ mod fleet_why;
 mod found;
 mod incident;
 mod ledger;
+mod network_watch;
 mod own_faults;
 mod pattern;
 mod record;
@@ -33,7 +34,7 @@ mod why;
 #[doc(no_inline)]
 pub use crate::model::{Cause, Confidence, Evidence, Fact, Finding, Hop, Told};
 pub use beats::{BeatReport, BeatStop, BeatTrouble, BeatVerdict, MissedHop};
-pub use black_box::{BlackBox, LastBoot, LastEnd, LastRun, LastVersion};
+pub use black_box::{BlackBox, LastBoot, LastEnd, LastRun, LastVersion, OutOfMemory};
 pub use clock_watch::ClockWatch;
 pub use command_why::{
     AgentOf, CommandStep, CommandWhy, Held, KnownCommand, LinkRead, MissingOutput, Sent, Standing,
@@ -41,9 +42,10 @@ pub use command_why::{
 };
 pub use explanation::{Explanation, PresenceTrack, dwell, explain};
 pub use fleet_why::{FleetTally, FleetWhy, Member, Unwell};
-pub use found::found_by_agent;
+pub use found::{failed_dials, found_by_agent};
 pub use incident::{Fall, Incident, OwnFault, incidents};
 pub use ledger::{BeatLedger, End, Trouble, Ways};
+pub use network_watch::NetworkWatch;
 pub use own_faults::{KeptFaults, OwnFaults};
 pub use pattern::{PastDrop, pattern};
 pub use record::{DropRecord, Process, Return, ToldAt};

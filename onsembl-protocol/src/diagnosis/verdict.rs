@@ -182,6 +182,10 @@ impl<'a> Case<'a> {
     }
 
     fn process_died(self) -> Option<Finding> {
+        // What it tells of the process before it was the end of an earlier session.
+        if self.process() == Some(Process::Same) {
+            return None;
+        }
         let died = |told: &&Told| {
             matches!(
                 told.finding.cause,
@@ -195,8 +199,10 @@ impl<'a> Case<'a> {
         };
         if let Some(told) = self.told().find(died) {
             let mut finding = told.finding.clone();
-            // An operating system closes the connections of a process that dies, and at once.
-            if finding.confidence == Confidence::Medium && self.ending == Ending::Broke {
+            // An operating system closes the connections of a process that dies, and at once. By what it was killed
+            // does not show in that.
+            let is_sure = finding.cause != Cause::HostOutOfMemory;
+            if is_sure && finding.confidence == Confidence::Medium && self.ending == Ending::Broke {
                 finding.confidence = Confidence::High;
             }
             return Some(finding);
@@ -252,7 +258,8 @@ impl<'a> Case<'a> {
         let by_date = finding.cause == Cause::Tls && finding.confidence < Confidence::High;
         if by_date && let Some(jump) = self.told_of(Cause::ClockJump) {
             let evidence = jump.finding.evidence.clone().and(&evidence);
-            return Some(Finding::new(Cause::ClockJump, Confidence::Medium).on(evidence));
+            let sure = self.jumped_around(longest);
+            return Some(Finding::new(Cause::ClockJump, sure).on(evidence));
         }
         // A link does not fall silent because a name is not resolved: that too is for want of a network.
         let without_network = matches!(finding.cause, Cause::NameResolution | Cause::NoRoute);
@@ -260,6 +267,17 @@ impl<'a> Case<'a> {
             return Some(Finding::new(Cause::NetworkCut, Confidence::Medium).on(evidence));
         }
         Some(finding.on(evidence))
+    }
+
+    /// How sure it is that a clock that was set is why something failed: it did not before the clock was set, and no more
+    /// once it was set again.
+    fn jumped_around(self, told: &Told) -> Confidence {
+        let over = told.ago.saturating_sub(lasted(told));
+        let jumps = || self.told().filter(|jump| jump.finding.cause == Cause::ClockJump);
+        let before = jumps().any(|jump| jump.ago >= told.ago);
+        let after = jumps().any(|jump| jump.ago <= over);
+        let is_all = self.told().filter(|other| keeps_away(other.finding.cause)).count() == 1;
+        if before && after && is_all { Confidence::High } else { Confidence::Medium }
     }
 
     /// What failed when it dialled, for some of the time: better than nothing.

@@ -106,13 +106,36 @@ impl Records<'_> {
         let silent_since = drop.at.before(drop.quiet);
         drop.stalled = self.stalled(silent_since, drop.at);
         let Some(back) = back else { return };
-        let (first, last) = (silent_since.before(NOTICED), back.at.after(NOTICED));
+        let first = self.blind_since(silent_since, drop.at).before(NOTICED);
+        let last = back.at.after(NOTICED);
         let of_this = self.told.iter().filter_map(|told| {
             let (from, until) = told.span();
             (from <= last && until >= first)
                 .then(|| Told { ago: between(from, back.at), ..told.told.clone() })
         });
         back.told = of_this.collect();
+        drop.stalled = drop.stalled.max(self.stalled_while_unheard(back));
+    }
+
+    /// Since when the end of a session may have been there, and not noticed: while this server did not run.
+    fn blind_since(&self, silent_since: WallTime, at: WallTime) -> WallTime {
+        let stalls = self.own_faults.iter().filter(|fault| fault.cause == Cause::ServerStalled);
+        let until_then =
+            |stall: &&OwnFault| stall.from <= at && stall.until.after(NOTICED) >= silent_since;
+        stalls.filter(until_then).map(|stall| stall.from).fold(silent_since, WallTime::min)
+    }
+
+    /// How much of the time in which the agent heard nothing this server did not run, if it was most of it: what the
+    /// agent said last waited for it, and is news when it runs again.
+    fn stalled_while_unheard(&self, back: &Return) -> Duration {
+        let silences =
+            back.told.iter().filter(|told| told.finding.cause == Cause::NetworkOneWayOrCut);
+        let stalled = silences.map(|told| {
+            let from = back.at.before(told.ago);
+            let stalled = self.stalled(from, from.after(told.lasted));
+            if stalled >= told.lasted / 2 { stalled } else { Duration::ZERO }
+        });
+        stalled.max().unwrap_or_default()
     }
 
     /// How much of a time this server did not run.

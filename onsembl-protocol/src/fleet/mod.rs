@@ -83,6 +83,7 @@ pub use event::{
     FleetEvent, Inserted, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
     StoreFault,
 };
+pub use findings::LONGEST_FINDINGS;
 pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use note::FleetNote;
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};

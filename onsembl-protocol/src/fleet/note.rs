@@ -6,7 +6,7 @@ use crate::command::CommandView;
 use crate::id::{AgentId, ByteOffset, CommandId, Epoch, LinkId, PresenceVersion, StopId};
 use crate::model::Severity;
 use crate::output::{GapCause, Stream};
-use crate::session::PresenceStatus;
+use crate::session::{DialFault, PresenceStatus};
 use crate::wire::payload::{ControlAction, StopStage};
 use alloc::string::String;
 use core::fmt;
@@ -53,6 +53,8 @@ pub enum FleetNote {
     FindingsNotKept { agent: AgentId, why: String },
     /// An agent tells what it found without being asked for it, or faster than it is stored; it is dropped.
     FindingsDropped { agent: AgentId },
+    /// What an agent found is stored: by that, dials of it failed for this so often while it was away.
+    DialsFailed { agent: AgentId, fault: DialFault, times: u32 },
     /// An agent sent a trace or a report, which nothing consumes.
     TraceNotKept { agent: AgentId },
     /// A command was accepted and is being stored.
@@ -191,6 +193,7 @@ impl FleetNote {
             | Self::CommandSent { .. }
             | Self::NoSession { .. }
             | Self::AgentSays { .. }
+            | Self::DialsFailed { .. }
             | Self::TerminalOpened { .. }
             | Self::Order { .. }
             | Self::Stop { .. }
@@ -210,6 +213,7 @@ impl FleetNote {
             | Self::SessionWithoutLink { .. }
             | Self::TraceNotKept { .. }
             | Self::FindingsDropped { .. }
+            | Self::DialsFailed { .. }
             | Self::CommandRepeated { .. }
             | Self::NoSession { .. }
             | Self::AgentSays { .. }
@@ -281,6 +285,7 @@ impl fmt::Display for FleetNote {
             Self::AgentFault { .. } => "an agent reported a fault",
             Self::FindingsNotKept { .. } => "cannot store what an agent found while it was away; it tells it again",
             Self::FindingsDropped { .. } => "an agent tells what it found faster than it is stored; it is dropped",
+            Self::DialsFailed { .. } => "dials of an agent failed while it was away",
             Self::TraceNotKept { .. } => "a trace or report was discarded; nothing consumes them",
             Self::CommandTaken { .. } => "command accepted, being stored",
             Self::CommandRepeated { .. } => "a known command was requested again",

@@ -20,6 +20,15 @@ macro_rules! faults {
             /// Every one of them.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
+            /// Reads an id; `None` for one of a later version.
+            #[must_use]
+            pub fn parse(id: &str) -> Option<Self> {
+                match id {
+                    $($id => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
             /// Its id: in status files, logs and metrics.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -124,6 +133,8 @@ faults! {
     TokenExpired = "token-expired", "the server refused the token: it has expired (HTTP 401)", "give the agent a new token; it looks for one each second";
     /// Our server says that the token is for another kind of peer.
     TokenWrongKind = "token-wrong-kind", "the server refused the token: it is not one for agents (HTTP 401)", "make one with `onsembl-server token --agent NAME`; the agent looks for another each second";
+    /// Our server says that it has made no such token.
+    TokenUnknown = "token-unknown", "the server refused the token: it is not one of this server (HTTP 401)", "give the agent a token of this server, all of it; it looks for one each second";
     /// Our server sends this agent away for good.
     SentAway = "sent-away", "the server refuses this token or agent for good (HTTP 403)", "";
     /// Our server cannot check the token now.
@@ -201,6 +212,7 @@ impl DialFault {
             | Self::TokenRefused
             | Self::TokenExpired
             | Self::TokenWrongKind
+            | Self::TokenUnknown
             | Self::SentAway => DialStage::Token,
         }
     }
@@ -245,6 +257,7 @@ mod tests {
         for fault in DialFault::ALL {
             let json = serde_json::to_string(fault).unwrap();
             assert_eq!(json, alloc::format!("\"{}\"", fault.as_str()));
+            assert_eq!(DialFault::parse(fault.as_str()), Some(*fault));
         }
     }
 }

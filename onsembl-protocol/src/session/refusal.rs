@@ -63,11 +63,13 @@ pub enum TokenFault {
     Expired,
     /// It is for another kind of peer.
     WrongKind,
+    /// The server has made no such token: it is of another one, or not whole.
+    Unknown,
 }
 
 impl TokenFault {
     /// Each of them.
-    pub const ALL: [Self; 2] = [Self::Expired, Self::WrongKind];
+    pub const ALL: [Self; 3] = [Self::Expired, Self::WrongKind, Self::Unknown];
 
     /// Its spelling in [`TOKEN_FAULT_HEADER`].
     #[must_use]
@@ -75,6 +77,7 @@ impl TokenFault {
         match self {
             Self::Expired => "expired",
             Self::WrongKind => "wrong-kind",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -134,6 +137,7 @@ impl HttpRefusal<'_> {
             DialFailure::Unauthorized => match self.token_fault.and_then(TokenFault::parse) {
                 Some(TokenFault::Expired) => DialFault::TokenExpired,
                 Some(TokenFault::WrongKind) => DialFault::TokenWrongKind,
+                Some(TokenFault::Unknown) => DialFault::TokenUnknown,
                 None => DialFault::TokenRefused,
             },
             // With its nonce it is our server's own word, and 503 of another is anybody's.
@@ -168,6 +172,7 @@ mod tests {
         for (word, fault) in [
             ("expired", DialFault::TokenExpired),
             ("Wrong-Kind", DialFault::TokenWrongKind),
+            ("unknown", DialFault::TokenUnknown),
             ("of a later version", DialFault::TokenRefused),
         ] {
             assert_eq!(with(Some("n-1"), word).fault("n-1"), fault, "{word}");

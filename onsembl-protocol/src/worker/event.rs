@@ -19,6 +19,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::net::IpAddr;
 use core::time::Duration;
 
 /// What a worker is from its start to its end.
@@ -122,6 +123,10 @@ pub enum WorkerEvent {
         finding: Finding,
         lasted: Duration,
     },
+    /// A link was opened, at this address of the agent's machine; none if it is not over a network.
+    LinkOpened(Option<IpAddr>),
+    /// The link is over.
+    LinkEnded,
     /// The server refuses this agent for good.
     Refused(AgentCause),
     /// The server said something.

@@ -1,11 +1,12 @@
 //! What this agent found while it was away, for the server to judge its absence by.
 
 use super::outbound::OutboundQueue;
-use crate::diagnosis::{BlackBox, ClockWatch};
+use crate::diagnosis::{BlackBox, ClockWatch, NetworkWatch};
 use crate::model::{Capabilities, Finding, Told};
 use crate::time::Now;
 use crate::wire::payload::AgentBlackBox;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 /// What was found, and what is handed over of it.
@@ -13,11 +14,16 @@ use core::time::Duration;
 pub(super) struct Findings {
     black_box: BlackBox,
     clocks: ClockWatch,
+    network: NetworkWatch,
 }
 
 impl Findings {
     pub(super) const fn new(now: Now) -> Self {
-        Self { black_box: BlackBox::new(), clocks: ClockWatch::new(now) }
+        Self {
+            black_box: BlackBox::new(),
+            clocks: ClockWatch::new(now),
+            network: NetworkWatch::new(),
+        }
     }
 
     /// Looks whether the clock was set meanwhile: what else was found may be for that.
@@ -31,6 +37,17 @@ impl Findings {
     pub(super) fn note(&mut self, finding: Finding, lasted: Duration, now: Now) {
         self.look(now);
         self.black_box.note_lasting(finding, lasted, now.boot);
+    }
+
+    /// A link was opened, at this address of the own machine.
+    pub(super) fn on_link_opened(&mut self, local: Option<IpAddr>, now: Now) {
+        if let Some((finding, lasted)) = self.network.link_opened(local, now.boot) {
+            self.note(finding, lasted, now);
+        }
+    }
+
+    pub(super) fn on_link_ended(&mut self, now: Now) {
+        self.network.link_ended(now.boot);
     }
 
     /// An earlier process of this agent left this, so long ago.

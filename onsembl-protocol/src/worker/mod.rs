@@ -199,6 +199,8 @@ impl Worker {
             WorkerEvent::Joined(session) => self.on_joined(session, now),
             WorkerEvent::SessionEnded => self.on_session_ended(),
             WorkerEvent::Found { finding, lasted } => self.findings.note(finding, lasted, now),
+            WorkerEvent::LinkOpened(local) => self.findings.on_link_opened(local, now),
+            WorkerEvent::LinkEnded => self.findings.on_link_ended(now),
             WorkerEvent::Refused(cause) => {
                 self.on_session_ended();
                 let why = WorkerEnd::Refused(cause);

@@ -3,6 +3,7 @@
 use super::{Auth, Credentials, Identity, LookupError, Refusal};
 use futures::future::BoxFuture;
 use onsembl_protocol::id::UserId;
+use onsembl_protocol::session::TokenFault;
 use onsembl_transport::clock::SystemClock;
 use std::fmt;
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl Authenticator {
             let why = format!(
                 "these credentials are of the kind `{is}`; use ones of the kind `{wanted}` here"
             );
-            return Err(Refusal::Unauthorized(why));
+            return Err(Refusal::Unfit(TokenFault::WrongKind, why));
         }
         // An expired identity would be admitted, closed at the next check, and come back at once.
         if identity.has_expired(self.clock.now().wall) {
@@ -89,7 +90,7 @@ impl Authenticator {
                 "the token {} expired{when} by the server's clock; renew it (onsembl-server token --renew)",
                 identity.token_id
             );
-            return Err(Refusal::Unauthorized(why));
+            return Err(Refusal::Unfit(TokenFault::Expired, why));
         }
         match self.auth.is_revoked_of(&identity.user, &identity.token_id).await {
             Ok(false) => Ok(identity),
@@ -186,9 +187,10 @@ mod tests {
         );
         let dashboard = Identity { kind: TokenKind::Dashboard, ..ann() };
         let expired = ann().expiring_at(WallTime::from_unix_millis(1));
-        for refused in [dashboard, expired] {
+        for (refused, fault) in [(dashboard, TokenFault::WrongKind), (expired, TokenFault::Expired)]
+        {
             let answer = admit(Scripted { identity: Some(refused), ..good() }).await;
-            assert!(matches!(answer, Err(Refusal::Unauthorized(_))), "{answer:?}");
+            assert!(matches!(&answer, Err(Refusal::Unfit(is, _)) if *is == fault), "{answer:?}");
         }
         let answer = admit(Scripted { revoked: Some(Ok(true)), ..good() }).await;
         assert!(matches!(answer, Err(Refusal::Forbidden(_))), "{answer:?}");

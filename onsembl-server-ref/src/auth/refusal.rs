@@ -53,10 +53,10 @@ impl From<TokenError> for Refusal {
         match error {
             TokenError::Expired => Self::Unfit(TokenFault::Expired, why),
             TokenError::WrongKind(_) => Self::Unfit(TokenFault::WrongKind, why),
-            TokenError::Missing
-            | TokenError::Foreign
-            | TokenError::Unknown
-            | TokenError::Malformed => Self::Unauthorized(why),
+            TokenError::Foreign | TokenError::Unknown | TokenError::Malformed => {
+                Self::Unfit(TokenFault::Unknown, why)
+            }
+            TokenError::Missing => Self::Unauthorized(why),
         }
     }
 }

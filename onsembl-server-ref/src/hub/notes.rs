@@ -87,6 +87,9 @@ pub(super) fn note(
         FleetNote::TraceNotKept { agent } | FleetNote::FindingsDropped { agent } => {
             line!(%user, %agent);
         }
+        FleetNote::DialsFailed { agent, fault, times } => {
+            line!(%user, %agent, fault = fault.as_str(), times);
+        }
         FleetNote::CommandTaken { command, agent } => {
             line!(%command, %agent, %user);
         }

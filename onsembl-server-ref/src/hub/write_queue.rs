@@ -289,10 +289,8 @@ mod tests {
     use super::*;
     use crate::store::{CommandRow, StoredBody};
     use bytes::Bytes;
-    use onsembl_protocol::fleet::{CommandStage, CommandUpdate, LogRecord, NewSession};
-    use onsembl_protocol::id::{
-        AgentKey, ByteOffset, ChunkSequence, Incarnation, PresenceVersion, SessionId,
-    };
+    use onsembl_protocol::fleet::{CommandStage, CommandUpdate, LogRecord};
+    use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation, SessionId};
     use onsembl_protocol::model::Stream;
     use onsembl_protocol::time::WallTime;
 
@@ -327,29 +325,8 @@ mod tests {
         let at = WallTime::from_unix_millis(1_700_000_000_000);
         let (store, mut receipts) = Store::open(dir.path(), at).await.unwrap();
         let user = UserId::new("u");
-        let opened = store
-            .open_session(crate::store::NewSession {
-                user: user.clone(),
-                known: NewSession {
-                    key: AgentKey::new("k"),
-                    candidate: None,
-                    alias: None,
-                    bearer: None,
-                    name: "n".into(),
-                    agent_type: "custom".into(),
-                    version: None,
-                    host: None,
-                    capabilities: Vec::new(),
-                    instance: None,
-                    stop: None,
-                    peer: "p".into(),
-                    session: SessionId::new("s"),
-                    at,
-                    presence_floor: PresenceVersion(0),
-                },
-            })
-            .await
-            .unwrap();
+        let session = crate::store::NewSession::first(&user);
+        let opened = store.open_session(session).await.unwrap();
         let command = CommandId::new("c");
         let row = CommandRow {
             user: user.clone(),

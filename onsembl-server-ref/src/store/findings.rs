@@ -8,7 +8,6 @@ use super::line::{Needs, Place};
 use onsembl_protocol::diagnosis::{Told, ToldAt};
 use onsembl_protocol::fleet::FindingsRecord;
 use onsembl_protocol::id::{AgentId, UserId};
-use onsembl_protocol::model::Evidence;
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
 use serde_json::json;
@@ -17,8 +16,6 @@ use serde_json::json;
 const KEPT: i64 = 256;
 /// Bytes kept of one agent; the latest message is kept in any case. An absence takes 100 to 500.
 pub(crate) const KEPT_BYTES: usize = 64 * 1024;
-/// Bytes of one message. Of a longer one the evidence is left out.
-pub(crate) const LONGEST: usize = 16 * 1024;
 
 impl Store {
     /// Keeps what an agent of this user found. The same number of the same process replaces what was kept under it.
@@ -31,7 +28,7 @@ impl Store {
         record: FindingsRecord,
     ) -> Result<(), StoreError> {
         let (of, place) = (user.clone(), Place::control(user, Needs::Little));
-        let told = text(&record.told);
+        let told = json!(record.told).to_string();
         self.write(place, "keep findings", told.len(), move |db| keep(db, &of, &record, &told))
             .await
     }
@@ -74,18 +71,6 @@ pub(super) fn of(
         .into_iter()
         .flat_map(|(at, told)| told.into_iter().map(move |told| ToldAt { at, told }));
     Ok(each.collect())
-}
-
-/// The findings as JSON, within the bound.
-fn text(told: &[Told]) -> String {
-    let whole = json!(told).to_string();
-    if whole.len() <= LONGEST {
-        return whole;
-    }
-    let bare = told
-        .iter()
-        .map(|told| Told { finding: told.finding.clone().on(Evidence::NONE), ..told.clone() });
-    json!(bare.collect::<Vec<_>>()).to_string()
 }
 
 fn keep(
@@ -133,35 +118,14 @@ fn keep(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NewSession, OpenedSession};
-    use onsembl_protocol::fleet::NewSession as Known;
-    use onsembl_protocol::id::{AgentKey, Epoch, InstanceId, PresenceVersion, SessionId};
-    use onsembl_protocol::model::{Cause, Confidence, Finding};
+    use crate::store::NewSession;
+    use onsembl_protocol::fleet::LONGEST_FINDINGS;
+    use onsembl_protocol::id::{Epoch, InstanceId};
+    use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding};
     use std::time::Duration;
 
     fn at(ms: i64) -> WallTime {
         WallTime::from_unix_millis(ms)
-    }
-
-    async fn opened(store: &Store, user: &UserId) -> OpenedSession {
-        let known = Known {
-            key: AgentKey::new("k"),
-            candidate: None,
-            alias: None,
-            bearer: None,
-            name: "n".into(),
-            agent_type: "custom".into(),
-            version: None,
-            host: None,
-            capabilities: Vec::new(),
-            instance: None,
-            stop: None,
-            peer: "p".into(),
-            session: SessionId::new("s"),
-            at: at(0),
-            presence_floor: PresenceVersion(0),
-        };
-        store.open_session(NewSession { user: user.clone(), known }).await.unwrap()
     }
 
     fn record(agent: &AgentId, number: u64, entries: usize, text: &str) -> FindingsRecord {
@@ -187,7 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, _receipts) = Store::open(dir.path(), at(0)).await.unwrap();
         let (user, other) = (UserId::new("u"), UserId::new("v"));
-        let agent = opened(&store, &user).await.agent;
+        let agent = store.open_session(NewSession::first(&user)).await.unwrap().agent;
         store.keep_findings(&user, record(&agent, 1, 1, "first")).await.unwrap();
         store.keep_findings(&user, record(&agent, 2, 1, "second")).await.unwrap();
         store.keep_findings(&user, record(&agent, 2, 2, "again")).await.unwrap();
@@ -205,20 +169,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, _receipts) = Store::open(dir.path(), at(0)).await.unwrap();
         let user = UserId::new("u");
-        let agent = opened(&store, &user).await.agent;
+        let agent = store.open_session(NewSession::first(&user)).await.unwrap().agent;
         for number in 0..300 {
             store.keep_findings(&user, record(&agent, number, 1, "x")).await.unwrap();
         }
         let kept = store.findings(&user, &agent).await.unwrap();
         assert_eq!((kept.len(), kept[0].at), (KEPT as usize, at(1000 + 300 - KEPT)));
-        // Of the largest messages that there can be.
-        let longest = "x".repeat(Evidence::LONGEST_TEXT);
+        // Of nearly the largest messages that there can be.
+        let long = "x".repeat(256);
         for number in 300..400 {
-            store.keep_findings(&user, record(&agent, number, 32, &longest)).await.unwrap();
+            store.keep_findings(&user, record(&agent, number, 32, &long)).await.unwrap();
         }
         let kept = store.findings(&user, &agent).await.unwrap();
         let bytes: usize = kept.iter().map(|told| json!([told.told]).to_string().len()).sum();
-        assert!(bytes <= KEPT_BYTES + LONGEST, "{bytes}");
+        assert!(bytes <= KEPT_BYTES + LONGEST_FINDINGS, "{bytes}");
         assert!(kept.len() >= 32, "the latest is kept whole");
     }
 }

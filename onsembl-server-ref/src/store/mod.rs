@@ -65,7 +65,7 @@ pub use writer::StoreCounters;
 use budget::Terms;
 pub(crate) use budget::of_agents;
 pub(crate) use deletion::REMEMBERED as DELETED_KEPT;
-pub(crate) use findings::{KEPT_BYTES as FINDINGS_KEPT_BYTES, LONGEST as FINDINGS_LONGEST};
+pub(crate) use findings::KEPT_BYTES as FINDINGS_KEPT_BYTES;
 use line::{Lane, Place};
 pub(crate) use line::{TURN_OUTPUT, TURN_REQUESTS};
 use onsembl_protocol::id::UserId;

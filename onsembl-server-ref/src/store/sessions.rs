@@ -32,6 +32,30 @@ pub struct NewSession {
 }
 
 impl NewSession {
+    /// A first session of an agent of this user, for tests.
+    #[cfg(test)]
+    pub(crate) fn first(user: &UserId) -> Self {
+        use onsembl_protocol::id::AgentKey;
+        let known = fleet::NewSession {
+            key: AgentKey::new("k"),
+            candidate: None,
+            alias: None,
+            bearer: None,
+            name: "n".into(),
+            agent_type: "custom".into(),
+            version: None,
+            host: None,
+            capabilities: Vec::new(),
+            instance: None,
+            stop: None,
+            peer: "p".into(),
+            session: SessionId::new("s"),
+            at: WallTime::from_unix_millis(0),
+            presence_floor: PresenceVersion(0),
+        };
+        Self { user: user.clone(), known }
+    }
+
     fn bytes(&self) -> usize {
         let texts = self.known.alias.iter().chain(&self.known.capabilities);
         texts.map(String::len).sum::<usize>() + self.known.name.len() + self.known.peer.len()

@@ -25,6 +25,7 @@ mod existing_service;
 mod extended;
 mod extended_work;
 mod files;
+mod findings;
 mod fixture;
 mod floods;
 mod frames;

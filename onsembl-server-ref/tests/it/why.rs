@@ -13,7 +13,12 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// What the page says, as soon as it is as wanted: the log is written behind what it tells of.
-async fn why_when(world: &World, user: &str, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn why_when(
+    world: &World,
+    user: &str,
+    id: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Value {
     let token = world.token(user, TokenKind::Dashboard);
     let begin = Instant::now();
     loop {
@@ -28,7 +33,7 @@ async fn why_when(world: &World, user: &str, id: &str, wanted: impl Fn(&Value) -
     }
 }
 
-fn drops(said: &Value) -> Vec<(&str, &str, bool)> {
+pub(crate) fn drops(said: &Value) -> Vec<(&str, &str, bool)> {
     let drops = said["drops"].as_array().unwrap().iter();
     drops
         .map(|drop| {

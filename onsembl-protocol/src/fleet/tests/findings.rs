@@ -3,7 +3,8 @@
 use super::kit::{AGENT, Kit, hello};
 use crate::fleet::*;
 use crate::id::AgentId;
-use crate::model::{Cause, Confidence, Finding, Told};
+use crate::model::{Cause, Confidence, Evidence, Finding, Told};
+use crate::session::DialFault;
 use crate::wire::payload::{AgentBlackBox, BlackBoxAck};
 use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::borrow::ToOwned;
@@ -54,4 +55,81 @@ fn it_is_confirmed_when_it_is_stored_and_never_before() {
     kit.say(told(8));
     kept(&mut kit, 8, Err(StoreFault::Refused("no such agent".to_owned())));
     assert_eq!(acks(&mut kit), [8], "it would be refused for ever");
+}
+
+fn with_dials(fault: &str, cause: Cause, said: &str) -> Told {
+    let evidence = Evidence::NONE.with("fault", fault).with("said", said);
+    let finding = Finding::new(cause, Confidence::High).on(evidence);
+    Told { finding, ago: Duration::from_secs(9), lasted: Duration::from_secs(3), times: 7 }
+}
+
+fn dials(kit: &mut Kit) -> Vec<(DialFault, u32)> {
+    let notes = core::mem::take(&mut kit.notes).into_iter();
+    notes
+        .filter_map(|note| match note {
+            FleetNote::DialsFailed { fault, times, .. } => Some((fault, times)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn dials_that_failed_are_counted_by_their_fault_once_they_are_stored() {
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("i", "h", &[]));
+    let entries = vec![
+        with_dials("name-unknown", Cause::NameResolution, "no such host"),
+        with_dials("of a later version", Cause::NameResolution, ""),
+        // No agent of ours calls it so.
+        with_dials("no-route", Cause::AgentSlept, ""),
+    ];
+    let told = || AgentToServer::BlackBox(AgentBlackBox { number: 1, entries: entries.clone() });
+    kit.say(told());
+    assert_eq!(dials(&mut kit), []);
+    kept(&mut kit, 1, Err(StoreFault::Unavailable("it is busy".to_owned())));
+    assert_eq!(dials(&mut kit), [], "it is told again");
+    kit.say(told());
+    kept(&mut kit, 1, Ok(()));
+    assert_eq!(dials(&mut kit), [(DialFault::NameUnknown, 7)]);
+}
+
+#[test]
+fn of_findings_that_are_too_long_the_evidence_is_left_out_and_the_rest_is_kept() {
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("i", "h", &[]));
+    let long = "x".repeat(256);
+    let entries = |count| vec![with_dials("name-unknown", Cause::NameResolution, &long); count];
+    kit.say(AgentToServer::BlackBox(AgentBlackBox { number: 1, entries: entries(3) }));
+    assert_eq!(kit.findings[0].told, entries(3));
+    kept(&mut kit, 1, Ok(()));
+    let cut: Vec<Told> = {
+        let evidence = "\u{1}".repeat(256);
+        vec![with_dials("name-unknown", Cause::NameResolution, &evidence); 32]
+    };
+    kit.say(AgentToServer::BlackBox(AgentBlackBox { number: 2, entries: cut.clone() }));
+    let told = &kit.findings[1].told;
+    assert_eq!(told.len(), 32);
+    assert!(told.iter().all(|told| told.finding.evidence.is_empty() && told.times == 7));
+    let _ = dials(&mut kit);
+    kept(&mut kit, 2, Ok(()));
+    assert_eq!(dials(&mut kit).len(), 32, "what is not kept of it counts all the same");
+}
+
+fn slept(confidence: Confidence) -> AgentToServer {
+    let finding = Finding::new(Cause::AgentSlept, confidence);
+    let (ago, lasted) = (Duration::from_secs(60), Duration::from_secs(50));
+    let entries = vec![Told { finding, ago, lasted, times: 1 }];
+    AgentToServer::BlackBox(AgentBlackBox { number: 1, entries })
+}
+
+#[test]
+fn a_sleep_that_is_proven_is_shown_and_one_that_is_guessed_is_not() {
+    for (confidence, is_shown) in [(Confidence::Medium, false), (Confidence::High, true)] {
+        let mut kit = Kit::new(FleetLimits::DEFAULT);
+        kit.hello(1, hello("i", "h", &[]));
+        kit.say(slept(confidence));
+        let shown = kit.view.agents().get(&AgentId::new(AGENT)).and_then(|view| view.slept);
+        let lasted = shown.map(|slept| slept.until.unix_millis() - slept.from.unix_millis());
+        assert_eq!(lasted, is_shown.then_some(50_000), "{confidence:?}");
+    }
 }

@@ -76,3 +76,38 @@ fn a_clock_that_was_set_while_it_was_away_is_told_too() {
     let told = told(&mut worker, set(20, 400)).unwrap();
     assert_eq!(causes(&told), [Cause::ClockJump, Cause::Tls]);
 }
+
+#[test]
+fn another_address_of_the_next_link_is_told_with_when_the_one_before_ended() {
+    let mut worker = worker(config());
+    let opened = |address: &str| WorkerEvent::LinkOpened(Some(address.parse().unwrap()));
+    worker.handle(opened("192.168.1.7"), at(0));
+    worker.handle(WorkerEvent::Joined(session()), at(1));
+    assert_eq!(told(&mut worker, at(1)), None, "the first network is no change");
+    worker.handle(WorkerEvent::LinkEnded, at(100));
+    worker.handle(WorkerEvent::SessionEnded, at(100));
+    worker.handle(opened("10.0.0.3"), at(130));
+    worker.handle(WorkerEvent::Joined(session()), at(131));
+    let told = told(&mut worker, at(131)).expect("it moved");
+    assert_eq!(causes(&told), [Cause::NetworkChanged]);
+    let entry = &told.entries[0];
+    assert_eq!(entry.ago.as_secs(), 31, "when the link before ended");
+    assert_eq!(entry.finding.evidence.text("address_now"), Some("10.0.0.3"));
+}
+
+#[test]
+fn what_an_earlier_process_left_is_told_first_and_as_old_as_it_is() {
+    let finding = Finding::new(Cause::NoRoute, crate::model::Confidence::High);
+    let (ago, lasted) = (Duration::from_secs(30), Duration::from_secs(10));
+    let recovered = Recovered {
+        findings: vec![Told { finding, ago, lasted, times: 4 }],
+        findings_ago: Duration::from_secs(100),
+        ..Recovered::default()
+    };
+    let mut worker = Worker::new(config(), recovered, at(0));
+    worker.handle(found(Cause::AgentKilled), at(0));
+    worker.handle(WorkerEvent::Joined(session()), at(5));
+    let told = told(&mut worker, at(5)).expect("there is something to tell");
+    assert_eq!(causes(&told), [Cause::NoRoute, Cause::AgentKilled]);
+    assert_eq!((told.entries[0].ago.as_secs(), told.entries[0].times), (135, 4));
+}

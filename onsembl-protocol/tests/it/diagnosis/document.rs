@@ -2,6 +2,7 @@
 //!
 //! `ONSEMBL_BLESS=1 cargo test -p onsembl-protocol --test it diagnosis::document` writes the tables.
 
+use super::simulated;
 use onsembl_protocol::diagnosis::{Cause, WaitsFor};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,19 +44,24 @@ struct Run {
     confidence: String,
     right: bool,
     ms: u64,
+    #[serde(default)]
+    simulated: bool,
 }
 
-/// The runs of the fault matrix, which `.ci/verdicts` makes.
+/// The runs of the fault matrix: `.ci/verdicts` makes those of the binaries.
 fn runs() -> Vec<Run> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/verdicts.jsonl");
-    let text = read_to_string(&path).expect("the runs");
-    text.lines().map(|line| serde_json::from_str(line).expect("a run")).collect()
+    let text = read_to_string(simulated::file()).expect("the runs");
+    let all = text.lines().map(|line| serde_json::from_str(line).expect("a run"));
+    let of_binaries = all.filter(|run: &Run| !run.simulated);
+    let simulated = simulated::runs().into_iter();
+    of_binaries.chain(simulated.map(|run| serde_json::from_value(run).expect("a run"))).collect()
 }
 
 fn matrix() -> Table {
     let mut by_fault: BTreeMap<String, Vec<Run>> = BTreeMap::new();
     for run in runs() {
-        by_fault.entry(run.fault.clone()).or_default().push(run);
+        let of = if run.simulated { " (simulated)" } else { "" };
+        by_fault.entry(format!("{}{of}", run.fault)).or_default().push(run);
     }
     let row = |(fault, runs): (&String, &Vec<Run>)| {
         let right = runs.iter().filter(|run| run.right).count();

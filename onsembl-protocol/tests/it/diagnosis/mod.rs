@@ -7,5 +7,6 @@ mod ledger;
 mod patterns;
 mod presence;
 mod relay;
+mod simulated;
 mod verdict;
 mod why;

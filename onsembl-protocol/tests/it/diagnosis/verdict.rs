@@ -5,7 +5,7 @@ use crate::support::{EPOCH_MS, ms, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{
     Cause, Confidence, DropRecord, Evidence, Finding, LastBoot, LastEnd, LastRun, LastVersion,
-    Process, Return, Told, Ways, found_by_agent, judge,
+    OutOfMemory, Process, Return, Told, Ways, found_by_agent, judge,
 };
 use onsembl_protocol::session::{AgentCause, DialFailure, DialFault, EndOrder, PresenceCause};
 use onsembl_protocol::time::WallTime;
@@ -207,7 +207,12 @@ fn histories() -> Vec<History> {
             back(
                 Other,
                 30,
-                &[last_run(LastEnd::OutOfMemory, LastBoot::Same, LastVersion::Same, 29)],
+                &[last_run(
+                    LastEnd::OutOfMemory(OutOfMemory::OwnGroup),
+                    LastBoot::Same,
+                    LastVersion::Same,
+                    29,
+                )],
             ),
         ),
         away(Cause::HostOutOfDescriptors, dials(DialFault::OutOfDescriptors, 12)),
@@ -284,6 +289,7 @@ fn histories() -> Vec<History> {
             None,
         ),
         away(Cause::TokenWrongKind, dials(DialFault::TokenWrongKind, 4)),
+        away(Cause::TokenRefused, dials(DialFault::TokenUnknown, 4)),
         history(
             Cause::TokenRefused,
             Medium,
@@ -316,6 +322,38 @@ fn with_a_clock_that_jumped(mut history: History) -> History {
         history.sure = Confidence::Medium;
     }
     history
+}
+
+#[test]
+fn a_clock_that_was_set_there_and_back_around_a_fault_of_dates_is_proven() {
+    let jump = |after| sure(Cause::ClockJump, after, 0);
+    let judged = |notes: &[Note]| {
+        let Finding { cause, confidence, .. } =
+            judge(&broke(), back(Process::Same, 280, notes).as_ref()).finding;
+        (cause, confidence)
+    };
+    let dates = || dials(DialFault::CertificateExpired, 12);
+    let proven = [jump(1), dates(), jump(279)];
+    assert_eq!(judged(&proven), (Cause::ClockJump, Confidence::High));
+    assert_eq!(judged(&[jump(1), dates()]), (Cause::ClockJump, Confidence::Medium));
+    assert_eq!(judged(&[dates(), jump(279)]), (Cause::ClockJump, Confidence::Medium));
+    assert_eq!(judged(&[dates()]), (Cause::Tls, Confidence::Medium));
+    let untrusted = [jump(1), dials(DialFault::CertificateUntrusted, 12), jump(279)];
+    assert_eq!(judged(&untrusted), (Cause::Tls, Confidence::High));
+}
+
+/// A machine that kills any process for want of memory does not prove that it killed this one.
+#[test]
+fn only_the_own_group_proves_that_memory_was_short() {
+    let judged = |among| {
+        let end = LastEnd::OutOfMemory(among);
+        let notes = [last_run(end, LastBoot::Same, LastVersion::Same, 29)];
+        let Finding { cause, confidence, .. } =
+            judge(&broke(), back(Process::Other, 30, &notes).as_ref()).finding;
+        (cause, confidence)
+    };
+    assert_eq!(judged(OutOfMemory::OwnGroup), (Cause::HostOutOfMemory, Confidence::High));
+    assert_eq!(judged(OutOfMemory::Machine), (Cause::HostOutOfMemory, Confidence::Medium));
 }
 
 #[test]

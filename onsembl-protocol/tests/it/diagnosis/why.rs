@@ -1,7 +1,7 @@
 //! What is told of an agent is made of what its machine published.
 
 use crate::support::{ms, now, secs};
-use onsembl_protocol::close::{Breakage, CloseReason};
+use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{
     Cause, Confidence, Evidence, Finding, OwnFault, PresenceTrack, Records, Told, ToldAt,
     Transition, Why, explain,
@@ -14,20 +14,20 @@ use onsembl_protocol::time::{Deadline, WallTime};
 use std::time::Duration;
 
 /// A machine, and the log of what it publishes.
-struct Agent {
-    at: Duration,
+pub(super) struct Agent {
+    pub(super) at: Duration,
     machine: ServerConnection,
-    link: LinkId,
+    pub(super) link: LinkId,
     /// Which process of it is in session, or was.
     run: u32,
     heard: Option<WallTime>,
     log: Vec<Transition>,
-    told: Vec<ToldAt>,
+    pub(super) told: Vec<ToldAt>,
     own_faults: Vec<OwnFault>,
 }
 
 impl Agent {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let at = secs(1000);
         let machine =
             ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), now(at));
@@ -36,7 +36,7 @@ impl Agent {
         Self { at, machine, link, run, heard, log, told, own_faults }
     }
 
-    fn feed(&mut self, event: ServerEvent) -> Deadline {
+    pub(super) fn feed(&mut self, event: ServerEvent) -> Deadline {
         let at = now(self.at);
         let step = self.machine.handle(event, at);
         for action in step.actions {
@@ -49,7 +49,7 @@ impl Agent {
         step.deadline
     }
 
-    fn join(&mut self, claimant: Claimant) {
+    pub(super) fn join(&mut self, claimant: Claimant) {
         self.link = self.link.next();
         let (link, dialect) = (self.link, Dialect::Extended);
         let _ = self.feed(ServerEvent::Joined { link, dialect, claimant });
@@ -59,12 +59,12 @@ impl Agent {
         self.hear();
     }
 
-    fn hear(&mut self) {
+    pub(super) fn hear(&mut self) {
         self.heard = Some(now(self.at).wall);
         let _ = self.feed(ServerEvent::Received(self.link, ServerInbound::Other));
     }
 
-    fn told(&self) -> Why {
+    pub(super) fn told(&self) -> Why {
         let begin = PresenceTrack::begin(self.log[0].presence);
         let track = self.log[1..].iter().fold(begin, |track, next| track.then(next.presence));
         let presence = explain(&track, self.heard, &ServerConfig::DEFAULT);
@@ -80,7 +80,7 @@ impl Agent {
         self.told.push(ToldAt { at: now(self.at).wall, told });
     }
 
-    fn breaks(&mut self) {
+    pub(super) fn breaks(&mut self) {
         let broken = CloseReason::broken(Breakage::Reset);
         let _ = self.feed(ServerEvent::LinkDown(self.link, broken));
     }
@@ -175,7 +175,7 @@ fn a_silence_in_which_the_server_did_not_run_is_its_own() {
     agent.at += secs(10);
     agent.hear();
     agent.at += secs(20);
-    let silent = CloseReason::local(onsembl_protocol::close::CloseCause::Silent);
+    let silent = CloseReason::local(CloseCause::Silent);
     let _ = agent.feed(ServerEvent::LinkDown(agent.link, silent));
     let from = now(agent.at.saturating_sub(secs(18))).wall;
     let until = now(agent.at.saturating_sub(secs(1))).wall;
@@ -185,4 +185,54 @@ fn a_silence_in_which_the_server_did_not_run_is_its_own() {
     let why = agent.told();
     assert_eq!(causes(&why), [(Cause::ServerStalled, true)]);
     assert_eq!(why.drops[0].finding.evidence.time("stalled"), Some(secs(17)));
+}
+
+/// An agent gives the link up because its server does not run. Its last words and its close are read when the server runs
+/// again, so that for the server it was never silent.
+#[test]
+fn a_silence_that_only_the_agent_felt_is_the_stall_of_the_server_that_did_not_run_then() {
+    let judged = |stalled: u64| {
+        let mut agent = Agent::new();
+        agent.join(Claimant::SameProcess);
+        agent.at += secs(100);
+        agent.hear();
+        let silent = CloseReason::peer(Some(CloseCause::Silent.code()));
+        let _ = agent.feed(ServerEvent::LinkDown(agent.link, silent));
+        let from = now(agent.at.saturating_sub(secs(stalled))).wall;
+        agent.own_faults.push(OwnFault {
+            from,
+            until: now(agent.at).wall,
+            cause: Cause::ServerStalled,
+        });
+        agent.at += secs(2);
+        agent.join(Claimant::SameProcess);
+        // It gave up five seconds before that was read.
+        agent.tells(Cause::NetworkOneWayOrCut, Confidence::Medium, secs(27), secs(20));
+        let why = agent.told();
+        let Finding { cause, confidence, .. } = why.drops[0].finding;
+        (cause, confidence)
+    };
+    assert_eq!(judged(26), (Cause::ServerStalled, Confidence::High));
+    // Only when it was over: that is not why.
+    assert_eq!(judged(4), (Cause::NetworkOneWay, Confidence::High));
+}
+
+/// It was restarted, and the new process lost its link a moment later.
+#[test]
+fn the_end_of_the_process_before_explains_no_drop_of_the_one_behind_it() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    agent.at += secs(100);
+    agent.hear();
+    agent.breaks();
+    agent.at += secs(1);
+    agent.join(Claimant::OtherProcess);
+    agent.tells(Cause::AgentCrashed, Confidence::High, ms(10), Duration::ZERO);
+    agent.at += secs(1);
+    agent.hear();
+    agent.breaks();
+    agent.at += secs(1);
+    agent.join(Claimant::SameProcess);
+    let causes: Vec<Cause> = agent.told().drops.iter().map(|drop| drop.finding.cause).collect();
+    assert_eq!(causes, [Cause::AgentCrashed, Cause::NetworkCut]);
 }
