@@ -15,7 +15,7 @@ use core::ops::Bound;
 /// The kinds of what is open longer than a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OpenKind {
-    /// The link of an agent, from its request on: with a session, or before it has one.
+    /// The link of an agent, from its request on: with a session, before it has one, or for diagnosis.
     AgentLink,
     /// The link of an agent that is kept beside that of its session.
     ParkedLink,

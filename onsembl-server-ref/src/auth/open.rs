@@ -6,7 +6,7 @@
 use super::{Authenticator, Identity, TokenKind};
 use crate::bounds::LogLimit;
 use onsembl_protocol::fleet::{Ended, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm};
-use onsembl_protocol::id::{TokenId, UserId};
+use onsembl_protocol::id::{LinkId, TokenId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
@@ -31,7 +31,13 @@ const FAILURES: usize = 3;
 const WARNINGS_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The link of an agent whose token has ended.
-pub(crate) type LinkEnd = (OpenId, TokenEnd);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkEnd {
+    pub(crate) id: OpenId,
+    pub(crate) end: TokenEnd,
+    /// Which link the hub made of it.
+    pub(crate) link: Option<LinkId>,
+}
 
 /// All that is open on a server.
 #[derive(Clone, Debug)]
@@ -56,6 +62,7 @@ struct Book {
 struct Holder {
     end: watch::Sender<Option<TokenEnd>>,
     identity: Arc<Identity>,
+    link: Option<LinkId>,
 }
 
 /// One thing that is open: to be held as long as it is.
@@ -92,7 +99,7 @@ impl Opens {
         let (sender, end) = watch::channel(None);
         let mut book = self.book();
         let id = book.requests.open(kind, term);
-        let holder = Holder { end: sender, identity: Arc::clone(&identity) };
+        let holder = Holder { end: sender, identity: Arc::clone(&identity), link: None };
         let _ = book.holders.insert(id, holder);
         drop(book);
         OpenRequest { opens: self.clone(), id, kind, identity, end }
@@ -169,12 +176,16 @@ impl Opens {
         for Ended { id, kind, user, end } in ended {
             self.0.counters.count(kind.counter(end));
             debug!(%user, %kind, ?end, "the token of what is open has ended; ending it");
-            if let Some(holder) = book.holders.remove(&id) {
+            let holder = book.holders.remove(&id);
+            let link = holder.as_ref().and_then(|holder| holder.link);
+            if let Some(holder) = holder {
                 let _ = holder.end.send_replace(Some(end));
             }
             match kind {
                 // The hub ends before its links do.
-                OpenKind::AgentLink | OpenKind::ParkedLink => drop(self.0.links.send((id, end))),
+                OpenKind::AgentLink | OpenKind::ParkedLink => {
+                    drop(self.0.links.send(LinkEnd { id, end, link }));
+                }
                 OpenKind::Dashboard | OpenKind::Output | OpenKind::Recording => {}
             }
         }
@@ -210,6 +221,13 @@ impl OpenRequest {
 
     pub(crate) const fn id(&self) -> OpenId {
         self.id
+    }
+
+    /// The hub made this link of it.
+    pub(crate) fn is_link(&self, link: LinkId) {
+        if let Some(holder) = self.opens.book().holders.get_mut(&self.id) {
+            holder.link = Some(link);
+        }
     }
 
     /// Whether its token has ended.

@@ -49,6 +49,14 @@ impl Bearers {
         self.drop_link(link);
     }
 
+    /// The hello of this link asked for a diagnosis connection, which is no session. Its holder is the link itself: no
+    /// event tells how it ends.
+    pub(super) fn probing(&mut self, link: LinkId) -> Option<OpenRequest> {
+        let open = self.joining.remove(&link)?;
+        let _ = self.opened.remove(&open.id());
+        Some(open)
+    }
+
     /// A link is kept that has said no hello.
     pub(super) fn parked_silent(&mut self, link: LinkId, open: OpenRequest) -> Option<TokenEnd> {
         self.drop_link(link);
@@ -76,7 +84,7 @@ impl Bearers {
         }
     }
 
-    /// What is open under this number; nothing if it is over, or owes its hello yet.
+    /// What is open under this number; nothing if it is over, or is a link that owes its hello or is for diagnosis.
     pub(super) fn opened(&self, id: OpenId) -> Option<Opened> {
         self.opened.get(&id).copied()
     }

@@ -72,8 +72,14 @@ impl Edge {
             }
             FleetAction::GiveUpSilent(link) => self.shard.give_up_silent(link),
             FleetAction::WelcomeProbe { link, admission } => {
-                self.bearers.link_ended(link);
                 self.shard.welcome_probe(link, &of_fleet(admission));
+                if let Some(open) = self.bearers.probing(link) {
+                    let ended = open.end();
+                    self.shard.entrust(link, open);
+                    if let Some(end) = ended {
+                        self.end_opened(Opened::Link(link), end);
+                    }
+                }
             }
             FleetAction::Admit { seat, link, admission } => {
                 if let Some(key) = self.seats.key(seat) {

@@ -247,8 +247,9 @@ impl Hub {
             Input::Answered(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
             Input::Health => self.on_health(),
             Input::Wake => self.wake(),
-            Input::TokenEnded((id, end)) => {
-                if let Some(opened) = self.edge.bearers.opened(id) {
+            Input::TokenEnded(LinkEnd { id, end, link }) => {
+                let opened = self.edge.bearers.opened(id).or_else(|| link.map(Opened::Link));
+                if let Some(opened) = opened {
                     self.edge.end_opened(opened, end);
                 }
             }
@@ -285,7 +286,13 @@ impl Hub {
     fn on_request(&mut self, request: Request) {
         match request {
             Request::AgentLink(ticket) => {
-                let _ = self.edge.shard.accept(ticket);
+                let link = self.edge.shard.accept(ticket);
+                if let Some(open) = self.edge.shard.bearer(link) {
+                    open.is_link(link);
+                    if let Some(end) = open.end() {
+                        self.edge.end_opened(Opened::Link(link), end);
+                    }
+                }
             }
             Request::User { user, request, reply } => {
                 let token = Token(self.next_token);

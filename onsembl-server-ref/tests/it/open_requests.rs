@@ -38,7 +38,16 @@ async fn open(world: &World, kind: OpenKind, end: TokenEnd) -> (String, BoxFutur
             let mut link = Peer::open(address, "/ws/agent", Some(&token)).await;
             link.send(extended_hello(&format!("key of {end:?}"), "run-1", &[])).await;
             let _ = link.expect("ACK").await;
-            (id, Box::pin(closed(link, end)))
+            // One that owes its hello, and one for diagnosis, which has no session.
+            let mut silent = Peer::open(address, "/ws/agent", Some(&token)).await;
+            let mut probe = Peer::open(address, "/ws/agent", Some(&token)).await;
+            let hello = extended_hello(&format!("key of {end:?}"), "run-2", &[]);
+            probe.send(hello.replace(r#""agentKey""#, r#""probe":true,"agentKey""#)).await;
+            assert_eq!(probe.expect("ACK").await["extensions"]["epoch"], 0);
+            let all = async move {
+                drop(tokio::join!(closed(link, end), closed(probe, end), silent.ended()));
+            };
+            (id, Box::pin(all))
         }
         OpenKind::ParkedLink => {
             let (token, id) = token(world, Agent, end);
