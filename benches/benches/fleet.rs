@@ -310,7 +310,7 @@ fn take(fleet: &mut Fleet, view: &mut View, event: FleetEvent, receipts: &mut Ve
 
 /// A dashboard of this user that watches so much, and is greeted.
 fn greeted(view: &View, subscriptions: Subscriptions) -> DashboardLink {
-    let token = DashboardToken { user: UserId::new("user"), expires: None };
+    let token = DashboardToken { user: UserId::new("user") };
     let server = ServerInstanceId::new("server");
     let mut link = DashboardLink::new(token, server, Limits::DEFAULT, now());
     let features = DASHBOARD_FEATURES.to_vec();

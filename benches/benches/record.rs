@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing)]
 
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
-use onsembl_protocol::replay::{FrameNote, Handled, Recorder, ServerOrigin, replay};
+use onsembl_protocol::replay::{FrameNote, Handled, Owner, Recorder, ServerOrigin, replay};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
 };
@@ -51,7 +51,7 @@ impl Shard {
             let key = shard.machines.insert(machine);
             let origin = ServerOrigin::New { version, epoch };
             let none = Actions::none();
-            shard.recorder.began(key, origin, now(at), &none, Deadline::Never, None);
+            shard.recorder.began(key, Owner(0), origin, now(at), &none, Deadline::Never, None);
             let (dialect, claimant) = (Dialect::Extended, Claimant::SameProcess);
             shard.feed(key, ServerEvent::Joined { link: LINK, dialect, claimant }, at, None);
             shard.feed(key, ServerEvent::Admitted { link: LINK, epoch: Epoch(1) }, at, None);

@@ -90,7 +90,7 @@ fn ids(count: usize, number: u64) -> String {
 
 impl Viewer {
     fn new(clocks: &Clocks) -> Self {
-        let token = DashboardToken { user: UserId::new("u"), expires: None };
+        let token = DashboardToken { user: UserId::new("u") };
         let (server, limits) = (ServerInstanceId::new("s"), Limits::DEFAULT);
         let link = DashboardLink::new(token, server, limits, clocks.now());
         Self { link, reserved: 0, takes: true }
@@ -108,7 +108,6 @@ impl Viewer {
                     DashboardEvent::NoRoom { slots: 2, needed: bytes >> 20 }
                 }
                 DashboardAction::Ask(number, _) => DashboardEvent::Answered(number, None),
-                DashboardAction::LookUpToken => DashboardEvent::NotRevoked,
                 DashboardAction::Read { command, .. } => DashboardEvent::Read(command, Vec::new()),
                 DashboardAction::Seek(command, _) => DashboardEvent::Found(command, None),
                 // That of a refresh is never known: it counts as under way.

@@ -8,7 +8,8 @@
 //! # What is public, in tiers
 //!
 //! **0. The ground**, which everything else speaks: [`id`], [`time`], [`limits`], [`close`], [`step`] and
-//! [`model`], the vocabulary that messages and machines share.
+//! [`model`], the vocabulary that messages and machines share; and [`shared_pool`], which says whose entry goes when a bound
+//! that many share is reached.
 //!
 //! **1. The connection.** All that an embedder of one agent or one server needs to stay connected:
 //! - [`wire`]: every message of the protocol, read leniently and written in one form.
@@ -162,6 +163,7 @@ pub mod model;
 mod output;
 pub mod replay;
 pub mod session;
+pub mod shared_pool;
 pub mod shown;
 pub mod step;
 mod stop;

@@ -31,7 +31,7 @@ impl FleetViews {
         Self(Arc::new(Mutex::new(Views { rules, ..Views::default() })))
     }
 
-    /// How many agents are in each status, over all users.
+    /// How many agents are in each status, over all users. Looks at no agent: each view has its sums.
     pub(crate) fn statuses(&self) -> BTreeMap<PresenceStatus, usize> {
         let mut count = BTreeMap::new();
         // Not held while views are looked at: the hub waits for it.
@@ -40,8 +40,8 @@ impl FleetViews {
             views.of.values().filter_map(Weak::upgrade).collect()
         };
         for view in views {
-            for agent in view.look().agents().values() {
-                *count.entry(agent.presence.status).or_default() += 1;
+            for (status, agents) in view.look().statuses() {
+                *count.entry(*status).or_default() += *agents;
             }
         }
         count

@@ -35,6 +35,12 @@ impl Mode {
         self.0 & 0o002 != 0
     }
 
+    /// Whether its group may write it.
+    #[must_use]
+    pub const fn group_writes(self) -> bool {
+        self.0 & 0o020 != 0
+    }
+
     /// Whether every user of the machine may do anything with it.
     #[must_use]
     pub const fn is_open_to_others(self) -> bool {

@@ -82,7 +82,8 @@ fn serve(listener: TcpListener, epoch: u64) -> JoinHandle<()> {
             };
             match event {
                 ShardEvent::Hello(claim) => {
-                    let key = shard.insert(PresenceVersion(epoch), Epoch(epoch), None);
+                    let key =
+                        shard.insert(&Lane::default(), PresenceVersion(epoch), Epoch(epoch), None);
                     shard.join(claim.link, key, Claimant::SameProcess);
                 }
                 ShardEvent::Admit { key, link } => {

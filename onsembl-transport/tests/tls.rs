@@ -168,6 +168,31 @@ fn unusable_files_are_named() {
     }
 }
 
+#[test]
+fn files_that_every_user_can_write_are_not_used() {
+    let files = Files::new("localhost");
+    let set = |name: &str, mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(files.path(name), mode).unwrap();
+    };
+    let tls = files.server();
+    for name in ["cert.pem", "key.pem"] {
+        set(name, 0o666);
+        let refused = ServerTls::from_pem_files(files.path("cert.pem"), files.path("key.pem"));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(name) && refused.contains("chmod go-w"), "{refused}");
+        assert!(tls.reload().is_err(), "the pair in use stays in use");
+        // Volumes of containers belong to a group.
+        set(name, 0o664);
+        let _ = files.server();
+        set(name, 0o600);
+    }
+    set("cert.pem", 0o646);
+    let roots = TlsRoots::Pem(files.path("cert.pem"));
+    let refused = WebSocketDialer::new("wss://localhost", "/", &roots).unwrap_err().to_string();
+    assert!(refused.contains("cert.pem (mode 0646)"), "{refused}");
+}
+
 /// The serial of a certificate is not at hand; whom a client trusts tells two of them apart.
 async fn shakes_hands(files: &Files, tls: &ServerTls) -> bool {
     let (mut listener, address) = listener(tls.clone()).await;

@@ -44,6 +44,7 @@ mod findings;
 mod hello;
 mod limits;
 mod note;
+mod open_requests;
 mod out;
 mod output;
 mod parking;
@@ -86,6 +87,7 @@ pub use event::{
 pub use findings::LONGEST_FINDINGS;
 pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use note::FleetNote;
+pub use open_requests::{Ended, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm};
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
     AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, NewSession, OpenedSession,
@@ -185,6 +187,11 @@ impl Fleet {
             keys: self.state.roster.directory.keys(),
             stops: self.state.latch.orders().count(),
         }
+    }
+
+    /// Its machines and its open commands, without looking at them.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.state.roster.seats.len(), self.state.commands.open())
     }
 
     /// Whether it holds nothing: no agent, no command, no stop, and no request that waits for an answer. Then it may be

@@ -30,6 +30,8 @@ pub type Revision = u64;
 pub struct View {
     revision: Revision,
     agents: BTreeMap<AgentId, AgentView>,
+    /// How many of them have each status.
+    statuses: BTreeMap<PresenceStatus, usize>,
     aliases: Aliases,
     commands: ById<CommandEntry>,
     /// Open commands of users, by agent: an agent with any is busy.
@@ -220,6 +222,7 @@ impl View {
         Self {
             revision: 0,
             agents: BTreeMap::new(),
+            statuses: BTreeMap::new(),
             aliases: Aliases::new(),
             commands: ById::new(),
             open: BTreeMap::new(),
@@ -303,15 +306,37 @@ impl View {
         }
     }
 
+    /// How many agents have each status that any has.
+    pub const fn statuses(&self) -> &BTreeMap<PresenceStatus, usize> {
+        &self.statuses
+    }
+
+    fn count_status(&mut self, left: Option<PresenceStatus>, entered: Option<PresenceStatus>) {
+        if let Some(status) = entered {
+            *self.statuses.entry(status).or_default() += 1;
+        }
+        if let Some(status) = left
+            && let Some(count) = self.statuses.get_mut(&status)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                let _ = self.statuses.remove(&status);
+            }
+        }
+    }
+
     fn apply_one(&mut self, change: Change, revision: Revision) -> Noticed {
         match change {
             Change::Agent(id, agent) => {
                 let before = self.agents.get(&id).map_or(&[][..], |before| &before.aliases);
                 self.aliases.replace(&id, before, &agent.aliases);
-                let _ = self.agents.insert(id, *agent);
+                let entered = agent.presence.status;
+                let left = self.agents.insert(id, *agent).map(|before| before.presence.status);
+                self.count_status(left, Some(entered));
             }
             Change::AgentRemoved(id) => {
                 if let Some(agent) = self.agents.remove(&id) {
+                    self.count_status(Some(agent.presence.status), None);
                     self.aliases.replace(&id, &agent.aliases, &[]);
                 }
             }

@@ -35,4 +35,5 @@ pub use line::{FORMAT, Head, MAX_LINE, VERSION};
 pub use machine::{AgentOrigin, Recordable, ServerOrigin};
 pub use recorder::{CHECKPOINT_EVENTS, CHECKPOINTS_PER_RING, Handled, Recorder, Retired};
 pub use replayer::{Replay, Replayed, replay};
+pub use ring::Owner;
 pub use script::Script;

@@ -1,4 +1,4 @@
-//! The recorder of a shard: the inputs of all its machines in one ring, and where to find them.
+//! The recorder of a shard: the inputs of all its machines in the rings of their users, and where to find them.
 //!
 //! Each entry knows where the one before it of the same agent is, so an agent's history is read
 //! backwards without looking at the others'. An entry that was overwritten cuts it off. A history is
@@ -11,14 +11,14 @@ use super::entry::{Kind, read_link, wall_origin, write_now};
 use super::excerpt::Excerpt;
 use super::frame::FrameNote;
 use super::machine::ServerOrigin;
-use super::ring::{Position, Ring};
+use super::ring::{Owner, Position, Ring};
 use crate::session::{ServerAction, ServerConfig, ServerEvent, ServerSnapshot};
 use crate::step::Actions;
 use crate::supervisor::Key;
 use crate::time::{Deadline, Now};
 use alloc::vec::Vec;
 
-/// In each such part of the ring, an agent that has events has a checkpoint: what is lost with a
+/// In each such part of its user's ring, an agent that has events has a checkpoint: what is lost with a
 /// checkpoint that was overwritten is at most this part of the ring.
 pub const CHECKPOINTS_PER_RING: usize = 4;
 
@@ -59,6 +59,7 @@ pub struct Retired {
 #[derive(Clone, Copy, Debug)]
 struct Track {
     key: Option<Key>,
+    owner: Owner,
     last: Position,
     checkpoint: Position,
     since_checkpoint: u32,
@@ -66,7 +67,8 @@ struct Track {
 }
 
 impl Track {
-    const NONE: Self = Self { key: None, last: 0, checkpoint: 0, since_checkpoint: 0, count: 0 };
+    const NONE: Self =
+        Self { key: None, owner: Owner(0), last: 0, checkpoint: 0, since_checkpoint: 0, count: 0 };
 }
 
 impl Recorder {
@@ -87,10 +89,12 @@ impl Recorder {
         self.lost
     }
 
-    /// A machine was made and did this. `earlier` is the history of the same agent before.
+    /// A machine of this owner was made and did this. `earlier` is the history of the same agent before.
+    #[allow(clippy::too_many_arguments, reason = "what a recording needs to know of a beginning")]
     pub fn began(
         &mut self,
         key: Key,
+        owner: Owner,
         origin: ServerOrigin,
         now: Now,
         actions: &Actions<ServerAction>,
@@ -98,8 +102,13 @@ impl Recorder {
         earlier: Option<Retired>,
     ) {
         let earlier = earlier.unwrap_or(Retired { last: 0, count: 0 });
-        let mut track =
-            Track { key: Some(key), last: earlier.last, count: earlier.count, ..Track::NONE };
+        let mut track = Track {
+            key: Some(key),
+            owner,
+            last: earlier.last,
+            count: earlier.count,
+            ..Track::NONE
+        };
         let digest = check::of_step(actions, deadline);
         let written = self.append(&mut track, Kind::Origin, now, |writer| {
             writer.value(&origin)?;
@@ -145,7 +154,7 @@ impl Recorder {
             });
             track.since_checkpoint = track.since_checkpoint.saturating_add(1);
         }
-        let part = (self.ring.capacity() / CHECKPOINTS_PER_RING) as u64;
+        let part = (self.ring.part_of(track.owner) / CHECKPOINTS_PER_RING) as u64;
         let due = track.since_checkpoint >= CHECKPOINT_EVENTS
             && self.ring.since(track.checkpoint) >= part;
         if track.checkpoint == 0 || due {
@@ -226,9 +235,7 @@ impl Recorder {
         body: impl FnOnce(&mut Writer<'_>) -> Result<(), CompactError>,
     ) -> bool {
         let wall_origin = *self.wall_origin.get_or_insert_with(|| wall_origin(now));
-        let back = if track.last == 0 { 0 } else { self.ring.next().saturating_sub(track.last) };
-        let written = self.ring.append(|writer| {
-            writer.varint(back)?;
+        let written = self.ring.append(track.owner, track.last, |writer| {
             writer.byte(kind as u8)?;
             write_now(writer, wall_origin, now)?;
             body(writer)
@@ -241,7 +248,8 @@ impl Recorder {
             None if self.ring.capacity() == 0 => {}
             None => {
                 self.lost = self.lost.saturating_add(1);
-                *track = Track { key: track.key, count: track.count, ..Track::NONE };
+                *track =
+                    Track { key: track.key, owner: track.owner, count: track.count, ..Track::NONE };
             }
         }
         written.is_some()

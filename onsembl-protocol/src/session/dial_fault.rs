@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $what:literal, $advice:literal;)*) => {
         /// What was wrong with a dial. Each has an id that never changes, a sentence, and what to do.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         #[non_exhaustive]
         pub enum DialFault {

@@ -169,3 +169,35 @@ impl OutboundQueue {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{AgentCommands, CancelDecision};
+
+    #[test]
+    fn answers_that_wait_have_a_bound_and_go_as_a_whole() {
+        let mut queue = OutboundQueue::default();
+        for n in 0..3 * MOST_PAGES {
+            queue.output_state(&[], Some(alloc::format!("q{n}")));
+        }
+        assert_eq!(queue.output_states.len(), MOST_PAGES);
+        let newest = queue.output_states.back().and_then(|page| page.query.clone());
+        assert_eq!(newest, Some(alloc::format!("q{}", 3 * MOST_PAGES - 1)));
+    }
+
+    #[test]
+    fn reports_that_wait_have_a_bound_and_those_of_the_largest_ids_stay() {
+        let mut queue = OutboundQueue::default();
+        for n in 0..2 * MOST_REPORTS {
+            let id = CommandId::new(alloc::format!("c{n:06}"));
+            match AgentCommands::default().on_cancel(&id) {
+                CancelDecision::NeverRan(report) => queue.report(report),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(queue.reports.len(), MOST_REPORTS);
+        let first = queue.reports.keys().next().map(CommandId::as_str);
+        assert_eq!(first, Some(alloc::format!("c{MOST_REPORTS:06}").as_str()));
+    }
+}

@@ -222,6 +222,24 @@ mod tests {
     }
 
     #[test]
+    fn remarks_and_reports_that_count_as_sent_have_a_bound() {
+        let mut reports = Reports::default();
+        let id = |n: usize| CommandId::new(format!("c{n:06}"));
+        for n in 0..3 * REMEMBERED {
+            reports.remark(&id(n)).output_cut = true;
+            reports.on_sent(&id(n), Timestamp::from_origin(Duration::ZERO));
+        }
+        assert_eq!((reports.remarks.len(), reports.sent.len()), (REMEMBERED, REMEMBERED));
+        let last = 3 * REMEMBERED - 1;
+        assert!(reports.remarks[&id(last)].output_cut && reports.on_confirmed(&id(last)));
+        assert!(!reports.on_confirmed(&id(0)), "it is sent again, and confirmed then");
+        // What is there already takes no room.
+        let first = reports.remarks.keys().next().cloned().unwrap();
+        assert!(reports.remark(&first).output_cut);
+        assert_eq!(reports.remarks.len(), REMEMBERED);
+    }
+
+    #[test]
     fn a_reason_is_cut_between_characters() {
         assert_eq!(reason("short"), "short");
         let long = format!("x{}", "\u{e9}".repeat(REASON_BYTES));

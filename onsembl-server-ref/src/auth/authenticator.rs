@@ -108,11 +108,6 @@ impl Authenticator {
     pub(crate) async fn is_revoked(&self, token_id: &str) -> Result<bool, LookupError> {
         in_time(self.auth.is_revoked(token_id)).await
     }
-
-    /// The same on behalf of its user.
-    pub(crate) async fn is_revoked_of(&self, identity: &Identity) -> Result<bool, LookupError> {
-        in_time(self.auth.is_revoked_of(&identity.user, &identity.token_id)).await
-    }
 }
 
 impl fmt::Debug for Authenticator {

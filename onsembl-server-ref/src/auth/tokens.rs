@@ -20,7 +20,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// Name of the file that holds the signing secret.
-const SECRET_FILE: &str = "token.secret";
+pub(crate) const SECRET_FILE: &str = "token.secret";
 /// Bytes of a new secret: as many as the hash has, as RFC 7518, section 3.2, asks.
 const SECRET_BYTES: usize = 32;
 

@@ -1,8 +1,12 @@
-//! Certificates that are renewed on disk while the server runs: looked at now and again, and on SIGHUP.
+//! Files that change while the server runs: certificates are renewed, now and again and on SIGHUP; of a new signing
+//! secret it is said that it needs a restart.
 
+use crate::auth::SECRET_FILE;
 use onsembl_transport::log_limit::LogLimit;
 use onsembl_transport::tls::{Reloaded, ServerTls};
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -27,13 +31,57 @@ pub(super) struct Renewal {
     /// A look at files that do not answer must hold up neither a stop nor the next look.
     running: Option<JoinHandle<()>>,
     expiry: Arc<Expiry>,
+    secret: Arc<Mutex<SecretInUse>>,
+}
+
+/// The signing secret that was read at the start, and stays in use. A new one would have to end all that was opened with
+/// tokens of the old one; a restart does that.
+#[derive(Debug)]
+struct SecretInUse {
+    path: PathBuf,
+    /// What the file held first: nothing, until the start has made it.
+    in_use: Option<u64>,
+    last: Option<u64>,
+    seed: RandomState,
+}
+
+impl SecretInUse {
+    fn read(path: PathBuf) -> Self {
+        let seed = RandomState::new();
+        let in_use = digest(&path, &seed);
+        Self { path, in_use, last: in_use, seed }
+    }
+
+    /// Whether the file holds something else than what is in use, and than at the last look.
+    fn has_changed(&mut self) -> bool {
+        let now = digest(&self.path, &self.seed);
+        let is_news = std::mem::replace(&mut self.last, now) != now;
+        match self.in_use {
+            Some(_) => is_news && now != self.in_use,
+            None => {
+                self.in_use = now;
+                false
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        if self.has_changed() {
+            let path = self.path.display();
+            warn!(%path, "the signing secret on the disk is not the one in use, which was read at the start and stays in use; restart the server to use the new one (each token of the old one is refused then), or put the old file back");
+        }
+    }
+}
+
+fn digest(path: &Path, seed: &RandomState) -> Option<u64> {
+    std::fs::read(path).ok().map(|secret| seed.hash_one(secret))
 }
 
 /// What was said lately of the end of a certificate.
 #[derive(Debug)]
 struct Expiry {
-    soon: LogLimit<SystemTime>,
-    pressing: LogLimit<SystemTime>,
+    soon: LogLimit<(), SystemTime>,
+    pressing: LogLimit<(), SystemTime>,
 }
 
 /// What is to be said of a certificate that ends then.
@@ -68,8 +116,8 @@ impl Expiry {
         let remaining = Remaining::of(ends, SystemTime::now());
         let is_due = match remaining {
             Remaining::Enough => false,
-            Remaining::Soon(_) => self.soon.allow(ends).is_some(),
-            Remaining::Pressing(_) | Remaining::Over => self.pressing.allow(ends).is_some(),
+            Remaining::Soon(_) => self.soon.allow((), ends).is_some(),
+            Remaining::Pressing(_) | Remaining::Over => self.pressing.allow((), ends).is_some(),
         };
         match remaining {
             _ if !is_due => {}
@@ -87,20 +135,19 @@ impl Expiry {
 }
 
 impl Renewal {
-    pub(super) fn new(tls: Option<ServerTls>) -> Self {
+    /// Of this certificate, and of the secret in this folder.
+    pub(super) fn new(tls: Option<ServerTls>, data: &Path) -> Self {
         let expiry = Arc::new(Expiry::new());
         if let Some(tls) = &tls {
             expiry.look(tls);
         }
-        Self { tls, next: Instant::now() + LOOK_EVERY, running: None, expiry }
+        let secret = Arc::new(Mutex::new(SecretInUse::read(data.join(SECRET_FILE))));
+        Self { tls, next: Instant::now() + LOOK_EVERY, running: None, expiry, secret }
     }
 
-    /// Completes when it is time for the next look; never without a certificate.
+    /// Completes when it is time for the next look.
     pub(super) async fn due(&self) {
-        match self.tls {
-            Some(_) => sleep_until(self.next).await,
-            None => std::future::pending().await,
-        }
+        sleep_until(self.next).await;
     }
 
     /// Takes the files if they changed.
@@ -126,13 +173,18 @@ impl Renewal {
 
     fn run(&mut self, look: impl FnOnce(&ServerTls) + Send + 'static) {
         let is_free = self.running.as_ref().is_none_or(JoinHandle::is_finished);
-        if let Some(tls) = self.tls.clone().filter(|_| is_free) {
-            let expiry = Arc::clone(&self.expiry);
-            self.running = Some(tokio::task::spawn_blocking(move || {
+        if !is_free {
+            return;
+        }
+        let (tls, expiry) = (self.tls.clone(), Arc::clone(&self.expiry));
+        let secret = Arc::clone(&self.secret);
+        self.running = Some(tokio::task::spawn_blocking(move || {
+            secret.lock().unwrap_or_else(PoisonError::into_inner).look();
+            if let Some(tls) = tls {
                 look(&tls);
                 expiry.look(&tls);
-            }));
-        }
+            }
+        }));
     }
 }
 
@@ -143,6 +195,27 @@ fn kept(error: &impl std::fmt::Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_secret_is_noticed_once_and_so_is_its_loss() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(SECRET_FILE);
+        std::fs::write(&path, "one").unwrap();
+        let mut secret = SecretInUse::read(path.clone());
+        assert!(!secret.has_changed());
+        std::fs::write(&path, "two").unwrap();
+        assert!(secret.has_changed());
+        assert!(!secret.has_changed(), "once");
+        std::fs::remove_file(&path).unwrap();
+        assert!(secret.has_changed());
+        std::fs::write(&path, "one").unwrap();
+        assert!(!secret.has_changed(), "the one in use is back");
+        let mut made_by_the_start = SecretInUse::read(dir.path().join("later"));
+        std::fs::write(dir.path().join("later"), "made").unwrap();
+        assert!(!made_by_the_start.has_changed());
+        std::fs::write(dir.path().join("later"), "new").unwrap();
+        assert!(made_by_the_start.has_changed());
+    }
 
     #[test]
     fn a_certificate_is_warned_of_before_it_ends() {

@@ -135,7 +135,7 @@ impl Serve {
         if self.new_secret {
             drop(Tokens::open_or_make(&self.data)?);
         }
-        let mut options = ServerOptions::new(self.data);
+        let mut options = ServerOptions::new(self.data.clone());
         options.agents = agents;
         options.cors_origins = self.cors_origin;
         options.recording = self.recording;
@@ -149,9 +149,11 @@ impl Serve {
         if let Err(error) = raise_descriptor_limit() {
             warn!(%error, "cannot raise the limit on file descriptors; it stays as it is");
         }
-        let mut renewal = Renewal::new(tls.clone());
+        let served = tls.clone();
         let starting = Server::start_and_listen(options, self.listen, tls);
         tokio::pin!(starting);
+        // The secret is read, or made, by the start.
+        let mut renewal = Renewal::new(served, &self.data);
         // Signals end it also while it waits for room on the disk.
         let (mut server, listening) = loop {
             tokio::select! {

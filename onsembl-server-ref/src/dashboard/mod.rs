@@ -5,5 +5,6 @@
 
 mod session;
 
+pub use session::Dashboard;
+pub(crate) use session::serve;
 pub(crate) use session::{AT_WORK, SLOT, SLOTS, SLOTS_WEIGHT};
-pub use session::{Dashboard, serve};

@@ -1,7 +1,7 @@
 //! One dashboard's link: reads and writes it, and does what its machine says. What is decided about it is in the core
 //! ([`DashboardLink`]).
 
-use crate::auth::{Authenticator, Credentials, Identity, LookupError, Refusal, TokenKind};
+use crate::auth::{Authenticator, Credentials, Identity, OpenRequest, Refusal, TokenKind};
 use crate::bounds::{Share, Shares, Turns};
 use crate::fleet_view::{FleetView, FleetViews};
 use crate::hub::HubHandle;
@@ -74,12 +74,12 @@ pub struct Dashboard {
 }
 
 /// Serves one dashboard until its link ends.
-pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
+pub(crate) async fn serve(link: Link, open: OpenRequest, dashboard: Dashboard) {
     let peer = link.peer.clone();
     let (entry, inbox) = mpsc::channel(INBOX);
     let handle = pump::spawn(link, LinkId(1), PUMP, entry);
     let clock = SystemClock::new();
-    let token = facts(&identity);
+    let token = facts(open.identity());
     let instance = dashboard.instance.clone();
     let session = Session {
         envelopes: Envelopes::new(format!("msg-{instance}")),
@@ -87,8 +87,9 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
         clock,
         handle,
         inbox,
-        view: dashboard.fleet_views.of(&identity.user),
-        identity,
+        view: dashboard.fleet_views.of(&open.identity().user),
+        user: open.identity().user.clone(),
+        open,
         dashboard,
         peer,
         slots: Vec::new(),
@@ -99,7 +100,7 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
 
 /// What the machine of a link goes by of a token.
 fn facts(identity: &Identity) -> DashboardToken {
-    DashboardToken { user: identity.user.clone(), expires: identity.expires }
+    DashboardToken { user: identity.user.clone() }
 }
 
 /// What came of something that took its time.
@@ -107,7 +108,6 @@ enum Outcome {
     /// With the part that the request took of a budget.
     Answered(Token, Option<Answer>, Option<Held>),
     Checked(Token, Result<Identity, Refusal>),
-    LookedUp(Result<bool, LookupError>),
     Read(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
 }
@@ -124,7 +124,8 @@ struct Brought {
 struct Session {
     dashboard: Dashboard,
     view: Arc<FleetView>,
-    identity: Identity,
+    user: UserId,
+    open: OpenRequest,
     peer: String,
     clock: SystemClock,
     envelopes: Envelopes,
@@ -138,11 +139,21 @@ struct Session {
 
 impl Session {
     async fn run(mut self) {
-        let (turns, user) = (self.dashboard.turns.clone(), self.identity.user.clone());
+        let (turns, user) = (self.dashboard.turns.clone(), self.user.clone());
         let mut changes = self.view.revisions();
         let stop = self.dashboard.stop.clone();
         loop {
-            let is_closing = self.machine.status() == DashboardStatus::Closing;
+            let (is_open, is_closing) = match self.machine.status() {
+                // One that owes its hello has seconds.
+                DashboardStatus::Greeting | DashboardStatus::Admitting => (false, false),
+                DashboardStatus::Open => (true, false),
+                DashboardStatus::Closing => (false, true),
+            };
+            // Before everything else: one that sends all the time would never be asked below.
+            if let Some(end) = self.open.end().filter(|_| is_open) {
+                self.feed(DashboardEvent::TokenEnded(end), Brought::default());
+                continue;
+            }
             // Of a link that takes nothing any more only its last event is to come, whatever waits for it.
             let has_ended = self.handle.has_ended();
             tokio::select! {
@@ -173,6 +184,9 @@ impl Session {
                 () = self.handle.room(), if self.machine.waits_for_room() && !has_ended => {
                     let _turn = turns.take_one(&user).await;
                     self.feed(DashboardEvent::Room, Brought::default());
+                }
+                end = self.open.ended(), if is_open => {
+                    self.feed(DashboardEvent::TokenEnded(end), Brought::default());
                 }
                 () = stop.cancelled(), if !is_closing => {
                     self.feed(DashboardEvent::ServerEnding, Brought::default());
@@ -207,9 +221,6 @@ impl Session {
             Outcome::Checked(number, Err(refusal)) => {
                 DashboardEvent::Checked(number, Err((refusal.reason(), refusal.to_string())))
             }
-            Outcome::LookedUp(Ok(true)) => DashboardEvent::Revoked,
-            Outcome::LookedUp(Ok(false)) => DashboardEvent::NotRevoked,
-            Outcome::LookedUp(Err(error)) => DashboardEvent::NotLookedUp(error.to_string()),
             Outcome::Read(command, Ok(records)) => DashboardEvent::Read(command, records),
             Outcome::Found(command, Ok(cursor)) => DashboardEvent::Found(command, cursor),
             Outcome::Read(command, Err(error)) | Outcome::Found(command, Err(error)) => {
@@ -255,16 +266,11 @@ impl Session {
             DashboardAction::CheckToken(number, refresh) => self.check_token(number, refresh),
             DashboardAction::UseToken => {
                 if let Some(identity) = brought.identity.take() {
-                    self.identity = identity;
+                    self.open.renew(identity);
                 }
             }
-            DashboardAction::LookUpToken => {
-                let auth = self.dashboard.auth.clone();
-                let identity = self.identity.clone();
-                self.later(async move { Outcome::LookedUp(auth.is_revoked_of(&identity).await) });
-            }
             DashboardAction::Read { command, after, max_bytes } => {
-                let (store, user) = (self.dashboard.store.clone(), self.identity.user.clone());
+                let (store, user) = (self.dashboard.store.clone(), self.user.clone());
                 self.later(async move {
                     let read = store.read_output(&user, &command, None, after, max_bytes).await;
                     let records = read.map(|r| r.into_iter().map(StoredRecord::into_log).collect());
@@ -272,7 +278,7 @@ impl Session {
                 });
             }
             DashboardAction::Seek(command, seek) => {
-                let (store, user) = (self.dashboard.store.clone(), self.identity.user.clone());
+                let (store, user) = (self.dashboard.store.clone(), self.user.clone());
                 self.later(async move {
                     let found = store.seek_output(&user, &command, &seek).await;
                     Outcome::Found(command, found)
@@ -293,7 +299,7 @@ impl Session {
     fn reserve(&mut self, bytes: usize) -> DashboardEvent<'static> {
         let needed = bytes.div_ceil(SLOT);
         while self.slots.len() < needed {
-            let Some(share) = self.dashboard.slots.take(&self.identity.user) else {
+            let Some(share) = self.dashboard.slots.take(&self.user) else {
                 return DashboardEvent::NoRoom { slots: self.dashboard.slots.capacity(), needed };
             };
             self.slots.push(share);
@@ -303,14 +309,14 @@ impl Session {
 
     /// Asks the fleet.
     fn ask(&self, number: Token, request: Request, held: Option<Held>) {
-        let (hub, user) = (self.dashboard.hub.clone(), self.identity.user.clone());
+        let (hub, user) = (self.dashboard.hub.clone(), self.user.clone());
         self.later(
             async move { Outcome::Answered(number, hub.ask_fleet(user, request).await, held) },
         );
     }
 
     fn check_token(&self, number: Token, refresh: TokenRefresh) {
-        let (auth, user) = (self.dashboard.auth.clone(), self.identity.user.clone());
+        let (auth, user) = (self.dashboard.auth.clone(), self.user.clone());
         self.later(async move {
             let token = refresh.access_token.reveal();
             let credentials = Credentials::of_link(TokenKind::Dashboard, token, &user);
@@ -326,7 +332,7 @@ impl Session {
         let frame = self.frame(message);
         if self.handle.control(frame).is_err() {
             self.dashboard.counters.count("control_queue_full");
-            warn!(user = %self.identity.user, peer = %self.peer, "a dashboard does not read; its link is being ended");
+            warn!(user = %self.user, peer = %self.peer, "a dashboard does not read; its link is being ended");
         }
     }
 
@@ -343,7 +349,7 @@ impl Session {
         if let Some(counter) = note.counter() {
             self.dashboard.counters.count(counter);
         }
-        let (user, peer) = (&self.identity.user, &self.peer);
+        let (user, peer) = (&self.user, &self.peer);
         // Each at a place of its own: a log bounds what comes from one place.
         macro_rules! line {
             ($($about:tt)*) => {
@@ -363,8 +369,7 @@ impl Session {
             DashboardNote::UnknownType(kind) => line!(%kind,),
             DashboardNote::NoRoom => line!(),
             DashboardNote::Silent => line!(),
-            DashboardNote::TokenExpired => line!(),
-            DashboardNote::TokenNotLookedUp(error) => line!(%error,),
+            DashboardNote::TokenEnded(_) => line!(),
             DashboardNote::OutputNotRead(command, error) => line!(%command, %error,),
         }
     }
@@ -376,6 +381,7 @@ mod tests {
     use super::*;
     use crate::server::{Server, ServerOptions};
     use futures::FutureExt as _;
+    use onsembl_protocol::fleet::OpenKind;
     use onsembl_transport::memory;
     use std::path::Path;
     use std::time::Duration;
@@ -385,6 +391,11 @@ mod tests {
 
     async fn server(data: &Path) -> Server {
         Server::start(ServerOptions::new(data)).await.unwrap()
+    }
+
+    fn opened(server: &Server) -> OpenRequest {
+        let identity = Identity::new(UserId::new("ann"), TokenKind::Dashboard, "token");
+        server.open(OpenKind::Dashboard, identity)
     }
 
     fn add_agents(data: &Path) {
@@ -409,8 +420,8 @@ mod tests {
         let server = server(data.path()).await;
         let (near, far) = memory::pair(1);
         let Link { mut reader, mut writer, .. } = near;
-        let identity = Identity::new(UserId::new("ann"), TokenKind::Dashboard, "token");
-        let session = tokio::spawn(serve(far, identity, server.dashboard()));
+        let open = opened(&server);
+        let session = tokio::spawn(serve(far, open, server.dashboard()));
         let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
                         {"subscriptions":{"agents":{"all":true}},"extensions":{"features":[]}}}"#;
         writer.send(Frame::Text(hello.to_owned())).await.unwrap();
@@ -448,10 +459,10 @@ mod tests {
         let server = server(data.path()).await;
         let (near, far) = memory::pair(1);
         let Link { reader, mut writer, .. } = near;
-        let identity = Identity::new(UserId::new("ann"), TokenKind::Dashboard, "token");
+        let open = opened(&server);
         let dashboard = server.dashboard();
         let slots = dashboard.slots.clone();
-        let session = tokio::spawn(serve(far, identity, dashboard));
+        let session = tokio::spawn(serve(far, open, dashboard));
         let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
                         {"subscriptions":{"agents":{"all":true}}}}"#;
         for _ in 0..4 {

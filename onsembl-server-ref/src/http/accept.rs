@@ -88,7 +88,7 @@ async fn accept_in_turns(listener: Listener, limits: AcceptLimits, stop: Cancell
             Ok(accepted) => accepted,
             Err(error) => {
                 counters.count("accept_failures");
-                if let Some(before) = failures.allow(()) {
+                if let Some(before) = failures.allow((), ()) {
                     warn!(%error, before, "cannot accept connections; trying again");
                 }
                 tokio::time::sleep(limits.pause).await;
@@ -136,11 +136,11 @@ struct Accepted {
     proxies: TrustedProxies,
     counters: Counters,
     /// What was logged lately of what went wrong with whom.
-    faults: Arc<LogLimit<(IpAddr, Fault)>>,
+    faults: Arc<LogLimit<IpAddr, Fault>>,
 }
 
 /// What keeps a connection from getting as far as a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
     ProxyHeader,
     StrangersHeader,
@@ -170,7 +170,7 @@ impl Accepted {
                 Ok(None) => {}
                 Err(error) => {
                     self.counters.count("proxy_failures");
-                    if let Some(before) = self.faults.allow((peer.ip(), Fault::ProxyHeader)) {
+                    if let Some(before) = self.faults.allow(peer.ip(), Fault::ProxyHeader) {
                         warn!(%peer, %error, before, "a proxy does not say for whom it connects");
                     }
                     return;
@@ -198,7 +198,7 @@ impl Accepted {
                 Ok(Ok(stream)) => self.http(stream, limits).await,
                 Ok(Err(error)) => {
                     self.counters.count("tls_failures");
-                    if let Some(before) = self.faults.allow((peer.ip(), Fault::Handshake)) {
+                    if let Some(before) = self.faults.allow(peer.ip(), Fault::Handshake) {
                         warn!(%peer, %error, before, "TLS handshake failed");
                     }
                 }
@@ -214,7 +214,7 @@ impl Accepted {
     async fn refuse_header(self, mut stream: TcpStream, limits: AcceptLimits) {
         let peer = self.peer;
         self.counters.count("proxies_not_trusted");
-        if let Some(before) = self.faults.allow((peer.ip(), Fault::StrangersHeader)) {
+        if let Some(before) = self.faults.allow(peer.ip(), Fault::StrangersHeader) {
             warn!(%peer, before, "a connection begins with a PROXY header, and its address is not one of --trusted-proxy; add it, or have the proxy send no such header");
         }
         if self.tls.is_some() {

@@ -34,7 +34,7 @@ struct Shared {
     /// Whose requests are worked for.
     turns_waiting: Turns<Source>,
     turns_known: Turns<UserId>,
-    refusals: LogLimit<UserId>,
+    refusals: LogLimit<UserId, ()>,
 }
 
 impl Connections {
@@ -124,7 +124,7 @@ impl Connection {
         let mut standing = self.standing();
         let Standing::Waiting { ticket, source, .. } = &*standing else { return Ok(()) };
         let Some(share) = shared.users.take(user) else {
-            let to_log = shared.refusals.allow(user.clone());
+            let to_log = shared.refusals.allow(user.clone(), ());
             return Err(TooMany { of: shared.users.capacity(), to_log });
         };
         let (ticket, source) = (*ticket, *source);

@@ -22,8 +22,8 @@ mod proxies;
 mod recording;
 mod signed_in;
 mod stops;
+mod streamed;
 mod terminal_output;
-mod token_watch;
 mod upgrade;
 mod waiting_room;
 mod why;
@@ -44,7 +44,7 @@ pub(crate) use signed_in::Refusals;
 pub(crate) use stops::Order;
 pub(crate) use waiting_room::{RoomLimits, network_of};
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Opens};
 use crate::bounds::Shares;
 use crate::dashboard::Dashboard;
 use crate::fleet_view::FleetViews;
@@ -62,6 +62,8 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) auth: Authenticator,
+    /// What is open under which token.
+    pub(crate) opens: Opens,
     pub(crate) fleet_views: FleetViews,
     pub(crate) store: Store,
     pub(crate) hub: HubHandle,

@@ -44,6 +44,7 @@ mod tests {
         read(body).await.err().map(|page| page.status())
     }
 
+    #[allow(clippy::disallowed_methods, reason = "the body of a request")]
     #[tokio::test(start_paused = true)]
     async fn a_body_is_as_long_as_an_order_and_comes_in_time() {
         assert_eq!(read(Body::from("{}")).await.ok(), Some(Bytes::from("{}")));

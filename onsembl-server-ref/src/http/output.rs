@@ -8,19 +8,18 @@ use super::api::problem;
 use super::ask::unreadable;
 use super::commands::CommandSummary;
 use super::signed_in::SignedIn;
-use super::token_watch::TokenWatch;
+use super::streamed::json_lines;
 use crate::bounds::Share;
 use crate::store::{Cursor, StoreError, StoredBody, StoredRecord};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{Response, StatusCode};
 use bytes::Bytes;
-use futures::stream;
+use onsembl_protocol::fleet::OpenKind;
 use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::Stream;
 use onsembl_protocol::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
 use serde::{Deserialize, Serialize};
-use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
@@ -79,9 +78,10 @@ pub(super) async fn output(
         Ok(None) => return problem(StatusCode::NOT_FOUND, "no command of yours has this id"),
         Err(error) => return unreadable(&app, &error),
     }
+    let open = app.opens.open(OpenKind::Output, identity.clone());
     let reader = Reader {
         commits: app.store.commits(),
-        token: TokenWatch::new(&app, identity),
+        user: identity.user.clone(),
         app,
         command,
         only,
@@ -92,14 +92,7 @@ pub(super) async fn output(
     };
     let (pages, taken) = mpsc::channel(1);
     tokio::spawn(reader.give(pages));
-    let body = stream::unfold(taken, |mut taken| async {
-        let page: Bytes = taken.recv().await?;
-        Some((Ok::<_, Infallible>(page), taken))
-    });
-    let mut response = Response::new(Body::from_stream(body));
-    let kind = HeaderValue::from_static("application/x-ndjson");
-    let _ = response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    json_lines(open, taken)
 }
 
 impl OutputQuery {
@@ -126,7 +119,7 @@ impl OutputQuery {
 struct Reader {
     app: App,
     commits: watch::Receiver<u64>,
-    token: TokenWatch,
+    user: UserId,
     command: CommandId,
     only: Option<Stream>,
     cursor: Cursor,
@@ -139,7 +132,7 @@ impl Reader {
     /// Gives pages as fast as they are taken. A reader that takes none for too long must come again, or a few
     /// that sleep would keep all others out.
     async fn give(mut self, pages: mpsc::Sender<Bytes>) {
-        while let Some(page) = self.next().await {
+        while let Some(page) = self.next(&pages).await {
             if !matches!(tokio::time::timeout(STALLED, pages.send(page)).await, Ok(Ok(()))) {
                 self.app.counters.count("readers_broken_off");
                 debug!(command = %self.command, "the reader of the output is closed");
@@ -149,34 +142,28 @@ impl Reader {
     }
 
     /// The next lines; `None` when all is said, or when it cannot continue.
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self, pages: &mpsc::Sender<Bytes>) -> Option<Bytes> {
         if self.done {
             return None;
         }
-        match self.page().await {
+        match self.page(pages).await {
             Ok(page) => page,
             Err(error) => {
                 self.app.counters.count("store_reads_failed");
-                warn!(user = %self.token.identity().user, command = %self.command, %error, "stored output cannot be read; breaking off");
+                warn!(user = %self.user, command = %self.command, %error, "stored output cannot be read; breaking off");
                 None
             }
         }
     }
 
-    async fn page(&mut self) -> Result<Option<Bytes>, StoreError> {
+    async fn page(&mut self, pages: &mpsc::Sender<Bytes>) -> Result<Option<Bytes>, StoreError> {
         loop {
-            if !self.token.may_go_on().await {
-                return Ok(None);
-            }
             let _commits_so_far = *self.commits.borrow_and_update();
             // Read before its output: the end of a command is stored behind it.
-            let row = self.app.store.command(&self.token.identity().user, &self.command).await?;
+            let row = self.app.store.command(&self.user, &self.command).await?;
             let (only, cursor) = (self.only, self.cursor);
-            let records = self
-                .app
-                .store
-                .read_output(&self.token.identity().user, &self.command, only, cursor, PAGE)
-                .await?;
+            let records =
+                self.app.store.read_output(&self.user, &self.command, only, cursor, PAGE).await?;
             if let Some(last) = records.last() {
                 self.cursor = Some((last.incarnation, last.sequence));
                 return Ok(lines(records.into_iter().map(OutputLine::from)));
@@ -187,6 +174,8 @@ impl Reader {
                 return Ok(lines([OutputLine::End(row.into())]));
             }
             tokio::select! {
+                // Its token has ended, or nobody reads it any more.
+                () = pages.closed() => return Ok(None),
                 () = self.app.dashboard.stop.cancelled() => return Ok(None),
                 changed = self.commits.changed() => {
                     if changed.is_err() {

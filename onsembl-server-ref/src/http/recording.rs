@@ -7,7 +7,7 @@ use super::App;
 use super::api::problem;
 use super::ask::{ask, too_late};
 use super::signed_in::SignedIn;
-use super::token_watch::TokenWatch;
+use super::streamed::json_lines;
 use super::upgrade::plain;
 use super::why::told;
 use crate::bounds::Share;
@@ -15,15 +15,14 @@ use crate::hub::Request as HubRequest;
 use crate::store::{History, PresenceRow, StoreError};
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{Response, StatusCode};
 use bytes::Bytes;
-use futures::stream;
 use onsembl_protocol::diagnosis::Why;
+use onsembl_protocol::fleet::OpenKind;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::replay::Lines;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
-use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
@@ -57,16 +56,8 @@ pub(super) async fn recording(
                 Some(why) => excerpt.lines(id).with_verdicts(&why.drops, why.pattern.as_ref()),
                 None => excerpt.lines(id),
             };
-            let token = TokenWatch::new(&app, identity);
-            tokio::spawn(write(lines, chunks, slot, token, app.counters.clone()));
-            let body = stream::unfold(taken, |mut taken| async {
-                let chunk: Bytes = taken.recv().await?;
-                Some((Ok::<_, Infallible>(chunk), taken))
-            });
-            let mut response = Response::new(Body::from_stream(body));
-            let kind = HeaderValue::from_static("application/x-ndjson");
-            let _ = response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
+            tokio::spawn(write(lines, chunks, slot, app.counters.clone()));
+            json_lines(app.opens.open(OpenKind::Recording, identity), taken)
         }
         Some(Err(none)) => problem(StatusCode::NOT_FOUND, &none.to_string()),
         None => too_late(),
@@ -101,13 +92,12 @@ async fn why_of(app: &App, user: &UserId, agent: &AgentId) -> Option<Why> {
     (!why.drops.is_empty()).then_some(why)
 }
 
-/// Makes the lines. If they are not taken, or the token is good no more, it ends; the end mark is missing then, and a
-/// reader of the file notices.
+/// Makes the lines. If they are not taken, or the token has ended, it ends; the end mark is missing then, and a reader of
+/// the file notices.
 async fn write(
     mut lines: Lines,
     chunks: mpsc::Sender<Bytes>,
     slot: Share<UserId>,
-    mut token: TokenWatch,
     counters: Counters,
 ) {
     loop {
@@ -117,7 +107,7 @@ async fn write(
             counters.count("recordings_not_reproduced");
             error!("a recording does not reproduce what happened; please report this");
         }
-        if chunk.is_empty() || !token.may_go_on().await {
+        if chunk.is_empty() {
             break;
         }
         if !matches!(tokio::time::timeout(STALLED, chunks.send(chunk.into())).await, Ok(Ok(()))) {

@@ -82,7 +82,7 @@ pub(super) fn too_many(app: &App, identity: &Identity, full: TooMany) -> Respons
 }
 
 /// What was logged lately of who was turned away: the address, and why.
-pub(crate) type Refusals = LogLimit<(Option<IpAddr>, String)>;
+pub(crate) type Refusals = LogLimit<Option<IpAddr>, String>;
 
 /// The page that refuses a peer: 401 if it is not known, 403 if it must stay away, 503 if that
 /// cannot be said now. It repeats the nonce of the request, by which a peer tells it from the answer of
@@ -104,7 +104,7 @@ pub(super) fn refused(
     let agent = agent.map(tracing::field::display);
     let shown = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
     let why = refusal.to_string();
-    match app.refusals.allow((peer.map(|peer| peer.ip()), why.clone())) {
+    match app.refusals.allow(peer.map(|peer| peer.ip()), why.clone()) {
         Some(more) => {
             warn!(
                 peer = shown,

@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::large_messages::MeteredIo;
 use super::patient_io::PatientIo;
 use super::signed_in::{SignedIn, TokenQuery, admit, refused, too_many};
-use crate::auth::{Credentials, Identity, Refusal, TokenKind};
+use crate::auth::{Credentials, OpenRequest, Refusal, TokenKind};
 use crate::dashboard;
 use crate::hub::Request as HubRequest;
 use axum::body::Body;
@@ -13,7 +13,7 @@ use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use onsembl_protocol::fleet::Door;
+use onsembl_protocol::fleet::{Door, OpenKind};
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::server::{Lane, LinkTicket};
 use onsembl_transport::{BufferSizes, Held, Link, LinkLimits, websocket};
@@ -67,7 +67,7 @@ pub(super) async fn agent(
             Door::Full => {
                 app.counters.count("refused_links");
                 let (user, peer) = (&identity.user, peer(extensions));
-                if let Some(more) = app.refusals.allow((address(extensions), named.to_string())) {
+                if let Some(more) = app.refusals.allow(address(extensions), named.to_string()) {
                     warn!(%user, peer, agent = %named, more, "a legacy agent has too many open links; the newest is refused");
                 }
                 let why = "this agent is in session, and too many more of its links are open; close some\n";
@@ -80,10 +80,10 @@ pub(super) async fn agent(
         }
     }
     let limits = LinkLimits::DEFAULT;
-    let bearer = identity.clone();
-    upgrade(app.clone(), request, &bearer, limits, move |link| async move {
-        let lane = Lane::new(identity.user.as_str());
-        let ticket = LinkTicket { link, auth: identity, lane, named, held };
+    let open = app.opens.open(OpenKind::AgentLink, identity);
+    upgrade(app.clone(), request, open, limits, move |link, open| async move {
+        let lane = Lane::new(open.identity().user.as_str());
+        let ticket = LinkTicket { link, auth: open, lane, named, held };
         if !app.hub.ask(HubRequest::AgentLink(ticket)).await {
             debug!("an agent came while the server was ending");
         }
@@ -97,25 +97,26 @@ pub(super) async fn dashboard(
 ) -> Response<Body> {
     let limits = LinkLimits { buffers: BufferSizes::LARGE, ..LinkLimits::DEFAULT };
     let shared = (*app.dashboard).clone();
-    let bearer = identity.clone();
-    upgrade(app, request, &bearer, limits, move |link| dashboard::serve(link, identity, shared))
+    let open = app.opens.open(OpenKind::Dashboard, identity);
+    upgrade(app, request, open, limits, move |link, open| dashboard::serve(link, open, shared))
 }
 
 fn upgrade<F, Fut>(
     app: App,
     mut request: Request,
-    bearer: &Identity,
+    open: OpenRequest,
     limits: LinkLimits,
     then: F,
 ) -> Response<Body>
 where
-    F: FnOnce(Link) -> Fut + Send + 'static,
+    F: FnOnce(Link, OpenRequest) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
+    let bearer = open.identity();
     let peer = peer(request.extensions());
     if request.version() < Version::HTTP_11 {
         app.counters.count("upgrades_over_http_1_0");
-        if let Some(more) = app.refusals.allow((address(request.extensions()), "1.0".to_owned())) {
+        if let Some(more) = app.refusals.allow(address(request.extensions()), "1.0".to_owned()) {
             warn!(
                 peer,
                 more,
@@ -129,7 +130,7 @@ where
         Err(why) => {
             app.counters.count("upgrades_malformed");
             let from = address(request.extensions());
-            if let Some(more) = app.refusals.allow((from, why.to_owned())) {
+            if let Some(more) = app.refusals.allow(from, why.to_owned()) {
                 let why = why.trim_end();
                 warn!(peer, more, why, "a request to a WebSocket address asks for no WebSocket");
             }
@@ -168,7 +169,7 @@ where
                 let slots = app.large_messages.clone();
                 let (stream, meter) = MeteredIo::new(stream, user, slots);
                 let link = websocket::upgraded(stream, Vec::new(), peer, limits).await;
-                then(meter.over(link)).await;
+                then(meter.over(link), open).await;
             }
             Ok(Err(error)) => {
                 app.counters.count("upgrade_failures");

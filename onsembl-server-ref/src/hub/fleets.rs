@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Machines that one fleet may number, so that the numbers of two fleets never meet.
 const SEATS_OF_USER: u64 = 1 << 32;
+/// Fleets that are woken in one go before input is looked at again.
+const WOKEN_AT_ONCE: usize = 64;
 
 /// All fleets of a server, by user.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub(super) struct Fleets {
     users: BTreeMap<UserId, User>,
     /// When each fleet is to be woken.
     wakes: BTreeSet<(Timestamp, UserId)>,
+    /// Machines and open commands of all of them.
+    sums: (usize, usize),
     /// Users that had a fleet, whose machines have numbers of their own.
     users_so_far: u64,
 }
@@ -51,10 +55,14 @@ impl Fleets {
             let _ = self.users.insert(user.clone(), known);
         }
         let Some(User { fleet, view, deadline }) = self.users.get_mut(user) else { return };
+        let counted = fleet.counts();
         change(fleet);
         while let Some(action) = fleet.poll_action() {
             perform(view, action);
         }
+        let now = fleet.counts();
+        self.sums.0 = (self.sums.0 + now.0).saturating_sub(counted.0);
+        self.sums.1 = (self.sums.1 + now.1).saturating_sub(counted.1);
         let before = std::mem::replace(deadline, fleet.deadline());
         if before != *deadline {
             if let Deadline::At(at) = before {
@@ -75,9 +83,9 @@ impl Fleets {
         self.wakes.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at))
     }
 
-    /// Whose fleets are to be woken now.
+    /// Whose fleets are to be woken now: the first of them, a number that is woken in one go.
     pub(super) fn due(&self, now: Timestamp) -> Vec<UserId> {
-        let due = self.wakes.iter().take_while(|(at, _)| *at <= now);
+        let due = self.wakes.iter().take_while(|(at, _)| *at <= now).take(WOKEN_AT_ONCE);
         due.map(|(_, user)| user.clone()).collect()
     }
 
@@ -85,7 +93,75 @@ impl Fleets {
         self.users.get(user).map(|user| &user.fleet)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Fleet> {
-        self.users.values().map(|user| &user.fleet)
+    /// Machines and open commands of all users, without looking at any of them.
+    pub(super) const fn sums(&self) -> (usize, usize) {
+        self.sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use onsembl_protocol::fleet::{AgentRecord, FleetEvent};
+    use onsembl_protocol::id::{AgentId, AgentKey, Epoch, PresenceVersion};
+    use onsembl_protocol::session::PresenceStatus;
+    use onsembl_protocol::time::{Now, WallTime};
+    use std::time::Duration;
+
+    #[test]
+    fn no_more_than_a_number_of_fleets_are_woken_in_one_go() {
+        let (mut fleets, at) = (Fleets::default(), Timestamp::from_origin(Duration::from_secs(1)));
+        for n in 0..3 * WOKEN_AT_ONCE {
+            let _ = fleets.wakes.insert((at, UserId::new(format!("user {n}"))));
+        }
+        assert_eq!(fleets.due(at).len(), WOKEN_AT_ONCE);
+    }
+
+    fn record(n: u64) -> AgentRecord {
+        AgentRecord {
+            agent: AgentId::new(format!("agent {n}")),
+            key: AgentKey::new(format!("key {n}")),
+            name: String::new(),
+            agent_type: "custom".to_owned(),
+            version: String::new(),
+            host: String::new(),
+            capabilities: Vec::new(),
+            aliases: Vec::new(),
+            epoch: Epoch(1),
+            instance: None,
+            status: PresenceStatus::Online,
+            since: WallTime::default(),
+            because: String::new(),
+            presence_version: PresenceVersion(1),
+            last_heard: None,
+            metrics: None,
+            journal: None,
+            claim: None,
+        }
+    }
+
+    #[test]
+    fn the_sums_are_those_of_all_fleets() {
+        let mut fleets = Fleets::default();
+        let now = Now::from_origin(Duration::from_secs(1));
+        for n in 0..6 {
+            let user = UserId::new(format!("user {}", n % 3));
+            fleets.with(&user, |fleet| fleet.recover_agent(record(n), now), |_, _| {});
+        }
+        assert_eq!(fleets.sums(), (6, 0));
+        let user = UserId::new("user 0");
+        let gone = fleets.users.get(&user).map(|user| user.fleet.counts().0);
+        fleets.with(
+            &user,
+            |fleet| {
+                let first = SeatId(0);
+                fleet.handle(FleetEvent::Forgotten { seat: first, history: None }, now);
+            },
+            |_, _| {},
+        );
+        let left = fleets.users.values().map(|user| user.fleet.counts().0).sum::<usize>();
+        assert_eq!(gone, Some(2));
+        assert_eq!(fleets.sums().0, left);
+        assert_eq!(left, 5);
     }
 }

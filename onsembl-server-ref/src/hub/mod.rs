@@ -10,7 +10,6 @@ mod request;
 mod rows;
 mod run;
 mod seats;
-mod token_check;
 mod watchdog;
 mod write_queue;
 

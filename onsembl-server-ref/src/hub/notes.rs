@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 
 /// Whose hello was refused, and why: an agent that is turned away comes back each half minute, until somebody changes
 /// something.
-pub(super) type TurnedAway = (UserId, &'static str, String);
+pub(super) type TurnedAway = LogLimit<UserId, (&'static str, String)>;
 
 /// Logs and counts a note of this user's fleet.
 pub(super) fn note(
@@ -19,7 +19,7 @@ pub(super) fn note(
     note: &FleetNote,
     counters: &Counters,
     metrics: &Metrics,
-    turned_away: &LogLimit<TurnedAway>,
+    turned_away: &TurnedAway,
 ) {
     metrics.note(note);
     if let Some(counter) = note.counter() {
@@ -27,7 +27,7 @@ pub(super) fn note(
     }
     let more = match refusal(note) {
         None => 0,
-        Some((cause, why)) => match turned_away.allow((user.clone(), cause, why)) {
+        Some((cause, why)) => match turned_away.allow(user.clone(), (cause, why)) {
             Some(more) => more,
             None => return debug!(%user, cause, "{note} again"),
         },

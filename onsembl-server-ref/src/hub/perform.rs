@@ -1,42 +1,37 @@
 //! Performs what fleets decide: the one file of the hub with effects on links and on the store.
 
-use super::bearers::Bearers;
+use super::bearers::{Bearers, Opened};
 use super::notes::{self, TurnedAway};
 use super::request::{BeatHop, BeatSeen};
 use super::rows;
 use super::seats::Seats;
-use super::token_check::Checked;
 use super::write_queue::WriteQueue;
-use crate::auth::Identity;
-use crate::bounds::{LogLimit, Turns};
+use crate::auth::OpenRequest;
+use crate::bounds::Turns;
 use crate::fleet_view::FleetView;
 use crate::metrics::Metrics;
 use crate::store::{NewSession, Store, StoreError};
 use onsembl_protocol::fleet::{
-    self, Answer, FleetAction, Flow, LogPosition, Question, SeatId, SeatOrigin, StoreAnswer, Token,
+    self, Answer, FleetAction, Flow, LogPosition, OpenKind, Question, SeatId, SeatOrigin,
+    StoreAnswer, Token, TokenEnd,
 };
 use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, UserId};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::counters::Counters;
-use onsembl_transport::server::{Admission, Shard};
+use onsembl_transport::server::{Admission, Lane, Shard};
 use std::collections::BTreeMap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-/// What came of something that was asked of the store or of the tokens' keeper.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Store(UserId, StoreAnswer),
-    /// All tokens in use were looked up, or as many as could be.
-    TokensChecked(Checked),
-}
+/// What came of something that was asked of the store for a user.
+pub(super) type Outcome = (UserId, StoreAnswer);
 
 /// Everything that effects need.
 #[derive(Debug)]
 pub(super) struct Edge {
-    pub(super) shard: Shard<Identity>,
+    pub(super) shard: Shard<OpenRequest>,
     pub(super) store: Store,
     pub(super) writes: WriteQueue,
     pub(super) counters: Counters,
@@ -49,7 +44,7 @@ pub(super) struct Edge {
     pub(super) asking: Turns<UserId>,
     pub(super) bearers: Bearers,
     /// Which agents' hellos were refused lately, and why.
-    pub(super) turned_away: LogLimit<TurnedAway>,
+    pub(super) turned_away: TurnedAway,
     pub(super) observer: Option<mpsc::UnboundedSender<BeatSeen>>,
     pub(super) metrics: Metrics,
 }
@@ -68,15 +63,23 @@ impl Edge {
                 self.shard.refuse(link, error, cause);
             }
             FleetAction::Park { link, seat } => {
-                if let Some(identity) = self.shard.bearer(link).cloned() {
-                    self.bearers.parked_silent(link, identity);
-                }
+                let open = self.shard.bearer(link).map(|open| open.again(OpenKind::ParkedLink));
+                let ended = open.and_then(|open| self.bearers.parked_silent(link, open));
                 self.at(seat, |shard, key| shard.park(link, key));
+                if let Some(end) = ended {
+                    self.end_opened(Opened::Link(link), end);
+                }
             }
             FleetAction::GiveUpSilent(link) => self.shard.give_up_silent(link),
             FleetAction::WelcomeProbe { link, admission } => {
-                self.bearers.link_ended(link);
                 self.shard.welcome_probe(link, &of_fleet(admission));
+                if let Some(open) = self.bearers.probing(link) {
+                    let ended = open.end();
+                    self.shard.entrust(link, open);
+                    if let Some(end) = ended {
+                        self.end_opened(Opened::Link(link), end);
+                    }
+                }
             }
             FleetAction::Admit { seat, link, admission } => {
                 if let Some(key) = self.seats.key(seat) {
@@ -112,7 +115,21 @@ impl Edge {
         }
     }
 
-    fn at(&mut self, seat: SeatId, does: impl FnOnce(&mut Shard<Identity>, Key)) {
+    /// The token of what was opened with it has ended.
+    pub(super) fn end_opened(&mut self, opened: Opened, end: TokenEnd) {
+        match (opened, end) {
+            (Opened::Session(key), TokenEnd::Expired) => {
+                self.shard.close_session(key, end.close_cause());
+            }
+            // Not one of its links may stay.
+            (Opened::Session(key), TokenEnd::Revoked) => self.shard.evict(key, end.close_cause()),
+            (Opened::Link(link), TokenEnd::Expired | TokenEnd::Revoked) => {
+                self.shard.end_parked(link, end.close_cause());
+            }
+        }
+    }
+
+    fn at(&mut self, seat: SeatId, does: impl FnOnce(&mut Shard<OpenRequest>, Key)) {
         match self.seats.key(seat) {
             Some(key) => does(&mut self.shard, key),
             // It was forgotten while the fleet decided, which is on its way to the fleet.
@@ -121,11 +138,12 @@ impl Edge {
     }
 
     fn install(&mut self, user: &UserId, seat: SeatId, origin: SeatOrigin) {
+        let lane = Lane::new(user.as_str());
         let key = match origin {
             SeatOrigin::New { version, epoch, history } => {
-                self.shard.insert(version, epoch, history)
+                self.shard.insert(&lane, version, epoch, history)
             }
-            SeatOrigin::Recovered { version, epoch } => self.shard.recover(version, epoch),
+            SeatOrigin::Recovered { version, epoch } => self.shard.recover(&lane, version, epoch),
         };
         self.seats.insert(key, user.clone(), seat);
     }
@@ -144,7 +162,7 @@ impl Edge {
         self.outcomes.spawn(async move {
             let _turn = asking.take_one(&user).await;
             let answer = answer(&store, &user, question, at, &counters).await;
-            Outcome::Store(user, answer)
+            (user, answer)
         });
     }
 

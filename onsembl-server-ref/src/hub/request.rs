@@ -1,6 +1,6 @@
 //! What others ask of the hub.
 
-use crate::auth::Identity;
+use crate::auth::OpenRequest;
 use crate::bounds::{Turn, TurnLimits, Turns};
 use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{self, Answer, OpenCommand};
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug)]
 pub enum Request {
     /// An agent's link was accepted.
-    AgentLink(LinkTicket<Identity>),
+    AgentLink(LinkTicket<OpenRequest>),
     /// A user wants something of the user's fleet.
     User { user: UserId, request: fleet::Request, reply: oneshot::Sender<Answer> },
     /// A user wants what is recorded of an agent.
@@ -85,39 +85,49 @@ pub struct HubStats {
 }
 
 impl Request {
-    /// Whose it is; `None` for the server's own.
-    fn user(&self) -> Option<&UserId> {
+    /// In whose line it waits; `None`: in none.
+    fn line(&self) -> Option<Line> {
         match self {
-            Self::AgentLink(ticket) => Some(&ticket.auth.user),
+            Self::AgentLink(ticket) => Some(Line::Of(ticket.auth.identity().user.clone())),
             Self::User { user, .. }
             | Self::Recording { user, .. }
             | Self::Beats { user, .. }
-            | Self::Command { user, .. } => Some(user),
-            Self::Stats(_) | Self::Shutdown(_) => None,
+            | Self::Command { user, .. } => Some(Line::Of(user.clone())),
+            Self::Stats(_) => Some(Line::OfStrangers),
+            Self::Shutdown(_) => None,
         }
     }
 }
 
-/// A request in the hub's inbox, and the place that its user has there until the hub takes it.
-pub(super) type Placed = (Request, Option<Turn<UserId>>);
+/// Whose requests wait together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Line {
+    /// A user's.
+    Of(UserId),
+    /// Those of whoever asks whether the server lives: anybody can, from as many addresses as there are.
+    OfStrangers,
+}
+
+/// A request in the hub's inbox, and the place that its line has there until the hub takes it.
+pub(super) type Placed = (Request, Option<Turn<Line>>);
 
 /// The way to the hub.
 #[derive(Clone, Debug)]
 pub struct HubHandle {
     requests: mpsc::Sender<Placed>,
-    turns: Turns<UserId>,
+    turns: Turns<Line>,
 }
 
 impl HubHandle {
-    /// The way to a hub that takes requests from here, with a limit for each user in its inbox.
+    /// The way to a hub that takes requests from here, with a limit for each line in its inbox.
     pub(super) fn new(requests: mpsc::Sender<Placed>, of_user: usize) -> Self {
         Self { requests, turns: Turns::new(TurnLimits::each(of_user)) }
     }
 
     /// Asks; waits for room. `false` if the hub has ended.
     pub async fn ask(&self, request: Request) -> bool {
-        let turn = match request.user() {
-            Some(user) => self.turns.take_one(user).await,
+        let turn = match request.line() {
+            Some(line) => self.turns.take_one(&line).await,
             None => None,
         };
         self.requests.send((request, turn)).await.is_ok()
@@ -130,5 +140,27 @@ impl HubHandle {
             return None;
         }
         answer.await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+
+    #[tokio::test]
+    async fn strangers_who_ask_whether_the_server_lives_leave_room_for_users() {
+        let (requests, mut inbox) = mpsc::channel(64);
+        let hub = HubHandle::new(requests, 4);
+        let stats = || Request::Stats(oneshot::channel().0);
+        for _ in 0..4 {
+            assert!(hub.ask(stats()).await);
+        }
+        assert!(hub.ask(stats()).now_or_never().is_none(), "they have their line");
+        let (user, agent) = (UserId::new("ann"), AgentId::new("a"));
+        let asked = Request::Beats { user, agent, reply: oneshot::channel().0 };
+        assert!(hub.ask(asked).await);
+        drop(inbox.recv().await);
+        assert!(hub.ask(stats()).await);
     }
 }

@@ -2,15 +2,15 @@
 
 use super::bearers::{Bearers, Opened};
 use super::fleets::Fleets;
-use super::perform::{Edge, Outcome};
+use super::notes::TurnedAway;
+use super::perform::Edge;
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed, Request};
 use super::rows;
 use super::seats::Seats;
-use super::token_check::{Checked, TokenCheck, revoked};
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
-use crate::auth::{Authenticator, Identity};
-use crate::bounds::{LogLimit, TurnLimits, Turns};
+use crate::auth::{LinkEnd, OpenRequest};
+use crate::bounds::{TurnLimits, Turns};
 use crate::fleet_view::FleetViews;
 use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
@@ -20,7 +20,9 @@ use crate::store::{
 };
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::diagnosis::{BeatReport, BeatVerdict};
-use onsembl_protocol::fleet::{Fleet, FleetEvent, Receipt, RecordingSource, SeatId, Token};
+use onsembl_protocol::fleet::{
+    Fleet, FleetEvent, Receipt, RecordingSource, SeatId, StoreAnswer, Token,
+};
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
 use onsembl_protocol::model::SERVER_FEATURES;
@@ -31,7 +33,8 @@ use onsembl_protocol::time::Now;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::server::{SessionRules, Shard, ShardEvent};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::ready;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -45,31 +48,62 @@ pub(crate) const INBOX_OF_USER: usize = 16;
 /// Questions of one user's fleet that the store has at a time; the others wait in a line of their own. One
 /// transaction takes as many.
 pub(crate) const ASKED_OF_USER: usize = 32;
+/// Recorded heartbeats that are handled in one go before input is looked at again: one commit may have those of all agents.
+const RECORDED_AT_ONCE: usize = 256;
 /// How long the last writes may take when the server ends; what is left then is given to the store
 /// to close with.
 const LAST_WRITES: Duration = Duration::from_secs(3);
-/// How often it is said that a token ends soon: whoever renews it has days.
-const TOKEN_WARNINGS_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The hub. See the [module](super).
 #[derive(Debug)]
 pub struct Hub {
     pub(super) edge: Edge,
     clock: SystemClock,
-    auth: Authenticator,
     fleets: Fleets,
     next_token: u64,
     inbox: mpsc::Receiver<Placed>,
     done: mpsc::UnboundedReceiver<Done>,
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
-    token_check: TokenCheck,
-    /// Where the last check of tokens stopped, if it stopped.
-    tokens_checked_to: Option<String>,
-    /// Of which tokens it was said lately that they end.
-    token_warnings: LogLimit<String>,
+    link_ends: mpsc::UnboundedReceiver<LinkEnd>,
+    /// Heartbeats of a commit that were not handled yet.
+    recorded: VecDeque<Recorded>,
     watchdog: Watchdog,
     own_faults: FaultRecord,
+}
+
+/// What the loop has to do next.
+enum Input {
+    Link(ShardEvent<OpenRequest>),
+    Request(Request),
+    Recorded,
+    Stored(Vec<OutputReceipt>),
+    Answered(UserId, StoreAnswer),
+    Health,
+    Wake,
+    TokenEnded(LinkEnd),
+}
+
+impl Input {
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Link(_) => Kind::LINKS,
+            Self::Request(request) => match request {
+                Request::AgentLink(_) => Kind::ACCEPT,
+                Request::User { .. } => Kind::OF_FLEET,
+                Request::Recording { .. } => Kind::RECORDING,
+                Request::Beats { .. } => Kind::BEATS,
+                Request::Command { .. } => Kind::COMMAND,
+                Request::Stats(_) | Request::Shutdown(_) => Kind::STATS,
+            },
+            Self::Recorded => Kind::RECORDED,
+            Self::Stored(_) => Kind::STORED,
+            Self::Answered(..) => Kind::ANSWERED,
+            Self::Health => Kind::HEALTH,
+            Self::Wake => Kind::WAKE,
+            Self::TokenEnded(_) => Kind::TOKENS,
+        }
+    }
 }
 
 /// What a hub is made of.
@@ -79,8 +113,8 @@ pub struct HubParts {
     pub store: Store,
     /// What comes out of it.
     pub receipts: Receipts,
-    /// Says which tokens were revoked.
-    pub auth: Authenticator,
+    /// Says of which links the tokens ended.
+    pub(crate) link_ends: mpsc::UnboundedReceiver<LinkEnd>,
     /// The fleet views to write.
     pub fleet_views: FleetViews,
     /// Where to count.
@@ -105,7 +139,7 @@ impl Hub {
     /// # Errors
     /// The database cannot be read.
     pub async fn open(parts: HubParts) -> Result<(Self, HubHandle), StoreError> {
-        let HubParts { store, receipts, auth, fleet_views, counters, .. } = parts;
+        let HubParts { store, receipts, link_ends, fleet_views, counters, .. } = parts;
         let rules = SessionRules {
             server_instance: parts.instance,
             features: SERVER_FEATURES.to_vec(),
@@ -128,19 +162,17 @@ impl Hub {
                 outcomes: JoinSet::new(),
                 asking: Turns::new(TurnLimits::each(ASKED_OF_USER)),
                 bearers: Bearers::default(),
-                turned_away: LogLimit::new(),
+                turned_away: TurnedAway::new(),
                 observer: parts.observer,
                 metrics: parts.metrics,
             },
-            auth,
             fleets: Fleets::new(fleet_views),
             next_token: 0,
             inbox,
             done,
             receipts,
-            token_check: TokenCheck::after_a_while(),
-            tokens_checked_to: None,
-            token_warnings: LogLimit::every(TOKEN_WARNINGS_EVERY),
+            link_ends,
+            recorded: VecDeque::new(),
             watchdog: Watchdog::default(),
             own_faults: parts.own_faults,
         };
@@ -168,34 +200,61 @@ impl Hub {
             // What the shard has decided already comes before everything else: no request is judged by a
             // session that is over.
             while let Some(event) = self.edge.shard.take_event() {
-                self.on_shard(event);
+                self.step(Input::Link(event));
             }
             let wake = self.fleets.deadline();
             // Whichever there is, each as likely as the others: who floods one of them holds up no other.
-            tokio::select! {
+            let input = tokio::select! {
                 request = self.inbox.recv() => match request {
                     Some((Request::Shutdown(done), _)) => return self.shut_down(done).await,
-                    Some((request, _turn)) => self.on_request(request),
+                    Some((request, _turn)) => Input::Request(request),
                     None => return,
                 },
-                event = self.edge.shard.next() => self.on_shard(event),
-                Some(recorded) = self.receipts.recorded.recv() => self.on_recorded(recorded),
-                Some(stored) = self.receipts.output.recv() => self.on_stored(stored),
-                Some((user, answer)) = self.done.recv() => self.feed(&user, FleetEvent::Store(answer)),
+                event = self.edge.shard.next() => Input::Link(event),
+                Some(recorded) = self.receipts.recorded.recv(), if self.recorded.is_empty() => {
+                    self.recorded.extend(recorded);
+                    Input::Recorded
+                }
+                () = ready(()), if !self.recorded.is_empty() => Input::Recorded,
+                Some(stored) = self.receipts.output.recv() => Input::Stored(stored),
+                Some((user, answer)) = self.done.recv() => Input::Answered(user, answer),
                 Some(outcome) = self.edge.outcomes.join_next(), if !self.edge.outcomes.is_empty() => {
                     match outcome {
-                        Ok(outcome) => self.on_outcome(outcome),
+                        Ok((user, answer)) => Input::Answered(user, answer),
                         Err(error) => {
                             self.edge.counters.count("tasks_lost");
                             warn!(%error, "a request to the database was lost");
+                            continue;
                         }
                     }
                 }
-                Ok(()) = self.health.changed() => self.on_health(),
-                () = self.clock.sleep_until(wake) => self.wake(),
-                () = self.token_check.due() => self.check_tokens(),
+                Ok(()) = self.health.changed() => Input::Health,
+                () = self.clock.sleep_until(wake) => Input::Wake,
+                Some(ended) = self.link_ends.recv() => Input::TokenEnded(ended),
+            };
+            self.step(input);
+        }
+    }
+
+    /// Everything that the loop does, under the watchdog.
+    fn step(&mut self, input: Input) {
+        let (began, kind) = (std::time::Instant::now(), input.kind());
+        match input {
+            Input::Link(event) => self.on_shard(event),
+            Input::Request(request) => self.on_request(request),
+            Input::Recorded => self.on_recorded(),
+            Input::Stored(stored) => self.on_stored(stored),
+            Input::Answered(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
+            Input::Health => self.on_health(),
+            Input::Wake => self.wake(),
+            Input::TokenEnded(LinkEnd { id, end, link }) => {
+                let opened = self.edge.bearers.opened(id).or_else(|| link.map(Opened::Link));
+                if let Some(opened) = opened {
+                    self.edge.end_opened(opened, end);
+                }
             }
         }
+        let _ = self.watchdog.stepped(kind, began.elapsed(), &self.edge.counters);
     }
 
     /// Hands an event to the fleet of a user, and performs what it decides.
@@ -227,7 +286,13 @@ impl Hub {
     fn on_request(&mut self, request: Request) {
         match request {
             Request::AgentLink(ticket) => {
-                let _ = self.edge.shard.accept(ticket);
+                let link = self.edge.shard.accept(ticket);
+                if let Some(open) = self.edge.shard.bearer(link) {
+                    open.is_link(link);
+                    if let Some(end) = open.end() {
+                        self.edge.end_opened(Opened::Link(link), end);
+                    }
+                }
             }
             Request::User { user, request, reply } => {
                 let token = Token(self.next_token);
@@ -236,21 +301,26 @@ impl Hub {
                 self.feed(&user, FleetEvent::Request { token, request });
             }
             Request::Recording { user, agent, reply } => {
+                let began = std::time::Instant::now();
                 if reply.send(self.recording(&user, &agent)).is_err() {
                     self.edge.counters.count("answers_nobody_took");
                 }
+                self.watchdog.handled(&user, Kind::RECORDING, began, &self.edge.counters);
             }
             Request::Beats { user, agent, reply } => {
+                let began = std::time::Instant::now();
                 if reply.send(self.beats(&user, &agent).map(Box::new)).is_err() {
                     self.edge.counters.count("answers_nobody_took");
                 }
+                self.watchdog.handled(&user, Kind::BEATS, began, &self.edge.counters);
             }
             Request::Command { user, command, reply } => {
-                let now = self.clock.now();
+                let (began, now) = (std::time::Instant::now(), self.clock.now());
                 let fleet = self.fleets.of(&user);
                 if reply.send(fleet.and_then(|fleet| fleet.open_command(&command, now))).is_err() {
                     self.edge.counters.count("answers_nobody_took");
                 }
+                self.watchdog.handled(&user, Kind::COMMAND, began, &self.edge.counters);
             }
             Request::Stats(reply) => {
                 if reply.send(self.stats()).is_err() {
@@ -262,9 +332,7 @@ impl Hub {
     }
 
     fn stats(&self) -> HubStats {
-        let sizes = self.fleets.all().map(Fleet::size);
-        let (sessions, open_commands) = sizes
-            .fold((0, 0), |(seats, open), size| (seats + size.seats, open + size.open_commands));
+        let (sessions, open_commands) = self.fleets.sums();
         HubStats {
             links: self.edge.shard.link_count(),
             greeting: self.edge.shard.greeting_count(),
@@ -286,30 +354,40 @@ impl Hub {
         excerpt.ok_or(NoRecording::Nothing)
     }
 
-    fn on_shard(&mut self, event: ShardEvent<Identity>) {
+    fn on_shard(&mut self, event: ShardEvent<OpenRequest>) {
         match event {
             ShardEvent::Hello(claim) => {
-                let (user, bearer) = (claim.auth.user.clone(), claim.auth.bearer());
-                self.edge.bearers.hello(claim.link, claim.auth);
+                let identity = claim.auth.identity();
+                let (user, bearer) = (identity.user.clone(), identity.bearer());
+                let ended = self.edge.bearers.hello(claim.link, claim.auth);
                 let (link, hello, peer) = (claim.link, claim.hello, claim.peer);
+                if let Some(end) = ended {
+                    self.edge.bearers.link_ended(link);
+                    return self.edge.end_opened(Opened::Link(link), end);
+                }
                 self.feed(&user, FleetEvent::Hello { link, hello, peer, bearer });
             }
             ShardEvent::Silent { link, named } => {
-                if let Some(identity) = self.edge.shard.bearer(link) {
+                if let Some(identity) = self.edge.shard.bearer(link).map(OpenRequest::identity) {
                     let (user, bearer) = (identity.user.clone(), identity.bearer());
                     self.feed(&user, FleetEvent::Silent { link, named, bearer });
                 }
             }
             ShardEvent::Parked { key, link, session } => {
-                self.edge.bearers.parked(link, key);
+                if let Some(end) = self.edge.bearers.parked(link, key) {
+                    self.edge.end_opened(Opened::Link(link), end);
+                }
                 self.feed_seat(key, |seat| FleetEvent::Parked { seat, link, session });
             }
             ShardEvent::Admit { key, link } => {
                 self.feed_seat(key, |seat| FleetEvent::Admit { seat, link });
             }
             ShardEvent::Welcomed { key, link, capabilities, dialect: _ } => {
-                self.edge.bearers.welcomed(link, key);
+                let ended = self.edge.bearers.welcomed(link, key);
                 self.feed_seat(key, |seat| FleetEvent::Welcomed { seat, link, capabilities });
+                if let Some(end) = ended {
+                    self.edge.end_opened(Opened::Session(key), end);
+                }
             }
             ShardEvent::Record { key, epoch, sequence, at, metrics } => {
                 if let Some(metrics) = metrics {
@@ -400,8 +478,8 @@ impl Hub {
         }
     }
 
-    fn on_recorded(&mut self, recorded: Vec<Recorded>) {
-        for beat in recorded {
+    fn on_recorded(&mut self) {
+        for beat in self.recorded.drain(..self.recorded.len().min(RECORDED_AT_ONCE)) {
             self.edge.metrics.recorded(&beat);
             let at = beat.committed_at;
             self.edge.observe(&beat.agent, beat.sequence, BeatHop::Recorded, at);
@@ -419,25 +497,6 @@ impl Hub {
         }
         for (user, receipts) in by_user {
             self.feed(&user, FleetEvent::Receipts(receipts));
-        }
-    }
-
-    fn on_outcome(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Store(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
-            Outcome::TokensChecked(Checked { revoked, left_behind }) => {
-                self.token_check = TokenCheck::after_a_while();
-                self.tokens_checked_to = left_behind;
-                for opened in revoked.iter().flat_map(|token| self.edge.bearers.of_token(token)) {
-                    self.edge.counters.count("tokens_revoked_in_session");
-                    match opened {
-                        Opened::Session(key) => self.edge.shard.evict(key, CloseCause::Revoked),
-                        Opened::Parked(link) => {
-                            self.edge.shard.end_parked(link, CloseCause::Revoked);
-                        }
-                    }
-                }
-            }
         }
     }
 
@@ -467,32 +526,6 @@ impl Hub {
         self.edge.shard.store_health(trouble);
     }
 
-    /// Ends sessions whose token has expired, and asks which tokens were revoked.
-    fn check_tokens(&mut self) {
-        self.token_check = TokenCheck::UnderWay;
-        let (expired, tokens) = self.edge.bearers.check(self.clock.now().wall);
-        for opened in expired {
-            self.edge.counters.count("tokens_expired_in_session");
-            let cause = CloseCause::TokenExpired;
-            match opened {
-                Opened::Session(key) => self.edge.shard.close_session(key, cause),
-                Opened::Parked(link) => self.edge.shard.end_parked(link, cause),
-            }
-        }
-        for (identity, left) in self.edge.bearers.ending(self.clock.now().wall) {
-            if self.token_warnings.allow(identity.token_id.clone()).is_some() {
-                let left =
-                    humantime::format_duration(Duration::from_secs(left.as_secs() / 60 * 60));
-                let (user, token) = (&identity.user, &identity.token_id);
-                warn!(%user, token, %left, "the token of an agent in session is about to expire; make a newer one (onsembl-server token --renew) and put it where the agent reads it");
-            }
-        }
-        let (auth, behind) = (self.auth.clone(), self.tokens_checked_to.take());
-        self.edge
-            .outcomes
-            .spawn(async move { Outcome::TokensChecked(revoked(&auth, tokens, behind).await) });
-    }
-
     /// Says goodbye on every link and waits a little for it to arrive.
     async fn shut_down(mut self, done: oneshot::Sender<()>) {
         self.edge.shard.close_all(CloseCause::GoingAway);
@@ -500,7 +533,7 @@ impl Hub {
         tokio::pin!(patience);
         while !self.edge.shard.is_done() {
             tokio::select! {
-                event = self.edge.shard.next() => self.on_shard(event),
+                event = self.edge.shard.next() => self.step(Input::Link(event)),
                 () = &mut patience => break,
             }
         }
@@ -512,7 +545,8 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Auth, Credentials, LookupError, Refusal, TokenKind};
+    use crate::auth::{Identity, Opens, TokenKind};
+    use onsembl_protocol::fleet::OpenKind;
     use onsembl_protocol::id::{AgentKey, InstanceId, LinkId};
     use onsembl_protocol::model::AGENT_FEATURES;
     use onsembl_protocol::time::WallTime;
@@ -521,28 +555,17 @@ mod tests {
     };
     use onsembl_transport::server::HelloClaim;
 
-    struct Anybody;
-
-    impl Auth for Anybody {
-        async fn identify(&self, of: &Credentials<'_>) -> Result<Identity, Refusal> {
-            Ok(Identity::new(UserId::new("u"), of.kind(), "t"))
-        }
-
-        async fn is_revoked(&self, _: &str) -> Result<bool, LookupError> {
-            Ok(false)
-        }
-    }
-
     /// No event tells the hub how such a link ends.
     #[tokio::test]
     async fn nothing_is_kept_of_a_diagnosis_connection() {
         let dir = tempfile::tempdir().unwrap();
         let at = WallTime::from_unix_millis(1_700_000_000_000);
         let (store, receipts) = Store::open(dir.path(), at).await.unwrap();
+        let (opens, link_ends) = Opens::new(Counters::default());
         let parts = HubParts {
             store,
             receipts,
-            auth: Authenticator::new(Anybody),
+            link_ends,
             fleet_views: FleetViews::default(),
             metrics: Metrics::new(Counters::default()),
             own_faults: FaultRecord::default(),
@@ -574,7 +597,8 @@ mod tests {
         };
         hub.on_shard(ShardEvent::Hello(HelloClaim {
             link: LinkId(1),
-            auth: Identity::new(UserId::new("u"), TokenKind::Agent, "t"),
+            auth: opens
+                .open(OpenKind::AgentLink, Identity::new(UserId::new("u"), TokenKind::Agent, "t")),
             hello: Box::new(hello),
             peer: "somewhere".to_owned(),
         }));

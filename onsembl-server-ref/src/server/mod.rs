@@ -54,7 +54,7 @@ pub use options::{
     StartError,
 };
 
-use crate::auth::{Auth, Authenticator, KnownTokens, Tokens, Uses, keep_uses};
+use crate::auth::{Auth, Authenticator, KnownTokens, Opens, Tokens, Uses, keep_uses};
 use crate::bounds::{Shares, TurnLimits, Turns};
 use crate::dashboard::{self, Dashboard};
 use crate::fleet_view::FleetViews;
@@ -145,6 +145,16 @@ impl Server {
         Dashboard::clone(&self.app.dashboard)
     }
 
+    /// Something is opened with this token.
+    #[cfg(test)]
+    pub(crate) fn open(
+        &self,
+        kind: onsembl_protocol::fleet::OpenKind,
+        identity: crate::auth::Identity,
+    ) -> crate::auth::OpenRequest {
+        self.app.opens.open(kind, identity)
+    }
+
     async fn run(
         options: ServerOptions,
         data: Data,
@@ -158,10 +168,11 @@ impl Server {
         let fleet_views = FleetViews::new(rules);
         let metrics = Metrics::new(counters.clone());
         let own_faults = FaultRecord::resume(&store, SystemClock::new().now().wall).await;
+        let (opens, link_ends) = Opens::new(counters.clone());
         let parts = HubParts {
             store: store.clone(),
             receipts,
-            auth: auth.clone(),
+            link_ends,
             fleet_views: fleet_views.clone(),
             counters: counters.clone(),
             metrics: metrics.clone(),
@@ -186,6 +197,7 @@ impl Server {
         };
         let app = App {
             auth,
+            opens,
             fleet_views,
             store,
             hub,
@@ -205,6 +217,7 @@ impl Server {
             links: TaskTracker::new(),
         };
         remember_agents(&app).await;
+        drop(app.links.spawn(app.opens.clone().keep(app.auth.clone(), stop.clone())));
         let keep = retention::keep(app.store.clone(), options.retention, stop.clone());
         drop(app.links.spawn(keep));
         drop(app.links.spawn(app.own_faults.clone().keep(app.store.clone(), stop.clone())));

@@ -27,7 +27,8 @@ impl Store {
         user: &UserId,
         record: FindingsRecord,
     ) -> Result<(), StoreError> {
-        let (of, place) = (user.clone(), Place::control(user, Needs::Little));
+        // Evidence is no control: on a full disk it is refused, and its agent keeps it and tells it again.
+        let (of, place) = (user.clone(), Place::control(user, Needs::New));
         let told = json!(record.told).to_string();
         self.write(place, "keep findings", told.len(), move |db| keep(db, &of, &record, &told))
             .await
@@ -118,9 +119,9 @@ fn keep(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::NewSession;
+    use crate::store::{CommandRow, NewSession, StoreLimits};
     use onsembl_protocol::fleet::LONGEST_FINDINGS;
-    use onsembl_protocol::id::{Epoch, InstanceId};
+    use onsembl_protocol::id::{CommandId, Epoch, InstanceId};
     use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding};
     use std::time::Duration;
 
@@ -162,6 +163,38 @@ mod tests {
         assert_eq!(store.findings(&other, &agent).await.unwrap(), []);
         let foreign = store.keep_findings(&other, record(&agent, 3, 1, "no")).await;
         assert!(matches!(foreign, Err(StoreError::Refused(_))), "{foreign:?}");
+    }
+
+    /// What is kept for the stops and ends of all is not for evidence.
+    #[tokio::test]
+    async fn on_a_full_disk_they_are_refused_and_take_nothing_of_the_reserve() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = StoreLimits { database: Some(8 << 20), ..StoreLimits::DEFAULT };
+        let (store, _receipts) = Store::open_within(dir.path(), at(0), limits).await.unwrap();
+        let user = UserId::new("u");
+        let agent = store.open_session(NewSession::first(&user)).await.unwrap().agent;
+        let command = |n: i64| CommandRow {
+            user: user.clone(),
+            command: CommandId::new(format!("c{n}")),
+            agent: agent.clone(),
+            text: "x".repeat(60_000),
+            spec: json!({}),
+            status: "queued".to_owned(),
+            cause: None,
+            exit_code: None,
+            signal: None,
+            created_at: at(n),
+            updated_at: at(n),
+            ended_at: None,
+        };
+        let mut n = 0;
+        while store.insert_command(command(n)).await.is_ok() {
+            n += 1;
+            assert!(n < 1000, "it must become full");
+        }
+        let refused = store.keep_findings(&user, record(&agent, 1, 1, "x")).await;
+        assert!(matches!(refused, Err(StoreError::NoRoom)), "{refused:?}");
+        assert!(store.is_deleted(&user, &agent).await.is_ok());
     }
 
     #[tokio::test]

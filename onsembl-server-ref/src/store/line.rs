@@ -2,8 +2,10 @@
 
 use super::reader::Asker;
 use super::request::Request;
+use super::reserve_shares::ReserveShares;
+use super::small::Small;
 use onsembl_protocol::id::{CommandId, UserId};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Requests of one lane in one transaction, so that 768 in all.
 pub(super) const BATCH_REQUESTS: usize = 256;
@@ -28,7 +30,7 @@ pub(super) enum Lane {
 /// What a request needs of the disk, and behind what it must stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// Little: on a full disk it is written out of the reserve.
+    /// Little: on a full disk it is written out of its asker's share of the reserve.
     Little,
     /// The same, but never before what waits of this command.
     Behind(CommandId),
@@ -79,9 +81,53 @@ pub(super) struct Placed {
 /// One lane: what waits of each asker, and whose turn it is.
 #[derive(Default)]
 pub(super) struct Line {
-    of: HashMap<Asker, VecDeque<Placed>>,
-    order: VecDeque<Asker>,
+    of: HashMap<Asker, Own>,
+    order: BTreeMap<i64, Asker>,
+    /// The turns of those of whom something is written on a full disk too.
+    small: BTreeSet<i64>,
+    /// Who has used up its share of the reserve.
+    resting: Vec<Asker>,
+    first_turn: i64,
+    next_turn: i64,
     len: usize,
+    /// Askers and requests that were looked at on a full disk.
+    #[cfg(test)]
+    looked_at: usize,
+}
+
+/// What waits of one asker, in order.
+#[derive(Default)]
+struct Own {
+    standing: Standing,
+    requests: BTreeMap<i64, Placed>,
+    small: Small,
+}
+
+/// Whether an asker gets turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// Nothing of it waits.
+    #[default]
+    Idle,
+    InTurn(i64),
+    Resting,
+}
+
+impl Own {
+    fn put(&mut self, at: i64, placed: Placed) {
+        self.small.add(at, &placed.place.needs);
+        let _ = self.requests.insert(at, placed);
+    }
+
+    fn take(&mut self, at: i64) -> Option<Placed> {
+        let placed = self.requests.remove(&at)?;
+        self.small.remove(at, &placed.place.needs);
+        Some(placed)
+    }
+
+    fn first(&self) -> Option<(i64, &Placed)> {
+        self.requests.first_key_value().map(|(at, placed)| (*at, placed))
+    }
 }
 
 impl Line {
@@ -96,94 +142,149 @@ impl Line {
         self.of.contains_key(asker)
     }
 
+    /// How many askers and requests were looked at on a full disk since the last call.
+    #[cfg(test)]
+    pub(super) fn looked_at(&mut self) -> usize {
+        std::mem::take(&mut self.looked_at)
+    }
+
     pub(super) fn push(&mut self, placed: Placed) {
-        let own = self.of.entry(placed.place.asker.clone()).or_default();
-        if own.is_empty() {
-            self.order.push_back(placed.place.asker.clone());
-        }
-        own.push_back(placed);
+        let asker = placed.place.asker.clone();
+        let own = self.of.entry(asker.clone()).or_default();
+        let at = own.requests.last_key_value().map_or(0, |(at, _)| at + 1);
+        own.put(at, placed);
         self.len += 1;
+        match own.standing {
+            Standing::Idle => self.stand_last(asker),
+            Standing::InTurn(turn) => self.settle(&asker, turn),
+            Standing::Resting => {}
+        }
     }
 
     pub(super) fn push_front(&mut self, placed: Placed) {
-        let own = self.of.entry(placed.place.asker.clone()).or_default();
-        if own.is_empty() {
-            self.order.push_front(placed.place.asker.clone());
-        }
-        own.push_front(placed);
+        let asker = placed.place.asker.clone();
+        let own = self.of.entry(asker.clone()).or_default();
+        let at = own.first().map_or(0, |(at, _)| at - 1);
+        own.put(at, placed);
         self.len += 1;
+        match own.standing {
+            Standing::Idle => {
+                self.first_turn -= 1;
+                self.stand(asker, self.first_turn);
+            }
+            Standing::InTurn(turn) => self.settle(&asker, turn),
+            Standing::Resting => {}
+        }
     }
 
-    /// Takes from each in turn, until one transaction has enough.
-    pub(super) fn take(&mut self, batch: &mut Vec<Placed>) {
+    /// Takes from each in turn, until one transaction has enough; on a full disk, from those that have not used up their
+    /// shares of the reserve.
+    pub(super) fn take(&mut self, batch: &mut Vec<Placed>, reserve: Option<&ReserveShares>) {
         let (mut count, mut output) = (0, 0);
         while count < BATCH_REQUESTS
-            && let Some(asker) = self.order.pop_front()
+            && let Some((turn, asker)) = self.order.pop_first()
         {
+            let _ = self.small.remove(&turn);
+            if reserve.is_some_and(|reserve| !reserve.may(&asker)) {
+                self.rest(asker);
+                continue;
+            }
             let Some(own) = self.of.get_mut(&asker) else { continue };
             let (mut run, mut run_output) = (0, 0);
             while count < BATCH_REQUESTS
-                && let Some(next) = own.front()
+                && let Some((at, next)) = own.first()
             {
                 let length = next.request.output_len();
                 if output > 0 && output + length > BATCH_OUTPUT {
                     // A user who had a turn is behind the others in the next transaction.
                     match run {
-                        0 => self.order.push_front(asker),
-                        _ => self.order.push_back(asker),
+                        0 => self.stand(asker, turn),
+                        _ => self.stand_last(asker),
                     }
                     return;
                 }
                 if run == TURN_REQUESTS || run > 0 && run_output + length > TURN_OUTPUT {
                     break;
                 }
-                batch.extend(own.pop_front());
+                batch.extend(own.take(at));
                 (count, run, self.len) = (count + 1, run + 1, self.len - 1);
                 (output, run_output) = (output + length, run_output + length);
             }
-            if own.is_empty() {
-                let _ = self.of.remove(&asker);
-            } else {
-                self.order.push_back(asker);
-            }
+            self.stand_last(asker);
         }
     }
 
-    /// Takes from each in turn what needs no room, and is behind nothing that does.
-    pub(super) fn take_small(&mut self, batch: &mut Vec<Placed>) {
-        let before = batch.len();
-        let (mut passed, mut served) = (VecDeque::new(), VecDeque::new());
-        for asker in std::mem::take(&mut self.order) {
+    /// Takes from each in turn what needs no room, and is behind nothing that does. Looks only at what it takes, however
+    /// much waits.
+    pub(super) fn take_small(&mut self, batch: &mut Vec<Placed>, reserve: &ReserveShares) {
+        let (before, mut served) = (batch.len(), Vec::new());
+        while batch.len() - before < BATCH_REQUESTS
+            && let Some(turn) = self.small.pop_first()
+        {
+            #[cfg(test)]
+            {
+                self.looked_at += 1;
+            }
+            let Some(asker) = self.order.remove(&turn) else { continue };
+            if !reserve.may(&asker) {
+                self.rest(asker);
+                continue;
+            }
             let Some(own) = self.of.get_mut(&asker) else { continue };
-            let (mut held, mut run) = (HashSet::new(), 0);
-            for placed in std::mem::take(own) {
-                let has_room = run < TURN_REQUESTS && batch.len() - before < BATCH_REQUESTS;
-                let may_go = match &placed.place.needs {
-                    Needs::Little | Needs::New => has_room,
-                    Needs::Behind(command) => has_room && !held.contains(command),
-                    Needs::BehindAll => has_room && held.is_empty(),
-                    Needs::Room(command) => {
-                        let _ = held.insert(command.clone());
-                        false
-                    }
-                };
-                if may_go {
-                    batch.push(placed);
-                    run += 1;
-                } else {
-                    own.push_back(placed);
+            let mut run = 0;
+            while run < TURN_REQUESTS
+                && batch.len() - before < BATCH_REQUESTS
+                && let Some(at) = own.small.first()
+            {
+                batch.extend(own.take(at));
+                (run, self.len) = (run + 1, self.len - 1);
+                #[cfg(test)]
+                {
+                    self.looked_at += 1;
                 }
             }
-            if own.is_empty() {
-                let _ = self.of.remove(&asker);
-            } else if run > 0 {
-                served.push_back(asker);
-            } else {
-                passed.push_back(asker);
-            }
+            served.push(asker);
         }
-        self.len -= batch.len() - before;
-        passed.extend(served);
-        self.order = passed;
+        for asker in served {
+            self.stand_last(asker);
+        }
+    }
+
+    /// The reserve is whole again: everybody gets turns.
+    pub(super) fn wake_all(&mut self) {
+        for asker in std::mem::take(&mut self.resting) {
+            self.stand_last(asker);
+        }
+    }
+
+    fn rest(&mut self, asker: Asker) {
+        if let Some(own) = self.of.get_mut(&asker) {
+            own.standing = Standing::Resting;
+            self.resting.push(asker);
+        }
+    }
+
+    fn stand_last(&mut self, asker: Asker) {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.stand(asker, turn);
+    }
+
+    /// It gets this turn, if anything of it waits.
+    fn stand(&mut self, asker: Asker, turn: i64) {
+        let Some(own) = self.of.get_mut(&asker) else { return };
+        if own.requests.is_empty() {
+            let _ = self.of.remove(&asker);
+            return;
+        }
+        own.standing = Standing::InTurn(turn);
+        let _ = self.order.insert(turn, asker.clone());
+        self.settle(&asker, turn);
+    }
+
+    /// Whether something of it is written on a full disk may have changed.
+    fn settle(&mut self, asker: &Asker, turn: i64) {
+        let has_small = self.of.get(asker).is_some_and(|own| own.small.first().is_some());
+        let _ = if has_small { self.small.insert(turn) } else { self.small.remove(&turn) };
     }
 }

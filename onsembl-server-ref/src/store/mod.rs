@@ -34,11 +34,15 @@ mod reader;
 mod reading;
 mod request;
 mod reserve;
+mod reserve_shares;
 mod retention;
 mod schema;
 mod sessions;
+mod small;
 mod stops;
 mod streams;
+#[cfg(test)]
+mod tables;
 mod tokens;
 mod writer;
 

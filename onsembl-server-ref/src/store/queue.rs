@@ -10,6 +10,8 @@ use super::error::StoreError;
 use super::line::{Lane, Line, Place, Placed};
 use super::reader::Asker;
 use super::request::Request;
+use super::reserve;
+use super::reserve_shares::ReserveShares;
 use crate::bounds::{Turn, TurnLimits, Turns};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,6 +69,8 @@ struct State {
     orders: Line,
     control: Line,
     data: Line,
+    /// Who has used how much of the reserve.
+    reserve: ReserveShares,
     /// Set by closing: from then on nothing new is taken, and what is in the queue has until then.
     give_up: Option<Instant>,
 }
@@ -83,7 +87,10 @@ impl Queue {
             })
         };
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                reserve: ReserveShares::new(reserve::BYTES),
+                ..State::default()
+            }),
             changed: Condvar::new(),
             orders_room: room(ORDER_UNITS),
             control_room: room(CONTROL_UNITS),
@@ -151,7 +158,7 @@ impl Queue {
             if batch.len() > 0 {
                 return Some(batch);
             }
-            let is_empty = state.data.len() == 0;
+            let is_empty = state.orders.len() + state.control.len() + state.data.len() == 0;
             if let Some(give_up) = state.give_up
                 && (is_empty || give_up <= Instant::now())
             {
@@ -174,6 +181,28 @@ impl Queue {
     /// What waits now and needs no room, without waiting for any.
     pub(super) fn take_small(&self) -> Batch {
         self.lock().take_batch(Disk::Scarce)
+    }
+
+    /// The reserve has so many bytes, of which nothing is used.
+    pub(super) fn has_reserve(&self, bytes: u64) {
+        self.lock().reserve = ReserveShares::new(bytes);
+    }
+
+    /// These were written out of the reserve.
+    pub(super) fn charge(&self, written: &[Placed]) {
+        let mut state = self.lock();
+        for placed in written.iter().filter(|placed| !placed.request.is_refused()) {
+            state.reserve.charge(&placed.place.asker);
+        }
+    }
+
+    /// The reserve is whole again: what waited because its user had used up its share is written.
+    pub(super) fn reserve_restored(&self) {
+        let mut state = self.lock();
+        state.reserve.reset();
+        for lane in [Lane::Orders, Lane::Control, Lane::Data] {
+            state.line(lane).wake_all();
+        }
     }
 
     /// Adds the beats that came meanwhile.
@@ -240,11 +269,17 @@ impl State {
 
     fn take_batch(&mut self, disk: Disk) -> Batch {
         let mut batch = Batch { beats: std::mem::take(&mut self.beats), requests: Vec::new() };
-        self.orders.take(&mut batch.requests);
-        self.control.take(&mut batch.requests);
         match disk {
-            Disk::Ample => self.data.take(&mut batch.requests),
-            Disk::Scarce => self.data.take_small(&mut batch.requests),
+            Disk::Ample => {
+                for line in [&mut self.orders, &mut self.control, &mut self.data] {
+                    line.take(&mut batch.requests, None);
+                }
+            }
+            Disk::Scarce => {
+                self.orders.take(&mut batch.requests, Some(&self.reserve));
+                self.control.take(&mut batch.requests, Some(&self.reserve));
+                self.data.take_small(&mut batch.requests, &self.reserve);
+            }
         }
         batch
     }
@@ -263,6 +298,7 @@ mod tests {
     use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
     use onsembl_protocol::model::Stream;
     use onsembl_protocol::time::WallTime;
+    use std::collections::HashMap;
 
     const TERMS: Terms = Terms { budget: u64::MAX, kept_from: WallTime::from_unix_millis(0) };
 
@@ -315,6 +351,11 @@ mod tests {
         let permit = queue.room(Lane::Control, &place.asker, 0).await.unwrap();
         let (request, _) =
             Asked::request("nothing", Some(permit), |_: &rusqlite::Connection| Ok(()));
+        queue.push(place, request).unwrap();
+    }
+
+    fn push_call(queue: &Queue, place: Place) {
+        let (request, _) = Asked::request("nothing", None, |_: &rusqlite::Connection| Ok(()));
         queue.push(place, request).unwrap();
     }
 
@@ -449,6 +490,69 @@ mod tests {
         put(&queue, place(Lane::Data, "light", Needs::Little)).await;
         let batch = queue.next_batch(Disk::Scarce).unwrap();
         assert!(askers(&batch).contains(&asker("light")));
+    }
+
+    #[tokio::test]
+    async fn on_a_full_disk_only_what_is_written_is_looked_at_however_much_waits() {
+        let queue = Queue::new();
+        for user in 0..50 {
+            let user = format!("user {user}");
+            push_chunk(&queue, &user, "c", 10, None);
+            for _ in 0..200 {
+                let behind = Needs::Behind(CommandId::new("c"));
+                push_call(&queue, place(Lane::Data, &user, behind));
+            }
+        }
+        push_call(&queue, place(Lane::Data, "light", Needs::Little));
+        let batch = queue.next_batch(Disk::Scarce).unwrap();
+        assert_eq!(askers(&batch), [asker("light")]);
+        let looked_at = queue.lock().data.looked_at();
+        assert!(looked_at <= 4, "{looked_at} of 10,051");
+    }
+
+    #[tokio::test]
+    async fn one_user_cannot_use_up_the_reserve() {
+        let queue = Queue::new();
+        queue.has_reserve(1 << 20);
+        let mut written: HashMap<Asker, usize> = HashMap::new();
+        let mut write_all = |queue: &Queue| {
+            loop {
+                let batch = queue.next_batch(Disk::Scarce).unwrap();
+                if batch.requests.is_empty() {
+                    break;
+                }
+                queue.charge(&batch.requests);
+                for of in askers(&batch) {
+                    *written.entry(of).or_default() += 1;
+                }
+            }
+            written.clone()
+        };
+        for lane in [Lane::Orders, Lane::Control, Lane::Data] {
+            for _ in 0..1000 {
+                push_call(&queue, place(lane, "loud", Needs::Little));
+            }
+        }
+        let of_loud = write_all(&queue)[&asker("loud")];
+        assert!((512..512 + 2 * BATCH_REQUESTS).contains(&of_loud), "half of it: {of_loud}");
+        for n in 0..10 {
+            let quiet = format!("quiet {n}");
+            for lane in [Lane::Orders, Lane::Control, Lane::Data] {
+                push_call(&queue, place(lane, &quiet, Needs::Little));
+            }
+        }
+        let written = write_all(&queue);
+        assert_eq!(written[&asker("loud")], of_loud, "it waits");
+        for n in 0..10 {
+            assert_eq!(written[&asker(&format!("quiet {n}"))], 3);
+        }
+        queue.reserve_restored();
+        let mut rest = 0;
+        while rest < 3000 - of_loud {
+            rest += next(&queue).requests.len();
+        }
+        let state = queue.lock();
+        assert_eq!(state.orders.len() + state.control.len() + state.data.len(), 0);
     }
 
     #[tokio::test]

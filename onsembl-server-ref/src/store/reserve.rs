@@ -39,6 +39,11 @@ impl Reserve {
         Self { path: dir.join(FILE_NAME), bytes, most }
     }
 
+    /// How much it holds.
+    pub(super) fn bytes(&self) -> u64 {
+        self.most.map_or(self.bytes, |most| self.of_database(most))
+    }
+
     /// Before the database is opened: gives the file up if nothing else is left to open it with. Whether
     /// there is more than the reserve.
     pub(super) fn before_opening(&self) -> bool {

@@ -92,6 +92,7 @@ pub(super) fn start(
         let mut ending = Ending { queue: &queue, outlets: &outlets, unwritten: 0 };
         let now = Instant::now();
         let (queue, outlets) = (&*queue, &outlets);
+        queue.has_reserve(reserve.bytes());
         let mut writer =
             Writer { db, reserve, disk, patience: PATIENCE, look_at: now, queue, outlets };
         if disk == Disk::Scarce {
@@ -249,6 +250,7 @@ impl Writer<'_> {
             && self.reserve.restore(&self.db)
         {
             self.disk = Disk::Ample;
+            self.queue.reserve_restored();
             tracing::info!("there is room on the disk again; everything is written again");
             let before = *self.outlets.health.borrow();
             match before {
@@ -294,6 +296,10 @@ impl Writer<'_> {
         counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         counters.refused.fetch_add(refused as u64, Ordering::Relaxed);
 
+        match self.disk {
+            Disk::Ample => {}
+            Disk::Scarce => self.queue.charge(&batch.requests),
+        }
         if !batch.requests.is_empty() {
             self.outlets.commits.send_modify(|commits| *commits += 1);
         }

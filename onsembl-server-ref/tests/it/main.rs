@@ -43,6 +43,7 @@ mod legacy_work;
 mod log_floods;
 mod memory;
 mod metrics;
+mod open_requests;
 mod pauses;
 mod peer;
 mod recording;

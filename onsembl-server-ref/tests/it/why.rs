@@ -416,3 +416,47 @@ async fn two_processes_that_contend_for_one_identity_make_their_agent_unwell() {
     let text = lines(&world, "ann", &["--all"]).await;
     assert!(text.contains("a state directory of its own"), "{text}");
 }
+
+/// What one look at a fleet costs does not grow with its history.
+#[tokio::test]
+async fn of_a_fleet_with_more_history_than_is_looked_at_the_rest_is_counted() {
+    const AGENTS: u64 = 300;
+    const TRANSITIONS: u64 = 16 * 1024;
+    const OF_AGENT: u64 = 64;
+    let mut world = World::start().await;
+    let (link, ack) = agent(&world, "ann", "key-1", "run-1").await;
+    let id = ack["agentId"].as_str().unwrap();
+    let _ = why_when(&world, "ann", id, |said| said["presence"]["state"] == "online").await;
+    link.close(Some(4103)).await;
+    let _ = world.agent_is("ann", "offline").await;
+    world.stop().await;
+    let mut database = world.database();
+    let filling = database.transaction().unwrap();
+    for n in 0..AGENTS {
+        filling
+            .execute_batch(&format!(
+                "CREATE TEMP TABLE one AS SELECT * FROM main.agents WHERE agent_id = '{id}';
+                 UPDATE one SET agent_id = 'other {n}', agent_key = 'other {n}', name = 'other {n}';
+                 INSERT INTO main.agents SELECT * FROM one;
+                 DROP TABLE one;
+                 WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {OF_AGENT})
+                 INSERT INTO presence_events (agent_id, version, epoch, status, because, evidence, at)
+                 SELECT 'other {n}', n.n, 1, of.status, of.because, of.evidence, of.at
+                 FROM n, (SELECT * FROM presence_events WHERE agent_id = '{id}' AND status = 'offline'
+                          ORDER BY version DESC LIMIT 1) AS of;"
+            ))
+            .unwrap();
+    }
+    filling.commit().unwrap();
+    drop(database);
+    world.boot().await;
+    let token = world.token("ann", TokenKind::Dashboard);
+    let said = world.get("/api/why", Some(&token)).await;
+    assert_eq!(said.status, 200, "{}", said.body);
+    let said = said.json();
+    assert_eq!(said["total"], AGENTS + 1, "all are counted");
+    let not_judged = said["not_judged"].as_u64().unwrap();
+    let judged = AGENTS + 1 - not_judged;
+    let most = TRANSITIONS / OF_AGENT;
+    assert!((most..=most + 64).contains(&judged), "{judged} were judged");
+}

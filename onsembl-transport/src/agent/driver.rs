@@ -58,7 +58,7 @@ pub struct AgentDriver {
     /// What the next report is about, in particular.
     particulars: Particulars,
     /// Which warnings were written lately.
-    warned: LogLimit<Warning>,
+    warned: LogLimit<(), Warning>,
     beats: SessionBeats,
 }
 
@@ -454,7 +454,7 @@ impl AgentDriver {
                 self.counters.count("dial_failures");
                 let (failure, fault) = (error.failure, error.fault);
                 self.particulars = Particulars::Dial(fault);
-                match self.warned.allow(Warning::Dial(fault, error.address)) {
+                match self.warned.allow((), Warning::Dial(fault, error.address)) {
                     Some(more) => warn!(%link, cause = fault.as_str(), more, %error, "dial failed"),
                     None => debug!(%link, cause = fault.as_str(), %error, "dial failed again"),
                 }
@@ -500,7 +500,7 @@ impl AgentDriver {
         if let FromServer::Refused(error) = &content {
             self.counters.count("hello_refused");
             let (code, text) = (&error.code, &error.message);
-            match self.warned.allow(Warning::HelloRefused) {
+            match self.warned.allow((), Warning::HelloRefused) {
                 Some(more) => warn!(%code, more, ?text, "the server refused the hello"),
                 None => debug!(%code, ?text, "the server refused the hello again"),
             }

@@ -28,7 +28,7 @@ impl Particulars {
 }
 
 /// A warning that comes again and again while its cause lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Warning {
     Dial(DialFault, Option<SocketAddr>),
     HelloRefused,

@@ -70,7 +70,7 @@ async fn with_a_link(dialer: Arc<dyn Dialer>) -> Option<Link> {
             Ok(link) => return Some(link),
             Err(error) => {
                 let cause = error.fault.as_str();
-                if let Some(more) = warned.allow((error.fault, error.address)) {
+                if let Some(more) = warned.allow((), (error.fault, error.address)) {
                     warn!(cause, more, %error, "no link with the newer token yet; keeping the old one");
                 }
             }

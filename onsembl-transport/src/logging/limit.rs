@@ -1,20 +1,23 @@
 //! How often a line may come: for one peer, for all peers, and for the whole process.
 
 use super::budget::{Bucket, Budgets};
+use onsembl_protocol::shared_pool::SharedPool;
 use onsembl_protocol::shown::Shown;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, subscriber::Interest, warn};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// Peers that are counted apart at all places together. They choose how many they are, so beyond this those of one
-/// place share a budget.
+/// Peers that are counted apart at all places together, each as often as there are places where it was heard of. They
+/// choose how many they are, so beyond this the oldest of whoever is counted at most places makes room.
 const MOST_PEERS: usize = 8192;
+/// How often those that may do what they like again are looked for while there is no room: it takes a step for each.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Characters of a line that its count is shown with.
 const SAMPLE: usize = 160;
 /// What this module logs itself is not counted.
@@ -44,11 +47,20 @@ impl Default for Inner {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Books {
-    peers: HashMap<u64, (Bucket, &'static Budgets)>,
+    /// Of a peer, at a place.
+    peers: SharedPool<u64, u64, (Bucket, &'static Budgets)>,
+    swept: Option<Instant>,
     places: HashMap<Place, Line>,
     levels: HashMap<Level, Bucket>,
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        let peers = SharedPool::new(MOST_PEERS);
+        Self { peers, swept: None, places: HashMap::new(), levels: HashMap::new() }
+    }
 }
 
 type Place = tracing::callsite::Identifier;
@@ -97,7 +109,7 @@ impl LineLimit {
         let mut whose = Whose::default();
         event.record(&mut whose);
         let place = meta.callsite();
-        let peer = whose.0.map(|(_, name)| self.0.seed.hash_one((&place, name)));
+        let peer = whose.0.map(|(_, name)| (name, self.0.seed.hash_one((&place, name))));
         let allowed = self.books().allow(place.clone(), peer, meta.level(), now);
         if allowed == Allowed::FirstLeftOut {
             let mut said = Said::default();
@@ -119,13 +131,22 @@ enum Allowed {
 }
 
 impl Books {
-    fn allow(&mut self, place: Place, peer: Option<u64>, level: &Level, now: Instant) -> Allowed {
+    /// A peer is who it is, and where it was heard of.
+    fn allow(
+        &mut self,
+        place: Place,
+        peer: Option<(u64, u64)>,
+        level: &Level,
+        now: Instant,
+    ) -> Allowed {
         let budgets = Budgets::of(level);
-        let peer = peer.filter(|peer| self.peers.contains_key(peer) || self.has_room(now));
-        let of_peer = peer.map(|peer| {
-            let fresh = || (Bucket::full(budgets.peer, now), budgets);
-            &mut self.peers.entry(peer).or_insert_with(fresh).0
-        });
+        if let Some((whose, at)) = peer.filter(|(whose, at)| !self.peers.contains(whose, at)) {
+            self.make_room_in_time(now);
+            let fresh = (Bucket::full(budgets.peer, now), budgets);
+            let _ = self.peers.insert(whose, at, fresh);
+        }
+        let of_peer = peer.and_then(|(whose, at)| self.peers.get_mut(&whose, &at));
+        let of_peer = of_peer.map(|(bucket, _)| bucket);
         let line = self.places.entry(place).or_insert_with(|| Line {
             bucket: Bucket::full(budgets.place, now),
             left_out: 0,
@@ -147,16 +168,17 @@ impl Books {
         if line.left_out == 1 { Allowed::FirstLeftOut } else { Allowed::No }
     }
 
-    fn has_room(&mut self, now: Instant) -> bool {
-        if self.peers.len() >= MOST_PEERS {
+    fn make_room_in_time(&mut self, now: Instant) {
+        let is_due = |at| now.saturating_duration_since(at) >= SWEEP_EVERY;
+        if self.peers.free() == 0 && self.swept.is_none_or(is_due) {
             self.make_room(now);
         }
-        self.peers.len() < MOST_PEERS
     }
 
     /// Forgets those that may do what they like again.
     fn make_room(&mut self, now: Instant) {
-        self.peers.retain(|_, (bucket, budgets)| !bucket.is_full(budgets.peer, now));
+        self.peers.retain(|_, _, (bucket, budgets)| !bucket.is_full(budgets.peer, now));
+        self.swept = Some(now);
     }
 }
 
@@ -322,7 +344,7 @@ mod tests {
         let mut books = limit.books();
         let place = place();
         let allowed = |books: &mut Books, peer: u64, now| {
-            books.allow(place.clone(), Some(peer), &Level::WARN, now) == Allowed::Yes
+            books.allow(place.clone(), Some((peer, peer)), &Level::WARN, now) == Allowed::Yes
         };
         assert_eq!((0..100).filter(|_| allowed(&mut books, 1, now)).count(), PEER);
         let later = now + Duration::from_secs(10);
@@ -333,6 +355,27 @@ mod tests {
         assert!(books.peers.len() <= MOST_PEERS);
         books.make_room(later + Duration::from_secs(1000));
         assert!(books.peers.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_is_heard_of_everywhere_leaves_the_others_counted() {
+        let limit = LineLimit::new();
+        let now = Instant::now();
+        let mut books = limit.books();
+        let place = place();
+        let mut count = |peer: u64, at: u64| {
+            (0..2 * PEER)
+                .filter(|_| {
+                    let peer = Some((peer, at));
+                    books.allow(place.clone(), peer, &Level::WARN, now) == Allowed::Yes
+                })
+                .count()
+        };
+        assert_eq!(count(1, 1), PEER);
+        for at in 0..2 * MOST_PEERS as u64 {
+            let _ = count(2, at);
+        }
+        assert_eq!(count(1, 1), 0, "it is not forgotten, and gets no new budget");
     }
 
     fn place() -> Place {

@@ -12,7 +12,7 @@ use onsembl_protocol::time::{Now, Timestamp};
 use onsembl_protocol::wire::payload::HealthMetrics;
 
 /// Links of one lane wait in one queue, and each lane gets a like turn: usually those of one user.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(String);
 
 impl Lane {

@@ -22,12 +22,19 @@ impl<A> Shard<A> {
         self.at_link(link, AcceptedEvent::Refused(CloseCause::HelloTimeout));
     }
 
-    /// What was established when a link was accepted that has not said hello yet.
+    /// What was established when a link was accepted that has not said hello yet, or is for diagnosis.
     pub fn bearer(&self, link: LinkId) -> Option<&A> {
         self.links.get(&link)?.auth.as_ref()
     }
 
-    /// Closes one link that is kept beside a session.
+    /// Keeps what was established with a link for as long as it is open: of a diagnosis connection, which is no session.
+    pub fn entrust(&mut self, link: LinkId, auth: A) {
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.auth = Some(auth);
+        }
+    }
+
+    /// Closes one link that is kept beside a session, or is none's.
     pub fn end_parked(&mut self, link: LinkId, cause: CloseCause) {
         self.close(link, cause);
     }

@@ -3,7 +3,7 @@
 
 use super::events::ShardEvent;
 use super::lanes::Lanes;
-use super::link::{LinkEntry, LinkTicket};
+use super::link::{Lane, LinkEntry, LinkTicket};
 use crate::beats::{LinkBeats, Looks};
 use crate::clock::SystemClock;
 use crate::counters::Counters;
@@ -14,7 +14,9 @@ use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, BeatVerdict, End};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::Dialect;
-use onsembl_protocol::replay::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
+use onsembl_protocol::replay::{
+    Excerpt, FrameNote, Handled, Owner, Recorder, Retired, ServerOrigin,
+};
 use onsembl_protocol::session::frames::{self, Admission, SessionRules};
 use onsembl_protocol::session::{
     AcceptedEvent, AcceptedLink, Claimant, Opening, ServerAction, ServerConfig, ServerConnection,
@@ -26,6 +28,7 @@ use onsembl_protocol::time::{Deadline, Now, Timestamp, WallTime};
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::ErrorReply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 use tracing::debug;
 
@@ -59,6 +62,8 @@ pub struct Shard<A> {
     pub(super) counters: Counters,
     pub(super) supervisor: Supervisor<ServerConnection>,
     pub(super) recorder: Recorder,
+    /// Makes the numbers under which the recorder knows lanes.
+    owners: RandomState,
     /// What the store said last.
     store_trouble: Option<StoreTrouble>,
     pub(super) links: BTreeMap<LinkId, LinkEntry<A>>,
@@ -99,6 +104,7 @@ impl<A> Shard<A> {
             counters,
             supervisor: Supervisor::new(config),
             recorder: Recorder::new(RECORDING, config),
+            owners: RandomState::new(),
             store_trouble: None,
             links: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -206,22 +212,26 @@ impl<A> Shard<A> {
         }
     }
 
-    /// Puts a machine in for an agent that had a session with an earlier run of this server.
-    pub fn recover(&mut self, version: PresenceVersion, epoch: Epoch) -> Key {
+    /// Puts a machine in for an agent that had a session with an earlier run of this server. Its inputs are recorded in
+    /// the part of this lane.
+    pub fn recover(&mut self, lane: &Lane, version: PresenceVersion, epoch: Epoch) -> Key {
         let now = self.clock.now();
         let (machine, step) =
             ServerConnection::recovered(*self.supervisor.rules(), version, epoch, now);
         let key = self.supervisor.insert(machine);
         let origin = ServerOrigin::Recovered { version, epoch };
-        self.recorder.began(key, origin, now, &step.actions, step.deadline, None);
+        let owner = self.owner(lane);
+        self.recorder.began(key, owner, origin, now, &step.actions, step.deadline, None);
         self.perform(key, step.actions);
         self.tell_store_trouble(key);
         key
     }
 
-    /// Puts a machine in for an agent that has none; with its history, if it had one.
+    /// Puts a machine in for an agent that has none; with its history, if it had one. Its inputs are recorded in the
+    /// part of this lane.
     pub fn insert(
         &mut self,
+        lane: &Lane,
         version: PresenceVersion,
         epoch: Epoch,
         history: Option<Retired>,
@@ -231,9 +241,15 @@ impl<A> Shard<A> {
         let deadline = machine.deadline();
         let key = self.supervisor.insert(machine);
         let origin = ServerOrigin::New { version, epoch };
-        self.recorder.began(key, origin, now, &Actions::none(), deadline, history);
+        let owner = self.owner(lane);
+        self.recorder.began(key, owner, origin, now, &Actions::none(), deadline, history);
         self.tell_store_trouble(key);
         key
+    }
+
+    /// Nobody can choose a name that has the number of another one.
+    fn owner(&self, lane: &Lane) -> Owner {
+        Owner(self.owners.hash_one(lane))
     }
 
     /// A machine that is put in while the store is in trouble was not there when the store said so.

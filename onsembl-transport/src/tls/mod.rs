@@ -13,6 +13,7 @@ pub(crate) use client::ClientTls;
 pub(crate) use fault::TlsFault;
 pub use server::{Reloaded, ServerTls};
 
+use crate::private::Mode;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +55,19 @@ pub enum TlsError {
         what: &'static str,
         /// The file.
         path: PathBuf,
+    },
+    /// Others can put into the file what they want.
+    #[error(
+        "every user of this machine can write the {what} file {} (mode {mode}), so what is in it is not used; run \
+         `chmod go-w` on it, and look whether it holds what you put there", path.display()
+    )]
+    OpenToWrite {
+        /// What is looked for in it.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// In octal.
+        mode: String,
     },
     /// The certificate and the key of a server are unusable together.
     #[error(
@@ -123,8 +137,23 @@ fn pem_roots(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
+/// Who can write a file of certificates or a key decides whom the program trusts, or for whom it is taken. One that
+/// every user of the machine can write is not used; of a group it is said, since volumes of containers belong to one.
+fn check_writers(what: &'static str, path: &Path) -> Result<(), TlsError> {
+    // What cannot be looked at cannot be read either, and that names the fault.
+    let Ok(mode) = Mode::at(path) else { return Ok(()) };
+    if mode.others_write() {
+        return Err(TlsError::OpenToWrite { what, path: path.into(), mode: mode.to_string() });
+    }
+    if mode.group_writes() {
+        tracing::warn!(path = %path.display(), %mode, "a group of this machine can write the {what} file; run `chmod g-w` on it unless that is meant");
+    }
+    Ok(())
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let what = "certificate";
+    check_writers(what, path)?;
     let failed = |e| file_error(what, path, e);
     let found: Vec<_> = CertificateDer::pem_file_iter(path)
         .map_err(failed)?

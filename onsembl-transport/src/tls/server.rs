@@ -1,6 +1,8 @@
 //! TLS of a server: one certificate chain and its key, read again when they were renewed.
 
-use super::{Stamp, TlsError, certificates, end_of, file_error, provider, unexpected};
+use super::{
+    Stamp, TlsError, certificates, check_writers, end_of, file_error, provider, unexpected,
+};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -125,6 +127,7 @@ impl ServerTls {
 fn acceptor(certificate: &Path, key: &Path) -> Result<(TlsAcceptor, Option<SystemTime>), TlsError> {
     let chain = certificates(certificate)?;
     let ends = chain.iter().filter_map(end_of).min();
+    check_writers("private key", key)?;
     let secret =
         PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("private key", key, e))?;
     let config = ServerConfig::builder_with_provider(provider())

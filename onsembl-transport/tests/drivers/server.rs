@@ -179,7 +179,7 @@ impl Owner {
                 let (version, epoch) = self.known;
                 let key = match &self.agent {
                     Some((key, _)) => *key,
-                    None => self.shard.insert(version, epoch, None),
+                    None => self.shard.insert(&Lane::default(), version, epoch, None),
                 };
                 let claimant = Claimant::judge(owned_by.as_ref(), instance.as_ref(), true);
                 self.agent = Some((key, owned_by));

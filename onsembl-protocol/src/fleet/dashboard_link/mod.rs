@@ -1,5 +1,5 @@
 //! The link of a dashboard, from its hello to its end: when it is read, what each message requests, what is
-//! refused, what is sent and when, whether its token is still valid, and when the link is closed.
+//! refused, what is sent and when, and when the link is closed.
 //!
 //! Sockets, stores, tokens and logs are at the edge, and so is everything that the dashboards of a server share.
 
@@ -31,7 +31,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use pace::{Beat, Due, Pace};
 use requests::{Asked, Requests};
-use token::{Again, Renewed, TokenInForce};
+use token::{Renewed, TokenInForce};
 
 /// Bytes that a link takes besides its feed: messages that wait, messages that are being written, and records that
 /// were read from the store. Escaped as JSON, text takes up to six times its length.
@@ -129,17 +129,11 @@ impl DashboardLink {
             DashboardEvent::NoRoom { slots, needed } => self.on_no_room(slots, needed),
             DashboardEvent::Answered(number, answer) => self.on_answer(number, answer),
             DashboardEvent::Checked(number, checked) => self.on_checked(number, checked),
-            DashboardEvent::Revoked => {
-                if self.token.looked_up() {
-                    self.close(CloseCause::Revoked);
+            DashboardEvent::TokenEnded(end) => {
+                if let State::Open(_) = self.state {
+                    self.note(DashboardNote::TokenEnded(end));
+                    self.close(end.close_cause());
                 }
-            }
-            DashboardEvent::NotRevoked => {
-                let _ = self.token.looked_up();
-            }
-            DashboardEvent::NotLookedUp(why) => {
-                let _ = self.token.looked_up();
-                self.note(DashboardNote::TokenNotLookedUp(why));
             }
             DashboardEvent::Read(command, records) => {
                 if let State::Open(open) = &mut self.state {
@@ -427,7 +421,6 @@ impl DashboardLink {
                         open.feed.refresh();
                     }
                     self.show(view, now);
-                    self.look_at_token(now);
                 }
                 Due::Silent => {
                     self.note(DashboardNote::Silent);
@@ -440,17 +433,6 @@ impl DashboardLink {
     fn show(&mut self, view: &View, now: Now) {
         if let State::Open(open) = &mut self.state {
             open.feed.scan_agents(view, now.wall);
-        }
-    }
-
-    fn look_at_token(&mut self, now: Now) {
-        match self.token.again(now.wall) {
-            Again::Expired => {
-                self.note(DashboardNote::TokenExpired);
-                self.close(CloseCause::TokenExpired);
-            }
-            Again::LookUp => self.act(DashboardAction::LookUpToken),
-            Again::Nothing => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! The facts about a dashboard's link that a server logs and counts, each with a text, a counter and a severity. The
 //! edge does the logging and the counting.
 
+use super::super::open_requests::TokenEnd;
 use crate::id::CommandId;
 use crate::model::Severity;
 use alloc::boxed::Box;
@@ -24,10 +25,8 @@ pub enum DashboardNote {
     NoRoom,
     /// Nothing was heard from it for too long.
     Silent,
-    /// Its token has expired.
-    TokenExpired,
-    /// Whether its token is revoked cannot be looked up, for this reason.
-    TokenNotLookedUp(String),
+    /// Its token is valid no longer.
+    TokenEnded(TokenEnd),
     /// Stored output cannot be read, for this reason.
     OutputNotRead(CommandId, String),
 }
@@ -41,9 +40,9 @@ impl DashboardNote {
             Self::UnknownType(_) => Some("unknown_types"),
             Self::NoRoom => Some("dashboards_over_share"),
             Self::Silent => Some("dashboards_silent"),
-            Self::TokenExpired => Some("tokens_expired_in_session"),
             Self::OutputNotRead(..) => Some("output_not_read"),
-            Self::Connected | Self::Gone | Self::TokenNotLookedUp(_) => None,
+            // Ends of tokens are counted where they are found.
+            Self::Connected | Self::Gone | Self::TokenEnded(_) => None,
         }
     }
 
@@ -56,9 +55,9 @@ impl DashboardNote {
             | Self::UnknownType(_)
             | Self::NoRoom
             | Self::Silent
-            | Self::TokenExpired => Severity::Debug,
+            | Self::TokenEnded(_) => Severity::Debug,
             Self::Connected | Self::Gone => Severity::Info,
-            Self::TokenNotLookedUp(_) | Self::OutputNotRead(..) => Severity::Warn,
+            Self::OutputNotRead(..) => Severity::Warn,
         }
     }
 }
@@ -74,8 +73,12 @@ impl fmt::Display for DashboardNote {
             Self::UnknownType(_) => "a dashboard sent a message of an unknown type",
             Self::NoRoom => "too many dashboards are open; closing the link of this one",
             Self::Silent => "a dashboard is silent; closing its link",
-            Self::TokenExpired => "the token of a dashboard has expired; closing its link",
-            Self::TokenNotLookedUp(_) => "cannot look up revoked tokens; retrying later",
+            Self::TokenEnded(TokenEnd::Expired) => {
+                "the token of a dashboard has expired; closing its link"
+            }
+            Self::TokenEnded(TokenEnd::Revoked) => {
+                "the token of a dashboard was revoked; closing its link"
+            }
             Self::OutputNotRead(..) => {
                 "stored output cannot be read; closing the link, so that the dashboard reconnects"
             }

@@ -3,6 +3,7 @@
 use super::super::action::{Answer, Token};
 use super::super::dashboard_feed::Seek;
 use super::super::event::Request;
+use super::super::open_requests::TokenEnd;
 use super::note::DashboardNote;
 use super::token::DashboardToken;
 use crate::close::CloseCause;
@@ -41,12 +42,8 @@ pub enum DashboardEvent<'a> {
     Answered(Token, Option<Answer>),
     /// The token of a refresh was checked: it is this, or it was refused.
     Checked(Token, Result<DashboardToken, (RefusalReason, String)>),
-    /// The token that was looked up is revoked.
-    Revoked,
-    /// It is not.
-    NotRevoked,
-    /// It could not be looked up, for this reason.
-    NotLookedUp(String),
+    /// The token in force is valid no longer ([`OpenRequests`](super::super::OpenRequests)).
+    TokenEnded(TokenEnd),
     /// The output of a command that the store has behind a cursor.
     Read(CommandId, Vec<LogRecord>),
     /// The position in the store that was looked up.
@@ -77,8 +74,6 @@ pub enum DashboardAction {
     CheckToken(Token, TokenRefresh),
     /// The token that was checked is in force from now on.
     UseToken,
-    /// Look up whether the token in force is revoked.
-    LookUpToken,
     /// Read on in the store: [`DashboardEvent::Read`].
     Read {
         /// Of this command.

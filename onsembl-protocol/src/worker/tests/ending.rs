@@ -1,6 +1,7 @@
 //! An agent whose place another process took, and what it waits for before it ends.
 
 use super::*;
+use crate::command::{AgentCommands, CancelDecision};
 use crate::session::AgentCause;
 
 fn replaced() -> WorkerEvent {
@@ -49,4 +50,23 @@ fn an_idle_agent_that_was_replaced_ends_at_once_and_one_that_is_stopped_then_end
     assert_eq!(worker.deadline(), Deadline::At(at(18).monotonic));
     worker.handle(WorkerEvent::Wake, at(18));
     assert!(matches!(end_of(&actions(&mut worker)), Some(WorkerEnd::Refused(_))));
+}
+
+#[test]
+fn with_too_many_ends_that_wait_for_their_output_nothing_new_is_begun() {
+    let mut worker = running_in(session());
+    let _ = sent(&mut worker, at(1));
+    for n in 0..report::MOST_WITHHELD {
+        let never = AgentCommands::default().on_cancel(&id(&alloc::format!("w{n}")));
+        let CancelDecision::NeverRan(report) = never else { panic!("{never:?}") };
+        worker.reports.withhold(report);
+    }
+    worker.handle(request("new"), at(2));
+    assert!(!actions(&mut worker).iter().any(is_start));
+    let said = alloc::format!("{:?}", sent(&mut worker, at(2)));
+    assert!(said.contains("whose output the server has not stored"), "{said}");
+    // One is stored, and there is room again.
+    let _ = worker.reports.release(&id("w0"));
+    worker.handle(request("newer"), at(3));
+    assert!(actions(&mut worker).iter().any(is_start));
 }

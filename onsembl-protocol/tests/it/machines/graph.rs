@@ -76,7 +76,6 @@ fn the_published_edges_of_an_accepted_link_are_those_there_are() {
 #[test]
 fn the_published_edges_of_a_dashboards_link_are_those_there_are() {
     let starts = dashboard::states().into_iter().map(|(_, link)| dashboard::Dashboard::new(link));
-    let starts = starts.chain([dashboard::Dashboard::expiring()]);
     same(DASHBOARD_EDGES, &explore(starts), "DASHBOARD_EDGES");
     let used: BTreeSet<_> = DASHBOARD_EDGES.iter().map(|edge| edge.cause).collect();
     assert_eq!(used, DashboardCause::ALL.iter().copied().collect(), "a cause brings nothing");

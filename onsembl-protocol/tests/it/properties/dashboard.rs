@@ -64,7 +64,7 @@ proptest! {
     ) {
         let mut clocks = Clocks::new();
         let mut last = clocks.now();
-        let token = DashboardToken { user: UserId::new("ann"), expires: None };
+        let token = DashboardToken { user: UserId::new("ann") };
         let server = ServerInstanceId::new("s");
         let mut link = DashboardLink::new(token, server, Limits::DEFAULT, last);
         let mut closed = false;

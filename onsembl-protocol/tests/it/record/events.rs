@@ -2,7 +2,7 @@
 
 use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason, Initiator};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
-use onsembl_protocol::replay::{FrameNote, Handled, Recorder, ServerOrigin, replay};
+use onsembl_protocol::replay::{FrameNote, Handled, Owner, Recorder, ServerOrigin, replay};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerConfig, ServerConnection, ServerEvent, ServerInbound, StoreTrouble,
 };
@@ -103,7 +103,7 @@ proptest! {
         let deadline = machine.deadline();
         let key = machines.insert(machine);
         let origin = ServerOrigin::New { version, epoch };
-        recorder.began(key, origin, first, &Actions::none(), deadline, None);
+        recorder.began(key, Owner(0), origin, first, &Actions::none(), deadline, None);
         for (event, now, size) in &moves {
             let actions = machines.handle(key, *event, *now).unwrap();
             let machine = machines.get(key).unwrap();

@@ -7,7 +7,7 @@ use onsembl_protocol::diagnosis::Verdict;
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::model::{Cause, Confidence, Evidence, Finding};
 use onsembl_protocol::replay::{
-    Handled, MAX_LINE, Recorder, ReplayError, Replayed, Retired, ServerOrigin, replay,
+    Handled, MAX_LINE, Owner, Recorder, ReplayError, Replayed, Retired, ServerOrigin, replay,
 };
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
@@ -42,6 +42,10 @@ impl Shard {
     }
 
     fn insert(&mut self, recovered: bool, earlier: Option<Retired>) -> Key {
+        self.insert_of(Owner(0), recovered, earlier)
+    }
+
+    fn insert_of(&mut self, owner: Owner, recovered: bool, earlier: Option<Retired>) -> Key {
         let (version, epoch, now) = (PresenceVersion(3), Epoch(3), now(self.at));
         let config = ServerConfig::DEFAULT;
         let (machine, actions, origin) = if recovered {
@@ -53,7 +57,7 @@ impl Shard {
         };
         let deadline = machine.deadline();
         let key = self.machines.insert(machine);
-        self.recorder.began(key, origin, now, &actions, deadline, earlier);
+        self.recorder.began(key, owner, origin, now, &actions, deadline, earlier);
         key
     }
 
@@ -77,7 +81,11 @@ impl Shard {
     }
 
     fn in_session(&mut self) -> Key {
-        let key = self.insert(false, None);
+        self.in_session_of(Owner(0))
+    }
+
+    fn in_session_of(&mut self, owner: Owner) -> Key {
+        let key = self.insert_of(owner, false, None);
         let (dialect, claimant) = (Dialect::Extended, Claimant::SameProcess);
         self.feed(key, ServerEvent::Joined { link: LINK, dialect, claimant });
         self.feed(key, ServerEvent::Admitted { link: LINK, epoch: Epoch(4) });
@@ -124,9 +132,12 @@ proptest! {
         moves in vec((0usize..5, event(), 0u64..40_000), 1..1500),
         capacity in 1usize..40_000,
         recovered in any::<bool>(),
+        owners in 1u64..4,
     ) {
         let mut shard = Shard::new(capacity);
-        let keys: Vec<Key> = (0..5).map(|n| shard.insert(recovered && n % 2 == 0, None)).collect();
+        let keys: Vec<Key> = (0..5)
+            .map(|n| shard.insert_of(Owner(n % owners), recovered && n % 2 == 0, None))
+            .collect();
         for (who, event, ms) in moves {
             shard.at += Duration::from_millis(ms);
             // An end would make the rest of the walk dull.
@@ -169,6 +180,25 @@ fn agents_that_are_many_for_the_ring_still_have_the_newest_of_it() {
     for key in &keys {
         assert!(shard.check(*key) >= 20, "{} events", shard.check(*key));
     }
+}
+
+#[test]
+fn a_user_whose_agents_are_loud_overwrites_nothing_of_another_user() {
+    let mut shard = Shard::new(256 * 1024);
+    let quiet = shard.in_session_of(Owner(1));
+    for n in 1..100 {
+        shard.beat(quiet, n);
+    }
+    let before = shard.check(quiet);
+    let loud: Vec<Key> = (0..50).map(|_| shard.in_session_of(Owner(2))).collect();
+    for n in 1..400 {
+        shard.at += secs(30);
+        for key in &loud {
+            shard.beat(*key, n);
+        }
+    }
+    assert_eq!(shard.check(quiet), before, "all of it is there");
+    assert!(loud.iter().all(|key| shard.check(*key) >= 20), "and the newest of the others");
 }
 
 #[test]

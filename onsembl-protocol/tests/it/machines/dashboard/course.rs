@@ -5,7 +5,7 @@ use crate::support::{EPOCH_MS, ms, now, secs};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::fleet::{
     AgentView, Answer, Change, DashboardAction, DashboardEvent, DashboardNote, DashboardToken,
-    LogRecord, ShownPresence, StoredBody, Token, View,
+    LogRecord, ShownPresence, StoredBody, Token, TokenEnd, View,
 };
 use onsembl_protocol::id::{
     AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, PresenceVersion, UserId,
@@ -25,6 +25,10 @@ fn numbers(actions: &[DashboardAction]) -> Vec<Token> {
 }
 
 fn agent(view: &mut View, n: usize) {
+    agent_is(view, n, PresenceStatus::Online);
+}
+
+fn agent_is(view: &mut View, n: usize, status: PresenceStatus) {
     let agent = AgentView {
         name: format!("name of {n}"),
         agent_type: "custom".into(),
@@ -33,7 +37,7 @@ fn agent(view: &mut View, n: usize) {
         capabilities: Vec::new(),
         aliases: Vec::new(),
         presence: ShownPresence {
-            status: PresenceStatus::Online,
+            status,
             since: WallTime::default(),
             because: "x".into(),
             version: PresenceVersion(1),
@@ -53,8 +57,26 @@ fn agent(view: &mut View, n: usize) {
 }
 
 #[test]
+fn how_many_agents_have_each_status_is_kept_through_every_change() {
+    let mut view = View::default();
+    for n in 0..500 {
+        let status = PresenceStatus::ALL[n * 7 % PresenceStatus::ALL.len()];
+        agent_is(&mut view, n * 11 % 40, status);
+        if n % 5 == 0 {
+            let id = AgentId::new(format!("a-{:06}", n * 13 % 40));
+            let _ = view.apply(vec![Change::AgentRemoved(id)]);
+        }
+        let mut counted = std::collections::BTreeMap::new();
+        for agent in view.agents().values() {
+            *counted.entry(agent.presence.status).or_insert(0_usize) += 1;
+        }
+        assert_eq!(*view.statuses(), counted);
+    }
+}
+
+#[test]
 fn room_is_found_before_anything_is_told() {
-    let mut watched = Watched::new(None);
+    let mut watched = Watched::new();
     let asked = watched.text(HELLO, now(secs(1)));
     let [DashboardAction::Note(DashboardNote::Connected), DashboardAction::Reserve(bytes)] =
         asked.as_slice()
@@ -174,9 +196,6 @@ fn something_comes_at_least_each_25_seconds_and_statuses_each_30() {
                         refreshed = second;
                     }
                 }
-                DashboardAction::LookUpToken => {
-                    assert!(watched.feed(DashboardEvent::NotRevoked, at).is_empty());
-                }
                 DashboardAction::Reserve(_) => {
                     assert!(watched.feed(DashboardEvent::Reserved, at).is_empty());
                 }
@@ -211,38 +230,23 @@ fn an_unfinished_line_is_shown_after_a_silence() {
 
 #[test]
 fn a_token_that_has_run_out_or_is_revoked_ends_the_session() {
-    let at = |second| now(secs(second));
-    let opened = |expires| {
-        let mut watched = Watched::new(expires);
-        let _ = watched.text(HELLO, at(1));
-        let _ = watched.feed(DashboardEvent::Reserved, at(1));
-        let _ = watched.feed(DashboardEvent::Control, at(30));
-        watched
-    };
-    let looks_up = |actions: &[DashboardAction]| {
-        actions.iter().any(|action| matches!(action, DashboardAction::LookUpToken))
-    };
-    let mut expired = opened(Some(secs(31)));
-    let actions = expired.feed(DashboardEvent::Wake, at(31));
-    assert_eq!(refused(&actions).1, Some(CloseCause::TokenExpired));
+    for (end, cause) in
+        [(TokenEnd::Expired, CloseCause::TokenExpired), (TokenEnd::Revoked, CloseCause::Revoked)]
+    {
+        let mut watched = Watched::open();
+        let actions = watched.feed(DashboardEvent::TokenEnded(end), now(secs(2)));
+        assert_eq!(refused(&actions), (None, Some(cause)));
+    }
+}
 
-    let mut watched = opened(Some(secs(32)));
-    assert!(looks_up(&watched.feed(DashboardEvent::Wake, at(31))));
-    // Another token comes meanwhile: what is found of the old one says nothing of it.
-    let number = numbers(&watched.text(REFRESH, at(31)))[0];
-    let token = |user: &str| DashboardToken { user: UserId::new(user), expires: None };
-    let actions = watched.feed(DashboardEvent::Checked(number, Ok(token("ann"))), at(31));
+#[test]
+fn a_newer_token_of_the_same_user_is_used_from_then_on() {
+    let mut watched = Watched::open();
+    let number = numbers(&watched.text(REFRESH, now(secs(2))))[0];
+    let token = DashboardToken { user: UserId::new("ann") };
+    let actions = watched.feed(DashboardEvent::Checked(number, Ok(token)), now(secs(2)));
     let said = actions.as_slice();
     assert!(matches!(said, [DashboardAction::UseToken, DashboardAction::Say(_)]), "{said:?}");
-    assert!(watched.feed(DashboardEvent::Revoked, at(32)).is_empty());
-    let _ = watched.feed(DashboardEvent::Control, at(60));
-    assert!(looks_up(&watched.feed(DashboardEvent::Wake, at(61))), "and it did not run out");
-    let actions = watched.feed(DashboardEvent::NotLookedUp("later".into()), at(61));
-    assert!(matches!(actions.as_slice(), [DashboardAction::Note(_)]), "{actions:?}");
-    let _ = watched.feed(DashboardEvent::Control, at(90));
-    assert!(looks_up(&watched.feed(DashboardEvent::Wake, at(91))));
-    let actions = watched.feed(DashboardEvent::Revoked, at(91));
-    assert_eq!(refused(&actions), (None, Some(CloseCause::Revoked)));
 }
 
 #[test]
@@ -251,7 +255,7 @@ fn a_bad_new_token_is_answered_and_leaves_the_old_one() {
     for (checked, code) in [
         (Err((RefusalReason::Forbidden, "revoked".into())), ErrorCode::Unauthorized),
         (Err((RefusalReason::Unavailable, "later".into())), ErrorCode::StorageUnavailable),
-        (Ok(DashboardToken { user: UserId::new("bob"), expires: None }), ErrorCode::Unauthorized),
+        (Ok(DashboardToken { user: UserId::new("bob") }), ErrorCode::Unauthorized),
     ] {
         let number = numbers(&watched.text(REFRESH, now(secs(2))))[0];
         let actions = watched.feed(DashboardEvent::Checked(number, checked), now(secs(2)));
@@ -288,5 +292,5 @@ fn a_closing_link_gets_no_more_actions_and_is_reported_gone_once() {
     assert!(matches!(gone.as_slice(), [DashboardAction::Note(DashboardNote::Gone)]), "{gone:?}");
     assert!(watched.feed(DashboardEvent::Ended, now(secs(200))).is_empty());
     // A dashboard that was never connected is not reported as gone.
-    assert!(Watched::new(None).feed(DashboardEvent::Ended, now(secs(1))).is_empty());
+    assert!(Watched::new().feed(DashboardEvent::Ended, now(secs(1))).is_empty());
 }

@@ -9,7 +9,7 @@ pub(super) use walk::{Dashboard, states, table};
 use crate::support::{now, secs};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::fleet::{
-    Answer, DashboardAction, DashboardEvent, DashboardLink, DashboardToken, Token, View,
+    Answer, DashboardAction, DashboardEvent, DashboardLink, DashboardToken, Token, TokenEnd, View,
 };
 use onsembl_protocol::id::{CommandId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
@@ -40,9 +40,8 @@ pub(super) enum Happens {
     Reserved,
     NoRoom,
     Answered(u64),
+    Expired,
     Revoked,
-    NotRevoked,
-    NotLookedUp,
     NotRead,
     ServerEnding,
     Ended,
@@ -60,9 +59,8 @@ impl Happens {
             Self::Reserved => DashboardEvent::Reserved,
             Self::NoRoom => DashboardEvent::NoRoom { slots: 512, needed: 3 },
             Self::Answered(number) => DashboardEvent::Answered(Token(number), Some(Answer::Done)),
-            Self::Revoked => DashboardEvent::Revoked,
-            Self::NotRevoked => DashboardEvent::NotRevoked,
-            Self::NotLookedUp => DashboardEvent::NotLookedUp("no answer".into()),
+            Self::Expired => DashboardEvent::TokenEnded(TokenEnd::Expired),
+            Self::Revoked => DashboardEvent::TokenEnded(TokenEnd::Revoked),
             Self::NotRead => DashboardEvent::NotRead(CommandId::new("c"), "disk".into()),
             Self::ServerEnding => DashboardEvent::ServerEnding,
             Self::Ended => DashboardEvent::Ended,
@@ -87,16 +85,15 @@ impl Clone for Watched {
 }
 
 impl Watched {
-    fn new(expires: Option<Duration>) -> Self {
-        let expires = expires.map(|after| now(after).wall);
-        let token = DashboardToken { user: UserId::new("ann"), expires };
+    fn new() -> Self {
+        let token = DashboardToken { user: UserId::new("ann") };
         let server = ServerInstanceId::new("s");
         let link = DashboardLink::new(token, server, Limits::DEFAULT, now(Duration::ZERO));
         Self { link, view: View::default(), has_room: true }
     }
 
     fn open() -> Self {
-        let mut watched = Self::new(None);
+        let mut watched = Self::new();
         let _ = watched.feed(Happens::Text(HELLO).event(), now(secs(1)));
         let _ = watched.feed(DashboardEvent::Reserved, now(secs(1)));
         assert_eq!(watched.link.status(), DashboardStatus::Open);

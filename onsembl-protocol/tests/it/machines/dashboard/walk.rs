@@ -11,7 +11,7 @@ use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::ServerToDashboard;
 
 fn after(events: &[(Happens, u32)]) -> DashboardLink {
-    let mut watched = Watched::new(None);
+    let mut watched = Watched::new();
     for (event, times) in events {
         for _ in 0..*times {
             let _ = watched.feed(event.event(), now(secs(1)));
@@ -113,11 +113,6 @@ impl Dashboard {
         clocks.go_to(Deadline::At(now(secs(1)).monotonic));
         Self { watched: Watched { link, view: View::default(), has_room: true }, clocks }
     }
-
-    /// One whose token has run out in half a minute.
-    pub(in crate::machines) fn expiring() -> Self {
-        Self::new(Watched::new(Some(secs(29))).link)
-    }
 }
 
 impl Explored for Dashboard {
@@ -158,9 +153,8 @@ impl Explored for Dashboard {
             Happens::Reserved,
             Happens::NoRoom,
             Happens::Answered(1),
+            Happens::Expired,
             Happens::Revoked,
-            Happens::NotRevoked,
-            Happens::NotLookedUp,
             Happens::NotRead,
             Happens::ServerEnding,
             Happens::Ended,
