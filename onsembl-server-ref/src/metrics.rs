@@ -249,7 +249,7 @@ impl Metrics {
     }
 
     /// Heartbeats of a session begin to miss a hop.
-    pub(crate) fn missed(&self, stop: &BeatStop) {
+    fn missed(&self, stop: &BeatStop) {
         let label = Missed { hop: stop.hop.as_str(), cause: stop.cause.as_str() };
         let _ = self.0.missed.get_or_create(&label).inc();
     }
@@ -311,6 +311,9 @@ impl Metrics {
         };
         if let FleetNote::GapDeclared { because, .. } = note {
             gap(because.as_str());
+        }
+        if let FleetNote::HeartbeatsStop { stop, .. } = note {
+            self.missed(stop);
         }
         if let FleetNote::HoleFound { .. } = note {
             gap(GapCause::NeverCame.as_str());

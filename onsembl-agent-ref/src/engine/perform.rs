@@ -145,17 +145,10 @@ impl Effects {
         };
         // One that is not there fails where it is entered, with the system's own reason.
         let Ok(resolved) = std::fs::canonicalize(directory) else { return Ok(()) };
-        match resolved.to_str().filter(|resolved| self.fence.admits_directory(resolved)) {
-            Some(resolved) => {
-                request.working_directory = Some(resolved.to_owned());
-                Ok(())
-            }
-            None => Err(format!(
-                "the working directory {} leads out of what this agent allows; start the agent with --allow-directory {}",
-                directory.escape_debug(),
-                resolved.display().to_string().escape_debug(),
-            )),
-        }
+        let resolved = resolved.into_os_string().into_string();
+        let resolved = resolved.map_err(|resolved| resolved.to_string_lossy().into_owned());
+        request.working_directory = Some(self.fence.admit_resolved(directory, resolved)?);
+        Ok(())
     }
 
     fn start(&mut self, command: CommandId, mark: RunMark, mut task: Task) -> WorkerEvent {

@@ -56,6 +56,7 @@ mod state;
 #[cfg(test)]
 mod steps_tests;
 mod stop;
+mod stored_request;
 mod terminal;
 mod told;
 mod view;
@@ -91,12 +92,13 @@ pub use row::{
     PresenceRecord, StreamPosition,
 };
 pub use standing::OpenCommand;
+pub use stored_request::StoredRequest;
 pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};
 use crate::replay::Retired;
-use crate::time::{Deadline, Now};
+use crate::time::{Deadline, Now, WallTime};
 use crate::wire::AgentToServer;
 use agent::Listing;
 use audit::Audits;
@@ -230,8 +232,15 @@ impl Fleet {
     }
 
     /// A command as it is stored, and where its output continues: an open one, or one that ended lately. It
-    /// comes behind its agent.
-    pub fn recover_command(&mut self, record: CommandRecord, position: &LogPosition, now: Now) {
+    /// comes behind its agent. `observed` is the time as the store has observed it, which a wall clock that was set
+    /// is ahead of.
+    pub fn recover_command(
+        &mut self,
+        mut record: CommandRecord,
+        position: &LogPosition,
+        observed: WallTime,
+        now: Now,
+    ) {
         let id = record.command.clone();
         let log = Log::Known(Log::behind(position));
         if record.ended_at.is_some() {
@@ -242,6 +251,7 @@ impl Fleet {
         let known = self.state.roster.agent(&record.agent);
         let is_awaited = known.is_some_and(|known| known.seat.is_some());
         let journals = known.is_some_and(|known| known.journal.is_some());
+        record.has_waited_as_observed(observed, now.wall);
         adoption::recover(&mut self.state, record, log, now);
         if !is_awaited {
             self.state.work.feed(&id, CommandEvent::AgentLost { journals });

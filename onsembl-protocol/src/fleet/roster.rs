@@ -566,6 +566,9 @@ impl Roster {
         };
         let Some(agent) = self.agents.get_mut(id).filter(is_there) else { return };
         agent.shown.beats = Some(verdict);
+        if let Some(stop) = verdict.stopped {
+            out.note(FleetNote::HeartbeatsStop { agent: id.clone(), stop });
+        }
         out.show(Change::Beats(id.clone(), verdict));
     }
 

@@ -260,6 +260,19 @@ pub enum AgentStatus {
 }
 
 impl AgentStatus {
+    /// The epoch of the session, while there is one.
+    pub const fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Connected { epoch } | Self::Stale { epoch } => Some(*epoch),
+            Self::Idle
+            | Self::Connecting { .. }
+            | Self::Joining
+            | Self::TimedOut { .. }
+            | Self::Reconnecting { .. }
+            | Self::Closed => None,
+        }
+    }
+
     /// The word for it, the same everywhere.
     pub const fn name(&self) -> &'static str {
         self.kind().as_str()

@@ -96,6 +96,25 @@ pub struct Recovered {
     pub findings_ago: Duration,
 }
 
+/// The process that last used the state directory of this agent, as far as it can be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// It has ended, and what it left running is this agent's to end.
+    Ended,
+    /// It runs and has a directory of its own, of which this one is a copy: what it runs is left alone.
+    Runs(ProcessIdentity),
+}
+
+impl Predecessor {
+    /// Whether it was the run of this agent before this one, whose end is something to tell of.
+    pub const fn is_run_before(&self) -> bool {
+        match self {
+            Self::Ended => true,
+            Self::Runs(_) => false,
+        }
+    }
+}
+
 /// A session, as the answer to the hello settled it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerSession {
@@ -122,6 +141,8 @@ pub enum WorkerEvent {
         finding: Finding,
         lasted: Duration,
     },
+    /// This process itself was away this long past its deadline.
+    Overslept(Duration),
     /// The server refuses this agent for good.
     Refused(AgentCause),
     /// The server said something.
@@ -350,6 +371,14 @@ pub enum WorkerMessage {
 mod tests {
     use super::*;
     use crate::terminal::TerminalSize;
+
+    #[test]
+    fn a_copied_state_directory_tells_of_no_run_before() {
+        let (boot, namespace) = ("b".into(), "n".into());
+        let owner = ProcessIdentity { pid: 1, started: 2, boot, namespace };
+        assert!(Predecessor::Ended.is_run_before());
+        assert!(!Predecessor::Runs(owner).is_run_before());
+    }
 
     #[test]
     fn commands_are_typed_one_after_the_other_unless_somebody_wants_more() {

@@ -66,8 +66,9 @@ pub use crate::output::{
 pub use crate::terminal::{LineMode, Modes, Typed, Typing};
 pub use end::WorkerEnd;
 pub use event::{
-    Journalling, Pausing, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
-    TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
+    Journalling, Pausing, Predecessor, Recovered, Screen, ScreenAction, ScreenEvent, Task,
+    TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
+    WorkerSession,
 };
 pub use fence::Fence;
 pub use note::WorkerNote;
@@ -75,7 +76,7 @@ pub use note::WorkerNote;
 pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
-use crate::model::Told;
+use crate::model::{Cause, Confidence, Finding, Told};
 use crate::time::{Deadline, Now};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
@@ -199,6 +200,11 @@ impl Worker {
             WorkerEvent::Joined(session) => self.on_joined(session, now),
             WorkerEvent::SessionEnded => self.on_session_ended(),
             WorkerEvent::Found { finding, lasted } => self.findings.note(finding, lasted, now),
+            WorkerEvent::Overslept(late) => {
+                // Its own clock shows it, and nothing else does.
+                let stalled = Finding::new(Cause::AgentStalled, Confidence::High);
+                self.findings.note(stalled, late, now);
+            }
             WorkerEvent::Refused(cause) => {
                 self.on_session_ended();
                 let why = WorkerEnd::Refused(cause);

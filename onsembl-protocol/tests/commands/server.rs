@@ -105,7 +105,12 @@ impl Server {
             server.perform(at);
         }
         for record in store.commands.values().filter(|record| record.ended_at.is_none()) {
-            server.fleet.recover_command(record.clone(), &(None, Vec::new()), now(at));
+            server.fleet.recover_command(
+                record.clone(),
+                &(None, Vec::new()),
+                now(at).wall,
+                now(at),
+            );
             server.perform(at);
         }
         server

@@ -19,7 +19,7 @@ use crate::store::{
     StoreTrouble as Trouble,
 };
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::diagnosis::{BeatReport, BeatVerdict};
+use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{Fleet, FleetEvent, Receipt, RecordingSource, SeatId, Token};
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
@@ -332,7 +332,6 @@ impl Hub {
                 self.feed_seat(key, |seat| FleetEvent::Presence { seat, presence, beats });
             }
             ShardEvent::Beats { key, verdict } => {
-                self.tell_of_beats(key, &verdict);
                 self.feed_seat(key, |seat| FleetEvent::Beats { seat, verdict });
             }
             ShardEvent::Message { key, message, now: _ } => {
@@ -369,16 +368,6 @@ impl Hub {
                     self.edge.observe(agent, sequence, BeatHop::Answered, at);
                 }
             }
-        }
-    }
-
-    /// Counts and logs at which hop heartbeats stop.
-    fn tell_of_beats(&self, key: Key, verdict: &BeatVerdict) {
-        let Some(stop) = verdict.stopped else { return };
-        self.edge.metrics.missed(&stop);
-        if let Some(seated) = self.edge.seats.of(key) {
-            let agent = seated.agent.as_ref().map(tracing::field::display);
-            warn!(user = %seated.user, agent, hop = %stop.hop, cause = %stop.cause, "heartbeats stop; `why` follows them");
         }
     }
 

@@ -76,3 +76,13 @@ fn a_clock_that_was_set_while_it_was_away_is_told_too() {
     let told = told(&mut worker, set(20, 400)).unwrap();
     assert_eq!(causes(&told), [Cause::ClockJump, Cause::Tls]);
 }
+
+#[test]
+fn a_process_that_was_suspended_says_so() {
+    let mut worker = worker(config());
+    worker.handle(WorkerEvent::Overslept(Duration::from_secs(90)), at(100));
+    let findings = worker.findings(at(100));
+    let [stalled] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!(stalled.finding, Finding::new(Cause::AgentStalled, crate::model::Confidence::High));
+    assert_eq!(stalled.lasted, Duration::from_secs(90));
+}
