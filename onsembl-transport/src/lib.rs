@@ -72,6 +72,7 @@ pub use dial::{
 };
 pub use limits::{BufferSizes, LinkLimits};
 pub use link::{
-    DialError, Dialer, Frame, Held, Link, LinkEnd, LinkReader, LinkWriter, Listener, Received,
+    BudgetShare, DialError, Dialer, Frame, Link, LinkEnd, LinkReader, LinkWriter, Listener,
+    Received,
 };
 pub use pump::{LinkEvent, LinkHandle, LinkInput, PumpConfig};

@@ -64,26 +64,26 @@ impl Received {
 /// What a message takes of a budget, from when it was read until it is dropped with the event that it came in.
 /// Two of them are equal: it says nothing of the message.
 #[derive(Clone, Default)]
-pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
+pub struct BudgetShare(Option<Arc<dyn Any + Send + Sync>>);
 
-impl Held {
+impl BudgetShare {
     /// This is held.
     pub fn new(what: impl Any + Send + Sync) -> Self {
         Self(Some(Arc::new(what)))
     }
 }
 
-impl PartialEq for Held {
+impl PartialEq for BudgetShare {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Held {}
+impl Eq for BudgetShare {}
 
-impl fmt::Debug for Held {
+impl fmt::Debug for BudgetShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Held" } else { "Held(nothing)" })
+        f.write_str(if self.0.is_some() { "BudgetShare" } else { "BudgetShare(nothing)" })
     }
 }
 
@@ -101,8 +101,8 @@ pub trait LinkReader: Send {
     async fn receive(&mut self) -> Result<Received, LinkEnd>;
 
     /// What the frame that was received last takes of a budget; nothing unless a link says otherwise.
-    fn take_held(&mut self) -> Held {
-        Held::default()
+    fn take_share(&mut self) -> BudgetShare {
+        BudgetShare::default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What one end finds by itself: the words of the machines as causes.
+//! What one end finds by itself: the causes that machines report, as causes of faults.
 //!
 //! Each end says what it knows, and no more. What both together prove is in `verdict.rs`.
 
@@ -7,16 +7,16 @@ use crate::model::{Cause, Confidence, Evidence, Finding};
 use crate::session::{AgentCause, DialFault, HelloRefusal, PresenceCause};
 use core::time::Duration;
 
-/// What an agent finds when a link or a dial ended, from the word of its machine, the fault of the dial and the
-/// evidence of the edge; and for how long that had lasted by then. `None` if the word tells of no fault.
+/// What an agent finds when a link or a dial ended, from what its machine reports, the fault of the dial and the
+/// evidence of the edge; and for how long that had lasted by then. `None` if that is no fault.
 #[must_use]
 pub fn found_by_agent(
-    word: &AgentCause,
+    reported: &AgentCause,
     fault: Option<DialFault>,
     evidence: Evidence,
 ) -> Option<(Finding, Duration)> {
     let mut lasted = Duration::ZERO;
-    let (cause, confidence) = match word {
+    let (cause, confidence) = match reported {
         AgentCause::DialFailed(failure) => of_dial(fault.unwrap_or(DialFault::of(*failure))),
         AgentCause::DialUnanswered => (Cause::NetworkCut, Confidence::Low),
         AgentCause::HelloRefused(HelloRefusal::Unauthorized) => {
@@ -48,9 +48,9 @@ pub fn found_by_agent(
     Some((Finding::new(cause, confidence).on(evidence), lasted))
 }
 
-/// What a server finds when a session ended, from the word of its machine. `None` if the word tells of no fault.
-pub(super) fn found_by_server(word: &PresenceCause) -> Option<(Cause, Confidence)> {
-    match word {
+/// What a server finds when a session ended, from what its machine reports. `None` if that is no fault.
+pub(super) fn found_by_server(reported: &PresenceCause) -> Option<(Cause, Confidence)> {
+    match reported {
         PresenceCause::AgentStopped => Some((Cause::AgentStopped, Confidence::High)),
         PresenceCause::EndOrdered(_) => Some((Cause::AgentEndedByOrder, Confidence::High)),
         PresenceCause::ServerRestarted => Some((Cause::ServerRestarted, Confidence::High)),

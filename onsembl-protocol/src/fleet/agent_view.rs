@@ -3,7 +3,7 @@
 use super::claims::Claim;
 use super::report::StopState;
 use crate::command::CommandStage;
-use crate::diagnosis::{BeatVerdict, Explanation, Held, PresenceTrack, explain};
+use crate::diagnosis::{BeatVerdict, Explanation, OrderInForce, PresenceTrack, explain};
 use crate::id::{AgentId, PresenceVersion};
 use crate::liveness::Impairment;
 use crate::model::{Cause, Confidence, Evidence, Finding};
@@ -201,15 +201,15 @@ impl AgentView {
     }
 
     /// What keeps it from starting anything, by order.
-    pub fn held(&self) -> Held {
+    pub fn order_in_force(&self) -> OrderInForce {
         match (&self.stopped, self.paused) {
-            (Some(AgentStop { order, .. }), _) => Held::Stopped {
+            (Some(AgentStop { order, .. }), _) => OrderInForce::Stopped {
                 by: order.by.as_str().into(),
                 at: order.at,
                 reason: order.reason.clone(),
             },
-            (None, true) => Held::Paused,
-            (None, false) => Held::No,
+            (None, true) => OrderInForce::Paused,
+            (None, false) => OrderInForce::None,
         }
     }
 

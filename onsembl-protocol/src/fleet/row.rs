@@ -7,7 +7,7 @@ use crate::id::{
     AgentId, AgentKey, ByteOffset, CommandId, Epoch, Incarnation, InstanceId, JournalId, LinkId,
     PresenceVersion, SessionId, StopId,
 };
-use crate::model::Told;
+use crate::model::PastFinding;
 use crate::output::{CommittedState, GapCause, StoredPosition, Stream};
 use crate::session::{Presence, PresenceStatus};
 use crate::time::WallTime;
@@ -95,7 +95,7 @@ pub struct FindingsRecord {
     pub instance: Option<InstanceId>,
     /// Its number among those of that process. The same number replaces what was told under it before.
     pub number: u64,
-    pub told: Vec<Told>,
+    pub told: Vec<PastFinding>,
     /// When it came: what the ages count from.
     pub at: WallTime,
 }

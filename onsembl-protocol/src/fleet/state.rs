@@ -12,7 +12,7 @@ use super::note::FleetNote;
 use super::out::Out;
 use super::report::StopState;
 use super::roster::Roster;
-use super::told::Told;
+use super::told::ReportedUnknown;
 use super::view::Change;
 use super::work::WorkList;
 use crate::command::{CommandEvent, CommandOrigin};
@@ -37,10 +37,10 @@ pub(super) struct State {
     /// Agents that the store is asked to delete.
     pub(super) deletions: usize,
     /// Unknown commands that were reported to agents.
-    pub(super) told: Told,
+    pub(super) told: ReportedUnknown,
     /// Commands that could not be taken up in the sessions of their agents, to which that was reported: nothing of them is
     /// heard there.
-    pub(super) not_taken: Told,
+    pub(super) not_taken: ReportedUnknown,
     pub(super) ids: IdMint,
     pub(super) work: WorkList,
     /// Agents in whose queue something changed.
@@ -57,8 +57,8 @@ impl State {
             commands: Commands::new(&limits),
             latch: StopLatch::default(),
             deletions: 0,
-            told: Told::new(limits.told_bytes / 2),
-            not_taken: Told::new(limits.told_bytes / 2),
+            told: ReportedUnknown::new(limits.told_bytes / 2),
+            not_taken: ReportedUnknown::new(limits.told_bytes / 2),
             ids: IdMint::new(seed),
             work: WorkList::default(),
             queues_changed: Set::new(),

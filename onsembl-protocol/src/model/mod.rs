@@ -32,7 +32,7 @@ pub use dialect::Dialect;
 pub use evidence::{Evidence, Fact};
 pub use exit::Exit;
 pub use feature::{AGENT_FEATURES, DASHBOARD_FEATURES, Feature, SERVER_FEATURES};
-pub use finding::{Finding, Told};
+pub use finding::{Finding, PastFinding};
 pub use gap::{GapCause, gap_notice};
 pub use hop::Hop;
 pub(crate) use mint::IdMint;

@@ -363,7 +363,7 @@ impl Worker {
     /// The server cannot take up this command now. What is kept of it is said in the next session.
     pub(super) fn on_not_taken(&mut self, id: &CommandId) {
         self.note(WorkerNote::NotTakenByServer(id.clone()));
-        self.delivery.hold(id);
+        self.delivery.withhold(id);
     }
 
     /// The server says that it knows no such command. If that means that it is over, what is kept for it would

@@ -7,7 +7,7 @@ use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, Fate, JournalEntry, ProcessIdentity,
 };
 use crate::id::{AgentId, CommandId, RunMark, StopId};
-use crate::model::{Capabilities, Finding, Told};
+use crate::model::{Capabilities, Finding, PastFinding};
 use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
@@ -92,7 +92,7 @@ pub struct Recovered {
     pub cleared: Vec<Cleared>,
     pub runs: Vec<LeftRun>,
     /// What it found and could not hand over any more, and how long ago it was when that was written down.
-    pub findings: Vec<Told>,
+    pub findings: Vec<PastFinding>,
     pub findings_ago: Duration,
 }
 

@@ -2,7 +2,7 @@
 
 use super::outbound::OutboundQueue;
 use crate::diagnosis::{BlackBox, ClockWatch};
-use crate::model::{Capabilities, Finding, Told};
+use crate::model::{Capabilities, Finding, PastFinding};
 use crate::time::Now;
 use crate::wire::payload::AgentBlackBox;
 use alloc::vec::Vec;
@@ -34,7 +34,7 @@ impl Findings {
     }
 
     /// An earlier process of this agent left this, so long ago.
-    pub(super) fn recover(&mut self, left: Vec<Told>, ago: Duration, now: Now) {
+    pub(super) fn recover(&mut self, left: Vec<PastFinding>, ago: Duration, now: Now) {
         self.black_box.recover(left, ago, now.boot);
     }
 
@@ -60,7 +60,7 @@ impl Findings {
     }
 
     /// What is not confirmed yet, the oldest first.
-    pub(super) fn unconfirmed(&self, now: Now) -> Vec<Told> {
+    pub(super) fn unconfirmed(&self, now: Now) -> Vec<PastFinding> {
         self.black_box.told(now.boot)
     }
 }

@@ -76,7 +76,7 @@ pub use note::WorkerNote;
 pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
-use crate::model::{Cause, Confidence, Finding, Told};
+use crate::model::{Cause, Confidence, Finding, PastFinding};
 use crate::time::{Deadline, Now};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
@@ -558,7 +558,7 @@ impl Worker {
     }
 
     /// What it found while it was away and the server has not confirmed, the oldest first.
-    pub fn findings(&self, now: Now) -> Vec<Told> {
+    pub fn findings(&self, now: Now) -> Vec<PastFinding> {
         self.findings.unconfirmed(now)
     }
 

@@ -154,7 +154,7 @@ async fn agent_of(
         let fleet_view = app.fleet_views.of(user);
         let view = fleet_view.look();
         let agent = view.agents().get(id);
-        agent.map(|agent| (agent.name.clone(), agent.explain(&app.rules), agent.held()))
+        agent.map(|agent| (agent.name.clone(), agent.explain(&app.rules), agent.order_in_force()))
     };
     let Some((name, presence, held)) = shown else { return Ok(None) };
     let finding = if presence.state.is_in_session() {

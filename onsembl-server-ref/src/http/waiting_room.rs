@@ -79,15 +79,15 @@ pub(crate) struct WaitingRoom {
     /// The same by address: who is answered already comes first, then the oldest.
     of: HashMap<Source, BTreeSet<(Claim, Ticket)>>,
     /// The addresses by how many they have, and of those with as many by which of them goes first.
-    by_size: BTreeSet<Place>,
+    by_size: BTreeSet<EvictionRank>,
     agents: Remembered,
 }
 
 /// How many connections an address has, and which of them is the first to go: of addresses with as many the oldest goes,
 /// whatever the addresses are.
-type Place = (usize, Reverse<Option<(Claim, Ticket)>>, Source);
+type EvictionRank = (usize, Reverse<Option<(Claim, Ticket)>>, Source);
 
-fn place(tickets: &BTreeSet<(Claim, Ticket)>, source: Source) -> Place {
+fn eviction_rank(tickets: &BTreeSet<(Claim, Ticket)>, source: Source) -> EvictionRank {
     (tickets.len(), Reverse(tickets.first().copied()), source)
 }
 
@@ -190,7 +190,7 @@ impl WaitingRoom {
         let tickets = self.of.entry(source).or_default();
         let _ = self.by_size.remove(&place(tickets, source));
         let _ = tickets.insert((claim, ticket));
-        let _ = self.by_size.insert(place(tickets, source));
+        let _ = self.by_size.insert(eviction_rank(tickets, source));
     }
 
     fn unlist(&mut self, source: Source, claim: Claim, ticket: Ticket) {
@@ -200,7 +200,7 @@ impl WaitingRoom {
         if tickets.is_empty() {
             let _ = self.of.remove(&source);
         } else {
-            let _ = self.by_size.insert(place(tickets, source));
+            let _ = self.by_size.insert(eviction_rank(tickets, source));
         }
     }
 }

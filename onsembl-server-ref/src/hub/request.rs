@@ -98,19 +98,19 @@ impl Request {
     }
 }
 
-/// A request in the hub's inbox, and the place that its user has there until the hub takes it.
-pub(super) type Placed = (Request, Option<Turn<UserId>>);
+/// A request in the hub's inbox, and the slot that its user has there until the hub takes it.
+pub(super) type QueuedRequest = (Request, Option<Turn<UserId>>);
 
 /// The way to the hub.
 #[derive(Clone, Debug)]
 pub struct HubHandle {
-    requests: mpsc::Sender<Placed>,
+    requests: mpsc::Sender<QueuedRequest>,
     turns: Turns<UserId>,
 }
 
 impl HubHandle {
     /// The way to a hub that takes requests from here, with a limit for each user in its inbox.
-    pub(super) fn new(requests: mpsc::Sender<Placed>, of_user: usize) -> Self {
+    pub(super) fn new(requests: mpsc::Sender<QueuedRequest>, of_user: usize) -> Self {
         Self { requests, turns: Turns::new(TurnLimits::each(of_user)) }
     }
 

@@ -3,7 +3,7 @@
 use super::bearers::{Bearers, Opened};
 use super::fleets::Fleets;
 use super::perform::{Edge, Outcome};
-use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed, Request};
+use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, QueuedRequest, Request};
 use super::rows;
 use super::seats::Seats;
 use super::token_check::{Checked, TokenCheck, revoked};
@@ -59,7 +59,7 @@ pub struct Hub {
     auth: Authenticator,
     fleets: Fleets,
     next_token: u64,
-    inbox: mpsc::Receiver<Placed>,
+    inbox: mpsc::Receiver<QueuedRequest>,
     done: mpsc::UnboundedReceiver<Done>,
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,

@@ -4,8 +4,8 @@
 use super::Store;
 use super::columns::{int, json, time};
 use super::error::StoreError;
-use super::line::{Needs, Place};
-use onsembl_protocol::diagnosis::{Told, ToldAt};
+use super::line::{Needs, Routing};
+use onsembl_protocol::diagnosis::{PastFinding, ToldAt};
 use onsembl_protocol::fleet::FindingsRecord;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::model::Evidence;
@@ -30,9 +30,9 @@ impl Store {
         user: &UserId,
         record: FindingsRecord,
     ) -> Result<(), StoreError> {
-        let (of, place) = (user.clone(), Place::control(user, Needs::Little));
+        let (of, routing) = (user.clone(), Routing::control(user, Needs::Little));
         let told = text(&record.told);
-        self.write(place, "keep findings", told.len(), move |db| keep(db, &of, &record, &told))
+        self.write(routing, "keep findings", told.len(), move |db| keep(db, &of, &record, &told))
             .await
     }
 
@@ -67,7 +67,7 @@ pub(super) fn of(
             "SELECT at, told FROM findings WHERE agent_id = ?1 AND at >= ?2 ORDER BY id",
         )?
         .query_map(params![agent.as_str(), since.map_or(i64::MIN, WallTime::unix_millis)], |row| {
-            Ok((time(row, "at")?, json::<Vec<Told>>(row, "told")?))
+            Ok((time(row, "at")?, json::<Vec<PastFinding>>(row, "told")?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let each = rows
@@ -77,14 +77,15 @@ pub(super) fn of(
 }
 
 /// The findings as JSON, within the bound.
-fn text(told: &[Told]) -> String {
+fn text(told: &[PastFinding]) -> String {
     let whole = json!(told).to_string();
     if whole.len() <= LONGEST {
         return whole;
     }
-    let bare = told
-        .iter()
-        .map(|told| Told { finding: told.finding.clone().on(Evidence::NONE), ..told.clone() });
+    let bare = told.iter().map(|told| PastFinding {
+        finding: told.finding.clone().on(Evidence::NONE),
+        ..told.clone()
+    });
     json!(bare.collect::<Vec<_>>()).to_string()
 }
 
@@ -165,7 +166,7 @@ mod tests {
     }
 
     fn record(agent: &AgentId, number: u64, entries: usize, text: &str) -> FindingsRecord {
-        let told = |n: usize| Told {
+        let told = |n: usize| PastFinding {
             finding: Finding::new(Cause::NoRoute, Confidence::High)
                 .on(Evidence::NONE.with("said", text)),
             ago: Duration::from_secs(n as u64),

@@ -40,15 +40,15 @@ pub(super) enum Needs {
     Room(CommandId),
 }
 
-/// Where a request stands.
+/// In which line of the queue a request waits.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Routing {
     pub(super) lane: Lane,
     pub(super) asker: Asker,
     pub(super) needs: Needs,
 }
 
-impl Place {
+impl Routing {
     /// An order of a user: before everything else.
     pub(super) const fn order(asker: Asker) -> Self {
         Self { lane: Lane::Orders, asker, needs: Needs::Little }
@@ -64,22 +64,22 @@ impl Place {
         Self { lane: Lane::Data, asker: Asker::User(user.clone()), needs }
     }
 
-    /// What keeps house: in turn with the output of users.
-    pub(super) const fn house() -> Self {
+    /// Upkeep of the database: in turn with the output of users.
+    pub(super) const fn upkeep() -> Self {
         Self { lane: Lane::Data, asker: Asker::Server, needs: Needs::Little }
     }
 }
 
-/// A request in its place.
-pub(super) struct Placed {
-    pub(super) place: Place,
+/// A request in the queue.
+pub(super) struct QueuedWrite {
+    pub(super) routing: Routing,
     pub(super) request: Request,
 }
 
 /// One lane: what waits of each asker, and whose turn it is.
 #[derive(Default)]
 pub(super) struct Line {
-    of: HashMap<Asker, VecDeque<Placed>>,
+    of: HashMap<Asker, VecDeque<QueuedWrite>>,
     order: VecDeque<Asker>,
     len: usize,
 }
@@ -96,26 +96,26 @@ impl Line {
         self.of.contains_key(asker)
     }
 
-    pub(super) fn push(&mut self, placed: Placed) {
-        let own = self.of.entry(placed.place.asker.clone()).or_default();
+    pub(super) fn push(&mut self, queued: QueuedWrite) {
+        let own = self.of.entry(queued.routing.asker.clone()).or_default();
         if own.is_empty() {
-            self.order.push_back(placed.place.asker.clone());
+            self.order.push_back(queued.routing.asker.clone());
         }
-        own.push_back(placed);
+        own.push_back(queued);
         self.len += 1;
     }
 
-    pub(super) fn push_front(&mut self, placed: Placed) {
-        let own = self.of.entry(placed.place.asker.clone()).or_default();
+    pub(super) fn push_front(&mut self, queued: QueuedWrite) {
+        let own = self.of.entry(queued.routing.asker.clone()).or_default();
         if own.is_empty() {
-            self.order.push_front(placed.place.asker.clone());
+            self.order.push_front(queued.routing.asker.clone());
         }
-        own.push_front(placed);
+        own.push_front(queued);
         self.len += 1;
     }
 
     /// Takes from each in turn, until one transaction has enough.
-    pub(super) fn take(&mut self, batch: &mut Vec<Placed>) {
+    pub(super) fn take(&mut self, batch: &mut Vec<QueuedWrite>) {
         let (mut count, mut output) = (0, 0);
         while count < BATCH_REQUESTS
             && let Some(asker) = self.order.pop_front()
@@ -150,15 +150,15 @@ impl Line {
     }
 
     /// Takes from each in turn what needs no room, and is behind nothing that does.
-    pub(super) fn take_small(&mut self, batch: &mut Vec<Placed>) {
+    pub(super) fn take_small(&mut self, batch: &mut Vec<QueuedWrite>) {
         let before = batch.len();
         let (mut passed, mut served) = (VecDeque::new(), VecDeque::new());
         for asker in std::mem::take(&mut self.order) {
             let Some(own) = self.of.get_mut(&asker) else { continue };
             let (mut held, mut run) = (HashSet::new(), 0);
-            for placed in std::mem::take(own) {
+            for queued in std::mem::take(own) {
                 let has_room = run < TURN_REQUESTS && batch.len() - before < BATCH_REQUESTS;
-                let may_go = match &placed.place.needs {
+                let may_go = match &queued.routing.needs {
                     Needs::Little | Needs::New => has_room,
                     Needs::Behind(command) => has_room && !held.contains(command),
                     Needs::BehindAll => has_room && held.is_empty(),
@@ -168,10 +168,10 @@ impl Line {
                     }
                 };
                 if may_go {
-                    batch.push(placed);
+                    batch.push(queued);
                     run += 1;
                 } else {
-                    own.push_back(placed);
+                    own.push_back(queued);
                 }
             }
             if own.is_empty() {

@@ -66,7 +66,7 @@ use budget::Terms;
 pub(crate) use budget::of_agents;
 pub(crate) use deletion::REMEMBERED as DELETED_KEPT;
 pub(crate) use findings::{KEPT_BYTES as FINDINGS_KEPT_BYTES, LONGEST as FINDINGS_LONGEST};
-use line::{Lane, Place};
+use line::{Lane, Routing};
 pub(crate) use line::{TURN_OUTPUT, TURN_REQUESTS};
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::time::WallTime;
@@ -232,7 +232,7 @@ impl Store {
     /// commit. `what` names it in the log; `bytes` is about what it holds in the queue.
     async fn write<T, F>(
         &self,
-        place: Place,
+        routing: Routing,
         what: &'static str,
         bytes: usize,
         work: F,
@@ -242,13 +242,13 @@ impl Store {
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         // Calls in the lane of output have their room elsewhere: an end does not wait for that of chunks.
-        let lane = match place.lane {
+        let lane = match routing.lane {
             Lane::Orders => Lane::Orders,
             Lane::Control | Lane::Data => Lane::Control,
         };
-        let room = self.queue().room(lane, &place.asker, bytes).await?;
+        let room = self.queue().room(lane, &routing.asker, bytes).await?;
         let (request, answer) = Asked::request(what, Some(room), work);
-        self.queue().push(place, request)?;
+        self.queue().push(routing, request)?;
         Submitted(answer).committed().await
     }
 
@@ -256,7 +256,7 @@ impl Store {
     /// bounds how much of this waits.
     fn put<T, F>(
         &self,
-        place: Place,
+        routing: Routing,
         what: &'static str,
         work: F,
     ) -> Result<Submitted<T>, StoreError>
@@ -265,7 +265,7 @@ impl Store {
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (request, answer) = Asked::request(what, None, work);
-        self.queue().push(place, request)?;
+        self.queue().push(routing, request)?;
         Ok(Submitted(answer))
     }
 

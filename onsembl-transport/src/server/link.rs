@@ -1,7 +1,7 @@
 //! One link of a shard: its pump, its machine, and what is known of who is at its other end.
 
 use crate::beats::LinkBeats;
-use crate::link::Held;
+use crate::link::BudgetShare;
 use crate::messages::Envelopes;
 use crate::pump::LinkHandle;
 use onsembl_protocol::diagnosis::{BeatLedger, BeatVerdict};
@@ -34,7 +34,7 @@ pub struct LinkTicket<A> {
     /// The agent that the request of the link named, if it named one. Nothing is established by that.
     pub named: Option<AgentId>,
     /// What the link takes of a budget until it has said hello, is kept beside a session, or ends.
-    pub held: Held,
+    pub share: BudgetShare,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) struct LinkEntry<A> {
     /// The agent that the request named.
     pub(super) named: Option<AgentId>,
     /// Given back once it owes no hello.
-    pub(super) held: Held,
+    pub(super) share: BudgetShare,
     /// The agent's machine, once the owner knows whose link it is.
     pub(super) key: Option<Key>,
     /// The session over this link, once it began.

@@ -3,7 +3,7 @@
 use super::events::{HelloClaim, ShardEvent};
 use super::link::LinkEntry;
 use super::shard::Shard;
-use crate::link::{Frame, Held, LinkEnd, Received};
+use crate::link::{BudgetShare, Frame, LinkEnd, Received};
 use crate::pump::{LinkEvent, LinkInput};
 use bytes::Bytes;
 use onsembl_protocol::close::CloseReason;
@@ -116,7 +116,7 @@ impl<A> Shard<A> {
         let step = entry.machine.handle(event, now);
         if owed_hello && !entry.owes_hello() {
             self.greeting = self.greeting.saturating_sub(1);
-            entry.held = Held::default();
+            entry.share = BudgetShare::default();
         }
         self.arm(link, step.deadline);
         if step.actions.lost() > 0 {

@@ -145,7 +145,7 @@ impl<A> Shard<A> {
             due: None,
             auth: Some(ticket.auth),
             named: ticket.named,
-            held: ticket.held,
+            share: ticket.share,
             key: None,
             session: None,
             hello: None,

@@ -36,7 +36,7 @@ pub(super) struct Output {
     /// When to look for unfinished lines, by command.
     unfinished: BTreeSet<(Timestamp, CommandId)>,
     /// Bytes of unfinished lines.
-    held: usize,
+    unfinished_bytes: usize,
     ready: VecDeque<Ready>,
 }
 
@@ -102,7 +102,7 @@ impl Output {
             format,
             lines: BTreeMap::new(),
             unfinished: BTreeSet::new(),
-            held: 0,
+            unfinished_bytes: 0,
             ready: VecDeque::new(),
         }
     }
@@ -204,12 +204,12 @@ impl Output {
         if let Some(due) = begun.due {
             let _ = self.unfinished.remove(&(due, command.clone()));
         }
-        self.held = self.held.saturating_sub(begun.assembler.held());
+        self.unfinished_bytes = self.unfinished_bytes.saturating_sub(begun.assembler.byte_count());
         Some(begun)
     }
 
     fn put(&mut self, mut begun: Begun) {
-        self.held = self.held.saturating_add(begun.assembler.held());
+        self.unfinished_bytes = self.unfinished_bytes.saturating_add(begun.assembler.byte_count());
         begun.due = match begun.assembler.deadline() {
             Deadline::At(at) => Some(at),
             Deadline::Never => None,
@@ -227,7 +227,7 @@ impl Output {
     }
 
     fn make_room(&mut self) {
-        while self.held > MOST_UNFINISHED && self.show_oldest() {}
+        while self.unfinished_bytes > MOST_UNFINISHED && self.show_oldest() {}
     }
 
     /// Sends the oldest unfinished lines as they are. Whether there are any.
@@ -362,7 +362,7 @@ mod tests {
         output.wrote(&source("c", 0), chunk("left"), at(0));
         output.wrote(&source("c", 1), chunk("right\n"), at(0));
         assert_eq!(told(&mut output).first().map(|(_, line)| &**line), Some("right"));
-        assert_eq!((output.held, output.deadline()), (0, Deadline::Never));
+        assert_eq!((output.unfinished_bytes, output.deadline()), (0, Deadline::Never));
     }
 
     #[test]
@@ -372,14 +372,18 @@ mod tests {
         let mut shown = Vec::new();
         for n in 0..100 {
             output.wrote(&source(&alloc::format!("c-{n:03}"), 0), chunk(&piece), at(n));
-            assert!(output.held <= MOST_UNFINISHED, "{} after {n}", output.held);
+            assert!(
+                output.unfinished_bytes <= MOST_UNFINISHED,
+                "{} after {n}",
+                output.unfinished_bytes
+            );
             shown.extend(told(&mut output).into_iter().step_by(2).map(|(session, _)| session));
         }
         assert!(shown.len() > 70, "{}", shown.len());
         output.flush(at(10_000));
         shown.extend(told(&mut output).into_iter().step_by(2).map(|(session, _)| session));
         let all: Vec<String> = (0..100).map(|n| alloc::format!("c-{n:03}")).collect();
-        assert_eq!((shown, output.held), (all, 0), "the oldest first, and each once");
+        assert_eq!((shown, output.unfinished_bytes), (all, 0), "the oldest first, and each once");
     }
 
     #[test]
@@ -387,6 +391,9 @@ mod tests {
         let mut output = Output::new(OutputFormat::Lines);
         output.wrote(&source("c", 0), chunk("left"), at(0));
         output.keep(|_| false);
-        assert_eq!((output.held, output.deadline(), output.lines.len()), (0, Deadline::Never, 0));
+        assert_eq!(
+            (output.unfinished_bytes, output.deadline(), output.lines.len()),
+            (0, Deadline::Never, 0)
+        );
     }
 }

@@ -3,7 +3,7 @@
 use super::kit::{AGENT, Kit, hello};
 use crate::fleet::*;
 use crate::id::AgentId;
-use crate::model::{Cause, Confidence, Finding, Told};
+use crate::model::{Cause, Confidence, Finding, PastFinding};
 use crate::wire::payload::{AgentBlackBox, BlackBoxAck};
 use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::borrow::ToOwned;
@@ -16,7 +16,7 @@ fn told(number: u64) -> AgentToServer {
     let (ago, lasted) = (Duration::from_secs(9), Duration::from_secs(3));
     AgentToServer::BlackBox(AgentBlackBox {
         number,
-        entries: vec![Told { finding, ago, lasted, times: 4 }],
+        entries: vec![PastFinding { finding, ago, lasted, times: 4 }],
     })
 }
 
