@@ -11,7 +11,7 @@ use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fate, Fence, JournalEntry, LineMode, Pausing, ScreenAction, ScreenEvent, Severity, SpoolEvent,
+    Fate, Fence, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent,
     SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd, WorkerEvent,
     WorkerNote,
 };
@@ -130,7 +130,7 @@ impl Effects {
             WorkerAction::RenewToken(token) => self.credentials.renew(token.reveal()),
             WorkerAction::Note(note) => self.note(&note),
             WorkerAction::Complain(report) => self.complain(report, driver),
-            WorkerAction::SayPaused(pausing) => driver.say_paused(pausing == Pausing::Paused),
+            WorkerAction::SayPaused(pausing) => driver.say_pausing(pausing),
             WorkerAction::End(end) => *ended = Some(end),
         }
         None

@@ -10,7 +10,7 @@ use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::{AgentReport, AgentStatus, Failure, StatusReason};
 use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
 use onsembl_protocol::wire::payload::{RecordedBeat, RecordingLag};
-use onsembl_protocol::worker::{Pausing, Worker};
+use onsembl_protocol::worker::Worker;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::{DialError, LinkEnd};
@@ -210,7 +210,7 @@ impl StatusWriter {
         for (shown, is) in [
             (&mut self.content.spool_failed, worker.spool_has_failed()),
             (&mut self.content.journal_failed, worker.journal_has_failed()),
-            (&mut self.content.paused, worker.pausing() == Pausing::Paused),
+            (&mut self.content.paused, worker.pausing().is_paused()),
         ] {
             self.changed |= *shown != is;
             *shown = is;

@@ -13,7 +13,7 @@ use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, SessionId,
     StopId,
 };
-use crate::model::{Capabilities, Dialect};
+use crate::model::{Capabilities, Dialect, Pausing};
 use crate::replay::Retired;
 use crate::session::{Claimant, PresenceStatus};
 use crate::time::WallTime;
@@ -114,7 +114,7 @@ impl Agent {
                 presence,
                 last_heard: None,
                 metrics: None,
-                paused: false,
+                pausing: Pausing::Running,
                 stopped: None,
                 link_room,
                 claim: None,
@@ -157,7 +157,7 @@ impl Agent {
                 presence,
                 last_heard: record.last_heard,
                 metrics: record.metrics,
-                paused: false,
+                pausing: Pausing::Running,
                 stopped: None,
                 link_room: 0,
                 claim: record.claim,

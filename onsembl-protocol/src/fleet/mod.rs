@@ -97,6 +97,7 @@ pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};
+use crate::model::Pausing;
 use crate::replay::Retired;
 use crate::time::{Deadline, Now, WallTime};
 use crate::wire::AgentToServer;
@@ -289,7 +290,7 @@ impl Fleet {
                     state.told.forget(seat);
                     state.not_taken.forget(seat);
                     // Until this session says so.
-                    state.show_paused(&began.agent, false);
+                    state.show_pausing(&began.agent, Pausing::Running);
                     stop::repeat_to(state, &began.agent, seat);
                     let agent = began.agent.clone();
                     for unknown in dispatch::reconcile(state, began, now) {
@@ -310,10 +311,10 @@ impl Fleet {
             FleetEvent::Metrics { seat, metrics } => {
                 state.roster.measured(seat, metrics, &mut state.out);
             }
-            FleetEvent::Paused { seat, paused } => {
+            FleetEvent::Paused { seat, pausing } => {
                 if let Some(agent) = state.roster.who(seat) {
-                    state.out.note(FleetNote::Paused { agent: agent.clone(), paused });
-                    state.show_paused(&agent, paused);
+                    state.out.note(FleetNote::Paused { agent: agent.clone(), pausing });
+                    state.show_pausing(&agent, pausing);
                 }
             }
             FleetEvent::Message { seat, message } => {

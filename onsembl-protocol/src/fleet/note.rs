@@ -5,7 +5,7 @@ use super::agent_view::AgentContest;
 use crate::command::CommandView;
 use crate::diagnosis::BeatStop;
 use crate::id::{AgentId, ByteOffset, CommandId, Epoch, LinkId, PresenceVersion, StopId};
-use crate::model::Severity;
+use crate::model::{Pausing, Severity};
 use crate::output::{GapCause, Stream};
 use crate::session::PresenceStatus;
 use crate::wire::payload::{ControlAction, StopStage};
@@ -47,7 +47,7 @@ pub enum FleetNote {
     /// Heartbeats of a session begin to miss a hop.
     HeartbeatsStop { agent: AgentId, stop: BeatStop },
     /// An agent reported whether it is paused.
-    Paused { agent: AgentId, paused: bool },
+    Paused { agent: AgentId, pausing: Pausing },
     /// An agent was deleted.
     AgentDeleted { agent: AgentId },
     /// An agent reported a fault.

@@ -17,7 +17,7 @@ use super::view::Change;
 use super::work::WorkList;
 use crate::command::{CommandEvent, CommandOrigin};
 use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
-use crate::model::{Dialect, IdMint};
+use crate::model::{Dialect, Force, IdMint, Pausing};
 use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
@@ -146,12 +146,12 @@ impl State {
         }
     }
 
-    pub(super) fn cancel_at(&mut self, agent: &AgentId, command: &CommandId, force: bool) {
+    pub(super) fn cancel_at(&mut self, agent: &AgentId, command: &CommandId, force: Force) {
         let cancel = CommandCancel {
             command_id: command.clone(),
             agent_id: None,
             reason: Some("cancelled".to_owned()),
-            force,
+            force: force.is_at_once(),
         };
         if !self.send(agent, ServerToAgent::CommandCancel(cancel)) {
             self.no_session(agent, command);
@@ -255,12 +255,12 @@ impl State {
     }
 
     /// Shows whether an agent is paused, and with it why those of its commands wait that it could start.
-    pub(super) fn show_paused(&mut self, agent: &AgentId, paused: bool) {
+    pub(super) fn show_pausing(&mut self, agent: &AgentId, pausing: Pausing) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
-        if known.shown.paused == paused {
+        if known.shown.pausing == pausing {
             return;
         }
-        known.shown.paused = paused;
+        known.shown.pausing = pausing;
         self.roster.show(agent, &mut self.out);
         for command in self.commands.open_of(agent) {
             let view = self.commands.get(&command).and_then(Command::view);

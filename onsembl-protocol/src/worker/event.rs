@@ -7,7 +7,7 @@ use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, Fate, JournalEntry, ProcessIdentity,
 };
 use crate::id::{AgentId, CommandId, RunMark, StopId};
-use crate::model::{Capabilities, Finding, PastFinding};
+use crate::model::{Capabilities, Finding, PastFinding, Pausing};
 use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
@@ -334,15 +334,6 @@ pub enum Waiting {
     Waits,
     /// The program is read from.
     GoesOn,
-}
-
-/// Whether an agent starts commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pausing {
-    /// None, by order; what comes waits.
-    Paused,
-    /// Commands are started.
-    Running,
 }
 
 /// What is done at the terminal of the agent's machine.

@@ -66,9 +66,8 @@ pub use crate::output::{
 pub use crate::terminal::{LineMode, Modes, Typed, Typing};
 pub use end::WorkerEnd;
 pub use event::{
-    Journalling, Pausing, Predecessor, Recovered, Screen, ScreenAction, ScreenEvent, Task,
-    TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
-    WorkerSession,
+    Journalling, Predecessor, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
+    TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
 pub use fence::Fence;
 pub use note::WorkerNote;
@@ -76,14 +75,14 @@ pub use note::WorkerNote;
 pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
-use crate::model::{Cause, Confidence, Finding, PastFinding};
+use crate::model::{Cause, Confidence, Finding, Force, PastFinding, Pausing};
 use crate::time::{Deadline, Now};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
-use commands::{Commands, Force};
+use commands::Commands;
 use delivery::{Delivery, News};
 use doubts::Doubts;
 use emergency::EmergencyStop;
@@ -513,7 +512,7 @@ impl Worker {
         if let Some(terminal) = &mut self.terminal {
             terminal.finish();
         }
-        self.commands.all.pause(true);
+        self.commands.all.pause(Pausing::Paused);
         self.delivery.wind_up();
     }
 
@@ -528,7 +527,7 @@ impl Worker {
         if let Some(terminal) = &mut self.terminal {
             terminal.finish();
         }
-        self.commands.all.pause(true);
+        self.commands.all.pause(Pausing::Paused);
         self.stop_all(StoppedBy::Agent, force);
         self.delivery.wind_up();
     }

@@ -76,8 +76,8 @@ pub(super) fn note(
         FleetNote::HeartbeatsStop { agent, stop } => {
             line!(%user, %agent, hop = %stop.hop, cause = %stop.cause);
         }
-        FleetNote::Paused { agent, paused } => {
-            line!(%user, %agent, paused);
+        FleetNote::Paused { agent, pausing } => {
+            line!(%user, %agent, paused = pausing.is_paused());
         }
         FleetNote::AgentDeleted { agent } => line!(%agent, %user),
         FleetNote::AgentFault { agent, kind, recoverable, text } => {

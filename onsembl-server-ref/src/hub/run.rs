@@ -324,8 +324,8 @@ impl Hub {
                 let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
                 self.edge.store.record_heartbeat(row);
             }
-            ShardEvent::Paused { key, paused } => {
-                self.feed_seat(key, |seat| FleetEvent::Paused { seat, paused });
+            ShardEvent::Paused { key, pausing } => {
+                self.feed_seat(key, |seat| FleetEvent::Paused { seat, pausing });
             }
             ShardEvent::Presence { key, presence, beats } => {
                 self.edge.metrics.presence(&presence);

@@ -3,7 +3,7 @@
 use onsembl_protocol::close::CloseReason;
 use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, LinkId, SessionId};
-use onsembl_protocol::model::{Capabilities, Dialect};
+use onsembl_protocol::model::{Capabilities, Dialect, Pausing};
 use onsembl_protocol::replay::Retired;
 use onsembl_protocol::session::Presence;
 use onsembl_protocol::supervisor::Key;
@@ -87,8 +87,8 @@ pub enum ShardEvent<A> {
     Paused {
         /// The agent's machine.
         key: Key,
-        /// Whether it is.
-        paused: bool,
+        /// What it says.
+        pausing: Pausing,
     },
     /// A heartbeat of ours was sent.
     Answered {

@@ -6,6 +6,7 @@ use crate::messages::Envelopes;
 use crate::pump::LinkHandle;
 use onsembl_protocol::diagnosis::{BeatLedger, BeatVerdict};
 use onsembl_protocol::id::{AgentId, MessageId, SessionId};
+use onsembl_protocol::model::Pausing;
 use onsembl_protocol::session::{AcceptedLink, AcceptedStatus};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::{Now, Timestamp};
@@ -62,7 +63,7 @@ pub(super) struct LinkEntry<A> {
     pub(super) deferred: Vec<String>,
     pub(super) metrics: Option<HealthMetrics>,
     /// What its latest heartbeat said.
-    pub(super) paused: bool,
+    pub(super) pausing: Pausing,
     /// The heartbeats of its session; none of a legacy agent, whose probes have no numbers.
     pub(super) beats: Option<LinkBeats>,
 }

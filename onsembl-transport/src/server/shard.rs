@@ -13,7 +13,7 @@ use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, BeatVerdict, End};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::Dialect;
+use onsembl_protocol::model::{Dialect, Pausing};
 use onsembl_protocol::replay::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
 use onsembl_protocol::session::frames::{self, Admission, SessionRules};
 use onsembl_protocol::session::{
@@ -152,7 +152,7 @@ impl<A> Shard<A> {
             agent: None,
             deferred: Vec::new(),
             metrics: None,
-            paused: false,
+            pausing: Pausing::Running,
             beats: None,
         };
         let _ = self.links.insert(id, entry);
