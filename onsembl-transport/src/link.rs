@@ -134,10 +134,9 @@ pub trait LinkWriter: Send {
 
 /// One link to one peer. Both halves may be used at the same time, by one task or by two; the
 /// connection goes when both are dropped.
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Link {
-    /// Receives.
     pub reader: Box<dyn LinkReader>,
-    /// Sends.
     pub writer: Box<dyn LinkWriter>,
     /// The address of the peer, for logs.
     pub peer: String,

@@ -128,8 +128,8 @@ pub struct Standing {
 
 /// Whether the link of an agent is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum LinkRead {
-    /// It is.
     Read,
     /// Not until half of the output that waits for the database is stored.
     HeldBack,
@@ -137,10 +137,9 @@ pub enum LinkRead {
 
 /// What is known of the agent of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentOf {
-    /// Its name.
     pub name: String,
-    /// Its presence.
     pub presence: Explanation,
     /// Why it is away, if it is and that is known.
     pub finding: Option<Finding>,
@@ -150,38 +149,34 @@ pub struct AgentOf {
 
 /// What keeps an agent from starting anything, by order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum OrderInForce {
-    /// Nothing.
-    No,
-    /// It is paused.
+    None,
     Paused,
     /// An emergency stop is in force.
     Stopped {
         /// Who ordered it.
         by: String,
-        /// When.
         at: WallTime,
-        /// Why.
         reason: String,
     },
 }
 
 /// One change of a command's status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandStep {
-    /// When.
     #[serde(serialize_with = "rfc3339")]
     pub at: WallTime,
     /// What it was from then on.
     pub status: CommandPhase,
-    /// Why.
     pub because: String,
 }
 
 /// What is missing of one stream of a command's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct MissingOutput {
-    /// Which stream.
     pub stream: Stream,
     /// Bytes in declared gaps.
     pub bytes: u64,
@@ -191,14 +186,12 @@ pub struct MissingOutput {
 
 /// What is known of a command: of its row, of its fleet, of its agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct KnownCommand {
-    /// Its id.
     pub command: CommandId,
-    /// Where it is.
     pub status: CommandPhase,
-    /// Since when.
+    /// When it came there.
     pub since: WallTime,
-    /// Why, for people.
     pub because: String,
     /// How it came there, the oldest first.
     pub steps: Vec<CommandStep>,
@@ -216,12 +209,11 @@ pub struct KnownCommand {
 
 /// Why a command is where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandWhy {
-    /// Which.
     pub command_id: CommandId,
-    /// Where it is.
     pub status: CommandPhase,
-    /// Since when.
+    /// When it came there.
     #[serde(serialize_with = "rfc3339")]
     pub since: WallTime,
     /// What it waits for; `None` if it is over.

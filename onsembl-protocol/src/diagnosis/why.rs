@@ -20,8 +20,8 @@ use serde::Serialize;
 
 /// One transition, as the log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Transition {
-    /// When.
     pub at: WallTime,
     /// What was published.
     pub presence: Presence,

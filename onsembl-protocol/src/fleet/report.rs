@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// The result of a stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StopReport {
     /// The order in force: this one, or an older one of the same scope.
     pub stop_id: String,
-    /// The agents it is for.
     pub agents: Vec<StoppedAgent>,
     /// Open commands that are being killed.
     pub commands: usize,

@@ -412,7 +412,6 @@ struct Carried {
     order: StopOrder,
     /// Whether it was not in force before.
     is_new: bool,
-    /// The agents that it is for.
     agents: Vec<AgentId>,
     commands: Stopped,
 }

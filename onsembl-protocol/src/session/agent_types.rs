@@ -107,9 +107,7 @@ pub enum HelloRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum AgentInbound {
-    /// The hello was accepted.
     HelloAccepted(SessionTerms),
-    /// The hello was refused.
     HelloRefused(HelloRefusal),
     Heartbeat(ServerBeat),
     /// A JSON probe; its `timestamp` is to be echoed.

@@ -306,7 +306,6 @@ impl fmt::Display for StatusCause {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum PresenceCause {
     HelloReceived,
-    /// The session was opened.
     SessionOpened,
     /// A newer link of the same process took over.
     TakenOver,

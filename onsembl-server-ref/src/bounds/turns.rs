@@ -20,7 +20,6 @@ pub(crate) struct Turns<K: Eq + Hash + Clone>(Arc<Shared<K>>);
 /// How many slots there are, and how much one holder may have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TurnLimits {
-    /// Places.
     pub(crate) slots: usize,
     /// A holder has at most this many of them, whatever is free.
     pub(crate) each: usize,

@@ -53,19 +53,17 @@ pub struct BeatSeen {
     pub agent: AgentId,
     /// The beat's number; of our own beat for [`BeatHop::Answered`].
     pub sequence: BeatSequence,
-    /// Which hop.
     pub hop: BeatHop,
     pub at: WallTime,
 }
 
 /// The hops of a heartbeat on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum BeatHop {
-    /// It was received.
     Received,
     /// It is committed to the database.
     Recorded,
-    /// It was answered.
     Answered,
 }
 

@@ -85,8 +85,8 @@ const SHOWN: &str = concat!(
 
 /// What came of inserting a command.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Inserted {
-    /// It is new.
     New,
     /// The user has a command of this id, namely this one; it is unchanged.
     Existing(CommandRow),

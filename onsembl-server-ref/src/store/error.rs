@@ -170,7 +170,6 @@ pub enum StoreError {
     /// Too much that this user asked for waits already. Nothing was done; ask again later.
     #[error("too many reads of the database of yours wait: {limit}; wait for their answers")]
     Crowded {
-        /// Which limit that is.
         limit: String,
     },
     /// A read took more than its time, in which others wait for their turns. Ask for less.

@@ -40,8 +40,8 @@ impl NewSession {
 
 /// A session that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OpenedSession {
-    /// Which agent it is.
     pub agent: AgentId,
     /// The epoch of this session: larger than that of every earlier one of the agent.
     pub epoch: Epoch,

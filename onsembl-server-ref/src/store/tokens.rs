@@ -77,8 +77,8 @@ pub struct TokenSession {
 
 /// What came of keeping a new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum TokenKept {
-    /// It is kept.
     Kept,
     /// Its user has as many as one may have, and none of them is revoked.
     Full,

@@ -61,7 +61,6 @@ impl Default for PumpConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct LinkEvent {
-    /// Which link.
     pub link: LinkId,
     pub what: LinkInput,
     /// What it takes of a budget until it is dropped.

@@ -26,8 +26,10 @@ pub struct HelloClaim<A> {
     pub peer: String,
 }
 
-/// Something a shard cannot do by itself, or that its owner wants to know.
+/// Something a shard cannot do by itself, or that its owner wants to know. `key` is the machine of the agent that it is
+/// about.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum ShardEvent<A> {
     /// An agent said hello.
     Hello(HelloClaim<A>),
@@ -35,16 +37,13 @@ pub enum ShardEvent<A> {
     /// [`Shard::park`](super::Shard::park) or [`Shard::give_up_silent`](super::Shard::give_up_silent);
     /// [`Shard::bearer`](super::Shard::bearer) says whose it is.
     Silent {
-        /// The link.
         link: LinkId,
-        /// The agent.
+        /// As its request named it.
         named: AgentId,
     },
     /// A newer link of a legacy agent took over from this one, which is kept beside it.
     Parked {
-        /// The agent's machine.
         key: Key,
-        /// The link.
         link: LinkId,
         /// The session that ended with that, if the link had one.
         session: Option<SessionId>,
@@ -53,16 +52,12 @@ pub enum ShardEvent<A> {
     /// [`Shard::admitted`](super::Shard::admitted) or [`Shard::rejected`](super::Shard::rejected);
     /// the machine has a deadline of its own.
     Admit {
-        /// The agent's machine.
         key: Key,
-        /// The link.
         link: LinkId,
     },
     /// A session began; its welcome was sent.
     Welcomed {
-        /// The agent's machine.
         key: Key,
-        /// The link.
         link: LinkId,
         /// What the agent speaks.
         dialect: Dialect,
@@ -71,11 +66,8 @@ pub enum ShardEvent<A> {
     },
     /// A heartbeat is to be written. Answer with [`Shard::recorded`](super::Shard::recorded).
     Record {
-        /// The agent's machine.
         key: Key,
-        /// The session.
         epoch: Epoch,
-        /// The beat.
         sequence: BeatSequence,
         /// When it was received.
         at: WallTime,
@@ -85,55 +77,41 @@ pub enum ShardEvent<A> {
     /// A heartbeat says that the agent starts nothing, by order, or that it does again. A session
     /// begins with an agent that is not paused.
     Paused {
-        /// The agent's machine.
         key: Key,
-        /// What it says.
         pausing: Pausing,
     },
     /// A heartbeat of ours was sent.
     Answered {
-        /// The agent's machine.
         key: Key,
-        /// Its number.
         sequence: BeatSequence,
     },
     /// The agent's presence changed, or what is known of it.
     Presence {
-        /// The agent's machine.
         key: Key,
-        /// The presence.
         presence: Presence,
         /// What the ledger of heartbeats says of the session that is under way, or ended with this.
         beats: Option<BeatVerdict>,
     },
     /// The ledger of heartbeats of a session says something else than before.
     Beats {
-        /// The agent's machine.
         key: Key,
-        /// What it says.
         verdict: BeatVerdict,
     },
     /// The agent said something that is not about its connection.
     Message {
-        /// The agent's machine.
         key: Key,
-        /// What.
         message: Box<AgentToServer>,
         /// When it was received.
         now: Now,
     },
     /// A frame was received; anything counts as a sign of life.
     Heard {
-        /// The agent's machine.
         key: Key,
-        /// When.
         at: WallTime,
     },
     /// A link of the agent ended.
     LinkEnded {
-        /// The agent's machine.
         key: Key,
-        /// The link.
         link: LinkId,
         /// The session that ended with it, if it had one.
         session: Option<SessionId>,

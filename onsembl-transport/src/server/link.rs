@@ -25,8 +25,8 @@ impl Lane {
 
 /// A link that was accepted for a shard, with what was established about it.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct LinkTicket<A> {
-    /// The link.
     pub link: crate::Link,
     /// Whatever the acceptor established: the user behind the token, usually.
     pub auth: A,

@@ -26,6 +26,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Which certificates a client trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum TlsRoots {
     /// Those of the operating system.
     Native,
@@ -40,19 +41,14 @@ pub enum TlsError {
     /// A file cannot be read, or is no PEM.
     #[error("cannot read {what} from {}: {why}; give a readable PEM file", path.display())]
     File {
-        /// What was looked for.
         what: &'static str,
-        /// The file.
         path: PathBuf,
-        /// What went wrong.
         why: String,
     },
     /// A PEM file without what was looked for.
     #[error("{} holds no {what}; give a PEM file that does", path.display())]
     Missing {
-        /// What was looked for.
         what: &'static str,
-        /// The file.
         path: PathBuf,
     },
     /// The certificate and the key of a server are unusable together.
@@ -62,9 +58,7 @@ pub enum TlsError {
         certificate.display(), key.display()
     )]
     Pair {
-        /// The certificate file.
         certificate: PathBuf,
-        /// The key file.
         key: PathBuf,
         /// What rustls says.
         why: String,
@@ -72,7 +66,6 @@ pub enum TlsError {
     /// A certificate in the file cannot be trusted, as it is malformed.
     #[error("a certificate in {} is malformed: {why}; replace it", path.display())]
     BadRoot {
-        /// The file.
         path: PathBuf,
         /// What rustls says.
         why: String,

@@ -141,7 +141,6 @@ pub enum CommandCause {
     AgentReported(Option<Exit>),
     /// The link is lost; the process may continue.
     LinkLost,
-    /// The link is back.
     LinkBack,
     /// The link to a legacy agent is back, which does not say what it still has.
     LegacyBack,

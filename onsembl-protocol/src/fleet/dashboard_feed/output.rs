@@ -137,6 +137,7 @@ impl Output {
         let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
         let (command_id, agent_id) = (source.shown.clone(), Some(source.agent.clone()));
         match (body, self.format) {
+            // Who reads bytes sees it in the offset of the next message.
             (StoredBody::Gap { .. }, OutputFormat::Bytes) => {}
             (StoredBody::Gap { length, because }, OutputFormat::Records) => {
                 let message = ServerToDashboard::OutputGap(OutputGap {
@@ -187,6 +188,7 @@ impl Output {
         tell: impl FnOnce(&mut LineAssembler) -> Vec<String>,
     ) -> Vec<String> {
         let mut begun = match self.take(&source.command) {
+            // Read again from an earlier position, the output would be joined to a line that it is not a part of.
             Some(begun) if begun.source.generation == source.generation => begun,
             Some(_) | None => {
                 let (source, assembler) = (source.clone(), LineAssembler::default());
@@ -226,6 +228,8 @@ impl Output {
         while self.deadline().is_due(now) && self.show_oldest() {}
     }
 
+    /// A command that writes no line ends would keep the memory of all others of this dashboard. The oldest is shown
+    /// first: it has had the most time to be completed.
     fn make_room(&mut self) {
         while self.unfinished_bytes > MOST_UNFINISHED && self.show_oldest() {}
     }
