@@ -169,9 +169,7 @@ pub enum StoreError {
     NoRoom,
     /// Too much that this user asked for waits already. Nothing was done; ask again later.
     #[error("too many reads of the database of yours wait: {limit}; wait for their answers")]
-    Crowded {
-        limit: String,
-    },
+    Crowded { limit: String },
     /// A read took more than its time, in which others wait for their turns. Ask for less.
     #[error("the read took more than its share of the database's time; ask for less at once")]
     TooLong,

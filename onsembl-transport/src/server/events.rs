@@ -51,10 +51,7 @@ pub enum ShardEvent<A> {
     /// A session is to be opened for this link. Answer with
     /// [`Shard::admitted`](super::Shard::admitted) or [`Shard::rejected`](super::Shard::rejected);
     /// the machine has a deadline of its own.
-    Admit {
-        key: Key,
-        link: LinkId,
-    },
+    Admit { key: Key, link: LinkId },
     /// A session began; its welcome was sent.
     Welcomed {
         key: Key,
@@ -76,15 +73,9 @@ pub enum ShardEvent<A> {
     },
     /// A heartbeat says that the agent starts nothing, by order, or that it does again. A session
     /// begins with an agent that is not paused.
-    Paused {
-        key: Key,
-        pausing: Pausing,
-    },
+    Paused { key: Key, pausing: Pausing },
     /// A heartbeat of ours was sent.
-    Answered {
-        key: Key,
-        sequence: BeatSequence,
-    },
+    Answered { key: Key, sequence: BeatSequence },
     /// The agent's presence changed, or what is known of it.
     Presence {
         key: Key,
@@ -93,10 +84,7 @@ pub enum ShardEvent<A> {
         beats: Option<BeatVerdict>,
     },
     /// The ledger of heartbeats of a session says something else than before.
-    Beats {
-        key: Key,
-        verdict: BeatVerdict,
-    },
+    Beats { key: Key, verdict: BeatVerdict },
     /// The agent said something that is not about its connection.
     Message {
         key: Key,
@@ -105,10 +93,7 @@ pub enum ShardEvent<A> {
         now: Now,
     },
     /// A frame was received; anything counts as a sign of life.
-    Heard {
-        key: Key,
-        at: WallTime,
-    },
+    Heard { key: Key, at: WallTime },
     /// A link of the agent ended.
     LinkEnded {
         key: Key,

@@ -40,17 +40,10 @@ pub enum TlsRoots {
 pub enum TlsError {
     /// A file cannot be read, or is no PEM.
     #[error("cannot read {what} from {}: {why}; give a readable PEM file", path.display())]
-    File {
-        what: &'static str,
-        path: PathBuf,
-        why: String,
-    },
+    File { what: &'static str, path: PathBuf, why: String },
     /// A PEM file without what was looked for.
     #[error("{} holds no {what}; give a PEM file that does", path.display())]
-    Missing {
-        what: &'static str,
-        path: PathBuf,
-    },
+    Missing { what: &'static str, path: PathBuf },
     /// The certificate and the key of a server are unusable together.
     #[error(
         "the certificate {} and the key {} cannot be used: {why}; give a chain that begins with \

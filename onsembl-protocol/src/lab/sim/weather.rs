@@ -5,8 +5,7 @@
 use super::fault::{Fault, FaultKind};
 use super::queue::What;
 use super::wire::{AgentEnd, Packet, ServerEnd};
-use super::world::World;
-use super::{MILLI, SECOND};
+use super::{MILLI, SECOND, World};
 use crate::close::{CloseCause, CloseCode};
 use crate::lab::fact::{self, Agent, Fact, HowEnded, Up, Witness};
 use crate::session::{DialFailure, HelloRefusal, ServerEvent, StoreTrouble};
