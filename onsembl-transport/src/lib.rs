@@ -42,6 +42,7 @@
 //!   the deadline that it returns.
 //! - A [`Listener`] that fails is asked again after a pause, not dropped.
 #![deny(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod agent;
 mod beats;

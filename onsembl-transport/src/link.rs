@@ -230,6 +230,7 @@ const fn meaning(code: CloseCode) -> Option<&'static str> {
 
 /// What an input or output error of a connection says about its end.
 impl From<io::Error> for LinkEnd {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the kinds of the standard library are open")]
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         let how = match error.kind() {

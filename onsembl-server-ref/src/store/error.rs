@@ -196,6 +196,7 @@ impl StoreError {
 }
 
 impl From<rusqlite::Error> for StoreError {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the errors of the library are open")]
     fn from(source: rusqlite::Error) -> Self {
         match trouble_of(&source) {
             Some(StoreTrouble::Damaged) => return Self::Damaged { why: source.to_string() },
@@ -240,6 +241,7 @@ pub enum OpenError {
 }
 
 /// The trouble behind an error of SQLite; `None` if the request itself is at fault.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the codes of the library are open")]
 pub(super) fn trouble_of(error: &rusqlite::Error) -> Option<StoreTrouble> {
     match error.sqlite_error_code()? {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(StoreTrouble::Busy),
