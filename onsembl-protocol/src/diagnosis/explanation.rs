@@ -73,7 +73,7 @@ impl PresenceTrack {
     }
 
     /// When an agent that is away left its session, as the server saw it.
-    pub fn left_at(&self) -> Option<WallTime> {
+    pub(crate) fn left_at(&self) -> Option<WallTime> {
         self.away.map(|away| away.from)
     }
 }

@@ -271,7 +271,7 @@ impl BeatLedger {
     }
 
     /// When that was heard of, while the heartbeat is one of the latest.
-    pub fn confirmed_at(&self) -> Option<Timestamp> {
+    pub(crate) fn confirmed_at(&self) -> Option<Timestamp> {
         self.own.find(self.said.sequence)?.at(Whose::Own, Hop::AnswerReceived)
     }
 

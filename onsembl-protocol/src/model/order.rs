@@ -18,7 +18,7 @@ impl Force {
     }
 
     /// Whether there is no grace period.
-    pub const fn is_at_once(self) -> bool {
+    pub(crate) const fn is_at_once(self) -> bool {
         match self {
             Self::AtOnce => true,
             Self::Grace => false,

@@ -13,7 +13,8 @@ use alloc::string::{String, ToString};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Failure {
-    /// One of [`DialFault`](super::DialFault), or of [`AgentCause::failure_id`].
+    /// That of a [`DialFault`](super::DialFault), or `hello-refused`, `hello-unanswered`, `unanswered`, `silence` or
+    /// `link-ended`.
     pub id: &'static str,
     /// For people: what, on what, why, and what to do.
     pub text: String,
@@ -137,7 +138,7 @@ impl StatusReason {
 
 impl AgentCause {
     /// The id of what went wrong, if something did; a failed dial has its own ([`DialFault`](super::DialFault)).
-    pub const fn failure_id(&self) -> Option<&'static str> {
+    pub(crate) const fn failure_id(&self) -> Option<&'static str> {
         match self {
             Self::HelloRefused(_) => Some("hello-refused"),
             Self::HelloUnanswered => Some("hello-unanswered"),

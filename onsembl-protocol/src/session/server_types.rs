@@ -251,7 +251,7 @@ impl PresenceStatus {
     }
 
     /// The nearest word that a legacy dashboard understands.
-    pub const fn legacy(self) -> &'static str {
+    pub(crate) const fn legacy(self) -> &'static str {
         match self {
             Self::Online | Self::Stale => "online",
             Self::Connecting | Self::TimedOut | Self::Reconnecting => "connecting",

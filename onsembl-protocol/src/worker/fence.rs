@@ -85,7 +85,7 @@ impl Fence {
     /// Whether a command may run in this directory. It is judged by its name: where links of the file system
     /// lead is for the one to find out who enters it.
     #[must_use]
-    pub fn admits_directory(&self, directory: &str) -> bool {
+    pub(crate) fn admits_directory(&self, directory: &str) -> bool {
         match &self.0 {
             Passes::Everything => true,
             Passes::Text(besides) => {

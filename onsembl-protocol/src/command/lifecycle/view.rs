@@ -90,7 +90,7 @@ impl CommandStage {
     }
 
     /// Whether it occupies one of the slots of its agent.
-    pub const fn occupies_slot(self) -> bool {
+    pub(crate) const fn occupies_slot(self) -> bool {
         match self {
             Self::Delivered | Self::Running | Self::Cancelling => true,
             Self::Pending
