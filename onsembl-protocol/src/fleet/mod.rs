@@ -17,8 +17,9 @@
 //!
 //! All state of one agent is built from the store by [`Fleet::recover_agent`] and
 //! [`Fleet::recover_command`], one agent at a time, so that a fleet may hold only those agents of its user
-//! that are in session on this server. What is the user's and no agent's is apart: the bound on open
-//! commands and terminals, the stops for all agents, and the names by which agents are found.
+//! that are in session on this server. What is the user's and no agent's is apart: the bounds on open
+//! commands, terminals and agents, the stops for all agents, deletions, and the names by which agents are found.
+//! Contests, links beside a session, and what was reported unknown are of the server that has the links.
 
 mod action;
 mod admission;

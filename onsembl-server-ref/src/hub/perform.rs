@@ -1,4 +1,4 @@
-//! Performs what fleets decide: the one file of the hub with effects on links and on the store.
+//! Performs each action of a fleet: on links, on the store, on what its user sees.
 
 use super::bearers::Bearers;
 use super::notes::{self, TurnedAway};
@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::debug;
 
-/// What came of something that was asked of the store or of the tokens' keeper.
+/// What came of something that was asked of the store or of the look-up of tokens.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Store(UserId, StoreAnswer),
