@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_run_as_its_text_and_said() {
         let mut record = record("c", CommandOrigin::User);
-        let (request, why) = stored(&record, json!({"priority": []})).read().unwrap_err();
+        let (request, why) = stored(&record, json!(7)).read().unwrap_err();
         assert_eq!((request.text.as_str(), request.args.len()), ("make", 0));
         assert!(!why.is_empty());
         assert!(stored(&record, Value::Null).read().is_err(), "an open one has its fields");

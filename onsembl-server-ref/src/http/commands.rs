@@ -146,11 +146,11 @@ pub(super) async fn commands(
         Err(error) => return unreadable(&app, &error),
     };
     let mut next = listed.rows.last().filter(|_| listed.more).map(page_cursor);
-    let places: Vec<_> = listed.rows.iter().map(page_cursor).collect();
+    let cursors: Vec<_> = listed.rows.iter().map(page_cursor).collect();
     let mut page = Page::default();
     for (at, command) in shown(&app, of, listed.rows).into_iter().enumerate() {
         if !page.add(command) {
-            next = at.checked_sub(1).and_then(|last| places.get(last).cloned());
+            next = at.checked_sub(1).and_then(|last| cursors.get(last).cloned());
             break;
         }
     }

@@ -73,10 +73,10 @@ struct State {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        let room = |places| {
+        let room = |slots| {
             Turns::new(TurnLimits {
-                places,
-                each: places,
+                slots,
+                each: slots,
                 weight: WEIGHT,
                 waiting: WAITING,
                 waiting_bytes: WAITING_BYTES,

@@ -54,7 +54,7 @@ impl Readers {
 
     fn with_quantum(path: PathBuf, quantum: Duration) -> Self {
         let limits = TurnLimits {
-            places: READERS,
+            slots: READERS,
             each: READERS,
             weight: WEIGHT,
             waiting: WAITING,

@@ -73,10 +73,13 @@ impl Owner {
                 biased;
                 event = self.shard.next() => self.on_event(event),
                 Some(order) = orders.recv() => match order {
-                    Order::Link(ticket) => drop(self.shard.accept(ticket)),
+                    Order::Link(ticket) => {
+                        let _ = self.shard.accept(ticket);
+                    }
                     Order::Request(user, request) => {
-                        let number = self.user(&user).tokens + 1;
-                        self.user(&user).tokens = number;
+                        let asker = self.user(&user);
+                        asker.tokens += 1;
+                        let number = asker.tokens;
                         self.feed(&user, FleetEvent::Request { token: Token(number), request });
                     }
                 },
@@ -163,7 +166,9 @@ impl Owner {
                 self.at(seat, |shard, key| shard.rejected(key, link, cause, &why));
             }
             FleetAction::Send { seat, message } => {
-                self.at(seat, |shard, key| drop(shard.send(key, &message)));
+                self.at(seat, |shard, key| {
+                    let _ = shard.send(key, &message);
+                });
             }
             FleetAction::Throttle { seat, flow } => self.at(seat, |shard, key| match flow {
                 Flow::Paused => shard.pause(key),

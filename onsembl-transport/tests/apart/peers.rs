@@ -52,7 +52,7 @@ fn without_times(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
     while !rest.is_empty() {
-        let run = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let run = rest.find(|c: char| !is_part(c)).unwrap_or(rest.len());
         let (part, behind) = rest.split_at(run);
         let digits = part.bytes().filter(u8::is_ascii_digit).count();
         plain.push_str(match (digits >= 10, plain.ends_with("LinkId(")) {
@@ -60,9 +60,9 @@ fn without_times(text: &str) -> String {
             (false, true) => "<link>",
             (false, false) => part,
         });
-        let other = behind.find(is_part).unwrap_or(behind.len());
-        plain.push_str(&behind[..other]);
-        rest = &behind[other..];
+        let (other, next) = behind.split_at(behind.find(is_part).unwrap_or(behind.len()));
+        plain.push_str(other);
+        rest = next;
     }
     plain
 }
@@ -260,7 +260,10 @@ impl Peer {
     /// What the server does not read in time is lost, and with it the link.
     async fn say(&mut self, text: &str) {
         let Some(open) = &mut self.link else { return };
-        let sending = open.writer.send(Frame::Text(text.to_owned()));
+        let sending = async {
+            open.writer.send(Frame::Text(text.to_owned())).await?;
+            open.writer.flush().await
+        };
         match timeout(Duration::from_millis(10), sending).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => self.hang_up(),

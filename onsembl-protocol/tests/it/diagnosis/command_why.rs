@@ -95,7 +95,7 @@ fn every_state_of_the_lifecycle_is_told_and_only_what_is_not_over_waits() {
                 for there in [true, false] {
                     let mut of = known(stage.phase());
                     of.standing = Some(Standing { sent, ..standing() });
-                    of.agent = there.then(|| AgentOf { held: held.clone(), ..agent(state) });
+                    of.agent = there.then(|| AgentOf { order: held.clone(), ..agent(state) });
                     let (waits_for, summary, _) = told(of);
                     assert_eq!(waits_for.is_none(), stage.is_final(), "{stage:?}: {summary}");
                     assert!(summary.ends_with('.') && !summary.contains(".."), "{summary}");
@@ -180,8 +180,8 @@ fn what_an_order_holds_says_whose_and_how_it_is_undone() {
             "Its agent coder is paused, and starts nothing until it is resumed.",
             "`onsembl-server control coder resume`",
         );
-        let held = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "rm -rf".into() };
-        of.agent = Some(AgentOf { held, ..agent(PresenceStatus::Online) });
+        let order = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "rm -rf".into() };
+        of.agent = Some(AgentOf { order, ..agent(PresenceStatus::Online) });
         assert_told(
             of,
             Some(WaitsFor::Release),
@@ -190,9 +190,9 @@ fn what_an_order_holds_says_whose_and_how_it_is_undone() {
         );
     }
     // Of one that is away the stop is what matters: it starts nothing when it is back.
-    let held = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "test".into() };
+    let order = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "test".into() };
     let mut of = known(CommandPhase::Queued);
-    of.agent = Some(AgentOf { held, ..agent(PresenceStatus::Offline) });
+    of.agent = Some(AgentOf { order, ..agent(PresenceStatus::Offline) });
     assert_eq!(told(of).0, Some(WaitsFor::Release));
     // A name is a peer's, and what is to be typed is a command line.
     let mut of = known(CommandPhase::Queued);

@@ -41,7 +41,7 @@ fn agent(view: &mut View, n: usize) {
         },
         last_heard: None,
         metrics: None,
-        paused: false,
+        pausing: onsembl_protocol::model::Pausing::Running,
         stopped: None,
         link_room: 0,
         claim: None,
