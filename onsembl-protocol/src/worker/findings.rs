@@ -2,7 +2,7 @@
 
 use super::outbound::OutboundQueue;
 use crate::diagnosis::{BlackBox, ClockWatch};
-use crate::model::{Capabilities, Finding, PastFinding};
+use crate::model::{Capabilities, Cause, Confidence, Finding, PastFinding};
 use crate::time::Now;
 use crate::wire::payload::AgentBlackBox;
 use alloc::vec::Vec;
@@ -31,6 +31,11 @@ impl Findings {
     pub(super) fn note(&mut self, finding: Finding, lasted: Duration, now: Now) {
         self.look(now);
         self.black_box.note_lasting(finding, lasted, now.boot);
+    }
+
+    /// This process itself was away this long past its deadline. Its own clock shows it, and nothing else does.
+    pub(super) fn note_stall(&mut self, late: Duration, now: Now) {
+        self.note(Finding::new(Cause::AgentStalled, Confidence::High), late, now);
     }
 
     /// An earlier process of this agent left this, so long ago.

@@ -75,7 +75,7 @@ pub use note::WorkerNote;
 pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
-use crate::model::{Cause, Confidence, Finding, Force, PastFinding, Pausing};
+use crate::model::{Force, PastFinding, Pausing};
 use crate::time::{Deadline, Now};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
@@ -199,11 +199,7 @@ impl Worker {
             WorkerEvent::Joined(session) => self.on_joined(session, now),
             WorkerEvent::SessionEnded => self.on_session_ended(),
             WorkerEvent::Found { finding, lasted } => self.findings.note(finding, lasted, now),
-            WorkerEvent::Overslept(late) => {
-                // Its own clock shows it, and nothing else does.
-                let stalled = Finding::new(Cause::AgentStalled, Confidence::High);
-                self.findings.note(stalled, late, now);
-            }
+            WorkerEvent::Overslept(late) => self.findings.note_stall(late, now),
             WorkerEvent::Refused(cause) => {
                 self.on_session_ended();
                 let why = WorkerEnd::Refused(cause);
