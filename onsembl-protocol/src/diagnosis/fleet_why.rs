@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// One agent of those that are told of.
 #[derive(Clone, Debug, PartialEq, Eq)]

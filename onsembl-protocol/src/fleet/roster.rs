@@ -26,7 +26,7 @@ use crate::model::Capabilities;
 use crate::replay::Retired;
 use crate::session::{Claimant, Presence, PresenceCause, PresenceStatus};
 use crate::time::{Now, WallTime};
-use crate::wire::payload::{AgentConnect, HealthMetrics};
+use crate::wire::payload::HealthMetrics;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
