@@ -2,11 +2,12 @@
 
 use super::binary::{TOKEN, program, signal, start, status};
 use super::server::{Server, read_head};
-use super::soon;
+use super::{PATIENCE, soon};
 use onsembl_protocol::id::{AgentId, CommandId, StopId};
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::{Ack, EmergencyStop, ErrorCode, ErrorReply};
 use std::process::Stdio;
+use std::time::Instant;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
@@ -58,11 +59,10 @@ async fn what_a_server_says_reaches_neither_terminal_nor_log_as_it_is_nor_withou
         .await;
     }
     let mut table = String::new();
-    for _ in 0..200 {
+    // The agent writes its status once a second.
+    let by = Instant::now() + PATIENCE;
+    while !table.contains("52;c") && Instant::now() < by {
         table = status(dir.path(), &["--name", "builder"]).await.1;
-        if table.contains("52;c") {
-            break;
-        }
     }
     if !table.contains("52;c") {
         signal(&child, "-TERM");

@@ -4,63 +4,14 @@
 
 use crate::Case;
 use crate::bench::{Bench, PATIENCE, Times, server_binary};
-use onsembl_protocol::id::{AgentKey, InstanceId};
-use onsembl_protocol::model::AGENT_FEATURES;
-use onsembl_protocol::wire::payload::AgentType;
-use onsembl_transport::ProxyRule;
-use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig};
-use onsembl_transport::secret::Secret;
-use onsembl_transport::tls::TlsRoots;
-use onsembl_transport::websocket::WebSocketDialer;
+use crate::crowd::Crowd;
 use serde_json::Value;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
 
 pub const CASES: &[Case] =
     &[Case { name: "incidents/frozen-server", needs: &[], run: frozen_server }];
-
-/// Agents that only beat, all in this process.
-struct Crowd {
-    #[allow(dead_code, reason = "the agents live in it")]
-    runtime: Runtime,
-}
-
-impl Crowd {
-    fn new(bench: &Bench, count: usize) -> Self {
-        let runtime = Runtime::new().unwrap();
-        for n in 0..count {
-            let url = bench.url();
-            let dialer = WebSocketDialer::new(&url, "/ws/agent", &TlsRoots::Native).unwrap();
-            let dialer = dialer.with_proxy(&ProxyRule::direct()).unwrap();
-            let dialer = dialer.with_token(Secret::new(bench.agent_token.clone()));
-            let profile = AgentProfile {
-                name: format!("agent-{n}"),
-                agent_type: AgentType::Custom,
-                version: "1".to_owned(),
-                host: "here".to_owned(),
-                key: AgentKey::new(format!("key-{n}")),
-                instance: InstanceId::new(format!("run-{n}")),
-                features: AGENT_FEATURES.to_vec(),
-                probe: false,
-                open_commands: Vec::new(),
-                stop: None,
-                journal: None,
-                max_parallel: None,
-            };
-            let config = DriverConfig::default();
-            drop(runtime.spawn(async move {
-                let mut agent = AgentDriver::with_config(dialer, profile, config, n as u64);
-                agent.start();
-                loop {
-                    let _notice: AgentNotice = agent.next().await;
-                }
-            }));
-        }
-        Self { runtime }
-    }
-}
 
 fn statuses(bench: &Bench) -> Vec<String> {
     let path = bench.data().join("onsembl.db");
@@ -99,7 +50,7 @@ fn frozen_server() {
     bench.server = None;
     bench.server_log = "warn";
     bench.start_server();
-    let _crowd = Crowd::new(&bench, count);
+    let _crowd = Crowd::new(&bench.url(), &bench.agent_token, count);
     let mut victim = bench.agent("victim");
     await_online(&bench, count + 1, Duration::from_secs(60));
     sleep(2 * interval.min(Duration::from_secs(5)));

@@ -22,6 +22,8 @@ mod bench;
 mod certificates;
 mod clocks;
 mod connect;
+#[path = "../e2e/crowd.rs"]
+mod crowd;
 mod faults;
 mod haproxy;
 mod incidents;

@@ -8,6 +8,8 @@
 //!   what the same attack took when it was last recorded in `docs/attacks.jsonl`;
 //! - both hold again within ten seconds after the attack, and a second round takes no more memory than the first.
 //!
+//! `agents-return` is a fleet that returns while an attack runs: `ONSEMBL_FLEET=10000 … -- agents-return`.
+//!
 //! `ONSEMBL_ATTACK_SECONDS` is the length of a round (5), `ONSEMBL_ATTACK_ROUNDS` the number of rounds (2),
 //! `ONSEMBL_ATTACK_TRIES` the number of attempts before an attack counts as failed (1), and `ONSEMBL_ATTACK_FILE`
 //! a file to which a line about each attack is appended.
@@ -26,6 +28,9 @@ mod attacks;
 #[allow(dead_code, reason = "the other suites use more of it")]
 mod bench;
 mod bystander;
+#[path = "../e2e/crowd.rs"]
+mod crowd;
+mod returning;
 mod target;
 
 use attacks::{ATTACKS, Attack, Serve};
@@ -68,24 +73,39 @@ fn main() -> ExitCode {
         let target = Target::new(address, agent, dashboard);
         return attack(name, target);
     }
+    if let [first, url, token, count] = words.as_slice()
+        && first == "crowd"
+    {
+        let _crowd = crowd::Crowd::new(url, token, count.parse().expect("a number"));
+        stay();
+    }
     let Some(certificate) = std::env::var_os(CA) else { return with_certificate(&words) };
     let only: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
     let asked = |name: &str| only.is_empty() || only.iter().any(|only| name.starts_with(*only));
     let mut failed = false;
     let tries = number("ONSEMBL_ATTACK_TRIES").unwrap_or(1);
-    for attack in ATTACKS.iter().filter(|attack| asked(attack.name)) {
+    let mut case = |name: &str, run: &dyn Fn() -> Vec<String>| {
         let began = Instant::now();
-        let mut faults = Vec::new();
-        for _ in 0..tries {
-            faults = rounds(attack, Path::new(&certificate));
+        let mut faults = run();
+        for _ in 1..tries {
             if faults.is_empty() {
                 break;
             }
+            faults = run();
         }
         let word = if faults.is_empty() { "ok" } else { "FAILED" };
-        println!("{:<36} {:>3} s  {word}", attack.name, began.elapsed().as_secs());
+        println!("{name:<52} {:>3} s  {word}", began.elapsed().as_secs());
         faults.iter().for_each(|fault| println!("    {fault}"));
         failed |= !faults.is_empty();
+    };
+    for attack in ATTACKS.iter().filter(|attack| asked(attack.name)) {
+        case(attack.name, &|| rounds(attack, Path::new(&certificate)));
+    }
+    for attack in returning::ATTACKS {
+        let name = format!("{}/{attack}", returning::NAME);
+        if asked(&name) {
+            case(&name, &|| returning::run(attack));
+        }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -111,8 +131,28 @@ fn attack(name: &str, target: Target) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on((attack.run)(target));
     // The sockets that it holds stay open.
+    stay()
+}
+
+/// Until this process is killed.
+fn stay() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Processes that load all processors without using the server.
+fn burners() -> Vec<Running> {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    (0..processors).map(|_| niced("sh", &["-c", "while :; do :; done"])).collect()
+}
+
+/// Appends a line to the file that was asked for.
+fn record(line: &serde_json::Value) {
+    if let Some(path) = std::env::var_os("ONSEMBL_ATTACK_FILE") {
+        let mut file =
+            std::fs::File::options().create(true).append(true).open(path).expect("a file");
+        writeln!(file, "{line}").expect("a line");
     }
 }
 
@@ -129,11 +169,9 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
     let bound = memory_bound();
     let usual_peak = recorded_peak(attack.name);
     let bystander = Bystander::start(&bench);
-    let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    let burners: Vec<Running> =
-        (0..processors).map(|_| niced("sh", &["-c", "while :; do :; done"])).collect();
+    let load = burners();
     let usual = bystander.works(USUAL.min(seconds));
-    drop(burners);
+    drop(load);
     let most = usual.p99() * 3 + SLACK;
 
     let mut faults = Vec::new();
@@ -183,24 +221,19 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
         most.as_millis(),
         millis(&under_attack),
     );
-    if let Some(path) = std::env::var_os("ONSEMBL_ATTACK_FILE") {
-        let line = json!({
-            "attack": attack.name,
-            "commit": commit(),
-            "seconds": seconds.as_secs(),
-            "execs": execs,
-            "usual_ms": usual.p99().as_millis() as u64,
-            "most_ms": most.as_millis() as u64,
-            "attacked_ms": millis(&under_attack),
-            "recovered_ms": millis(&after),
-            "peaks_kib": peaks,
-            "bound_kib": bound,
-            "faults": faults,
-        });
-        let mut file =
-            std::fs::File::options().create(true).append(true).open(path).expect("a file");
-        writeln!(file, "{line}").expect("a line");
-    }
+    record(&json!({
+        "attack": attack.name,
+        "commit": commit(),
+        "seconds": seconds.as_secs(),
+        "execs": execs,
+        "usual_ms": usual.p99().as_millis() as u64,
+        "most_ms": most.as_millis() as u64,
+        "attacked_ms": millis(&under_attack),
+        "recovered_ms": millis(&after),
+        "peaks_kib": peaks,
+        "bound_kib": bound,
+        "faults": faults,
+    }));
     faults
 }
 

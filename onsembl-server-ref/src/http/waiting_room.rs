@@ -6,10 +6,14 @@
 //! only loses them. A connection has as long to show a token as it takes to accept its address's share of
 //! others, and the server itself is what limits how fast that goes.
 //!
+//! Addresses from which an agent was lately in session are counted apart from the others: a fleet that returns has many
+//! connections of one address, and would give way to an attacker with thousands of addresses. If there is no room,
+//! whichever of the two groups has more gives a slot, so neither can take more than half from the other.
+//!
 //! Once its token is checked, a connection leaves the room.
 
 use onsembl_protocol::id::UserId;
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use tokio_util::sync::CancellationToken;
@@ -76,26 +80,26 @@ pub(crate) struct WaitingRoom {
     limits: RoomLimits,
     next: Ticket,
     waiting: HashMap<Ticket, Waiting>,
-    /// The same by address: who is answered already comes first, then the oldest.
-    of: HashMap<Source, BTreeSet<(Claim, Ticket)>>,
-    /// The addresses by how many they have, and of those with as many by which of them goes first.
-    by_size: BTreeSet<EvictionRank>,
+    of_agents: Group,
+    of_others: Group,
     agents: Remembered,
-}
-
-/// How many connections an address has, and which of them is the first to go: of addresses with as many the oldest goes,
-/// whatever the addresses are.
-type EvictionRank = (usize, Reverse<Option<(Claim, Ticket)>>, Source);
-
-fn eviction_rank(tickets: &BTreeSet<(Claim, Ticket)>, source: Source) -> EvictionRank {
-    (tickets.len(), Reverse(tickets.first().copied()), source)
 }
 
 #[derive(Debug)]
 struct Waiting {
     source: Source,
+    /// The group in which it is listed. Its address may become that of an agent meanwhile.
+    of: Of,
     claim: Claim,
     end: CancellationToken,
+}
+
+/// Whose address it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// One from which an agent was lately in session.
+    Agents,
+    Others,
 }
 
 /// What a connection may still expect.
@@ -113,61 +117,66 @@ impl WaitingRoom {
             limits,
             next: 0,
             waiting: HashMap::new(),
-            of: HashMap::new(),
-            by_size: BTreeSet::new(),
+            of_agents: Group::default(),
+            of_others: Group::default(),
             agents: Remembered::default(),
         }
     }
 
     /// A connection comes. `end` ends it when another takes its slot.
     pub(crate) fn enter(&mut self, source: Source, end: CancellationToken) -> Ticket {
-        let has = self.of.get(&source).map_or(0, BTreeSet::len);
-        let is_agents = self.agents.contains(&source);
+        let of = self.whose(source);
         let unreserved = self.limits.all.saturating_sub(self.limits.reserved);
         // A fleet behind one address returns at once.
-        let share = match source {
-            Source::Address(_) if is_agents => unreserved,
-            Source::Address(_) => self.limits.of_address,
-            Source::Proxy(_) => self.limits.all,
+        let share = match (source, of) {
+            (Source::Address(_), Of::Agents) => unreserved,
+            (Source::Address(_), Of::Others) => self.limits.of_address,
+            (Source::Proxy(_), Of::Agents | Of::Others) => self.limits.all,
         };
-        let room = if is_agents { self.limits.all } else { unreserved };
-        if has >= share {
-            self.evict(source);
-        } else if self.waiting.len() >= room
-            && let Some((_, _, largest)) = self.by_size.last().copied()
-        {
-            self.evict(largest);
+        if self.group(of).of_source(source) >= share {
+            self.evict(self.group(of).first_of(source));
+        } else if of == Of::Others && self.of_others.len >= unreserved {
+            self.evict(self.of_others.first_of_largest());
+        } else if self.waiting.len() >= self.limits.all {
+            let larger = match self.of_agents.len.cmp(&self.of_others.len) {
+                Ordering::Greater => Of::Agents,
+                Ordering::Less => Of::Others,
+                Ordering::Equal => of,
+            };
+            self.evict(self.group(larger).first_of_largest());
         }
         let ticket = self.next;
         self.next += 1;
         let claim = Claim::Unanswered;
-        let _ = self.waiting.insert(ticket, Waiting { source, claim, end });
-        self.list(source, claim, ticket);
+        let _ = self.waiting.insert(ticket, Waiting { source, of, claim, end });
+        self.group_mut(of).list(source, claim, ticket);
         ticket
     }
 
     /// It was answered without a token: a health check, a refusal.
     pub(crate) fn answered(&mut self, ticket: Ticket) {
         let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
-        let (source, before) = (waiting.source, waiting.claim);
+        let (source, of, before) = (waiting.source, waiting.of, waiting.claim);
         waiting.claim = Claim::Answered;
-        self.unlist(source, before, ticket);
-        self.list(source, Claim::Answered, ticket);
+        let group = self.group_mut(of);
+        group.unlist(source, before, ticket);
+        group.list(source, Claim::Answered, ticket);
     }
 
     /// A trusted proxy says for whom it connects.
     pub(crate) fn moved(&mut self, ticket: Ticket, to: Source) {
+        let now_of = self.whose(to);
         let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
-        let (from, claim) = (waiting.source, waiting.claim);
-        waiting.source = to;
-        self.unlist(from, claim, ticket);
-        self.list(to, claim, ticket);
+        let (from, of, claim) = (waiting.source, waiting.of, waiting.claim);
+        (waiting.source, waiting.of) = (to, now_of);
+        self.group_mut(of).unlist(from, claim, ticket);
+        self.group_mut(now_of).list(to, claim, ticket);
     }
 
     /// It is closed, or its token is good.
     pub(crate) fn leave(&mut self, ticket: Ticket) {
-        if let Some(Waiting { source, claim, .. }) = self.waiting.remove(&ticket) {
-            self.unlist(source, claim, ticket);
+        if let Some(Waiting { source, of, claim, .. }) = self.waiting.remove(&ticket) {
+            self.group_mut(of).unlist(source, claim, ticket);
         }
     }
 
@@ -176,31 +185,82 @@ impl WaitingRoom {
         self.agents.add(user, source, self.limits.remembered);
     }
 
-    /// Ends the connection of that address with the least claim.
-    fn evict(&mut self, source: Source) {
-        if let Some((_, ticket)) = self.of.get(&source).and_then(BTreeSet::first).copied()
+    fn whose(&self, source: Source) -> Of {
+        if self.agents.contains(&source) { Of::Agents } else { Of::Others }
+    }
+
+    fn group(&self, of: Of) -> &Group {
+        match of {
+            Of::Agents => &self.of_agents,
+            Of::Others => &self.of_others,
+        }
+    }
+
+    fn group_mut(&mut self, of: Of) -> &mut Group {
+        match of {
+            Of::Agents => &mut self.of_agents,
+            Of::Others => &mut self.of_others,
+        }
+    }
+
+    fn evict(&mut self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket
             && let Some(waiting) = self.waiting.get(&ticket)
         {
             waiting.end.cancel();
             self.leave(ticket);
         }
     }
+}
+
+/// Connections of some addresses, and which of them gives way first.
+#[derive(Debug, Default)]
+struct Group {
+    len: usize,
+    /// By address: who is answered already comes first, then the oldest.
+    of: HashMap<Source, BTreeSet<(Claim, Ticket)>>,
+    /// The addresses by how many they have, and of those with as many by which of them goes first.
+    by_size: BTreeSet<Rank>,
+}
+
+/// How many connections an address has, and which of them is the first to go: of addresses with as many the oldest goes,
+/// whatever the addresses are.
+type Rank = (usize, Reverse<Option<(Claim, Ticket)>>, Source);
+
+fn rank(tickets: &BTreeSet<(Claim, Ticket)>, source: Source) -> Rank {
+    (tickets.len(), Reverse(tickets.first().copied()), source)
+}
+
+impl Group {
+    fn of_source(&self, source: Source) -> usize {
+        self.of.get(&source).map_or(0, BTreeSet::len)
+    }
+
+    /// The connection of that address with the least claim.
+    fn first_of(&self, source: Source) -> Option<Ticket> {
+        self.of.get(&source)?.first().map(|(_, ticket)| *ticket)
+    }
+
+    fn first_of_largest(&self) -> Option<Ticket> {
+        let (_, _, largest) = self.by_size.last().copied()?;
+        self.first_of(largest)
+    }
 
     fn list(&mut self, source: Source, claim: Claim, ticket: Ticket) {
         let tickets = self.of.entry(source).or_default();
-        let _ = self.by_size.remove(&place(tickets, source));
-        let _ = tickets.insert((claim, ticket));
-        let _ = self.by_size.insert(eviction_rank(tickets, source));
+        let _ = self.by_size.remove(&rank(tickets, source));
+        self.len += usize::from(tickets.insert((claim, ticket)));
+        let _ = self.by_size.insert(rank(tickets, source));
     }
 
     fn unlist(&mut self, source: Source, claim: Claim, ticket: Ticket) {
         let Some(tickets) = self.of.get_mut(&source) else { return };
-        let _ = self.by_size.remove(&place(tickets, source));
-        let _ = tickets.remove(&(claim, ticket));
+        let _ = self.by_size.remove(&rank(tickets, source));
+        self.len -= usize::from(tickets.remove(&(claim, ticket)));
         if tickets.is_empty() {
             let _ = self.of.remove(&source);
         } else {
-            let _ = self.by_size.insert(eviction_rank(tickets, source));
+            let _ = self.by_size.insert(rank(tickets, source));
         }
     }
 }
@@ -327,6 +387,27 @@ mod tests {
         assert_eq!((ended(&most), ended(&agents)), (vec![0, 1], vec![]));
     }
 
+    /// Attackers with an address for each connection, and a fleet behind one.
+    #[test]
+    fn a_fleet_of_one_address_does_not_give_way_to_thousands_of_addresses() {
+        let mut room = WaitingRoom::new(LIMITS);
+        room.remember(&user("u"), at(250));
+        let many = |room: &mut WaitingRoom, from: u8, to: u8| -> Entered {
+            (from..=to).flat_map(|n| enter(room, n, 1)).collect()
+        };
+        let attackers = many(&mut room, 1, 20);
+        assert_eq!(ended(&attackers).len(), 6, "14 of 16 are for anybody");
+        let fleet = enter(&mut room, 250, 8);
+        assert_eq!(ended(&attackers).len(), 12);
+        let more = many(&mut room, 21, 60);
+        assert!(ended(&fleet).is_empty());
+        assert_eq!(ended(&more).len(), 32, "eight have room");
+        // And the other way round: a fleet does not keep out newcomers.
+        let rest = enter(&mut room, 250, 100);
+        assert_eq!(ended(&more).len(), 32, "half of it is theirs");
+        assert_eq!(ended(&fleet).len() + ended(&rest).len(), 100);
+    }
+
     #[test]
     fn of_addresses_with_as_many_the_oldest_makes_room_whatever_the_addresses_are() {
         let mut room = WaitingRoom::new(LIMITS);
@@ -351,8 +432,8 @@ mod tests {
         assert!(ended(&all).is_empty());
         let _more = enter(&mut room, 1, 1);
         assert_eq!((ended(&all), ended(&more)), (vec![2], vec![]));
-        let sizes: usize = room.by_size.iter().map(|(size, ..)| size).sum();
-        assert_eq!((sizes, room.waiting.len()), (9, 9));
+        let sizes: usize = room.of_others.by_size.iter().map(|(size, ..)| size).sum();
+        assert_eq!((sizes, room.of_others.len, room.waiting.len()), (9, 9, 9));
     }
 
     #[test]

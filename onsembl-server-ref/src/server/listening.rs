@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use thiserror::Error;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// An address at which a server takes connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,23 @@ impl fmt::Display for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.address)
     }
+}
+
+/// Connections that the operating system accepts for us before we take them; it may allow fewer (`somaxconn`). A
+/// fleet that returns, or an attacker, comes faster than one thread can take connections, and what finds no room is
+/// tried again by its own system after 1 s, 3 s and 7 s only.
+const BACKLOG: u32 = 4096;
+
+/// A listener with room for a fleet that returns at one moment.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A restart finds its address free although old connections of it are still remembered.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Why a server cannot listen. It runs on without.

@@ -230,9 +230,8 @@ impl Server {
         address: SocketAddr,
         tls: Option<ServerTls>,
     ) -> Result<Listening, ListenError> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| ListenError::Bind { address, error })?;
+        let listener =
+            listening::bind(address).map_err(|error| ListenError::Bind { address, error })?;
         self.serve(listener, tls)
     }
 
@@ -245,9 +244,8 @@ impl Server {
         &mut self,
         address: SocketAddr,
     ) -> Result<Listening, ListenError> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| ListenError::Bind { address, error })?;
+        let listener =
+            listening::bind(address).map_err(|error| ListenError::Bind { address, error })?;
         if !address.ip().is_loopback() {
             warn!(%address, "whoever reaches this address reads the metrics of all users; keep others away");
         }

@@ -1,7 +1,7 @@
 //! A server that cannot open its database because the disk has no room at all, not even the reserve: it listens,
 //! answers every request with that, and continues when there is room.
 
-use super::{ListenError, Listening, Server, ServerOptions, StartError, descriptors};
+use super::{ListenError, Listening, Server, ServerOptions, StartError, descriptors, listening};
 use crate::http::{self, AcceptLimits, Connections, Listener, TrustedProxies};
 use axum::Json;
 use axum::Router;
@@ -14,7 +14,6 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -95,7 +94,7 @@ impl StandIn {
         options: &ServerOptions,
         error: &StartError,
     ) -> Result<Self, ListenError> {
-        let bound = TcpListener::bind(address).await;
+        let bound = listening::bind(address);
         let tcp = bound.map_err(|error| ListenError::Bind { address, error })?;
         let address = tcp.local_addr().map_err(ListenError::Address)?;
         let why = format!("the disk of the server is full, and it cannot start: {error}");
