@@ -55,17 +55,17 @@ impl BackoffPolicy {
     }
 
     /// The first window.
-    pub(crate) const fn first_window(&self) -> Duration {
+    pub const fn first_window(&self) -> Duration {
         self.first
     }
 
     /// The longest window.
-    pub(crate) const fn longest_window(&self) -> Duration {
+    pub const fn longest_window(&self) -> Duration {
         self.cap
     }
 
     /// The shortest wait after a refused token; the longest is twice as long.
-    pub(crate) const fn refused_wait(&self) -> Duration {
+    pub const fn refused_wait(&self) -> Duration {
         self.unauthorized
     }
 
@@ -139,7 +139,7 @@ impl Backoff {
     }
 
     /// Attempts since the last reset.
-    pub(crate) const fn attempts(&self) -> u32 {
+    pub const fn attempts(&self) -> u32 {
         self.failures
     }
 

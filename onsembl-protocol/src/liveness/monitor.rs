@@ -53,7 +53,7 @@ impl HeartbeatMonitor {
     }
 
     /// The times changed (the server's answer to the hello named them).
-    pub(crate) const fn set_timing(&mut self, timing: HeartbeatTiming) {
+    pub const fn set_timing(&mut self, timing: HeartbeatTiming) {
         self.timing = timing;
     }
 

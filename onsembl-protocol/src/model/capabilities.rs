@@ -134,7 +134,7 @@ impl Capabilities {
     }
 
     /// A dashboard may ask for output that is stored already.
-    pub(crate) fn replays_output(self) -> bool {
+    pub fn replays_output(self) -> bool {
         self.has(&Feature::OutputReplay)
     }
 

@@ -85,7 +85,7 @@ impl HeartbeatTiming {
     /// How long an answer may wait for the recording of the heartbeat it answers, and the age from
     /// which an unrecorded heartbeat is named: half an interval, so that both ends know within two
     /// intervals whatever the phase.
-    pub(crate) const fn recording_grace(self) -> Duration {
+    pub const fn recording_grace(self) -> Duration {
         Duration::from_millis(self.interval_ms as u64 / 2)
     }
 
