@@ -71,11 +71,6 @@ impl PresenceTrack {
     pub const fn latest(&self) -> &Presence {
         &self.latest
     }
-
-    /// When an agent that is away left its session, as the server saw it.
-    pub(crate) fn left_at(&self) -> Option<WallTime> {
-        self.away.map(|away| away.from)
-    }
 }
 
 /// What a reader is told of an agent's presence.
