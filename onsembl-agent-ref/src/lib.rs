@@ -5,6 +5,7 @@
 //! [`onsembl_protocol`], the links in [`onsembl_transport`].
 
 #![deny(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod cli;
 mod doctor;

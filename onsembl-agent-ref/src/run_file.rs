@@ -7,7 +7,7 @@
 use crate::process::boot;
 use crate::state_dir::{Durability, RUN_FILE, StateDirError, io_error, replace_file};
 use onsembl_protocol::diagnosis::{LastBoot, LastEnd, LastRun, LastVersion, OutOfMemory};
-use onsembl_protocol::model::Told;
+use onsembl_protocol::model::PastFinding;
 use onsembl_protocol::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ pub(crate) struct RunFile {
     ended: Option<Ended>,
     /// When it was written: what the ages of the findings count from.
     written_at: i64,
-    findings: Vec<Told>,
+    findings: Vec<PastFinding>,
 }
 
 /// Processes of a control group that were killed for want of memory.
@@ -59,7 +59,7 @@ pub(crate) struct Left {
     pub(crate) run: LastRun,
     /// The version of its program.
     pub(crate) version: String,
-    pub(crate) findings: Vec<Told>,
+    pub(crate) findings: Vec<PastFinding>,
     /// How long ago they were written down.
     pub(crate) ago: Duration,
 }
@@ -86,7 +86,7 @@ impl RunFile {
         self.group = Group::own();
     }
 
-    pub(crate) fn found(&mut self, findings: Vec<Told>, at: WallTime) {
+    pub(crate) fn found(&mut self, findings: Vec<PastFinding>, at: WallTime) {
         (self.findings, self.written_at) = (findings, at.unix_millis());
     }
 
@@ -303,8 +303,12 @@ mod tests {
         let mut run = RunFile::begin("1", at(1000));
         let finding = Finding::new(Cause::NoRoute, Confidence::High)
             .on(Evidence::NONE.with("errno", "EHOSTUNREACH"));
-        let told =
-            Told { finding, ago: Duration::from_secs(9), lasted: Duration::from_secs(3), times: 4 };
+        let told = PastFinding {
+            finding,
+            ago: Duration::from_secs(9),
+            lasted: Duration::from_secs(3),
+            times: 4,
+        };
         run.found(vec![told.clone()], at(2000));
         run.write(dir.path()).unwrap();
         let left = RunFile::left(dir.path(), "1", at(62_000)).unwrap();

@@ -4,6 +4,7 @@
 
 use crate::state_dir::{Durability, STATUS_FILE, StateDir, StateDirError, io_error, replace_file};
 use onsembl_protocol::diagnosis::BeatReport;
+use onsembl_protocol::session;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::fs::File;
@@ -87,6 +88,21 @@ pub struct LastFailure {
     pub at: String,
     /// How often it happened without anything else between.
     pub times: u64,
+}
+
+impl LastFailure {
+    /// As the file has it.
+    pub(crate) fn of(last: &session::LastFailure) -> Self {
+        let session::LastFailure { failure, at, times } = last;
+        Self {
+            cause: failure.id.to_owned(),
+            text: failure.text.clone(),
+            address: failure.address.clone(),
+            os_error: failure.os_error,
+            at: at.to_string(),
+            times: *times,
+        }
+    }
 }
 
 impl AgentStatusFile {

@@ -126,7 +126,7 @@ macro_rules! causes {
             }
 
             /// What a code received from a peer means.
-            pub const fn from_code(code: CloseCode) -> Self {
+            pub(crate) const fn from_code(code: CloseCode) -> Self {
                 match code {
                     $(CloseCode::$code => Self::$name,)*
                     CloseCode::NO_STATUS => Self::NoCode,

@@ -40,7 +40,11 @@ const EDGES: &[&str] = &[
     "onsembl-server-ref/src/dashboard",
     "onsembl-server-ref/src/fleet_view.rs",
     "onsembl-agent-ref/src/engine",
+    "onsembl-agent-ref/src/executor",
 ];
+
+/// Terms that a newcomer can be asked to learn.
+const MOST_TERMS: usize = 60;
 
 /// Everything that documents may speak of.
 struct Workspace {
@@ -111,6 +115,27 @@ impl Workspace {
                 Some(full) => self.paths.contains(&full) || self.inside(path),
                 None => self.paths.iter().any(|known| known.ends_with(&ends)),
             }
+    }
+
+    /// Whether it is a metric: its prefix, its unit and its kind are added to the name that stands in the sources.
+    fn measures(&self, name: &str) -> bool {
+        let Some(name) = name.strip_prefix("onsembl_") else { return false };
+        let name = name.trim_end_matches("_total").trim_end_matches("_seconds");
+        self.words.contains(name)
+    }
+
+    /// The texts of the files that a path of a document names.
+    fn named(&self, path: &str) -> Vec<String> {
+        let path = path.trim_end_matches('/');
+        let short =
+            SHORT.iter().find_map(|(s, full)| Some(format!("{full}{}", path.strip_prefix(s)?)));
+        let ends = format!("/{path}");
+        let is_meant = |known: &&String| match &short {
+            Some(full) => *known == full || known.starts_with(&format!("{full}/")),
+            None => known.ends_with(&ends),
+        };
+        let files = self.paths.iter().filter(is_meant).filter(|path| path.ends_with(".rs"));
+        files.map(|path| self.text(path)).collect()
     }
 
     /// `agent/judge/` is a folder inside of the core as well as the short name of a crate.
@@ -202,7 +227,7 @@ fn as_path(span: &str) -> Option<&str> {
     (is_path && is_plain && !MADE.contains(&path)).then_some(path)
 }
 
-/// The names of ours in a span: types, constants, and each part of `path::Type` and `Type::method`.
+/// The names of ours in a span: types, constants, `snake_case`, and each part of `path::Type` and `Type::method`.
 fn as_names(span: &str) -> Vec<&str> {
     let span = span.split(['(', '{', '<', ' ']).next().unwrap_or_default().trim_end_matches("::");
     let parts: Vec<&str> = span.rsplit(".rs::").next().unwrap_or_default().split("::").collect();
@@ -218,9 +243,15 @@ fn as_names(span: &str) -> Vec<&str> {
         let begins = part.starts_with(|c: char| c.is_ascii_uppercase());
         let is_type = begins && has(char::is_ascii_lowercase);
         let is_constant = begins && part.contains('_') && !has(char::is_ascii_lowercase);
-        is_qualified || is_type || is_constant
+        is_qualified || is_type || is_constant || is_snake_case(part)
     };
     parts.into_iter().filter(is_ours).filter(|part| !FOREIGN.contains(part)).collect()
+}
+
+/// `on_message`: what can only be a name in a source, if it is none of the wire.
+fn is_snake_case(part: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    part.trim_matches('_').contains('_') && part.chars().all(is_part)
 }
 
 #[test]
@@ -242,7 +273,7 @@ fn what_documents_name_exists() {
                 continue;
             }
             for name in as_names(&span) {
-                if !workspace.words.contains(name) {
+                if !workspace.words.contains(name) && !workspace.measures(name) {
                     rotten.push(format!("{document}:{line}: no {name} in the sources ({span})"));
                 }
             }
@@ -308,6 +339,48 @@ fn nothing_cites_lists_that_readers_do_not_have() {
     );
 }
 
+/// The rows of the table below a heading, without its head.
+fn rows<'a>(text: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
+    let below = text.split(heading).nth(1).expect("the heading is there");
+    let table = below.lines().skip_while(|line| !line.starts_with("| ---"));
+    table.skip(1).take_while(|line| line.starts_with('|'))
+}
+
+#[test]
+fn a_decision_is_in_the_file_that_is_named_for_it() {
+    let workspace = Workspace::read();
+    let architecture = workspace.text("docs/ARCHITECTURE.md");
+    let (mut count, mut elsewhere) = (0, Vec::new());
+    for row in rows(&architecture, "### Where decisions live") {
+        let spans: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let paths = spans.iter().filter_map(|span| as_path(span));
+        let texts: Vec<String> = paths.flat_map(|path| workspace.named(path)).collect();
+        assert!(!texts.is_empty(), "no file is named in: {row}");
+        for name in spans.iter().filter(|span| as_path(span).is_none()) {
+            count += 1;
+            let has =
+                |text: &String| text.lines().any(|line| words(code(line)).any(|w| w == *name));
+            if !texts.iter().any(has) {
+                elsewhere.push(format!("{name} is in none of the files of: {row}"));
+            }
+        }
+    }
+    assert!(count > 5, "the table is not where this test looks");
+    assert!(elsewhere.is_empty(), "{}", elsewhere.join("\n"));
+}
+
+#[test]
+fn the_glossary_is_short_and_in_order() {
+    let glossary = Workspace::read().text("docs/GLOSSARY.md");
+    let terms: Vec<&str> = rows(&glossary, "# Glossary")
+        .filter_map(|row| row.split('|').nth(1))
+        .map(str::trim)
+        .collect();
+    assert!(terms.len() > 30, "the glossary is not written as this test reads it");
+    assert!(terms.len() <= MOST_TERMS, "{} terms; explain some where they stand", terms.len());
+    assert!(terms.is_sorted(), "out of order: {terms:?}");
+}
+
 #[test]
 fn each_file_at_the_edge_says_which_effect_it_performs() {
     let workspace = Workspace::read();
@@ -329,7 +402,7 @@ fn each_file_at_the_edge_says_which_effect_it_performs() {
     assert!(count > 10, "the edges are not where this test looks");
     for line in architecture.lines().filter(|line| line.starts_with("| `")) {
         let path = line.trim_start_matches("| `").split('`').next().unwrap_or_default();
-        let is_edge = ["server/hub/", "server/dashboard/", "agent/engine/"];
+        let is_edge = ["server/hub/", "server/dashboard/", "agent/engine/", "agent/executor/"];
         if is_edge.iter().any(|edge| path.starts_with(edge)) {
             assert!(workspace.has(path, "docs/ARCHITECTURE.md"), "there is no {path}");
         }

@@ -50,9 +50,6 @@ const SMALL_MACHINES: &[&str] = &["command", "output", "terminal", "stop"];
 /// Where frames and machines meet: the only files of a room of machines that may read messages.
 const MEETS_THE_WIRE: &[&str] = &["session/frames"];
 
-/// Rooms whose files hold the methods of one type, so that each of them needs the others.
-const ONE_TYPE: &[&str] = &["lab/sim/"];
-
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// A module with a file of its own.
@@ -314,8 +311,7 @@ fn no_two_files_import_each_other() {
     let modules = modules();
     let by_name: BTreeMap<String, &Module> = modules.iter().map(|m| (m.name(), m)).collect();
     let mut files = Graph::new();
-    let several = |m: &&Module| !ONE_TYPE.iter().any(|room| m.name().starts_with(room));
-    for module in modules.iter().filter(several) {
+    for module in &modules {
         let entry = files.entry(module.name()).or_default();
         let targets = imports(module).into_iter().filter_map(|path| target(&by_name, &path));
         entry.extend(

@@ -5,6 +5,8 @@
 //!
 //! [`server::Server`] embeds the whole in another process.
 
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
+
 pub mod auth;
 mod bounds;
 pub mod cli;

@@ -87,7 +87,7 @@ struct Inner {
     silence: Histogram,
     stalls: Histogram,
     output: Stages,
-    gaps: Family<Because, Counter>,
+    gaps: Family<CauseLabel, Counter>,
     commands: Family<Status, Counter>,
     hub: HubGauges,
     agents: Family<Status, Gauge>,
@@ -152,7 +152,7 @@ struct Status {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Because {
+struct CauseLabel {
     cause: &'static str,
 }
 
@@ -222,10 +222,10 @@ impl Metrics {
                 SILENCES,
             ),
             gaps: {
-                let gaps: Family<Because, Counter> =
+                let gaps: Family<CauseLabel, Counter> =
                     new.family("output_gaps", "Gaps in the output of commands, by their cause");
                 let causes = GapCause::ALL.map(GapCause::as_str);
-                from_zero(&gaps, causes.into_iter().chain([MISSING_AT_END]), |cause| Because {
+                from_zero(&gaps, causes.into_iter().chain([MISSING_AT_END]), |cause| CauseLabel {
                     cause,
                 });
                 gaps
@@ -262,7 +262,7 @@ impl Metrics {
     }
 
     /// Heartbeats of a session begin to miss a hop.
-    pub(crate) fn missed(&self, stop: &BeatStop) {
+    fn missed(&self, stop: &BeatStop) {
         let label = Missed { hop: stop.hop.as_str(), cause: stop.cause.as_str() };
         let _ = self.0.missed.get_or_create(&label).inc();
     }
@@ -320,10 +320,13 @@ impl Metrics {
     /// A fact of a fleet.
     pub(crate) fn note(&self, note: &FleetNote) {
         let gap = |cause| {
-            let _ = self.0.gaps.get_or_create(&Because { cause }).inc();
+            let _ = self.0.gaps.get_or_create(&CauseLabel { cause }).inc();
         };
         if let FleetNote::GapDeclared { because, .. } = note {
             gap(because.as_str());
+        }
+        if let FleetNote::HeartbeatsStop { stop, .. } = note {
+            self.missed(stop);
         }
         if let FleetNote::HoleFound { .. } = note {
             gap(GapCause::NeverCame.as_str());

@@ -42,6 +42,7 @@
 //!   the deadline that it returns.
 //! - A [`Listener`] that fails is asked again after a pause, not dropped.
 #![deny(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod agent;
 mod beats;
@@ -72,6 +73,7 @@ pub use dial::{
 };
 pub use limits::{BufferSizes, LinkLimits};
 pub use link::{
-    DialError, Dialer, Frame, Held, Link, LinkEnd, LinkReader, LinkWriter, Listener, Received,
+    BudgetShare, DialError, Dialer, Frame, Link, LinkEnd, LinkReader, LinkWriter, Listener,
+    Received,
 };
 pub use pump::{LinkEvent, LinkHandle, LinkInput, PumpConfig};

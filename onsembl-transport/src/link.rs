@@ -64,26 +64,26 @@ impl Received {
 /// What a message takes of a budget, from when it was read until it is dropped with the event that it came in.
 /// Two of them are equal: it says nothing of the message.
 #[derive(Clone, Default)]
-pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
+pub struct BudgetShare(Option<Arc<dyn Any + Send + Sync>>);
 
-impl Held {
+impl BudgetShare {
     /// This is held.
     pub fn new(what: impl Any + Send + Sync) -> Self {
         Self(Some(Arc::new(what)))
     }
 }
 
-impl PartialEq for Held {
+impl PartialEq for BudgetShare {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Held {}
+impl Eq for BudgetShare {}
 
-impl fmt::Debug for Held {
+impl fmt::Debug for BudgetShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Held" } else { "Held(nothing)" })
+        f.write_str(if self.0.is_some() { "BudgetShare" } else { "BudgetShare(nothing)" })
     }
 }
 
@@ -101,8 +101,8 @@ pub trait LinkReader: Send {
     async fn receive(&mut self) -> Result<Received, LinkEnd>;
 
     /// What the frame that was received last takes of a budget; nothing unless a link says otherwise.
-    fn take_held(&mut self) -> Held {
-        Held::default()
+    fn take_share(&mut self) -> BudgetShare {
+        BudgetShare::default()
     }
 }
 
@@ -134,10 +134,9 @@ pub trait LinkWriter: Send {
 
 /// One link to one peer. Both halves may be used at the same time, by one task or by two; the
 /// connection goes when both are dropped.
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Link {
-    /// Receives.
     pub reader: Box<dyn LinkReader>,
-    /// Sends.
     pub writer: Box<dyn LinkWriter>,
     /// The address of the peer, for logs.
     pub peer: String,
@@ -231,6 +230,7 @@ const fn meaning(code: CloseCode) -> Option<&'static str> {
 
 /// What an input or output error of a connection says about its end.
 impl From<io::Error> for LinkEnd {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the kinds of the standard library are open")]
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         let how = match error.kind() {

@@ -75,7 +75,7 @@ fn serve(listener: TcpListener, epoch: u64) -> JoinHandle<()> {
         loop {
             let event = tokio::select! {
                 Ok((stream, _)) = listener.accept() => {
-                    shard.accept(LinkTicket { link: link(stream), auth: (), lane: Lane::default(), named: None, held: Default::default() });
+                    shard.accept(LinkTicket { link: link(stream), auth: (), lane: Lane::default(), named: None, share: Default::default() });
                     continue;
                 }
                 event = shard.next() => event,

@@ -297,22 +297,25 @@ fn idle(seen: &Observed) -> Check {
             CHECK,
             format!(
                 "held for {} without a word; heartbeats come every {}, so hold it for longer (--idle-hold) to know more",
-                short(idle.held),
+                short(idle.lasted),
                 short(interval)
             ),
         ),
-        Ok(()) => Check::pass(CHECK, format!("held for {} without a word", short(idle.held))),
+        Ok(()) => Check::pass(CHECK, format!("held for {} without a word", short(idle.lasted))),
         // The server itself gives up who is silent for that long.
-        Err(why) if idle.held >= hello.timing.timeout_after() => Check::skip(
+        Err(why) if idle.lasted >= hello.timing.timeout_after() => Check::skip(
             CHECK,
-            format!("the server gave the link up after {}, as it should: {why}", short(idle.held)),
+            format!(
+                "the server gave the link up after {}, as it should: {why}",
+                short(idle.lasted)
+            ),
         ),
         Err(why) => Check::fail(
             CHECK,
-            format!("cut after {} without a word: {why}", short(idle.held)),
+            format!("cut after {} without a word: {why}", short(idle.lasted)),
             format!(
                 "something on the way cuts idle links; set --heartbeat-interval of the server below {}",
-                short(idle.held)
+                short(idle.lasted)
             ),
         ),
     }

@@ -110,7 +110,7 @@ pub(super) enum ServerKind {
 #[derive(Debug)]
 pub(super) struct Idle {
     pub(super) asked: Duration,
-    pub(super) held: Duration,
+    pub(super) lasted: Duration,
     /// How it ended, or why a ping behind the silence was not answered; `Ok` if it was.
     pub(super) outcome: Result<(), String>,
 }

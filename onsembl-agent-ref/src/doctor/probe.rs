@@ -50,7 +50,7 @@ pub(super) async fn speak(link: Link, name: &str, idle_hold: Duration) -> Probe 
             });
         }
         if goes_on && probe.large.as_ref().is_some_and(|(_, answer)| answer.is_ok()) {
-            probe.idle = Some(talk.hold(idle_hold).await);
+            probe.idle = Some(talk.stay_idle(idle_hold).await);
         }
     }
     // Whether it arrives is of no interest any more.
@@ -135,7 +135,7 @@ impl Talk {
     }
 
     /// Keeps silent for so long, and asks then whether the link is still there.
-    async fn hold(&mut self, asked: Duration) -> Idle {
+    async fn stay_idle(&mut self, asked: Duration) -> Idle {
         let began = Instant::now();
         let ended = loop {
             match timeout_at(began + asked, self.reader.receive()).await {
@@ -144,12 +144,12 @@ impl Talk {
                 Ok(Err(end)) => break Some(end.to_string()),
             }
         };
-        let held = began.elapsed();
+        let lasted = began.elapsed();
         let outcome = match ended {
             Some(end) => Err(end),
             None => self.ping(0).await.map(drop),
         };
-        Idle { asked, held, outcome }
+        Idle { asked, lasted, outcome }
     }
 
     async fn send(&mut self, text: String) -> Result<(), String> {

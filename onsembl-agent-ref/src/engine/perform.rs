@@ -11,7 +11,7 @@ use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fate, Fence, JournalEntry, LineMode, Pausing, ScreenAction, ScreenEvent, Severity, SpoolEvent,
+    Fate, Fence, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent,
     SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd, WorkerEvent,
     WorkerNote,
 };
@@ -130,7 +130,7 @@ impl Effects {
             WorkerAction::RenewToken(token) => self.credentials.renew(token.reveal()),
             WorkerAction::Note(note) => self.note(&note),
             WorkerAction::Complain(report) => self.complain(report, driver),
-            WorkerAction::SayPaused(pausing) => driver.say_paused(pausing == Pausing::Paused),
+            WorkerAction::SayPaused(pausing) => driver.say_pausing(pausing),
             WorkerAction::End(end) => *ended = Some(end),
         }
         None
@@ -145,17 +145,10 @@ impl Effects {
         };
         // One that is not there fails where it is entered, with the system's own reason.
         let Ok(resolved) = std::fs::canonicalize(directory) else { return Ok(()) };
-        match resolved.to_str().filter(|resolved| self.fence.admits_directory(resolved)) {
-            Some(resolved) => {
-                request.working_directory = Some(resolved.to_owned());
-                Ok(())
-            }
-            None => Err(format!(
-                "the working directory {} leads out of what this agent allows; start the agent with --allow-directory {}",
-                directory.escape_debug(),
-                resolved.display().to_string().escape_debug(),
-            )),
-        }
+        let resolved = resolved.into_os_string().into_string();
+        let resolved = resolved.map_err(|resolved| resolved.to_string_lossy().into_owned());
+        request.working_directory = Some(self.fence.admit_resolved(directory, resolved)?);
+        Ok(())
     }
 
     fn start(&mut self, command: CommandId, mark: RunMark, mut task: Task) -> WorkerEvent {

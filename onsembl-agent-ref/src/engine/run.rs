@@ -19,11 +19,11 @@ use crate::status_file::public_server;
 use onsembl_protocol::diagnosis::found_by_agent;
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::{AGENT_FEATURES, Cause, Confidence, Evidence, Finding};
+use onsembl_protocol::model::{AGENT_FEATURES, Evidence};
 use onsembl_protocol::session::{AgentReport, AgentStatus};
 use onsembl_protocol::worker::{
-    Journalling, Recovered, Screen, SpoolBounds, SpoolEvent, TerminalConfig, Worker, WorkerConfig,
-    WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+    Journalling, Predecessor, Recovered, Screen, SpoolBounds, SpoolEvent, TerminalConfig, Worker,
+    WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use onsembl_transport::agent::{
     AgentDriver, AgentNotice, AgentProfile, AgentSession, DriverConfig, SendError,
@@ -88,24 +88,22 @@ impl Agent {
             tokio::task::spawn_blocking(move || {
                 let dir = StateDir::open(options.state_dir.clone(), &options.name)?;
                 let dialer = credentials.dialer(&options)?;
-                let original = dir.earlier_owner().filter(process::is_alive);
+                let owner = dir.earlier_owner().filter(process::is_alive);
+                let predecessor = owner.map_or(Predecessor::Ended, Predecessor::Runs);
                 let journal = Journal::open(dir.path()).map(|(journal, events, recovered)| {
                     let left = recovered.journal.left_behind();
-                    let cleared = match &original {
-                        Some(owner) => process::leave(left, owner),
-                        None => process::clear(left),
+                    let cleared = match &predecessor {
+                        Predecessor::Runs(owner) => process::leave(left, owner),
+                        Predecessor::Ended => process::clear(left),
                     };
                     (journal, events, recovered, cleared)
                 });
-                // One that still runs is not the run before this one: this state directory is a copy.
                 let version = env!("CARGO_PKG_VERSION");
-                let left = match original {
-                    Some(_) => None,
-                    None => RunFile::left(dir.path(), version, at),
-                };
+                let left =
+                    predecessor.is_run_before().then(|| RunFile::left(dir.path(), version, at));
                 let spool =
                     (options.spool_bytes > 0).then(|| Spool::open(&dir.path().join(SPOOL_FOLDER)));
-                Ok::<_, AgentError>((dir, dialer, journal, spool, left))
+                Ok::<_, AgentError>((dir, dialer, journal, spool, left.flatten()))
             })
         };
         let (dir, dialer, journal, spool, left) =
@@ -334,10 +332,7 @@ impl Agent {
             }
             AgentNotice::Reported(report) => self.on_report(&report),
             AgentNotice::HelloRefused(error) => self.status.on_hello_refused(&error.message),
-            AgentNotice::Overslept(late) => {
-                let finding = Finding::new(Cause::AgentStalled, Confidence::High);
-                self.feed(WorkerEvent::Found { finding, lasted: late });
-            }
+            AgentNotice::Overslept(late) => self.feed(WorkerEvent::Overslept(late)),
             AgentNotice::Impaired(impairment) => self.status.on_impaired(impairment),
             AgentNotice::Joined(session) => {
                 self.effects.credentials.learn(session.agent.as_ref());

@@ -7,10 +7,10 @@ use crate::status_file::{AgentStatusFile, LastFailure};
 use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::id::{AgentId, BeatSequence, StopId};
 use onsembl_protocol::liveness::Impairment;
-use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
+use onsembl_protocol::session::{AgentReport, AgentStatus, Failure, StatusReason};
 use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
 use onsembl_protocol::wire::payload::{RecordedBeat, RecordingLag};
-use onsembl_protocol::worker::{Pausing, Worker};
+use onsembl_protocol::worker::Worker;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::{DialError, LinkEnd};
@@ -46,11 +46,9 @@ pub(super) struct StatusWriter {
     run: RunFile,
     /// What stands in there of what the worker found.
     findings: u64,
-    because: String,
+    reason: StatusReason,
     /// How the link ended that the next report is about.
     link_ended: Option<LinkEnd>,
-    /// Whether what went wrong last is still the reason why there is no session.
-    failing: bool,
     seen: BeatSequence,
     recorded: BeatSequence,
     changed: bool,
@@ -96,9 +94,8 @@ impl StatusWriter {
             observer,
             run: RunFile::begin(env!("CARGO_PKG_VERSION"), clock.now().wall),
             findings: 0,
-            because: content.because.clone(),
+            reason: StatusReason::new(&content.because),
             link_ended: None,
-            failing: false,
             content,
             seen: BeatSequence(0),
             recorded: BeatSequence(0),
@@ -110,15 +107,14 @@ impl StatusWriter {
 
     /// The report of what it means comes next.
     pub(super) fn on_dial_failed(&mut self, error: &DialError) {
-        let failure = LastFailure {
-            cause: error.fault.as_str().to_owned(),
+        let failure = Failure {
+            id: error.fault.as_str(),
             text: error.to_string(),
             address: error.address.map(|address| address.to_string()),
             os_error: error.os_error,
-            at: String::new(),
-            times: 1,
         };
-        self.on_failure(failure);
+        self.reason.on_failure(failure, self.clock.now().wall);
+        self.show_reason();
     }
 
     /// The report of what it means comes next.
@@ -126,80 +122,35 @@ impl StatusWriter {
         self.link_ended = Some(end);
     }
 
-    fn on_failure(&mut self, failure: LastFailure) {
-        let last = self.content.last_failure.take().filter(|_| self.failing);
-        let same =
-            last.filter(|last| (&last.cause, &last.address) == (&failure.cause, &failure.address));
-        let times = same.map_or(1, |last| last.times.saturating_add(1));
-        let at = self.clock.now().wall.to_string();
-        self.content.last_failure = Some(LastFailure { at, times, ..failure });
-        self.failing = true;
-    }
-
     pub(super) fn on_report(&mut self, report: &AgentReport) {
         let at = self.clock.now().wall;
         let AgentReport { status, cause } = *report;
         self.content.state = status.name().to_owned();
         self.content.since = at.to_string();
-        let ended = self.link_ended.take();
-        let told = match (cause, ended) {
-            (AgentCause::LinkEnded(reason), Some(end)) if end.reason == reason => end.to_string(),
-            (cause, Some(_) | None) => cause.to_string(),
-        };
-        if let Some(id) = failure_id(cause) {
-            let text = told.clone();
-            let failure = LastFailure {
-                cause: id.to_owned(),
-                text,
-                address: None,
-                os_error: None,
-                at: String::new(),
-                times: 1,
-            };
-            self.on_failure(failure);
-        }
-        if let AgentStatus::Connected { .. } = status {
-            self.failing = false;
-        }
-        let failure = self.content.last_failure.as_ref().filter(|_| self.failing);
-        self.because = match (cause, failure) {
-            (AgentCause::DialFailed(_), Some(failure)) => failure.text.clone(),
-            // A reader of the file is to see why there is no session yet.
-            (AgentCause::RetryDue | AgentCause::LinkOpened, Some(failure)) => {
-                format!("{told}; before that: {}", failure.text)
-            }
-            _ => told,
-        };
-        self.content.because = self.because.clone();
-        self.content.epoch = match status {
-            AgentStatus::Connected { epoch } | AgentStatus::Stale { epoch } => Some(epoch.0),
-            AgentStatus::Idle
-            | AgentStatus::Connecting { .. }
-            | AgentStatus::Joining
-            | AgentStatus::TimedOut { .. }
-            | AgentStatus::Reconnecting { .. }
-            | AgentStatus::Closed => None,
-        };
+        let ended = self.link_ended.take().map(|end| (end.reason, end.to_string()));
+        self.reason.on_report(report, ended, at);
+        self.show_reason();
+        self.content.epoch = status.epoch().map(|epoch| epoch.0);
         if self.content.epoch.is_none() {
             self.content.beats = None;
         }
-        self.changed = true;
         self.observe(AgentObservation::Status { status, cause, at });
     }
 
-    /// What the server said when it refused the hello, in one line.
+    /// What the server said when it refused the hello.
     pub(super) fn on_hello_refused(&mut self, text: &str) {
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.content.because = format!("{}: {text}", self.because);
-        if let Some(failure) = self.content.last_failure.as_mut().filter(|_| self.failing) {
-            failure.text = self.content.because.clone();
-        }
-        self.changed = true;
+        self.reason.on_hello_refused(text);
+        self.show_reason();
     }
 
-    /// An impairment leaves the status and its time alone; it is what the status is now shown with.
     pub(super) fn on_impaired(&mut self, impairment: Option<Impairment>) {
-        self.content.because = impairment.map_or(self.because.clone(), |fault| fault.to_string());
+        self.reason.on_impaired(impairment);
+        self.show_reason();
+    }
+
+    fn show_reason(&mut self) {
+        self.content.because = self.reason.shown().to_owned();
+        self.content.last_failure = self.reason.last_failure().map(LastFailure::of);
         self.changed = true;
     }
 
@@ -259,7 +210,7 @@ impl StatusWriter {
         for (shown, is) in [
             (&mut self.content.spool_failed, worker.spool_has_failed()),
             (&mut self.content.journal_failed, worker.journal_has_failed()),
-            (&mut self.content.paused, worker.pausing() == Pausing::Paused),
+            (&mut self.content.paused, worker.pausing().is_paused()),
         ] {
             self.changed |= *shown != is;
             *shown = is;
@@ -348,26 +299,5 @@ impl Drop for StatusWriter {
                 tracing::warn!(%error, "the next run will not know that this one crashed");
             }
         }
-    }
-}
-
-/// The id of what went wrong, if something did; a failed dial says it itself.
-fn failure_id(cause: AgentCause) -> Option<&'static str> {
-    match cause {
-        AgentCause::HelloRefused(_) => Some("hello-refused"),
-        AgentCause::HelloUnanswered => Some("hello-unanswered"),
-        AgentCause::DialUnanswered => Some("unanswered"),
-        AgentCause::Silence(_) => Some("silence"),
-        AgentCause::LinkEnded(_) => Some("link-ended"),
-        AgentCause::DialFailed(_)
-        | AgentCause::Started
-        | AgentCause::RetryDue
-        | AgentCause::LinkOpened
-        | AgentCause::HelloAccepted
-        | AgentCause::HeardAgain
-        | AgentCause::Slept(_)
-        | AgentCause::TokenRenewed
-        | AgentCause::Stopped
-        | AgentCause::EndOrdered(_) => None,
     }
 }

@@ -4,7 +4,7 @@
 use super::server::{Peer, Server};
 use super::{soon, until};
 use onsembl_agent_ref::engine::{self, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
-use onsembl_protocol::model::{Cause, Told};
+use onsembl_protocol::model::{Cause, PastFinding};
 use onsembl_protocol::wire::payload::{AgentBlackBox, BlackBoxAck, Feature};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use onsembl_transport::secret::Secret;
@@ -55,7 +55,7 @@ async fn told(peer: &mut Peer) -> AgentBlackBox {
     }
 }
 
-fn causes(told: &[Told]) -> Vec<Cause> {
+fn causes(told: &[PastFinding]) -> Vec<Cause> {
     told.iter().map(|told| told.finding.cause).collect()
 }
 

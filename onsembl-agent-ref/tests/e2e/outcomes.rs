@@ -164,7 +164,7 @@ fn what_waits_for_an_agent_that_is_away_runs_when_it_is_back_in_order_of_priorit
 }
 
 #[test]
-fn an_agent_runs_no_more_than_it_has_places_for() {
+fn an_agent_runs_no_more_than_it_has_slots_for() {
     let bench = Bench::start();
     let mut two = bench.agent_command("ada");
     let _agent = Running(two.args(["--max-parallel", "2"]).spawn().unwrap());

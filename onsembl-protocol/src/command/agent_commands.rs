@@ -7,8 +7,8 @@ use super::fate::Fate;
 use super::journal::{CommandJournal, Standing};
 use super::queue::DEFAULT_SLOTS;
 use crate::id::CommandId;
-use crate::model::Exit;
 use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
+use crate::model::{Exit, Pausing};
 use crate::time::{Deadline, Human, Timestamp, WallTime};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
@@ -27,7 +27,7 @@ const REMEMBERED: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct AgentCommands {
     slots: usize,
-    paused: bool,
+    pausing: Pausing,
     entries: BTreeMap<CommandId, Entry>,
     /// Those that have not ended: what is asked of them does not grow with what ended.
     unfinished: BTreeSet<CommandId>,
@@ -94,7 +94,7 @@ impl AgentCommands {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             slots: slots.max(1),
-            paused: false,
+            pausing: Pausing::Running,
             entries: BTreeMap::new(),
             unfinished: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
@@ -161,14 +161,14 @@ impl AgentCommands {
     }
 
     /// Whether nothing is started; what runs continues.
-    pub(crate) const fn pause(&mut self, paused: bool) {
-        self.paused = paused;
+    pub(crate) const fn pause(&mut self, pausing: Pausing) {
+        self.pausing = pausing;
     }
 
     /// The command whose turn it is, if there is a slot: write down that it is being started.
     #[must_use = "the command occupies the slot and would never start"]
     pub(crate) fn take_next(&mut self) -> Option<CommandId> {
-        if self.paused || self.occupied >= self.slots {
+        if self.pausing.is_paused() || self.occupied >= self.slots {
             return None;
         }
         let id = self.line.pop_front()?;

@@ -4,7 +4,7 @@
 //! Findings of one cause that follow one another are one entry, so a night of failed dials takes no more room than
 //! one. When it is full, the oldest eight stay, because an absence is explained by how it began.
 
-use crate::model::{Cause, Confidence, Finding, Told};
+use crate::model::{Cause, Confidence, Finding, PastFinding};
 use crate::time::Timestamp;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -67,7 +67,7 @@ impl BlackBox {
     }
 
     /// Notes what was found now and began so long ago.
-    pub fn note_lasting(&mut self, finding: Finding, lasted: Duration, now: Timestamp) {
+    pub(crate) fn note_lasting(&mut self, finding: Finding, lasted: Duration, now: Timestamp) {
         let (first, last) = (Moment::before(now, lasted), Moment::before(now, Duration::ZERO));
         self.changes = self.changes.wrapping_add(1);
         if let Some(latest) = self.entries.back_mut().filter(|e| e.finding.cause == finding.cause) {
@@ -84,8 +84,8 @@ impl BlackBox {
     }
 
     /// Takes up what an earlier process of the agent left, as it was told so long ago.
-    pub fn recover(&mut self, left: Vec<Told>, ago: Duration, now: Timestamp) {
-        let entry = |told: Told| {
+    pub fn recover(&mut self, left: Vec<PastFinding>, ago: Duration, now: Timestamp) {
+        let entry = |told: PastFinding| {
             let began = told.ago.saturating_add(ago);
             let first = Moment::before(now, began);
             let last = Moment::before(now, began.saturating_sub(told.lasted));
@@ -98,13 +98,13 @@ impl BlackBox {
 
     /// What is in it, the oldest first, as it is told now.
     #[must_use]
-    pub fn told(&self, now: Timestamp) -> Vec<Told> {
+    pub fn told(&self, now: Timestamp) -> Vec<PastFinding> {
         self.handed.iter().chain(&self.entries).map(|entry| entry.told(now)).collect()
     }
 
     /// Hands everything over in a session that begins, with its number; `None` if there is nothing. What was handed
     /// over in an earlier session and not confirmed is handed over again, under the number that it had.
-    pub fn hand_over(&mut self, now: Timestamp) -> Option<(u64, Vec<Told>)> {
+    pub(crate) fn hand_over(&mut self, now: Timestamp) -> Option<(u64, Vec<PastFinding>)> {
         if self.handed.is_empty() {
             self.number = self.number.saturating_add(1);
         }
@@ -149,10 +149,10 @@ impl BlackBox {
 }
 
 impl Entry {
-    fn told(&self, now: Timestamp) -> Told {
+    fn told(&self, now: Timestamp) -> PastFinding {
         let ago = self.first.ago(now);
         let lasted = ago.saturating_sub(self.last.ago(now));
-        Told { finding: self.finding.clone(), ago, lasted, times: self.times }
+        PastFinding { finding: self.finding.clone(), ago, lasted, times: self.times }
     }
 }
 
@@ -287,7 +287,7 @@ mod tests {
         let mut black_box = BlackBox::new();
         assert_eq!(black_box.hand_over(at(1)), None);
         black_box.note(found(Cause::NoRoute), at(10));
-        let causes = |handed: Option<(u64, Vec<Told>)>| {
+        let causes = |handed: Option<(u64, Vec<PastFinding>)>| {
             handed.map(|(number, told)| {
                 (number, told.iter().map(|told| told.finding.cause).collect::<Vec<_>>())
             })
@@ -314,8 +314,12 @@ mod tests {
     fn what_an_earlier_process_left_comes_first_and_has_aged() {
         let mut black_box = BlackBox::new();
         black_box.note(found(Cause::AgentKilled), at(1000));
-        let left =
-            Told { ago: secs(30), lasted: secs(10), times: 4, finding: found(Cause::NoRoute) };
+        let left = PastFinding {
+            ago: secs(30),
+            lasted: secs(10),
+            times: 4,
+            finding: found(Cause::NoRoute),
+        };
         black_box.recover(alloc::vec![left.clone()], secs(100), at(1000));
         let told = black_box.told(at(1001));
         assert_eq!((told[0].ago, told[0].lasted, told[0].times), (secs(131), secs(10), 4));

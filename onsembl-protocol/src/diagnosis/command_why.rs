@@ -128,8 +128,8 @@ pub struct Standing {
 
 /// Whether the link of an agent is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum LinkRead {
-    /// It is.
     Read,
     /// Not until half of the output that waits for the database is stored.
     HeldBack,
@@ -137,51 +137,46 @@ pub enum LinkRead {
 
 /// What is known of the agent of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentOf {
-    /// Its name.
     pub name: String,
-    /// Its presence.
     pub presence: Explanation,
     /// Why it is away, if it is and that is known.
     pub finding: Option<Finding>,
     /// What keeps it from starting anything, by order.
-    pub held: Held,
+    pub order: OrderInForce,
 }
 
 /// What keeps an agent from starting anything, by order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// Nothing.
-    No,
-    /// It is paused.
+#[allow(missing_docs, reason = "the names say all")]
+pub enum OrderInForce {
+    None,
     Paused,
     /// An emergency stop is in force.
     Stopped {
         /// Who ordered it.
         by: String,
-        /// When.
         at: WallTime,
-        /// Why.
         reason: String,
     },
 }
 
 /// One change of a command's status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandStep {
-    /// When.
     #[serde(serialize_with = "rfc3339")]
     pub at: WallTime,
     /// What it was from then on.
     pub status: CommandPhase,
-    /// Why.
     pub because: String,
 }
 
 /// What is missing of one stream of a command's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct MissingOutput {
-    /// Which stream.
     pub stream: Stream,
     /// Bytes in declared gaps.
     pub bytes: u64,
@@ -191,14 +186,12 @@ pub struct MissingOutput {
 
 /// What is known of a command: of its row, of its fleet, of its agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct KnownCommand {
-    /// Its id.
     pub command: CommandId,
-    /// Where it is.
     pub status: CommandPhase,
-    /// Since when.
+    /// When it came there.
     pub since: WallTime,
-    /// Why, for people.
     pub because: String,
     /// How it came there, the oldest first.
     pub steps: Vec<CommandStep>,
@@ -216,12 +209,11 @@ pub struct KnownCommand {
 
 /// Why a command is where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandWhy {
-    /// Which.
     pub command_id: CommandId,
-    /// Where it is.
     pub status: CommandPhase,
-    /// Since when.
+    /// When it came there.
     #[serde(serialize_with = "rfc3339")]
     pub since: WallTime,
     /// What it waits for; `None` if it is over.
@@ -281,7 +273,7 @@ impl KnownCommand {
             CommandPhase::Cancelling => self.cancelling(),
             CommandPhase::Completed => self.over("It ended well", None),
             CommandPhase::Failed => {
-                let id = word(self.command.as_str());
+                let id = shell_quoted(self.command.as_str());
                 self.over("It failed", Some(format!("look at `onsembl-server output {id}`")))
             }
             CommandPhase::Cancelled => self.over("It was cancelled, and that is confirmed", None),
@@ -318,8 +310,8 @@ impl KnownCommand {
     fn queued(&self) -> Saying {
         let Some(agent) = &self.agent else { return self.without_agent() };
         // Also of one that is away: it starts nothing when it is back.
-        if let Held::Stopped { .. } = agent.held
-            && let Some(held) = agent.held()
+        if let OrderInForce::Stopped { .. } = agent.order
+            && let Some(held) = agent.held_by_order()
         {
             return held;
         }
@@ -334,7 +326,7 @@ impl KnownCommand {
             };
             return self.awaits_agent(agent, what);
         }
-        if let Some(held) = agent.held() {
+        if let Some(held) = agent.held_by_order() {
             return held;
         }
         let Some(standing) = self.standing else {
@@ -352,7 +344,7 @@ impl KnownCommand {
                 );
                 let action = format!(
                     "if this lasts longer than a minute, `onsembl-server why {}`",
-                    word(&agent.name)
+                    shell_quoted(&agent.name)
                 );
                 waits(WaitsFor::Acknowledgement, summary, action)
             }
@@ -385,7 +377,7 @@ impl KnownCommand {
             let what = "it has the command, and says what became of it when it is back";
             return self.awaits_agent(agent, what);
         }
-        if let Some(held) = agent.held() {
+        if let Some(held) = agent.held_by_order() {
             return held;
         }
         let summary = format!(
@@ -433,7 +425,7 @@ impl KnownCommand {
             self.because,
             self.held_back()
         );
-        let id = word(self.command.as_str());
+        let id = shell_quoted(self.command.as_str());
         let action =
             format!("`onsembl-server cancel --force {id}` kills it without a grace period");
         waits(WaitsFor::CancelConfirmation, summary, action)
@@ -487,21 +479,21 @@ impl AgentOf {
         self.presence.state.is_in_session()
     }
 
-    fn held(&self) -> Option<Saying> {
-        let (name, word) = (&self.name, word(&self.name));
-        match &self.held {
-            Held::No => None,
-            Held::Paused => Some(waits(
+    fn held_by_order(&self) -> Option<Saying> {
+        let (name, quoted) = (&self.name, shell_quoted(&self.name));
+        match &self.order {
+            OrderInForce::None => None,
+            OrderInForce::Paused => Some(waits(
                 WaitsFor::Resume,
                 format!("Its agent {name} is paused, and starts nothing until it is resumed."),
-                format!("`onsembl-server control {word} resume`"),
+                format!("`onsembl-server control {quoted} resume`"),
             )),
-            Held::Stopped { by, at, reason } => Some(waits(
+            OrderInForce::Stopped { by, at, reason } => Some(waits(
                 WaitsFor::Release,
                 format!(
                     "An emergency stop by {by} at {at} ({reason}) is in force: nothing starts."
                 ),
-                format!("`onsembl-server release {word}`, or `release --all`"),
+                format!("`onsembl-server release {quoted}`, or `release --all`"),
             )),
         }
     }
@@ -529,7 +521,7 @@ fn capitalised(text: &str) -> String {
 }
 
 /// A name or an id as one word of a command line, whoever chose it.
-fn word(text: &str) -> String {
+fn shell_quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     match !text.is_empty() && text.chars().all(is_plain) && !text.starts_with('-') {
         true => text.into(),

@@ -71,18 +71,13 @@ impl PresenceTrack {
     pub const fn latest(&self) -> &Presence {
         &self.latest
     }
-
-    /// When an agent that is away left its session, as the server saw it.
-    pub fn left_at(&self) -> Option<WallTime> {
-        self.away.map(|away| away.from)
-    }
 }
 
 /// What a reader is told of an agent's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// The status of its machine.
-    #[serde(serialize_with = "word")]
+    #[serde(serialize_with = "status_name")]
     pub state: PresenceStatus,
     /// Since when it holds.
     #[serde(serialize_with = "rfc3339")]
@@ -92,7 +87,7 @@ pub struct Explanation {
     /// What that rests on.
     pub evidence: Evidence,
     /// What comes next, if nothing but time happens. `None` if nothing does.
-    #[serde(serialize_with = "word_if")]
+    #[serde(serialize_with = "status_name_if")]
     pub next_state: Option<PresenceStatus>,
     /// When, at the earliest: a server that does not run for a while adds that time. `None` if it is not known.
     #[serde(serialize_with = "rfc3339_if")]
@@ -256,11 +251,11 @@ fn of_end(evidence: Evidence, reason: CloseReason) -> Evidence {
     evidence.with("ended_by", by).with("close_code", reason.cause.code().0)
 }
 
-fn word<S: Serializer>(status: &PresenceStatus, s: S) -> Result<S::Ok, S::Error> {
+pub(super) fn status_name<S: Serializer>(status: &PresenceStatus, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(status.as_str())
 }
 
-fn word_if<S: Serializer>(status: &Option<PresenceStatus>, s: S) -> Result<S::Ok, S::Error> {
+fn status_name_if<S: Serializer>(status: &Option<PresenceStatus>, s: S) -> Result<S::Ok, S::Error> {
     status.map(PresenceStatus::as_str).serialize(s)
 }
 

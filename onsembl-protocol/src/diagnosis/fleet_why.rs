@@ -1,7 +1,7 @@
 //! All that is told of the agents of one user at a glance: what many have in common first, then those that are away
 //! or unwell, then how many are well. Whose agents go in decides who may be told what comes out.
 
-use super::explanation::rfc3339;
+use super::explanation::{rfc3339, status_name};
 use super::incident::{Fall, Incident, OwnFault, incidents};
 use super::record::between;
 use super::why::Why;
@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// One agent of those that are told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Unwell {
     /// Its name, as it said last.
     pub name: String,
     /// The status of its machine.
-    #[serde(serialize_with = "word")]
+    #[serde(serialize_with = "status_name")]
     pub state: PresenceStatus,
     /// Since when it has that status.
     #[serde(serialize_with = "rfc3339")]
@@ -206,8 +206,4 @@ const fn urgency(state: PresenceStatus) -> u8 {
         PresenceStatus::Online => 5,
         PresenceStatus::Offline => 6,
     }
-}
-
-fn word<S: Serializer>(status: &PresenceStatus, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str(status.as_str())
 }

@@ -1,22 +1,22 @@
-//! What one end finds by itself: the words of the machines as causes.
+//! What one end finds by itself: the causes that machines report, as causes of faults.
 //!
 //! Each end says what it knows, and no more. What both together prove is in `verdict.rs`.
 
 use crate::close::{Breakage, CloseCause, CloseReason, Initiator};
-use crate::model::{Cause, Confidence, Evidence, Finding, Told};
+use crate::model::{Cause, Confidence, Evidence, Finding, PastFinding};
 use crate::session::{AgentCause, DialFault, HelloRefusal, PresenceCause};
 use core::time::Duration;
 
-/// What an agent finds when a link or a dial ended, from the word of its machine, the fault of the dial and the
-/// evidence of the edge; and for how long that had lasted by then. `None` if the word tells of no fault.
+/// What an agent finds when a link or a dial ended, from what its machine reports, the fault of the dial and the
+/// evidence of the edge; and for how long that had lasted by then. `None` if that is no fault.
 #[must_use]
 pub fn found_by_agent(
-    word: &AgentCause,
+    reported: &AgentCause,
     fault: Option<DialFault>,
     evidence: Evidence,
 ) -> Option<(Finding, Duration)> {
     let mut lasted = Duration::ZERO;
-    let (cause, confidence) = match word {
+    let (cause, confidence) = match reported {
         AgentCause::DialFailed(failure) => of_dial(fault.unwrap_or(DialFault::of(*failure))),
         AgentCause::DialUnanswered => (Cause::NetworkCut, Confidence::Low),
         AgentCause::HelloRefused(HelloRefusal::Unauthorized) => {
@@ -53,7 +53,7 @@ const MOST_DIALS: u32 = 1_000_000;
 
 /// Which dials failed, and how often, by what an agent told; for counters, and for nothing that decides. Failures that
 /// followed one another and have one cause are one entry, and count under the fault of the first.
-pub fn failed_dials(told: &[Told]) -> impl Iterator<Item = (DialFault, u32)> + '_ {
+pub fn failed_dials(told: &[PastFinding]) -> impl Iterator<Item = (DialFault, u32)> + '_ {
     told.iter().filter_map(|told| {
         let fault = DialFault::parse(told.finding.evidence.text("fault")?)?;
         // Who tells of a fault under another cause is no agent of ours.
@@ -61,9 +61,9 @@ pub fn failed_dials(told: &[Told]) -> impl Iterator<Item = (DialFault, u32)> + '
     })
 }
 
-/// What a server finds when a session ended, from the word of its machine. `None` if the word tells of no fault.
-pub(super) fn found_by_server(word: &PresenceCause) -> Option<(Cause, Confidence)> {
-    match word {
+/// What a server finds when a session ended, from what its machine reports. `None` if that is no fault.
+pub(super) fn found_by_server(reported: &PresenceCause) -> Option<(Cause, Confidence)> {
+    match reported {
         PresenceCause::AgentStopped => Some((Cause::AgentStopped, Confidence::High)),
         PresenceCause::EndOrdered(_) => Some((Cause::AgentEndedByOrder, Confidence::High)),
         PresenceCause::ServerRestarted => Some((Cause::ServerRestarted, Confidence::High)),

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 /// An agent fell silent or lost its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Fall {
     /// Which of the agents, by any number that is its own: one that falls again and again is one.
     pub agent: usize,
-    /// When.
     pub at: WallTime,
     /// The verdict on it alone, so far.
     pub cause: Cause,

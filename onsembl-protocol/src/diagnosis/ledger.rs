@@ -181,7 +181,7 @@ impl BeatLedger {
         if let Some(recorded) = recorded {
             self.own.reach_all(Hop::Recorded, recorded, now);
         }
-        self.take_word(seen, now);
+        self.on_seen(seen, now);
         self.look(now);
     }
 
@@ -271,7 +271,7 @@ impl BeatLedger {
     }
 
     /// When that was heard of, while the heartbeat is one of the latest.
-    pub fn confirmed_at(&self) -> Option<Timestamp> {
+    pub(crate) fn confirmed_at(&self) -> Option<Timestamp> {
         self.own.find(self.said.sequence)?.at(Whose::Own, Hop::AnswerReceived)
     }
 
@@ -317,7 +317,7 @@ impl BeatLedger {
     }
 
     /// The peer said what it saw of ours last.
-    fn take_word(&mut self, seen: Option<Seen>, now: Timestamp) {
+    fn on_seen(&mut self, seen: Option<Seen>, now: Timestamp) {
         let (sequence, age) = match seen {
             Some(seen) => (short(seen.sequence), millis(seen.age)),
             None => {
@@ -374,7 +374,7 @@ impl BeatLedger {
         (late >= self.half()).then_some(late)
     }
 
-    /// Overdue by so much, one word is enough: the peer vouches for having run so long but for half an interval, which
+    /// Overdue by so much, one report is enough: the peer vouches for having run so long but for half an interval, which
     /// leaves almost another half for a way that has become longer.
     const fn beyond_doubt(&self) -> u32 {
         self.interval - self.interval / 16
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn two_words_in_quick_succession_are_one_witness() {
+    fn two_reports_in_quick_succession_are_one_witness() {
         let at = |secs| Timestamp::from_origin(Duration::from_secs(secs));
         let mut ledger = BeatLedger::new(End::Agent, Duration::from_secs(30), at(0));
         for (n, secs) in [(1, 0), (2, 30), (3, 60)] {
@@ -482,26 +482,26 @@ mod tests {
             ledger.on_written(BeatSequence(n), at(secs));
         }
         // The peer saw the first one at 0 s, and no other.
-        let mut word = |secs| {
+        let mut report = |secs| {
             let seen = Seen { sequence: BeatSequence(1), age: Duration::from_secs(secs) };
             ledger.on_received(BeatSequence(secs), at(secs));
             ledger.on_handled(BeatSequence(secs), Some(seen), None, at(secs));
             ledger.ways()
         };
-        assert_eq!(word(20), Ways::Both);
-        // A peer that was frozen since the first word says the same.
-        assert_eq!(word(50), Ways::Both);
-        assert_eq!(word(51), Ways::Both);
-        assert_eq!(word(80), Ways::OutwardLost(Confidence::Medium));
-        assert_eq!(word(110), Ways::OutwardLost(Confidence::High));
+        assert_eq!(report(20), Ways::Both);
+        // A peer that was frozen since the first report says the same.
+        assert_eq!(report(50), Ways::Both);
+        assert_eq!(report(51), Ways::Both);
+        assert_eq!(report(80), Ways::OutwardLost(Confidence::Medium));
+        assert_eq!(report(110), Ways::OutwardLost(Confidence::High));
         // After a break nothing is sure again.
-        assert_eq!(word(150), Ways::OutwardLost(Confidence::Medium));
+        assert_eq!(report(150), Ways::OutwardLost(Confidence::Medium));
     }
 
     #[test]
-    fn one_word_is_enough_if_it_is_late_by_an_interval_and_the_peer_vouches_for_it() {
+    fn one_report_is_enough_if_it_is_late_by_an_interval_and_the_peer_vouches_for_it() {
         let at = |secs| Timestamp::from_origin(Duration::from_secs(secs));
-        let word = |ledger: &mut BeatLedger, secs, age| {
+        let report = |ledger: &mut BeatLedger, secs, age| {
             let seen = Seen { sequence: BeatSequence(1), age: Duration::from_secs(age) };
             ledger.on_handled(BeatSequence(secs), Some(seen), None, at(secs));
             ledger.ways()
@@ -512,8 +512,8 @@ mod tests {
             ledger.on_written(BeatSequence(n), at(30 * (n - 1)));
         }
         ledger.on_heard(at(60));
-        assert_eq!(word(&mut ledger.clone(), 60, 57), Ways::Both);
-        assert_eq!(word(&mut ledger, 60, 59), Ways::OutwardLost(Confidence::Medium));
+        assert_eq!(report(&mut ledger.clone(), 60, 57), Ways::Both);
+        assert_eq!(report(&mut ledger, 60, 59), Ways::OutwardLost(Confidence::Medium));
 
         // A peer that was frozen from 10 s to 59 s cannot vouch for that time.
         let mut peer = BeatLedger::new(End::Server, Duration::from_secs(30), at(0));

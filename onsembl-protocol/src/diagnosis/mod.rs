@@ -32,13 +32,13 @@ mod verdict;
 mod why;
 
 #[doc(no_inline)]
-pub use crate::model::{Cause, Confidence, Evidence, Fact, Finding, Hop, Told};
+pub use crate::model::{Cause, Confidence, Evidence, Fact, Finding, Hop, PastFinding};
 pub use beats::{BeatReport, BeatStop, BeatTrouble, BeatVerdict, MissedHop};
 pub use black_box::{BlackBox, LastBoot, LastEnd, LastRun, LastVersion, OutOfMemory};
 pub use clock_watch::ClockWatch;
 pub use command_why::{
-    AgentOf, CommandStep, CommandWhy, Held, KnownCommand, LinkRead, MissingOutput, Sent, Standing,
-    WaitsFor,
+    AgentOf, CommandStep, CommandWhy, KnownCommand, LinkRead, MissingOutput, OrderInForce, Sent,
+    Standing, WaitsFor,
 };
 pub use explanation::{Explanation, PresenceTrack, dwell, explain};
 pub use fleet_why::{FleetTally, FleetWhy, Member, Unwell};

@@ -1,7 +1,7 @@
 //! What is recorded of a drop: its end as the server saw it, and its other end, with what the agent tells then.
 
 use super::ledger::Ways;
-use crate::model::{Cause, Told};
+use crate::model::{Cause, PastFinding};
 use crate::session::PresenceCause;
 use crate::time::WallTime;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use core::time::Duration;
 pub struct DropRecord {
     /// When it ended.
     pub at: WallTime,
-    /// By which word of the machine.
+    /// For which cause, as the machine reports it.
     pub how: PresenceCause,
     /// How long the session had lasted.
     pub lived: Duration,
@@ -34,7 +34,7 @@ pub struct Return {
     /// Whether it is the process that was in session before.
     pub process: Process,
     /// What it found meanwhile, the oldest first; nothing from an agent without the feature.
-    pub told: Vec<Told>,
+    pub told: Vec<PastFinding>,
 }
 
 /// What an agent told, and when it told it: its ages count from then.
@@ -42,7 +42,7 @@ pub struct Return {
 #[allow(missing_docs, reason = "the names say all")]
 pub struct ToldAt {
     pub at: WallTime,
-    pub told: Told,
+    pub told: PastFinding,
 }
 
 impl ToldAt {

@@ -17,7 +17,7 @@ use super::ledger::Ways;
 use super::record::{DropRecord, Process, Return, between};
 use crate::close::{CloseCause, Initiator};
 use crate::liveness::BackoffPolicy;
-use crate::model::{Cause, Confidence, Evidence, Finding, Told};
+use crate::model::{Cause, Confidence, Evidence, Finding, PastFinding};
 use crate::session::{Ground, PresenceCause};
 use crate::time::WallTime;
 use core::time::Duration;
@@ -133,12 +133,12 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn told(self) -> impl Iterator<Item = &'a Told> {
+    fn told(self) -> impl Iterator<Item = &'a PastFinding> {
         self.back.into_iter().flat_map(|back| &back.told)
     }
 
     /// What the agent told of one cause, if it did.
-    fn told_of(self, cause: Cause) -> Option<&'a Told> {
+    fn told_of(self, cause: Cause) -> Option<&'a PastFinding> {
         self.told().find(|told| told.finding.cause == cause)
     }
 
@@ -152,18 +152,18 @@ impl<'a> Case<'a> {
     }
 
     /// How long before the end of the session something told of began; zero if it began later.
-    fn before_the_end(self, told: &Told) -> Duration {
+    fn before_the_end(self, told: &PastFinding) -> Duration {
         told.ago.saturating_sub(self.absence())
     }
 
     /// How long behind the end of the session it began; zero if it began earlier.
-    fn behind_the_end(self, told: &Told) -> Duration {
+    fn behind_the_end(self, told: &PastFinding) -> Duration {
         self.absence().saturating_sub(told.ago)
     }
 
     fn said_by_who_ended_it(self) -> Option<Finding> {
         let Ending::Said(cause) = self.ending else { return None };
-        let was_replaced = |told: &&Told| {
+        let was_replaced = |told: &&PastFinding| {
             told.finding.cause == Cause::AgentUpgraded
                 || (told.finding.cause == Cause::AgentRestarted && self.absence() <= SHORT)
         };
@@ -186,7 +186,7 @@ impl<'a> Case<'a> {
         if self.process() == Some(Process::Same) {
             return None;
         }
-        let died = |told: &&Told| {
+        let died = |told: &&PastFinding| {
             matches!(
                 told.finding.cause,
                 Cause::HostRebooted
@@ -226,7 +226,7 @@ impl<'a> Case<'a> {
             let evidence = Evidence::NONE.with("stalled", self.drop.stalled);
             return Some(Finding::new(Cause::ServerStalled, sure).on(evidence));
         }
-        let asleep = |told: &&Told| {
+        let asleep = |told: &&PastFinding| {
             // The connection of a process that stands still does not break.
             (told.finding.cause == Cause::AgentSlept
                 || (told.finding.cause == Cause::AgentStalled && self.ending.is_silence()))
@@ -271,7 +271,7 @@ impl<'a> Case<'a> {
 
     /// How sure it is that a clock that was set is why something failed: it did not before the clock was set, and no more
     /// once it was set again.
-    fn jumped_around(self, told: &Told) -> Confidence {
+    fn jumped_around(self, told: &PastFinding) -> Confidence {
         let over = told.ago.saturating_sub(lasted(told));
         let jumps = || self.told().filter(|jump| jump.finding.cause == Cause::ClockJump);
         let before = jumps().any(|jump| jump.ago >= told.ago);
@@ -287,14 +287,14 @@ impl<'a> Case<'a> {
         Some(Finding { confidence, ..told.finding.clone() })
     }
 
-    fn longest_obstacle(self) -> Option<&'a Told> {
+    fn longest_obstacle(self) -> Option<&'a PastFinding> {
         let obstacles = self.told().filter(|told| keeps_away(told.finding.cause));
         obstacles.max_by_key(|told| (self.kept(told), told.times))
     }
 
     /// For how long an obstacle kept the agent away: until another one did, or until it was back, since between two
     /// dials it waits. Longer than it waits at most, nothing is known.
-    fn kept(self, told: &Told) -> Duration {
+    fn kept(self, told: &PastFinding) -> Duration {
         let later = self.told().filter(|other| keeps_away(other.finding.cause));
         let next = later.map(|other| other.ago).filter(|ago| *ago < told.ago).max();
         let until_next = told.ago.saturating_sub(next.unwrap_or_default());
@@ -306,7 +306,7 @@ impl<'a> Case<'a> {
         if !self.ending.is_silence() {
             return None;
         }
-        let by_agent = |told: &&Told| {
+        let by_agent = |told: &&PastFinding| {
             matches!(told.finding.cause, Cause::HeartbeatNeverStarted | Cause::HeartbeatNotWritten)
         };
         if let Some(told) = self.told().find(by_agent) {
@@ -342,7 +342,7 @@ impl<'a> Case<'a> {
                 found(Cause::NetworkOneWay, sure, "to-agent")
             }
             Ending::Broke if agent_is_back => {
-                let at_once = |told: &Told| {
+                let at_once = |told: &PastFinding| {
                     self.before_the_end(told).max(self.behind_the_end(told)) <= ONE_MOMENT
                 };
                 let sure = match self.told_of(Cause::NetworkCut) {
@@ -433,6 +433,6 @@ const fn keeps_away(cause: Cause) -> bool {
 }
 
 /// How long it lasted, up to the return: what an agent tells may be nonsense.
-fn lasted(told: &Told) -> Duration {
+fn lasted(told: &PastFinding) -> Duration {
     told.lasted.min(told.ago)
 }

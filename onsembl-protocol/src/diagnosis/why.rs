@@ -11,7 +11,7 @@ use super::record::{DropRecord, Process, Return, ToldAt, between};
 use super::timeline::{Availability, Logged, Sleep, timeline};
 use super::verdict::{Verdict, judge};
 use crate::id::{Epoch, InstanceId};
-use crate::model::{Cause, Finding, Told};
+use crate::model::{Cause, Finding, PastFinding};
 use crate::session::{Presence, PresenceCause};
 use crate::time::WallTime;
 use alloc::vec::Vec;
@@ -20,8 +20,8 @@ use serde::Serialize;
 
 /// One transition, as the log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Transition {
-    /// When.
     pub at: WallTime,
     /// What was published.
     pub presence: Presence,
@@ -111,7 +111,7 @@ impl Records<'_> {
         let of_this = self.told.iter().filter_map(|told| {
             let (from, until) = told.span();
             (from <= last && until >= first)
-                .then(|| Told { ago: between(from, back.at), ..told.told.clone() })
+                .then(|| PastFinding { ago: between(from, back.at), ..told.told.clone() })
         });
         back.told = of_this.collect();
         drop.stalled = drop.stalled.max(self.stalled_while_unheard(back));

@@ -248,6 +248,35 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// Whether what waits of this kind is bounded where it comes from, so that whoever keeps writes need not drop
+    /// any. The senders of output are throttled, and what is dropped of it is asked for by nobody; the fleet bounds
+    /// terminals, without which their output would belong to nothing.
+    pub const fn is_bounded_at_source(&self) -> bool {
+        match self {
+            Self::Output { .. } | Self::Terminal(_) => true,
+            Self::Presence(_)
+            | Self::Command { .. }
+            | Self::SessionEnd { .. }
+            | Self::Alias { .. }
+            | Self::Journal { .. } => false,
+        }
+    }
+
+    /// The command whose end this stores. Its fleet waits for [`StoreAnswer::EndStored`](super::StoreAnswer::EndStored).
+    pub fn ended_command(&self) -> Option<&CommandId> {
+        match self {
+            Self::Command { command, update } => update.stage.is_final().then_some(command),
+            Self::Presence(_)
+            | Self::Terminal(_)
+            | Self::Output { .. }
+            | Self::SessionEnd { .. }
+            | Self::Alias { .. }
+            | Self::Journal { .. } => None,
+        }
+    }
+}
+
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -316,4 +345,40 @@ fn of_another_request() -> ErrorReply {
     let why =
         "the server took the answer of another request for that of this one; report this fault";
     ErrorReply::new(ErrorCode::Internal, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::CommandStage;
+    use crate::id::{ByteOffset, ChunkSequence, Incarnation};
+    use crate::output::{StoredBody, Stream};
+
+    #[test]
+    fn only_an_end_is_waited_for_and_only_output_and_terminals_are_bounded_before() {
+        let (command, at) = (CommandId::new("c"), WallTime::from_unix_millis(7));
+        let update = |stage| Write::Command {
+            command: command.clone(),
+            update: CommandUpdate { stage, cause: String::new(), exit: None, at },
+        };
+        let record = LogRecord {
+            incarnation: Incarnation(1),
+            sequence: ChunkSequence(1),
+            stream: Stream::Stdout,
+            offset: ByteOffset(0),
+            body: StoredBody::Chunk(bytes::Bytes::from_static(b"x")),
+            at,
+        };
+        let output = Write::Output { command: command.clone(), record };
+        let alias = Write::Alias { agent: AgentId::new("a"), alias: AgentId::new("b") };
+        for (write, ended, is_bounded) in [
+            (update(CommandStage::Completed), Some(&command), false),
+            (update(CommandStage::Running), None, false),
+            (output, None, true),
+            (alias, None, false),
+        ] {
+            assert_eq!(write.ended_command(), ended, "{write:?}");
+            assert_eq!(write.is_bounded_at_source(), is_bounded, "{write:?}");
+        }
+    }
 }

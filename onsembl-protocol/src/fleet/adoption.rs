@@ -12,7 +12,7 @@ use super::state::State;
 use super::{command, dispatch};
 use crate::command::{CommandEvent, CommandLifecycle, CommandTerms, Returned};
 use crate::id::{AgentId, CommandId};
-use crate::model::Dialect;
+use crate::model::{Dialect, Force};
 use crate::time::{Now, WallTime};
 use crate::wire::payload::{CommandRequest, ErrorCode, ErrorReply};
 use alloc::boxed::Box;
@@ -133,7 +133,7 @@ fn existed(state: &mut State, id: &CommandId, record: CommandRecord, now: Now) {
         match reported {
             true => state.confirm(&agent, id),
             // It is over here, so it must not go on there.
-            false => state.cancel_at(&agent, id, true),
+            false => state.cancel_at(&agent, id, Force::AtOnce),
         }
         return state.store_journal(&agent);
     }

@@ -13,7 +13,7 @@ use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, SessionId,
     StopId,
 };
-use crate::model::{Capabilities, Dialect};
+use crate::model::{Capabilities, Dialect, Pausing};
 use crate::replay::Retired;
 use crate::session::{Claimant, PresenceStatus};
 use crate::time::WallTime;
@@ -114,7 +114,7 @@ impl Agent {
                 presence,
                 last_heard: None,
                 metrics: None,
-                paused: false,
+                pausing: Pausing::Running,
                 stopped: None,
                 link_room,
                 claim: None,
@@ -157,7 +157,7 @@ impl Agent {
                 presence,
                 last_heard: record.last_heard,
                 metrics: record.metrics,
-                paused: false,
+                pausing: Pausing::Running,
                 stopped: None,
                 link_room: 0,
                 claim: record.claim,
@@ -178,7 +178,7 @@ impl Agent {
         shown.agent_type = hello.agent_type.as_str().to_ascii_lowercase();
         shown.version = hello.version.clone().unwrap_or_default();
         shown.host = hello.host_machine.clone().unwrap_or_default();
-        shown.capabilities = words(hello);
+        shown.capabilities = capability_names(hello);
         shown.last_heard = Some(at);
         shown.presence.version = shown.presence.version.max(opened.presence_version);
     }
@@ -194,8 +194,9 @@ impl Agent {
         let said = [Some(hello.agent_type.as_str().len()), hello.version.as_ref().map(String::len)];
         let said = said.into_iter().chain([hello.host_machine.as_ref().map(String::len)]).flatten();
         let name = hello.name.as_ref().map_or(hello.agent_id.len(), String::len);
-        let said =
-            said.chain(words(hello).iter().map(String::len)).fold(name, usize::saturating_add);
+        let said = said
+            .chain(capability_names(hello).iter().map(String::len))
+            .fold(name, usize::saturating_add);
         let shown = &self.shown;
         let known = [&shown.name, &shown.agent_type, &shown.version, &shown.host].map(String::len);
         let known = known.into_iter().chain(shown.capabilities.iter().map(String::len));
@@ -219,7 +220,7 @@ impl Agent {
 }
 
 /// What an agent says that it can do, as far as it is kept.
-pub(super) fn words(hello: &AgentConnect) -> Vec<String> {
+pub(super) fn capability_names(hello: &AgentConnect) -> Vec<String> {
     let mut words = hello.capabilities.to_words();
     let mut bytes = 0;
     words.retain(|word| {
@@ -375,7 +376,7 @@ impl Seat {
             agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
             version: hello.version.clone(),
             host: hello.host_machine.clone(),
-            capabilities: words(hello),
+            capabilities: capability_names(hello),
             instance: hello.extensions.as_ref().map(|e| e.instance.clone()),
             stop: hello.extensions.as_ref().and_then(|e| e.stop_id.clone()),
             peer: joining.peer.clone(),

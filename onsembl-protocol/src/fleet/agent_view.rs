@@ -3,10 +3,10 @@
 use super::claims::Claim;
 use super::report::StopState;
 use crate::command::CommandStage;
-use crate::diagnosis::{BeatVerdict, Explanation, Held, PresenceTrack, explain};
+use crate::diagnosis::{BeatVerdict, Explanation, OrderInForce, PresenceTrack, explain};
 use crate::id::{AgentId, PresenceVersion};
 use crate::liveness::Impairment;
-use crate::model::{Cause, Confidence, Evidence, Finding};
+use crate::model::{Cause, Confidence, Evidence, Finding, Pausing};
 use crate::session::{Presence, PresenceCause, PresenceStatus, ServerConfig};
 use crate::stop::StopOrder;
 use crate::time::WallTime;
@@ -36,7 +36,7 @@ pub struct AgentView {
     pub last_heard: Option<WallTime>,
     pub metrics: Option<HealthMetrics>,
     /// Whether it says, in its present session, that it starts nothing, by order.
-    pub paused: bool,
+    pub pausing: Pausing,
     /// The emergency stop in force for it, and how far it is with that.
     pub stopped: Option<AgentStop>,
     /// How many more links may be open beside the one of its session.
@@ -201,21 +201,21 @@ impl AgentView {
     }
 
     /// What keeps it from starting anything, by order.
-    pub fn held(&self) -> Held {
-        match (&self.stopped, self.paused) {
-            (Some(AgentStop { order, .. }), _) => Held::Stopped {
+    pub fn order_in_force(&self) -> OrderInForce {
+        match (&self.stopped, self.pausing) {
+            (Some(AgentStop { order, .. }), _) => OrderInForce::Stopped {
                 by: order.by.as_str().into(),
                 at: order.at,
                 reason: order.reason.clone(),
             },
-            (None, true) => Held::Paused,
-            (None, false) => Held::No,
+            (None, Pausing::Paused) => OrderInForce::Paused,
+            (None, Pausing::Running) => OrderInForce::None,
         }
     }
 
     /// What keeps a command of this stage from being started, besides what its lifecycle says.
     pub fn blocked_by(&self, stage: CommandStage) -> Option<String> {
-        if !self.paused || !awaits_agent(stage) {
+        if !self.pausing.is_paused() || !awaits_agent(stage) {
             return None;
         }
         let name = &self.name;

@@ -54,6 +54,7 @@ impl Backpressure {
         let own = throttle.add(cost).map(|flow| (agent.clone(), flow));
         self.unstored = self.unstored.saturating_add(cost);
         let mut changes: Vec<_> = own.into_iter().collect();
+        // Of all together too: many agents that each stay below their own bound fill the memory of the server.
         if self.unstored >= self.most_of_user {
             match core::mem::replace(&mut self.all, Flow::Paused) {
                 Flow::Resumed => self.with_all(Flow::Paused, &mut changes),
@@ -75,6 +76,7 @@ impl Backpressure {
         let own = throttle.free(cost).map(|flow| (agent.clone(), flow));
         self.unstored = self.unstored.saturating_sub(before.saturating_sub(throttle.waiting));
         let mut changes: Vec<_> = own.into_iter().collect();
+        // At half, as for one agent: at the bound itself each record that is stored would resume all links.
         if self.all == Flow::Paused && self.unstored < self.most_of_user / 2 {
             self.all = Flow::Resumed;
             self.with_all(Flow::Resumed, &mut changes);
@@ -140,6 +142,7 @@ impl Throttle {
 
     /// A link begins, which is read. What changes.
     fn begin(&mut self) -> Option<Flow> {
+        // A new link does not make room: what waits came over an earlier one.
         self.own = if self.waiting >= self.most { Flow::Paused } else { Flow::Resumed };
         self.changed(Flow::Resumed)
     }

@@ -16,7 +16,7 @@ use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandStage, CommandView, Exit, Returned,
 };
 use crate::id::{AgentId, CommandId};
-use crate::model::{CommandAckStatus, Dialect};
+use crate::model::{CommandAckStatus, Dialect, Force, Pausing};
 use crate::output::Written;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
@@ -254,7 +254,7 @@ fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
     }
     if id.is_terminal() {
         // It is over here, so it must not go on there.
-        state.cancel_at(&agent, id, true);
+        state.cancel_at(&agent, id, Force::AtOnce);
     }
     // A terminal writes at once, and was placed when it was opened; of any other command it is not known
     // here yet where its output continues.
@@ -390,7 +390,7 @@ pub(super) fn reconcile(state: &mut State, began: Began, now: Now) -> Vec<Comman
                 // Terminals are reported again in each session, and judged then.
                 Some(Course::Over(_)) if !id.is_terminal() => {
                     // It is over here, so it must not go on there.
-                    state.cancel_at(&agent, &id, true);
+                    state.cancel_at(&agent, &id, Force::AtOnce);
                 }
                 Some(Course::Open(_) | Course::Over(_)) => {}
                 // Not known is not over (P-242): adopted, and not cancelled.
@@ -416,13 +416,13 @@ pub(super) fn lost(state: &mut State, Lost { agent, dialect, course }: Lost, now
         };
         state.work.feed(&id, event);
     }
-    state.show_paused(&agent, false);
+    state.show_pausing(&agent, Pausing::Running);
     state.show_stop(&agent);
 }
 
 /// An agent is not awaited any more.
 pub(super) fn agent_lost(state: &mut State, LostAgent { agent, journals }: LostAgent) {
-    state.show_paused(&agent, false);
+    state.show_pausing(&agent, Pausing::Running);
     for id in state.commands.open_of(&agent) {
         state.work.feed(&id, CommandEvent::AgentLost { journals });
     }
@@ -433,7 +433,7 @@ pub(super) fn on_cancel(state: &mut State, token: Token, cancel: &CommandCancel)
     let id = &cancel.command_id;
     let result = match state.commands.get(id).map(|command| &command.course) {
         Some(Course::Open(_)) => {
-            state.work.feed(id, CommandEvent::Cancel { force: cancel.force });
+            state.work.feed(id, CommandEvent::Cancel { force: Force::of(cancel.force) });
             Ok(())
         }
         // What the sender wants is so already; a repeated cancel must not fail.

@@ -65,7 +65,7 @@ pub(super) fn status(id: &AgentId, agent: &AgentView, busy: bool, extended: bool
         presence_version: Some(presence.version),
         health_metrics: metrics(agent, extended),
         stopped: None,
-        paused: extended && agent.paused,
+        paused: extended && agent.pausing.is_paused(),
         explanation: None,
     }
 }

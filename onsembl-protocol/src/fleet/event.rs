@@ -9,7 +9,7 @@ use crate::diagnosis::BeatVerdict;
 use crate::id::{
     AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, LinkId, SessionId, StopId,
 };
-use crate::model::Capabilities;
+use crate::model::{Capabilities, Pausing};
 use crate::output::{Cursor, Stream};
 use crate::replay::Retired;
 use crate::session::Presence;
@@ -75,11 +75,7 @@ pub enum FleetEvent {
     /// A heartbeat of an agent brought metrics.
     Metrics { seat: SeatId, metrics: HealthMetrics },
     /// A heartbeat reports that the agent is paused by an order, or has resumed.
-    Paused {
-        seat: SeatId,
-        /// Whether it is paused.
-        paused: bool,
-    },
+    Paused { seat: SeatId, pausing: Pausing },
     /// An agent said something that is not about its connection.
     Message { seat: SeatId, message: Box<AgentToServer> },
     /// A link of an agent ended.

@@ -8,7 +8,7 @@ use super::row::FindingsRecord;
 use super::state::State;
 use crate::diagnosis::failed_dials;
 use crate::id::AgentId;
-use crate::model::{Capabilities, Cause, Confidence, Evidence, Told};
+use crate::model::{Capabilities, Cause, Confidence, Evidence, PastFinding};
 use crate::session::DialFault;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
@@ -91,10 +91,10 @@ impl Findings {
 }
 
 /// The findings within a number of bytes: of more, what was found and when, without the evidence.
-fn within(told: Vec<Told>, most: usize) -> Vec<Told> {
+fn within(told: Vec<PastFinding>, most: usize) -> Vec<PastFinding> {
     if serde_json::to_vec(&told).is_ok_and(|json| json.len() <= most) {
         return told;
     }
-    let bare = |told: Told| Told { finding: told.finding.on(Evidence::NONE), ..told };
+    let bare = |told: PastFinding| PastFinding { finding: told.finding.on(Evidence::NONE), ..told };
     told.into_iter().map(bare).collect()
 }

@@ -12,7 +12,9 @@ use crate::close::CloseCause;
 use crate::id::{AgentId, AgentKey, Epoch, LinkId, SessionId};
 use crate::session::Claimant;
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply};
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::{String, ToString};
 
 /// An agent says hello: which machine it is for, and whose link this is.
@@ -49,7 +51,7 @@ pub(super) fn on_hello(
             return out.act(FleetAction::RefuseHello { link, error, cause });
         }
     };
-    if let Some(why) = roster.has_no_room(&key, &hello) {
+    if let Some(why) = no_room(roster, &key, &hello) {
         out.note(FleetNote::TooManyAgents { link });
         let error = ErrorReply::new(ErrorCode::QueueFull, why);
         return out.act(FleetAction::RefuseHello { link, error, cause: CloseCause::TryLater });
@@ -65,7 +67,7 @@ pub(super) fn on_hello(
             });
             (seat, claimant)
         }
-        None if roster.is_full(&key) => {
+        None if is_full(roster, &key) => {
             out.note(FleetNote::TooManyAgents { link });
             let (error, cause) = (roster.limits.too_many_agents(), CloseCause::TryLater);
             return out.act(FleetAction::RefuseHello { link, error, cause });
@@ -114,6 +116,30 @@ pub(super) fn admit(
         Admitted::HolderOf(key) => (key, None),
         Admitted::HeirOf(agent) => (key, Some(agent)),
     })
+}
+
+/// Why there is no room for a hello, if there is none: for what it says of an agent, or while its session is
+/// being opened.
+fn no_room(roster: &Roster, key: &AgentKey, hello: &AgentConnect) -> Option<String> {
+    if roster.joining_bytes.saturating_add(cost_of_hello(hello)) > roster.limits.hello_bytes {
+        let why = "too many sessions of this user are being opened; come back later";
+        return Some(why.to_owned());
+    }
+    let known = roster.directory.holder(key).and_then(|id| roster.agents.get(id));
+    // The texts of an agent that is known may become shorter, however full it is.
+    let grows = known.is_none_or(|known| known.grows_by(hello));
+    (grows && roster.bytes >= roster.limits.agent_bytes).then(|| {
+        format!(
+            "what the agents of this user say of themselves takes {} bytes, which is the most; delete some",
+            roster.limits.agent_bytes
+        )
+    })
+}
+
+/// Whether the user has as many agents as one may have, and this one would be another.
+fn is_full(roster: &Roster, key: &AgentKey) -> bool {
+    roster.directory.holder(key).is_none()
+        && roster.agents.len().saturating_add(roster.newcomers.len()) >= roster.limits.agents
 }
 
 fn aliases_of<'r>(roster: &'r Roster, entry: &Seat) -> &'r [AgentId] {

@@ -17,8 +17,9 @@
 //!
 //! All state of one agent is built from the store by [`Fleet::recover_agent`] and
 //! [`Fleet::recover_command`], one agent at a time, so that a fleet may hold only those agents of its user
-//! that are in session on this server. What is the user's and no agent's is apart: the bound on open
-//! commands and terminals, the stops for all agents, and the names by which agents are found.
+//! that are in session on this server. What is the user's and no agent's is apart: the bounds on open
+//! commands, terminals and agents, the stops for all agents, deletions, and the names by which agents are found.
+//! Contests, links beside a session, and what was reported unknown are of the server that has the links.
 
 mod action;
 mod admission;
@@ -57,6 +58,7 @@ mod state;
 #[cfg(test)]
 mod steps_tests;
 mod stop;
+mod stored_request;
 mod terminal;
 mod told;
 mod view;
@@ -94,12 +96,14 @@ pub use row::{
     PresenceRecord, StreamPosition,
 };
 pub use standing::OpenCommand;
+pub use stored_request::StoredRequest;
 pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};
+use crate::model::Pausing;
 use crate::replay::Retired;
-use crate::time::{Deadline, Now};
+use crate::time::{Deadline, Now, WallTime};
 use crate::wire::AgentToServer;
 use agent::Listing;
 use audit::Audits;
@@ -238,8 +242,15 @@ impl Fleet {
     }
 
     /// A command as it is stored, and where its output continues: an open one, or one that ended lately. It
-    /// comes behind its agent.
-    pub fn recover_command(&mut self, record: CommandRecord, position: &LogPosition, now: Now) {
+    /// comes behind its agent. `observed` is the time as the store has observed it, which a wall clock that was set
+    /// is ahead of.
+    pub fn recover_command(
+        &mut self,
+        mut record: CommandRecord,
+        position: &LogPosition,
+        observed: WallTime,
+        now: Now,
+    ) {
         let id = record.command.clone();
         let log = Log::Known(Log::behind(position));
         if record.ended_at.is_some() {
@@ -250,6 +261,7 @@ impl Fleet {
         let known = self.state.roster.agent(&record.agent);
         let is_awaited = known.is_some_and(|known| known.seat.is_some());
         let journals = known.is_some_and(|known| known.journal.is_some());
+        record.has_waited_as_observed(observed, now.wall);
         adoption::recover(&mut self.state, record, log, now);
         if !is_awaited {
             self.state.work.feed(&id, CommandEvent::AgentLost { journals });
@@ -287,7 +299,7 @@ impl Fleet {
                     state.told.forget(seat);
                     state.not_taken.forget(seat);
                     // Until this session says so.
-                    state.show_paused(&began.agent, false);
+                    state.show_pausing(&began.agent, Pausing::Running);
                     stop::repeat_to(state, &began.agent, seat);
                     let agent = began.agent.clone();
                     for unknown in dispatch::reconcile(state, began, now) {
@@ -308,10 +320,10 @@ impl Fleet {
             FleetEvent::Metrics { seat, metrics } => {
                 state.roster.measured(seat, metrics, &mut state.out);
             }
-            FleetEvent::Paused { seat, paused } => {
+            FleetEvent::Paused { seat, pausing } => {
                 if let Some(agent) = state.roster.who(seat) {
-                    state.out.note(FleetNote::Paused { agent: agent.clone(), paused });
-                    state.show_paused(&agent, paused);
+                    state.out.note(FleetNote::Paused { agent: agent.clone(), pausing });
+                    state.show_pausing(&agent, pausing);
                 }
             }
             FleetEvent::Message { seat, message } => {

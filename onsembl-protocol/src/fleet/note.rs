@@ -3,8 +3,9 @@
 
 use super::agent_view::AgentContest;
 use crate::command::CommandView;
+use crate::diagnosis::BeatStop;
 use crate::id::{AgentId, ByteOffset, CommandId, Epoch, LinkId, PresenceVersion, StopId};
-use crate::model::Severity;
+use crate::model::{Pausing, Severity};
 use crate::output::{GapCause, Stream};
 use crate::session::{DialFault, PresenceStatus};
 use crate::wire::payload::{ControlAction, StopStage};
@@ -43,8 +44,10 @@ pub enum FleetNote {
         epoch: Epoch,
         version: PresenceVersion,
     },
+    /// Heartbeats of a session begin to miss a hop.
+    HeartbeatsStop { agent: AgentId, stop: BeatStop },
     /// An agent reported whether it is paused.
-    Paused { agent: AgentId, paused: bool },
+    Paused { agent: AgentId, pausing: Pausing },
     /// An agent was deleted.
     AgentDeleted { agent: AgentId },
     /// An agent reported a fault.
@@ -185,6 +188,7 @@ impl FleetNote {
             | Self::Probe { .. }
             | Self::Parked { .. }
             | Self::Presence { .. }
+            | Self::HeartbeatsStop { .. }
             | Self::Paused { .. }
             | Self::AgentDeleted { .. }
             | Self::CommandTaken { .. }
@@ -203,6 +207,68 @@ impl FleetNote {
             | Self::StopReleased { .. }
             | Self::AuditAnsweredLate { .. } => None,
         }
+    }
+
+    /// What a note that returns as long as its cause lasts is limited by in a log: its counter, and what tells two
+    /// causes apart. An agent that is turned away comes back each half minute, until somebody changes something.
+    /// `None` if each of them is a fact of its own.
+    pub fn repeats(&self) -> Option<(&'static str, &str)> {
+        let apart = match self {
+            Self::SessionRefused { why, .. } | Self::Denied { why, .. } => why.as_str(),
+            Self::TooManyLinks { agent, .. } => agent.as_str(),
+            Self::TooManyAgents { .. } => "",
+            Self::Hello { .. }
+            | Self::Probe { .. }
+            | Self::AdmissionWithoutHello { .. }
+            | Self::SessionWithoutLink { .. }
+            | Self::Parked { .. }
+            | Self::Contested { .. }
+            | Self::Presence { .. }
+            | Self::HeartbeatsStop { .. }
+            | Self::Paused { .. }
+            | Self::AgentDeleted { .. }
+            | Self::AgentFault { .. }
+            | Self::FindingsNotKept { .. }
+            | Self::FindingsDropped { .. }
+            | Self::TraceNotKept { .. }
+            | Self::CommandTaken { .. }
+            | Self::CommandRepeated { .. }
+            | Self::Command { .. }
+            | Self::CommandSent { .. }
+            | Self::NoSession { .. }
+            | Self::CommandNotStored { .. }
+            | Self::EndNotStored { .. }
+            | Self::AgentSays { .. }
+            | Self::ForeignCommand { .. }
+            | Self::UnknownCommandReported { .. }
+            | Self::CommandAdopted { .. }
+            | Self::NotAdopted { .. }
+            | Self::GapDeclared { .. }
+            | Self::HoleFound { .. }
+            | Self::OutputMissing { .. }
+            | Self::LooseOutputDropped { .. }
+            | Self::RecordRefused { .. }
+            | Self::LogPositionNotRead { .. }
+            | Self::PositionsNotRead { .. }
+            | Self::StatesDropped { .. }
+            | Self::Throttled { .. }
+            | Self::TerminalOpened { .. }
+            | Self::TerminalMisnamed { .. }
+            | Self::TerminalRefused { .. }
+            | Self::TerminalGivenUp { .. }
+            | Self::Order { .. }
+            | Self::Stop { .. }
+            | Self::StopRecovered { .. }
+            | Self::StopAdopted { .. }
+            | Self::StopReceipt { .. }
+            | Self::StopRepeated { .. }
+            | Self::StopAwaitedAgent { .. }
+            | Self::StopNotStored { .. }
+            | Self::StopReleased { .. }
+            | Self::AuditAnsweredLate { .. }
+            | Self::AuditUnanswered { .. } => return None,
+        };
+        Some((self.counter()?, apart))
     }
 
     /// Its severity.
@@ -240,6 +306,7 @@ impl FleetNote {
             | Self::TooManyAgents { .. }
             | Self::TooManyLinks { .. }
             | Self::Contested { .. }
+            | Self::HeartbeatsStop { .. }
             | Self::AgentFault { .. }
             | Self::CommandNotStored { .. }
             | Self::ForeignCommand { .. }
@@ -280,6 +347,7 @@ impl fmt::Display for FleetNote {
             Self::TooManyLinks { .. } => "a legacy agent has too many open links; the newest is refused",
             Self::Contested { .. } => "two processes of one agent compete for its session; is one state directory a copy of another?",
             Self::Presence { .. } => "presence",
+            Self::HeartbeatsStop { .. } => "heartbeats stop; `why` follows them",
             Self::Paused { .. } => "the agent reported whether it is paused",
             Self::AgentDeleted { .. } => "agent deleted",
             Self::AgentFault { .. } => "an agent reported a fault",
@@ -371,5 +439,20 @@ mod tests {
             assert_eq!(note.to_string(), words);
             assert_eq!((note.counter(), note.severity()), (counter, severity), "{words}");
         }
+    }
+
+    #[test]
+    fn what_an_agent_is_turned_away_for_repeats_for_each_cause() {
+        let link = LinkId(1);
+        let why = "its token speaks for another agent";
+        let denied = FleetNote::Denied { link, why: why.into() };
+        assert_eq!(denied.repeats(), Some(("hellos_with_tokens_of_others", why)));
+        let refused = FleetNote::SessionRefused { link, why: why.into() };
+        assert_eq!(refused.repeats(), Some(("sessions_refused", why)), "another cause");
+        let agent = AgentId::new("a");
+        let crowded = FleetNote::TooManyLinks { link, agent: agent.clone() };
+        assert_eq!(crowded.repeats(), Some(("links_of_agents_refused", "a")));
+        assert_eq!(FleetNote::TooManyAgents { link }.repeats(), Some(("agents_refused", "")));
+        assert_eq!(FleetNote::AgentDeleted { agent }.repeats(), None);
     }
 }

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// The result of a stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StopReport {
     /// The order in force: this one, or an older one of the same scope.
     pub stop_id: String,
-    /// The agents it is for.
     pub agents: Vec<StoppedAgent>,
     /// Open commands that are being killed.
     pub commands: usize,
@@ -43,7 +43,7 @@ pub enum StopState {
     /// The order was sent, and it cannot say what it did: a legacy wrapper.
     NotConfirmed,
     /// The order was sent; the agent has not answered yet.
-    Told,
+    PastFinding,
     /// It has written it down: nothing starts.
     Received,
     /// It has killed everything.

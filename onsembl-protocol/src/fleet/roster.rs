@@ -7,7 +7,7 @@ mod outcome;
 pub(super) use outcome::{Began, LossCourse, Lost, LostAgent, SessionCourse};
 
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
-use super::agent::{Agent, Joining, Listing, Seat, Session, UsedId, cost_of, cost_of_hello};
+use super::agent::{Agent, Joining, Listing, Seat, Session, UsedId, cost_of};
 use super::backpressure::Backpressure;
 use super::claims::Bearer;
 use super::collections::Map;
@@ -26,10 +26,9 @@ use crate::model::Capabilities;
 use crate::replay::Retired;
 use crate::session::{Claimant, Presence, PresenceCause, PresenceStatus};
 use crate::time::{Now, WallTime};
-use crate::wire::payload::{AgentConnect, HealthMetrics};
+use crate::wire::payload::HealthMetrics;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -40,16 +39,16 @@ pub(super) struct Roster {
     pub(super) seats: Map<SeatId, Seat>,
     pub(super) directory: Directory,
     /// Machines whose agent has no id yet.
-    newcomers: Map<AgentKey, SeatId>,
+    pub(super) newcomers: Map<AgentKey, SeatId>,
     /// Links that are kept beside the session of a machine.
     pub(super) parked: Map<LinkId, SeatId>,
     /// No presence of any agent of the user has a greater version.
     newest: PresenceVersion,
     next_seat: SeatId,
     /// What all agents count.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// What hellos count whose session is being opened.
-    joining_bytes: usize,
+    pub(super) joining_bytes: usize,
     pub(super) backpressure: Backpressure,
     pub(super) limits: FleetLimits,
 }
@@ -159,24 +158,6 @@ impl Roster {
         }
     }
 
-    /// Why there is no room for a hello, if there is none: for what it says of an agent, or while its session is
-    /// being opened.
-    pub(super) fn has_no_room(&self, key: &AgentKey, hello: &AgentConnect) -> Option<String> {
-        if self.joining_bytes.saturating_add(cost_of_hello(hello)) > self.limits.hello_bytes {
-            let why = "too many sessions of this user are being opened; come back later";
-            return Some(why.to_owned());
-        }
-        let known = self.directory.holder(key).and_then(|id| self.agents.get(id));
-        // The texts of an agent that is known may become shorter, however full it is.
-        let grows = known.is_none_or(|known| known.grows_by(hello));
-        (grows && self.bytes >= self.limits.agent_bytes).then(|| {
-            format!(
-                "what the agents of this user say of themselves takes {} bytes, which is the most; delete some",
-                self.limits.agent_bytes
-            )
-        })
-    }
-
     /// A legacy wrapper says which id it goes by. One that took the id it was taught differs by that from
     /// the next process, which begins with its own again; also after a restart of this server.
     pub(super) fn goes_by(&mut self, seat: SeatId, said: &AgentId, out: &mut Out) {
@@ -199,11 +180,6 @@ impl Roster {
     pub(super) fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
         let known = self.directory.holder(key).and_then(|agent| self.agents.get(agent)?.seat);
         known.or_else(|| self.newcomers.get(key).copied())
-    }
-
-    pub(super) fn is_full(&self, key: &AgentKey) -> bool {
-        self.directory.holder(key).is_none()
-            && self.agents.len().saturating_add(self.newcomers.len()) >= self.limits.agents
     }
 
     fn remove(&mut self, id: &AgentId) {
@@ -566,6 +542,9 @@ impl Roster {
         };
         let Some(agent) = self.agents.get_mut(id).filter(is_there) else { return };
         agent.shown.beats = Some(verdict);
+        if let Some(stop) = verdict.stopped {
+            out.note(FleetNote::HeartbeatsStop { agent: id.clone(), stop });
+        }
         out.show(Change::Beats(id.clone(), verdict));
     }
 

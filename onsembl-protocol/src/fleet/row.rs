@@ -7,7 +7,7 @@ use crate::id::{
     AgentId, AgentKey, ByteOffset, CommandId, Epoch, Incarnation, InstanceId, JournalId, LinkId,
     PresenceVersion, SessionId, StopId,
 };
-use crate::model::Told;
+use crate::model::PastFinding;
 use crate::output::{CommittedState, GapCause, StoredPosition, Stream};
 use crate::session::{Presence, PresenceStatus};
 use crate::time::WallTime;
@@ -54,8 +54,8 @@ pub struct NewSession {
 
 /// A session that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OpenedSession {
-    /// Which agent it is.
     pub agent: AgentId,
     /// The epoch of the session, greater than that of every earlier one of the agent.
     pub epoch: Epoch,
@@ -95,7 +95,7 @@ pub struct FindingsRecord {
     pub instance: Option<InstanceId>,
     /// Its number among those of that process. The same number replaces what was told under it before.
     pub number: u64,
-    pub told: Vec<Told>,
+    pub told: Vec<PastFinding>,
     /// When it came: what the ages count from.
     pub at: WallTime,
 }
@@ -115,12 +115,21 @@ pub struct CommandRecord {
     pub cause: Option<String>,
     /// How its process ended.
     pub exit: Option<Exit>,
-    /// When it was asked for, opened, or adopted. Since then it counts as waiting for its start: who recovers it
-    /// moves this by as much as the wall clock is ahead of the time that was observed.
+    /// When it was asked for, opened, or adopted. Since then it counts as waiting for its start.
     pub created_at: WallTime,
     /// When its stage was set.
     pub updated_at: WallTime,
     pub ended_at: Option<WallTime>,
+}
+
+impl CommandRecord {
+    /// How long it has waited counts as it was observed. A clock that is ahead would have it refused for good, on one
+    /// reading; the time in which no server ran is only added to what it may wait.
+    pub(super) fn has_waited_as_observed(&mut self, observed: WallTime, now: WallTime) {
+        let ahead = now.unix_millis().saturating_sub(observed.unix_millis()).max(0);
+        let created_at = self.created_at.unix_millis().saturating_add(ahead);
+        self.created_at = WallTime::from_unix_millis(created_at);
+    }
 }
 
 /// Where a command is, which replaces the stored one. Of one that ended nothing changes any

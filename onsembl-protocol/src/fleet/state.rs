@@ -12,12 +12,12 @@ use super::note::FleetNote;
 use super::out::Out;
 use super::report::StopState;
 use super::roster::Roster;
-use super::told::Told;
+use super::told::ReportedUnknown;
 use super::view::Change;
 use super::work::WorkList;
 use crate::command::{CommandEvent, CommandOrigin};
 use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
-use crate::model::{Dialect, IdMint};
+use crate::model::{Dialect, Force, IdMint, Pausing};
 use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
@@ -37,10 +37,10 @@ pub(super) struct State {
     /// Agents that the store is asked to delete.
     pub(super) deletions: usize,
     /// Unknown commands that were reported to agents.
-    pub(super) told: Told,
+    pub(super) told: ReportedUnknown,
     /// Commands that could not be taken up in the sessions of their agents, to which that was reported: nothing of them is
     /// heard there.
-    pub(super) not_taken: Told,
+    pub(super) not_taken: ReportedUnknown,
     pub(super) ids: IdMint,
     pub(super) work: WorkList,
     /// Agents in whose queue something changed.
@@ -57,8 +57,8 @@ impl State {
             commands: Commands::new(&limits),
             latch: StopLatch::default(),
             deletions: 0,
-            told: Told::new(limits.told_bytes / 2),
-            not_taken: Told::new(limits.told_bytes / 2),
+            told: ReportedUnknown::new(limits.told_bytes / 2),
+            not_taken: ReportedUnknown::new(limits.told_bytes / 2),
             ids: IdMint::new(seed),
             work: WorkList::default(),
             queues_changed: Set::new(),
@@ -146,12 +146,12 @@ impl State {
         }
     }
 
-    pub(super) fn cancel_at(&mut self, agent: &AgentId, command: &CommandId, force: bool) {
+    pub(super) fn cancel_at(&mut self, agent: &AgentId, command: &CommandId, force: Force) {
         let cancel = CommandCancel {
             command_id: command.clone(),
             agent_id: None,
             reason: Some("cancelled".to_owned()),
-            force,
+            force: force.is_at_once(),
         };
         if !self.send(agent, ServerToAgent::CommandCancel(cancel)) {
             self.no_session(agent, command);
@@ -255,12 +255,12 @@ impl State {
     }
 
     /// Shows whether an agent is paused, and with it why those of its commands wait that it could start.
-    pub(super) fn show_paused(&mut self, agent: &AgentId, paused: bool) {
+    pub(super) fn show_pausing(&mut self, agent: &AgentId, pausing: Pausing) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
-        if known.shown.paused == paused {
+        if known.shown.pausing == pausing {
             return;
         }
-        known.shown.paused = paused;
+        known.shown.pausing = pausing;
         self.roster.show(agent, &mut self.out);
         for command in self.commands.open_of(agent) {
             let view = self.commands.get(&command).and_then(Command::view);

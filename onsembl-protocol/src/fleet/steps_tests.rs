@@ -8,7 +8,9 @@ use crate::id::{
     AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId, JournalId,
     LinkId, PresenceVersion, SessionId,
 };
-use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES, StopScope, Stream};
+use crate::model::{
+    AGENT_FEATURES, Capabilities, Dialect, Pausing, SERVER_FEATURES, StopScope, Stream,
+};
 use crate::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
 use crate::time::WallTime;
 use crate::wire::payload::{
@@ -241,8 +243,8 @@ impl World {
         let seat = self.seat;
         count(self, "Heard", FleetEvent::Heard { seat, at: WallTime::default() });
         count(self, "Metrics", FleetEvent::Metrics { seat, metrics: HealthMetrics::default() });
-        count(self, "Paused", FleetEvent::Paused { seat, paused: true });
-        let _ = self.feed(FleetEvent::Paused { seat, paused: false });
+        count(self, "Paused", FleetEvent::Paused { seat, pausing: Pausing::Paused });
+        let _ = self.feed(FleetEvent::Paused { seat, pausing: Pausing::Running });
         let presence = self.presence(PresenceStatus::Stale, 3);
         count(self, "Presence", presence);
 

@@ -10,7 +10,7 @@ use super::work::Todo;
 use crate::command::CommandEvent;
 use crate::id::{AgentId, StopId};
 use crate::limits::Limits;
-use crate::model::{Capabilities, Dialect};
+use crate::model::{Capabilities, Dialect, Force};
 use crate::stop::{StopOrder, StopScope};
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::ServerToAgent;
@@ -412,7 +412,6 @@ struct Carried {
     order: StopOrder,
     /// Whether it was not in force before.
     is_new: bool,
-    /// The agents that it is for.
     agents: Vec<AgentId>,
     commands: Stopped,
 }
@@ -442,7 +441,7 @@ fn carry_out(state: &mut State, scope: StopScope, reason: String, now: Now) -> C
         };
         for command in state.commands.open_of(agent) {
             *count += 1;
-            state.work.feed(&command, CommandEvent::Cancel { force: true });
+            state.work.feed(&command, CommandEvent::Cancel { force: Force::AtOnce });
         }
         state.show_stop(agent);
     }
@@ -469,7 +468,7 @@ pub(super) fn on_stop_once(state: &mut State, token: Token, mut stop: EmergencyS
     for agent in &agents {
         for command in state.commands.open_of(agent) {
             commands += 1;
-            state.work.feed(&command, CommandEvent::Cancel { force: true });
+            state.work.feed(&command, CommandEvent::Cancel { force: Force::AtOnce });
         }
         // Legacy wrappers stop for good at it, so that the cancellations come first.
         let message = Box::new(ServerToAgent::EmergencyStop(stop.clone()));

@@ -2,6 +2,7 @@
 //! processes of one agent ask for one session.
 
 mod adoption;
+mod beats;
 mod contest;
 mod findings;
 mod kit;

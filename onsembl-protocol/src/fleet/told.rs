@@ -12,13 +12,13 @@ const ID_COST: usize = 64;
 
 /// The commands that were reported to agents in their present sessions.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ReportedUnknown {
     ids: BTreeSet<(SeatId, CommandId)>,
     bytes: usize,
     most: usize,
 }
 
-impl Told {
+impl ReportedUnknown {
     /// With room for this many bytes.
     pub(super) const fn new(most: usize) -> Self {
         Self { ids: BTreeSet::new(), bytes: 0, most }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_told_once_in_a_session_while_there_is_room() {
-        let mut told = Told::new(10 * (ID_COST + 3));
+        let mut told = ReportedUnknown::new(10 * (ID_COST + 3));
         let id = |n: usize| CommandId::new(format!("{n:03}"));
         assert!(told.tell(SeatId(1), &id(1)) && !told.tell(SeatId(1), &id(1)));
         assert!(told.tell(SeatId(2), &id(1)), "another agent was not told");

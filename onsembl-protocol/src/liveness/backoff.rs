@@ -50,7 +50,7 @@ impl BackoffPolicy {
     }
 
     /// How long a session must last before the windows are reset.
-    pub const fn stable_after(&self) -> Duration {
+    pub(crate) const fn stable_after(&self) -> Duration {
         self.stable_after
     }
 
@@ -119,7 +119,7 @@ impl Backoff {
     }
 
     /// The next attempt after a refused token: slow, because only a person can help.
-    pub fn next_attempt_unauthorized(&mut self, now: Timestamp) -> Timestamp {
+    pub(crate) fn next_attempt_unauthorized(&mut self, now: Timestamp) -> Timestamp {
         let least = self.policy.unauthorized;
         self.window_ends = now.saturating_add(least);
         now.saturating_add(least).saturating_add(self.random.up_to(least))
@@ -127,7 +127,7 @@ impl Backoff {
 
     /// The next attempt with another token than the one that was refused: by the ordinary windows. A
     /// source that changes its mind again and again gets longer ones each time.
-    pub fn next_attempt_with_new_token(&mut self, now: Timestamp) -> Timestamp {
+    pub(crate) fn next_attempt_with_new_token(&mut self, now: Timestamp) -> Timestamp {
         self.window_ends = now;
         self.next_attempt(now)
     }

@@ -91,7 +91,7 @@ impl HeartbeatTracker {
     }
 
     /// Makes the next beat due at once (the host has just woken from sleep).
-    pub fn hurry(&mut self, now: Timestamp) {
+    pub(crate) fn hurry(&mut self, now: Timestamp) {
         self.next_due = self.next_due.min(now);
     }
 
@@ -114,7 +114,7 @@ impl HeartbeatTracker {
     /// `Never` if there is none it has not confirmed. Judged by the time at which the first
     /// unconfirmed beat really left, as far back as that is remembered, because after an absence
     /// beats do not lie an interval apart.
-    pub fn confirmation_due(&self, confirmed: BeatSequence, patience: Duration) -> Deadline {
+    pub(crate) fn confirmation_due(&self, confirmed: BeatSequence, patience: Duration) -> Deadline {
         let Some(behind) = self.sent.0.checked_sub(confirmed.0).and_then(|n| n.checked_sub(1))
         else {
             return Deadline::Never;
@@ -137,7 +137,7 @@ pub(crate) fn next_on_schedule(due: Timestamp, interval: Duration, now: Timestam
     if on_schedule > now { on_schedule } else { now.saturating_add(interval) }
 }
 
-/// [`HeartbeatTracker::confirmation_due`] for callers that know only when the latest beat was sent, and judges
+/// `HeartbeatTracker::confirmation_due` for callers that know only when the latest beat was sent, and judges
 /// by the schedule.
 pub(crate) fn confirmation_due(
     sent: BeatSequence,

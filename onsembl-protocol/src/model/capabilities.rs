@@ -86,50 +86,50 @@ impl Capabilities {
 
     /// A stop is in force until it is released: the agent keeps it and gives receipts, and the server
     /// says in the welcome and to dashboards which one it is.
-    pub fn latches_stops(self) -> bool {
+    pub(crate) fn latches_stops(self) -> bool {
         self.has(&Feature::StopLatch)
     }
 
     /// `LOST` is an end of a command, and the hello says of which journal an agent knows what it
     /// knows.
-    pub fn keeps_journals(self) -> bool {
+    pub(crate) fn keeps_journals(self) -> bool {
         self.has(&Feature::CommandJournal)
     }
 
     /// The server says when an end of unknown position is stored. Else everything before it must do.
-    pub fn open_ends_are_stored(self) -> bool {
+    pub(crate) fn open_ends_are_stored(self) -> bool {
         self.has(&Feature::OpenEnds)
     }
 
     /// The agent may open terminals by itself, and takes keys and sizes for them.
-    pub fn knows_terminals(self) -> bool {
+    pub(crate) fn knows_terminals(self) -> bool {
         self.has(&Feature::Terminal)
     }
 
     /// Reports of commands are acknowledged. Otherwise one counts as confirmed when it is sent.
-    pub fn reports_are_confirmed(self) -> bool {
+    pub(crate) fn reports_are_confirmed(self) -> bool {
         self.has(&Feature::CommandReports)
     }
 
     /// The server knows the close codes by which an agent obeys an order to end. To one that does not,
     /// it closes as if it was stopped on its machine.
-    pub fn end_orders(self) -> bool {
+    pub(crate) fn end_orders(self) -> bool {
         self.has(&Feature::EndOrders)
     }
 
     /// The server takes up commands that it does not know. Else what it says of an unknown command may mean
     /// that its database was lost.
-    pub fn adopts_commands(self) -> bool {
+    pub(crate) fn adopts_commands(self) -> bool {
         self.has(&Feature::CommandAdoption)
     }
 
     /// The server keeps what an agent found while it was away, and confirms it.
-    pub fn keeps_black_boxes(self) -> bool {
+    pub(crate) fn keeps_black_boxes(self) -> bool {
         self.has(&Feature::BlackBox)
     }
 
     /// A dashboard is told why an agent is where it is.
-    pub fn explains_presence(self) -> bool {
+    pub(crate) fn explains_presence(self) -> bool {
         self.has(&Feature::PresenceWhy)
     }
 
@@ -139,7 +139,7 @@ impl Capabilities {
     }
 
     /// The form in which a dashboard takes output.
-    pub fn output_format(self) -> OutputFormat {
+    pub(crate) fn output_format(self) -> OutputFormat {
         match (self.output_is_stored(), self.output_resumes()) {
             (_, true) => OutputFormat::Records,
             (true, false) => OutputFormat::Bytes,

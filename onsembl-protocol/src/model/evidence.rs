@@ -108,7 +108,7 @@ impl Evidence {
 
     /// Adds what another has, except names that this one has already.
     #[must_use]
-    pub fn and(mut self, other: &Self) -> Self {
+    pub(crate) fn and(mut self, other: &Self) -> Self {
         for (name, value) in &other.facts {
             if self.get(name).is_none() {
                 self.put(name, value.clone());

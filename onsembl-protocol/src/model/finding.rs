@@ -36,7 +36,7 @@ impl Finding {
 /// What an agent tells of a time in which it was away. Ages, because its clock is not the server's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Told {
+pub struct PastFinding {
     /// What it found.
     #[serde(flatten)]
     pub finding: Finding,
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_an_agent_tells_is_read_back_and_what_it_leaves_out_has_its_meaning() {
-        let told = Told {
+        let told = PastFinding {
             finding: Finding::new(Cause::NameResolution, Confidence::High)
                 .on(Evidence::NONE.with("errno", "EAI_AGAIN")),
             ago: Duration::from_millis(61_000),
@@ -90,9 +90,9 @@ mod tests {
             text,
             r#"{"cause":"name-resolution","confidence":"high","evidence":{"errno":"EAI_AGAIN"},"agoMs":61000,"lastedMs":60000,"times":7}"#,
         );
-        assert_eq!(serde_json::from_str::<Told>(&text).unwrap(), told);
+        assert_eq!(serde_json::from_str::<PastFinding>(&text).unwrap(), told);
         let least = r#"{"cause":"of-a-later-version","confidence":"low","agoMs":5}"#;
-        let read: Told = serde_json::from_str(least).unwrap();
+        let read: PastFinding = serde_json::from_str(least).unwrap();
         assert_eq!((read.finding.cause, read.times), (Cause::Unknown, 1));
     }
 }

@@ -19,7 +19,7 @@ impl CommandId {
     pub const SESSION_PREFIX: &str = "agent-session-";
 
     /// Where legacy dashboards show what an agent writes beside its commands (P-168).
-    pub fn of_session(agent: &AgentId) -> Self {
+    pub(crate) fn of_session(agent: &AgentId) -> Self {
         Self::new(format!("{}{}", Self::SESSION_PREFIX, agent.as_str()))
     }
 

@@ -63,14 +63,14 @@ impl LineAssembler {
 
     /// When to look for unfinished lines; never if there is none.
     pub(crate) fn deadline(&self) -> Deadline {
-        match self.pushed_at.filter(|_| self.held() > 0) {
+        match self.pushed_at.filter(|_| self.byte_count() > 0) {
             Some(at) => Deadline::At(at.saturating_add(UNFINISHED_AFTER)),
             None => Deadline::Never,
         }
     }
 
     /// Bytes of unfinished lines.
-    pub(crate) fn held(&self) -> usize {
+    pub(crate) fn byte_count(&self) -> usize {
         self.streams.values().map(|begun| begun.line.len()).sum()
     }
 
@@ -146,7 +146,7 @@ mod tests {
         let mut assembler = LineAssembler::default();
         let lines = push(&mut assembler, Stream::Stdout, &[b'x'; LONGEST + 5], 0);
         assert_eq!(lines.len(), 1);
-        assert_eq!(assembler.held(), 5);
+        assert_eq!(assembler.byte_count(), 5);
         assert_eq!(assembler.finish(), [(Stream::Stdout, "xxxxx".to_owned())]);
     }
 

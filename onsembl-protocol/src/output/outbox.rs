@@ -460,11 +460,11 @@ impl Outbox {
 
     /// The server of this session does not take what this command wrote: it is kept, and sent in a later
     /// session.
-    pub(crate) fn hold(&mut self, command: &CommandId) {
+    pub(crate) fn withhold(&mut self, command: &CommandId) {
         let Some((bytes, records)) = self.runs.change(command, Backlog::recall) else { return };
         self.in_flight = self.in_flight.saturating_sub(bytes);
         self.in_flight_records = self.in_flight_records.saturating_sub(records);
-        self.runs.hold(command);
+        self.runs.withhold(command);
     }
 
     /// The server of this session stores output and knows no gaps: one counts as stored as soon as

@@ -24,7 +24,7 @@ pub(super) struct Runs {
     /// Their processes are not being read.
     paused: BTreeSet<CommandId>,
     /// Nothing of these goes out in this session.
-    held: BTreeSet<CommandId>,
+    withheld: BTreeSet<CommandId>,
 }
 
 /// What one backlog counts in the sums and sets.
@@ -75,7 +75,7 @@ impl Runs {
             growing: BTreeSet::new(),
             cold: BTreeSet::new(),
             paused: BTreeSet::new(),
-            held: BTreeSet::new(),
+            withheld: BTreeSet::new(),
         }
     }
 
@@ -91,7 +91,7 @@ impl Runs {
         let backlog = self.all.remove(command)?;
         self.count(command, Share::of(&backlog), Share::NONE);
         let _ = self.paused.remove(command);
-        let _ = self.held.remove(command);
+        let _ = self.withheld.remove(command);
         Some(backlog)
     }
 
@@ -124,17 +124,17 @@ impl Runs {
     }
 
     /// Nothing of a run goes out until the next link.
-    pub(super) fn hold(&mut self, command: &CommandId) {
-        if self.all.contains_key(command) && self.held.insert(command.clone()) {
+    pub(super) fn withhold(&mut self, command: &CommandId) {
+        if self.all.contains_key(command) && self.withheld.insert(command.clone()) {
             let _ = self.ready.remove(command);
             let _ = self.growing.remove(command);
             let _ = self.cold.remove(command);
         }
     }
 
-    /// A new link: nothing is on the wire, and nothing held.
+    /// A new link: nothing is on the wire, and nothing withheld.
     pub(super) fn rewind(&mut self) {
-        for command in core::mem::take(&mut self.held) {
+        for command in core::mem::take(&mut self.withheld) {
             if let Some(share) = self.all.get(&command).map(Share::of) {
                 mark(&mut self.ready, &command, false, share.is_ready);
                 mark(&mut self.growing, &command, false, share.is_growing);
@@ -154,7 +154,7 @@ impl Runs {
         self.asked = moved(self.asked, before.asked, after.asked);
         self.unsettled -= usize::from(before.is_unsettled);
         self.unsettled += usize::from(after.is_unsettled);
-        let goes_out = !self.held.contains(command);
+        let goes_out = !self.withheld.contains(command);
         mark(&mut self.ready, command, before.is_ready, after.is_ready && goes_out);
         mark(&mut self.growing, command, before.is_growing, after.is_growing && goes_out);
         // What does not go out is not read back either: it would stay in memory.

@@ -107,9 +107,7 @@ pub enum HelloRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum AgentInbound {
-    /// The hello was accepted.
     HelloAccepted(SessionTerms),
-    /// The hello was refused.
     HelloRefused(HelloRefusal),
     Heartbeat(ServerBeat),
     /// A JSON probe; its `timestamp` is to be echoed.
@@ -260,6 +258,19 @@ pub enum AgentStatus {
 }
 
 impl AgentStatus {
+    /// The epoch of the session, while there is one.
+    pub const fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Connected { epoch } | Self::Stale { epoch } => Some(*epoch),
+            Self::Idle
+            | Self::Connecting { .. }
+            | Self::Joining
+            | Self::TimedOut { .. }
+            | Self::Reconnecting { .. }
+            | Self::Closed => None,
+        }
+    }
+
     /// The word for it, the same everywhere.
     pub const fn name(&self) -> &'static str {
         self.kind().as_str()

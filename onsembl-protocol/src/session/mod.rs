@@ -9,6 +9,7 @@ mod edges;
 pub mod frames;
 mod greeting;
 mod parked;
+mod reason;
 mod refusal;
 mod server;
 mod server_types;
@@ -31,6 +32,7 @@ pub use edges::{
     Edge, PRESENCE_EDGES, PresenceCauseKind, PresenceEdge,
 };
 pub(crate) use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
+pub use reason::{Failure, LastFailure, StatusReason};
 pub use refusal::{
     HttpRefusal, NONCE_HEADER, REFUSAL_HEADER, RefusalReason, TOKEN_FAULT_HEADER, TokenFault,
     nonce_to_repeat,

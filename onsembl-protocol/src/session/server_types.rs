@@ -251,7 +251,7 @@ impl PresenceStatus {
     }
 
     /// The nearest word that a legacy dashboard understands.
-    pub const fn legacy(self) -> &'static str {
+    pub(crate) const fn legacy(self) -> &'static str {
         match self {
             Self::Online | Self::Stale => "online",
             Self::Connecting | Self::TimedOut | Self::Reconnecting => "connecting",
@@ -306,7 +306,6 @@ impl fmt::Display for StatusCause {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum PresenceCause {
     HelloReceived,
-    /// The session was opened.
     SessionOpened,
     /// A newer link of the same process took over.
     TakenOver,

@@ -39,7 +39,11 @@ impl Typing {
     ///
     /// # Errors
     /// It cannot be typed as exactly this text.
-    pub fn submission(text: &str, modes: &Modes, lines: LineMode) -> Result<Self, Untypeable> {
+    pub(crate) fn submission(
+        text: &str,
+        modes: &Modes,
+        lines: LineMode,
+    ) -> Result<Self, Untypeable> {
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
         if text.is_empty() {

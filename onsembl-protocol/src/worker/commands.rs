@@ -3,7 +3,7 @@
 use super::event::Task;
 use crate::command::AgentCommands;
 use crate::id::{CommandId, RunMark};
-use crate::model::IdMint;
+use crate::model::{Force, IdMint};
 use crate::output::{PerStream, Utf8Cutter};
 use crate::time::WallTime;
 use crate::wire::payload::CommandRequest;
@@ -36,22 +36,6 @@ pub(super) struct Starting {
     pub(super) limit: Option<Duration>,
     /// How it is to be ended as soon as it runs, if it was cancelled.
     pub(super) force: Force,
-}
-
-/// Whether a command that is ended gets a grace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Force {
-    /// The process is asked to end, and killed after the grace period.
-    #[default]
-    Grace,
-    /// The process is killed without a grace period.
-    AtOnce,
-}
-
-impl Force {
-    pub(super) const fn of(force: bool) -> Self {
-        if force { Self::AtOnce } else { Self::Grace }
-    }
 }
 
 #[derive(Debug, Default)]

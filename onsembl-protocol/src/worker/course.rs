@@ -1,9 +1,9 @@
 //! The course of a command on its agent: asked for, started, cancelled, ended, reported.
 
-use super::commands::{Force, Output};
+use super::commands::Output;
 use super::delivery::Readiness;
 use super::end::WorkerEnd;
-use super::event::{Journalling, Pausing, Task, WorkerAction};
+use super::event::{Journalling, Task, WorkerAction};
 use super::note::WorkerNote;
 use super::report::{MOST_WITHHELD, StoppedBy, reason};
 use super::{Work, Worker, terminal};
@@ -11,6 +11,7 @@ use crate::command::{
     Awaited, CancelDecision, Decision, Exit, Fate, JournalEntry, ProcessIdentity,
 };
 use crate::id::{CommandId, Incarnation};
+use crate::model::{Force, Pausing};
 use crate::output::{Run, Stream};
 use crate::time::Now;
 use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandInput, CommandRequest};
@@ -86,8 +87,8 @@ impl Worker {
     /// Takes the next from the line, as long as there is a slot.
     fn advance(&mut self) {
         let is_awaited = self.terminal.as_ref().is_some_and(terminal::Terminal::is_awaited);
-        let is_paused = self.pausing == Pausing::Paused;
-        self.commands.all.pause(is_paused || self.shutdown.is_some() || is_awaited);
+        let waits = self.pausing.is_paused() || self.shutdown.is_some() || is_awaited;
+        self.commands.all.pause(Pausing::of(waits));
         while let Some((id, mark)) = self.commands.take_next() {
             match self.journal.keeping() {
                 Journalling::Off => self.todo.push_back(Work::Start(id)),
@@ -363,7 +364,7 @@ impl Worker {
     /// The server cannot take up this command now. What is kept of it is said in the next session.
     pub(super) fn on_not_taken(&mut self, id: &CommandId) {
         self.note(WorkerNote::NotTakenByServer(id.clone()));
-        self.delivery.hold(id);
+        self.delivery.withhold(id);
     }
 
     /// The server says that it knows no such command. If that means that it is over, what is kept for it would

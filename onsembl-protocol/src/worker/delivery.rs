@@ -190,8 +190,8 @@ impl Delivery {
     }
 
     /// The server of this session does not take what this command wrote.
-    pub(super) fn hold(&mut self, id: &CommandId) {
-        self.outbox.hold(id);
+    pub(super) fn withhold(&mut self, id: &CommandId) {
+        self.outbox.withhold(id);
     }
 
     /// The command is over for the server: what is kept for it would be sent again and again.

@@ -19,7 +19,7 @@ const MOST_DOUBTED: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     /// Whether the server of the session says only what it knows.
-    word: Word,
+    reports: UnknownReport,
     /// Commands from before the session that were not cancelled in it: of these a cancellation without grace
     /// counts when it is repeated, as one of a user is every 5 s.
     brought: BTreeSet<CommandId>,
@@ -29,10 +29,10 @@ pub(super) struct Doubts {
 
 /// What a report of an unknown command proves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Word {
+enum UnknownReport {
     /// What it does not know, it adopts.
     #[default]
-    Proof,
+    Proves,
     /// What it does not know, it calls over.
     Doubtful,
 }
@@ -41,10 +41,10 @@ impl Doubts {
     /// A session began, to which these commands were brought.
     pub(super) fn on_session(&mut self, capabilities: Capabilities, unfinished: &[CommandId]) {
         let adopts = capabilities.adopts_commands() || !capabilities.is_extended();
-        self.word = if adopts { Word::Proof } else { Word::Doubtful };
-        self.brought = match self.word {
-            Word::Proof => BTreeSet::new(),
-            Word::Doubtful => unfinished.iter().cloned().collect(),
+        self.reports = if adopts { UnknownReport::Proves } else { UnknownReport::Doubtful };
+        self.brought = match self.reports {
+            UnknownReport::Proves => BTreeSet::new(),
+            UnknownReport::Doubtful => unfinished.iter().cloned().collect(),
         };
     }
 
@@ -68,7 +68,7 @@ impl Doubts {
     /// The server says that it does not know this command. Whether to keep it all the same. A terminal that is
     /// not known was given up.
     pub(super) fn doubts_unknown(&mut self, id: &CommandId, now: Timestamp) -> bool {
-        if self.word == Word::Proof || id.is_terminal() {
+        if self.reports == UnknownReport::Proves || id.is_terminal() {
             return false;
         }
         let is_full = self.unknown.len() >= MOST_DOUBTED && !self.unknown.contains_key(id);

@@ -7,7 +7,7 @@ use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, Fate, JournalEntry, ProcessIdentity,
 };
 use crate::id::{AgentId, CommandId, RunMark, StopId};
-use crate::model::{Capabilities, Finding, Told};
+use crate::model::{Capabilities, Finding, PastFinding, Pausing};
 use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
@@ -93,8 +93,27 @@ pub struct Recovered {
     pub cleared: Vec<Cleared>,
     pub runs: Vec<LeftRun>,
     /// What it found and could not hand over any more, and how long ago it was when that was written down.
-    pub findings: Vec<Told>,
+    pub findings: Vec<PastFinding>,
     pub findings_ago: Duration,
+}
+
+/// The process that last used the state directory of this agent, as far as it can be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// It has ended, and what it left running is this agent's to end.
+    Ended,
+    /// It runs and has a directory of its own, of which this one is a copy: what it runs is left alone.
+    Runs(ProcessIdentity),
+}
+
+impl Predecessor {
+    /// Whether it was the run of this agent before this one, whose end is something to tell of.
+    pub const fn is_run_before(&self) -> bool {
+        match self {
+            Self::Ended => true,
+            Self::Runs(_) => false,
+        }
+    }
 }
 
 /// A session, as the answer to the hello settled it.
@@ -123,6 +142,8 @@ pub enum WorkerEvent {
         finding: Finding,
         lasted: Duration,
     },
+    /// This process itself was away this long past its deadline.
+    Overslept(Duration),
     /// A link was opened, at this address of the agent's machine; none if it is not over a network.
     LinkOpened(Option<IpAddr>),
     /// The link is over.
@@ -320,15 +341,6 @@ pub enum Waiting {
     GoesOn,
 }
 
-/// Whether an agent starts commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pausing {
-    /// None, by order; what comes waits.
-    Paused,
-    /// Commands are started.
-    Running,
-}
-
 /// What is done at the terminal of the agent's machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScreenAction {
@@ -355,6 +367,14 @@ pub enum WorkerMessage {
 mod tests {
     use super::*;
     use crate::terminal::TerminalSize;
+
+    #[test]
+    fn a_copied_state_directory_tells_of_no_run_before() {
+        let (boot, namespace) = ("b".into(), "n".into());
+        let owner = ProcessIdentity { pid: 1, started: 2, boot, namespace };
+        assert!(Predecessor::Ended.is_run_before());
+        assert!(!Predecessor::Runs(owner).is_run_before());
+    }
 
     #[test]
     fn commands_are_typed_one_after_the_other_unless_somebody_wants_more() {

@@ -85,13 +85,34 @@ impl Fence {
     /// Whether a command may run in this directory. It is judged by its name: where links of the file system
     /// lead is for the one to find out who enters it.
     #[must_use]
-    pub fn admits_directory(&self, directory: &str) -> bool {
+    pub(crate) fn admits_directory(&self, directory: &str) -> bool {
         match &self.0 {
             Passes::Everything => true,
             Passes::Text(besides) => {
                 besides.directories.iter().any(|allowed| is_within(directory, allowed))
             }
         }
+    }
+
+    /// Where a command runs whose working directory was admitted by its name: where the links of the file system
+    /// lead from there, which is an error if it is no text.
+    ///
+    /// # Errors
+    /// It leads out of what is allowed, and what allows it.
+    pub fn admit_resolved(
+        &self,
+        directory: &str,
+        resolved: Result<String, String>,
+    ) -> Result<String, String> {
+        let resolved = match resolved {
+            Ok(resolved) if self.admits_directory(&resolved) => return Ok(resolved),
+            Ok(resolved) | Err(resolved) => resolved,
+        };
+        Err(format!(
+            "the working directory {} leads out of what this agent allows; start the agent with --allow-directory {}",
+            directory.escape_debug(),
+            resolved.escape_debug(),
+        ))
     }
 
     /// Whether all of a request may be passed on.
@@ -200,6 +221,17 @@ mod tests {
         let all = Fence::text_only().with_directory("/");
         assert_eq!(all.check(&within("/etc")), Ok(()));
         assert!(all.check(&within("etc")).is_err());
+    }
+
+    #[test]
+    fn a_link_that_leads_out_of_what_is_allowed_is_not_followed() {
+        let fence = Fence::text_only().with_directory("/srv/work");
+        let leads_to = |path: &str| fence.admit_resolved("/srv/work/link", Ok(path.into()));
+        assert_eq!(leads_to("/srv/work/a"), Ok("/srv/work/a".into()));
+        let why = leads_to("/etc").unwrap_err();
+        assert!(why.contains("/srv/work/link") && why.ends_with("--allow-directory /etc"), "{why}");
+        // What is no text cannot be handed on, wherever it leads.
+        assert!(fence.admit_resolved("/srv/work/link", Err("/srv/work/?".into())).is_err());
     }
 
     #[test]

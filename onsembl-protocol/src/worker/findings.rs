@@ -2,7 +2,7 @@
 
 use super::outbound::OutboundQueue;
 use crate::diagnosis::{BlackBox, ClockWatch, NetworkWatch};
-use crate::model::{Capabilities, Finding, Told};
+use crate::model::{Capabilities, Cause, Confidence, Finding, PastFinding};
 use crate::time::Now;
 use crate::wire::payload::AgentBlackBox;
 use alloc::vec::Vec;
@@ -39,6 +39,11 @@ impl Findings {
         self.black_box.note_lasting(finding, lasted, now.boot);
     }
 
+    /// This process itself was away this long past its deadline. Its own clock shows it, and nothing else does.
+    pub(super) fn note_stall(&mut self, late: Duration, now: Now) {
+        self.note(Finding::new(Cause::AgentStalled, Confidence::High), late, now);
+    }
+
     /// A link was opened, at this address of the own machine.
     pub(super) fn on_link_opened(&mut self, local: Option<IpAddr>, now: Now) {
         if let Some((finding, lasted)) = self.network.link_opened(local, now.boot) {
@@ -51,7 +56,7 @@ impl Findings {
     }
 
     /// An earlier process of this agent left this, so long ago.
-    pub(super) fn recover(&mut self, left: Vec<Told>, ago: Duration, now: Now) {
+    pub(super) fn recover(&mut self, left: Vec<PastFinding>, ago: Duration, now: Now) {
         self.black_box.recover(left, ago, now.boot);
     }
 
@@ -77,7 +82,7 @@ impl Findings {
     }
 
     /// What is not confirmed yet, the oldest first.
-    pub(super) fn unconfirmed(&self, now: Now) -> Vec<Told> {
+    pub(super) fn unconfirmed(&self, now: Now) -> Vec<PastFinding> {
         self.black_box.told(now.boot)
     }
 }

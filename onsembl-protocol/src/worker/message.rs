@@ -1,11 +1,10 @@
 //! What a message of the server means for a worker. The one translation from frames to instructions; nothing
 //! is carried out here.
 
-use super::commands::Force;
-use super::event::Pausing;
 use super::note::WorkerNote;
 use crate::id::{CommandId, StopId};
 use crate::model::Capabilities;
+use crate::model::{Force, Pausing};
 use crate::session::EndOrder;
 use crate::terminal::TerminalSize;
 use crate::wire::ServerToAgent;

@@ -66,7 +66,7 @@ pub use crate::output::{
 pub use crate::terminal::{LineMode, Modes, Typed, Typing};
 pub use end::WorkerEnd;
 pub use event::{
-    Journalling, Pausing, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
+    Journalling, Predecessor, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
     TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
 pub use fence::Fence;
@@ -75,14 +75,14 @@ pub use note::WorkerNote;
 pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
-use crate::model::Told;
+use crate::model::{Force, PastFinding, Pausing};
 use crate::time::{Deadline, Now};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
-use commands::{Commands, Force};
+use commands::Commands;
 use delivery::{Delivery, News};
 use doubts::Doubts;
 use emergency::EmergencyStop;
@@ -199,6 +199,7 @@ impl Worker {
             WorkerEvent::Joined(session) => self.on_joined(session, now),
             WorkerEvent::SessionEnded => self.on_session_ended(),
             WorkerEvent::Found { finding, lasted } => self.findings.note(finding, lasted, now),
+            WorkerEvent::Overslept(late) => self.findings.note_stall(late, now),
             WorkerEvent::LinkOpened(local) => self.findings.on_link_opened(local, now),
             WorkerEvent::LinkEnded => self.findings.on_link_ended(now),
             WorkerEvent::Refused(cause) => {
@@ -509,7 +510,7 @@ impl Worker {
         if let Some(terminal) = &mut self.terminal {
             terminal.finish();
         }
-        self.commands.all.pause(true);
+        self.commands.all.pause(Pausing::Paused);
         self.delivery.wind_up();
     }
 
@@ -524,7 +525,7 @@ impl Worker {
         if let Some(terminal) = &mut self.terminal {
             terminal.finish();
         }
-        self.commands.all.pause(true);
+        self.commands.all.pause(Pausing::Paused);
         self.stop_all(StoppedBy::Agent, force);
         self.delivery.wind_up();
     }
@@ -554,7 +555,7 @@ impl Worker {
     }
 
     /// What it found while it was away and the server has not confirmed, the oldest first.
-    pub fn findings(&self, now: Now) -> Vec<Told> {
+    pub fn findings(&self, now: Now) -> Vec<PastFinding> {
         self.findings.unconfirmed(now)
     }
 

@@ -124,12 +124,15 @@ impl OutboundQueue {
         &mut self,
         status: impl FnOnce(&CommandId) -> CommandAckStatus,
     ) -> Option<Outbound> {
+        // Somebody waits for the receipt of a stop more than for anything else.
         if let Some((stop, stage)) = self.receipt.take() {
             return Some(Outbound::Receipt(stop, stage));
         }
+        // What follows is about commands, of which the server must know.
         if let Some((_, opened)) = self.opened.pop_first() {
             return Some(Outbound::Opened(opened));
         }
+        // Output is sent from where the answers to these say.
         if let Some(page) = self.output_states.pop_front() {
             return Some(Outbound::OutputState(page));
         }
@@ -137,6 +140,7 @@ impl OutboundQueue {
             let status = status(&command);
             return Some(Outbound::Acknowledgement(command, status));
         }
+        // Before reports: a report ends its command, and its output is to be whole by then.
         if let Some(((run, stream), at)) = self.open_ends.pop_first() {
             return Some(Outbound::OpenEnd(run, stream, at));
         }

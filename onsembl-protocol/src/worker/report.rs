@@ -107,6 +107,7 @@ impl Reports {
             let _ = self.sent.pop_first();
         }
         let _ = self.sent.insert(id.clone());
+        // One timer for all: they are said again together, in the order of their ends.
         self.repeat_at = Deadline::At(now.saturating_add(CONFIRM_WITHIN));
     }
 
@@ -126,6 +127,7 @@ impl Reports {
         !self.sent.is_empty()
     }
 
+    /// A session began. What was said in the last one may not have come: all of it is said again.
     pub(super) fn on_session(&mut self) {
         self.sent.clear();
         self.repeat_at = Deadline::Never;

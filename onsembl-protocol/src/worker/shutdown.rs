@@ -69,6 +69,7 @@ impl Shutdown {
             return;
         }
         match why {
+            // Whoever started the agent has to act on a refusal; started again as after a stop, it would be refused again.
             WorkerEnd::Refused(_) => self.why = why,
             WorkerEnd::Shutdown
             | WorkerEnd::Ordered(_)
@@ -83,9 +84,11 @@ impl Shutdown {
             return None;
         }
         let until = if left.running {
+            // A process that was found again has an end of its own, which needs the whole second to be confirmed.
             self.alone_since = None;
             self.give_up_at
         } else {
+            // Counted once for all that is left: each confirmation that brings a further message would prolong it.
             let alone_since = *self.alone_since.get_or_insert(now);
             if left.unsent || left.unconfirmed {
                 Deadline::At(alone_since.saturating_add(FOR_CONFIRMATIONS))
@@ -94,6 +97,7 @@ impl Shutdown {
                 Deadline::At(at.unwrap_or(now))
             }
         };
+        // Who stops the agent was promised one bound, whatever is left.
         let until = until.min(self.give_up_at);
         if until.is_due(now) {
             self.until = Until::Over;

@@ -30,14 +30,14 @@ pub enum WriterState {
     LeftOpen,
 }
 
-impl Worker {
-    /// A copy of what the outbox accounts for.
-    pub fn unstored_output(&self) -> UnstoredOutput {
-        let (outbox, left) = (self.delivery.outbox(), self.delivery.left());
+impl UnstoredOutput {
+    /// A copy of what the outbox of a worker accounts for.
+    pub fn of(worker: &Worker) -> Self {
+        let (outbox, left) = (worker.delivery.outbox(), worker.delivery.left());
         let with_run = |state: StreamState| {
             let id = &state.run.command;
-            let run = match (self.commands.is_running(id), left.has(id)) {
-                (true, _) if self.commands.is_muted(id) => WriterState::Muted,
+            let run = match (worker.commands.is_running(id), left.has(id)) {
+                (true, _) if worker.commands.is_muted(id) => WriterState::Muted,
                 (true, _) => WriterState::Running,
                 (false, true) if left.is_open(id) => WriterState::LeftOpen,
                 (false, true) => WriterState::Left,
@@ -45,15 +45,15 @@ impl Worker {
             };
             (state, run)
         };
-        UnstoredOutput {
+        Self {
             streams: outbox.states().map(with_run).collect(),
             unstored: outbox.unstored(),
             memory: outbox.in_memory(),
         }
     }
 
-    /// Whether the processes have to wait, because as much is held as may be.
-    pub fn output_is_full(&self) -> bool {
-        self.delivery.outbox().is_full()
+    /// Whether the processes of a worker have to wait, because as much is unstored as may be.
+    pub fn is_full(worker: &Worker) -> bool {
+        worker.delivery.outbox().is_full()
     }
 }

@@ -9,7 +9,7 @@ use onsembl_protocol::fleet::{
     Flow, Question, Request, SeatId, SeatOrigin, Token, View, Write,
 };
 use onsembl_protocol::id::{AgentId, CommandId, LinkId, SessionId, StopId, UserId};
-use onsembl_protocol::model::{Capabilities, Dialect, SERVER_FEATURES};
+use onsembl_protocol::model::{Capabilities, Dialect, Pausing, SERVER_FEATURES};
 use onsembl_protocol::session::{
     ServerAction, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
 };
@@ -105,7 +105,12 @@ impl Server {
             server.perform(at);
         }
         for record in store.commands.values().filter(|record| record.ended_at.is_none()) {
-            server.fleet.recover_command(record.clone(), &(None, Vec::new()), now(at));
+            server.fleet.recover_command(
+                record.clone(),
+                &(None, Vec::new()),
+                now(at).wall,
+                now(at),
+            );
             server.perform(at);
         }
         server
@@ -323,7 +328,7 @@ impl Server {
     pub(super) fn on_paused(&mut self, link: LinkId, paused: bool, at: Duration) {
         let Some(seat) = self.live(link) else { return };
         self.on_frame(link, at);
-        self.feed(FleetEvent::Paused { seat, paused }, at);
+        self.feed(FleetEvent::Paused { seat, pausing: Pausing::of(paused) }, at);
         self.drain(at);
     }
 

@@ -163,9 +163,9 @@ impl Agent {
         }
         let bytes = process.content(stream, *process.read.get(stream), length);
         *process.read.get_mut(stream) += length;
-        self.was_full |= self.worker.output_is_full();
+        self.was_full |= UnstoredOutput::is_full(&self.worker);
         self.feed(WorkerEvent::Output { command: id, stream, bytes }, at);
-        self.was_full |= self.worker.output_is_full();
+        self.was_full |= UnstoredOutput::is_full(&self.worker);
     }
 
     /// A process ended, and its pipes are empty.
@@ -173,7 +173,7 @@ impl Agent {
         process.state = ProcessState::Done;
         let command = process.run.command.clone();
         self.feed(WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Fate::Ended }, at);
-        self.was_full |= self.worker.output_is_full();
+        self.was_full |= UnstoredOutput::is_full(&self.worker);
     }
 
     // --- the disk
@@ -266,7 +266,7 @@ impl Agent {
     // --- to look at
 
     pub(super) fn held(&self) -> UnstoredOutput {
-        self.worker.unstored_output()
+        UnstoredOutput::of(&self.worker)
     }
 
     /// Whether it waits for nothing any more.

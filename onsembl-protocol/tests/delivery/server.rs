@@ -84,7 +84,12 @@ impl Server {
         }
         for (id, record) in &database.commands {
             if record.ended_at.is_none() || remembers(id) {
-                server.fleet.recover_command(record.clone(), &database.log_position(id), now(at));
+                server.fleet.recover_command(
+                    record.clone(),
+                    &database.log_position(id),
+                    now(at).wall,
+                    now(at),
+                );
                 server.perform();
             }
         }

@@ -14,8 +14,8 @@ const ATTEMPTS: usize = 4;
 
 /// What a new token is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct TokenOrder {
-    /// Whose it is.
     pub user: UserId,
     /// What its bearer may be.
     pub kind: TokenKind,

@@ -226,6 +226,7 @@ impl Tokens {
 
     /// Who bore this token when it was valid, and when it was made: whose it was is to be said also when it has
     /// expired, which is for the caller to see.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the errors of the library are open")]
     pub(crate) fn check(&self, token: Option<&str>, kind: TokenKind) -> Result<Signed, TokenError> {
         let token = token.ok_or(TokenError::Missing)?;
         let mut validation = Validation::new(Algorithm::HS256);

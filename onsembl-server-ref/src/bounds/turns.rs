@@ -1,7 +1,7 @@
-//! Turns at something that many share: holders take places round robin, each from a line of its own, so that what
+//! Turns at something that many share: holders take slots round robin, each from a line of its own, so that what
 //! one of them asks for costs another at most what is under way already.
 //!
-//! Where places are few, a holder that has something may have more as long as it then has no more than `weight`
+//! Where slots are few, a holder that has something may have more as long as it then has no more than `weight`
 //! times what is left free. So something is free for a newcomer at nearly any time, and a holder that is alone is
 //! hardly held back. In front of a queue that all share, a limited number of each holder are in it at a time
 //! ([`TurnLimits::each`]), and no holder waits behind the whole queue of another. Within one holder the order of
@@ -17,11 +17,10 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub(crate) struct Turns<K: Eq + Hash + Clone>(Arc<Shared<K>>);
 
-/// How many places there are, and how much one holder may have.
+/// How many slots there are, and how much one holder may have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TurnLimits {
-    /// Places.
-    pub(crate) places: usize,
+    pub(crate) slots: usize,
     /// A holder has at most this many of them, whatever is free.
     pub(crate) each: usize,
     /// A holder that has something has at most this multiple of what is left free.
@@ -33,10 +32,10 @@ pub(crate) struct TurnLimits {
 }
 
 impl TurnLimits {
-    /// This many places for each holder, whatever the others have. All that it wants besides waits.
+    /// This many slots for each holder, whatever the others have. All that it wants besides waits.
     pub(crate) const fn each(each: usize) -> Self {
         let all = usize::MAX;
-        Self { places: all, each, weight: all, waiting: all, waiting_bytes: all }
+        Self { slots: all, each, weight: all, waiting: all, waiting_bytes: all }
     }
 }
 
@@ -54,13 +53,13 @@ pub(crate) enum NoTurn {
     Closed,
 }
 
-/// Some places, given back when this is dropped.
+/// Some slots, given back when this is dropped.
 #[derive(Debug)]
-#[must_use = "the places are given back when this is dropped"]
+#[must_use = "the slots are given back when this is dropped"]
 pub(crate) struct Turn<K: Eq + Hash + Clone> {
     of: Arc<Shared<K>>,
     holder: K,
-    places: usize,
+    slots: usize,
 }
 
 #[derive(Debug)]
@@ -99,7 +98,7 @@ enum Standing {
 #[derive(Debug)]
 struct Waiter {
     number: u64,
-    places: usize,
+    slots: usize,
     bytes: usize,
     go: oneshot::Sender<()>,
 }
@@ -109,7 +108,7 @@ struct Waiting<'a, K: Eq + Hash + Clone> {
     of: &'a Arc<Shared<K>>,
     holder: &'a K,
     number: u64,
-    places: usize,
+    slots: usize,
     go: oneshot::Receiver<()>,
     over: bool,
 }
@@ -132,7 +131,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         Self(Arc::new(Shared { limits, state: Mutex::new(state) }))
     }
 
-    /// Waits for this many places; more than there are count as all of them. `bytes` is what the request holds
+    /// Waits for this many slots; more than there are count as all of them. `bytes` is what the request holds
     /// while it waits.
     ///
     /// # Errors
@@ -140,21 +139,21 @@ impl<K: Eq + Hash + Clone> Turns<K> {
     pub(crate) async fn take(
         &self,
         holder: &K,
-        places: usize,
+        slots: usize,
         bytes: usize,
     ) -> Result<Turn<K>, NoTurn> {
-        let places = places.clamp(1, self.0.limits.places.min(self.0.limits.each).max(1));
-        let mut waiting = self.0.line_up(holder, places, bytes)?;
+        let slots = slots.clamp(1, self.0.limits.slots.min(self.0.limits.each).max(1));
+        let mut waiting = self.0.line_up(holder, slots, bytes)?;
         self.0.serve();
         let went = (&mut waiting.go).await;
         waiting.over = true;
         match went {
-            Ok(()) => Ok(Turn { of: Arc::clone(&self.0), holder: holder.clone(), places }),
+            Ok(()) => Ok(Turn { of: Arc::clone(&self.0), holder: holder.clone(), slots }),
             Err(_) => Err(NoTurn::Closed),
         }
     }
 
-    /// Waits for one place where none is refused, as within [`TurnLimits::each`]. `None` once it is
+    /// Waits for one slot where none is refused, as within [`TurnLimits::each`]. `None` once it is
     /// closed.
     pub(crate) async fn take_one(&self, holder: &K) -> Option<Turn<K>> {
         self.take(holder, 1, 0).await.ok()
@@ -187,7 +186,7 @@ impl<K: Eq + Hash + Clone> Shared<K> {
     fn line_up<'a>(
         self: &'a Arc<Self>,
         holder: &'a K,
-        places: usize,
+        slots: usize,
         bytes: usize,
     ) -> Result<Waiting<'a, K>, NoTurn> {
         let (go_in, go) = oneshot::channel();
@@ -208,11 +207,11 @@ impl<K: Eq + Hash + Clone> Shared<K> {
         }
         let is_first = own.waiting.is_empty();
         own.bytes = own.bytes.saturating_add(bytes);
-        own.waiting.push_back(Waiter { number, places, bytes, go: go_in });
+        own.waiting.push_back(Waiter { number, slots, bytes, go: go_in });
         if is_first {
             state.order.push_back(holder.clone());
         }
-        Ok(Waiting { of: self, holder, number, places, go, over: false })
+        Ok(Waiting { of: self, holder, number, slots, go, over: false })
     }
 
     /// Gives out what is free, one request of each holder in turn.
@@ -221,20 +220,20 @@ impl<K: Eq + Hash + Clone> Shared<K> {
         let mut passed = 0;
         while passed < state.order.len() {
             let Some(holder) = state.order.pop_front() else { return };
-            let free = self.limits.places.saturating_sub(state.taken);
+            let free = self.limits.slots.saturating_sub(state.taken);
             let Some(own) = state.holders.get_mut(&holder) else { continue };
             let Some(first) = own.waiting.front() else { continue };
-            if first.places > free {
+            if first.slots > free {
                 // The next request waits for that, or something large would never get its turn.
                 state.order.push_front(holder);
                 return;
             }
-            let would_have = own.taken + first.places;
+            let would_have = own.taken + first.slots;
             if would_have > self.limits.each {
                 own.standing = Standing::Full;
                 continue;
             }
-            let left = free - first.places;
+            let left = free - first.slots;
             if own.taken > 0 && would_have > self.limits.weight.saturating_mul(left) {
                 passed += 1;
                 state.order.push_back(holder);
@@ -244,9 +243,9 @@ impl<K: Eq + Hash + Clone> Shared<K> {
             let Some(first) = own.waiting.pop_front() else { continue };
             own.bytes = own.bytes.saturating_sub(first.bytes);
             let more = !own.waiting.is_empty();
-            // One whose future is being dropped gives its places back, see `Waiting`.
-            own.taken += first.places;
-            state.taken += first.places;
+            // One whose future is being dropped gives its slots back, see `Waiting`.
+            own.taken += first.slots;
+            state.taken += first.slots;
             if more {
                 state.order.push_back(holder);
             }
@@ -254,11 +253,11 @@ impl<K: Eq + Hash + Clone> Shared<K> {
         }
     }
 
-    fn give_back(&self, holder: &K, places: usize) {
+    fn give_back(&self, holder: &K, slots: usize) {
         let mut state = self.state();
-        state.taken = state.taken.saturating_sub(places);
+        state.taken = state.taken.saturating_sub(slots);
         if let Some(own) = state.holders.get_mut(holder) {
-            own.taken = own.taken.saturating_sub(places);
+            own.taken = own.taken.saturating_sub(slots);
             let is_back = own.standing == Standing::Full;
             own.standing = Standing::InOrder;
             if own.taken == 0 && own.waiting.is_empty() {
@@ -308,14 +307,14 @@ impl<K: Eq + Hash + Clone> Drop for Waiting<'_, K> {
             // What it waited for may do for the next one.
             self.of.serve();
         } else if self.go.try_recv().is_ok() {
-            self.of.give_back(self.holder, self.places);
+            self.of.give_back(self.holder, self.slots);
         }
     }
 }
 
 impl<K: Eq + Hash + Clone> Drop for Turn<K> {
     fn drop(&mut self) {
-        self.of.give_back(&self.holder, self.places);
+        self.of.give_back(&self.holder, self.slots);
     }
 }
 
@@ -326,7 +325,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     const LIMITS: TurnLimits =
-        TurnLimits { places: 3, each: 3, weight: 2, waiting: 100, waiting_bytes: 1000 };
+        TurnLimits { slots: 3, each: 3, weight: 2, waiting: 100, waiting_bytes: 1000 };
 
     type Asked<'a> = BoxFuture<'a, Result<Turn<&'static str>, NoTurn>>;
 
@@ -347,12 +346,12 @@ mod tests {
         let turns = Turns::new(LIMITS);
         let mut heavy: Vec<_> = (0..50).map(|_| ask(&turns, &"a")).collect();
         let mut running: Vec<_> = heavy.iter_mut().filter_map(now).collect();
-        assert_eq!(running.len(), 2, "one place is left for others");
+        assert_eq!(running.len(), 2, "one slot is left for others");
         let first_of_b = now(&mut ask(&turns, &"b")).expect("at once");
         let (mut c, mut d) = (ask(&turns, &"c"), ask(&turns, &"d"));
         assert!(now(&mut c).is_none());
         drop(running.pop());
-        let of_c = now(&mut c).expect("the first place that is given back");
+        let of_c = now(&mut c).expect("the first slot that is given back");
         drop(of_c);
         assert!(now(&mut d).is_some(), "and not one of the 48 that wait of the first");
         drop(first_of_b);
@@ -361,7 +360,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_goes_to_each_holder_in_turn() {
-        let turns = Turns::new(TurnLimits { places: 1, weight: usize::MAX, ..LIMITS });
+        let turns = Turns::new(TurnLimits { slots: 1, weight: usize::MAX, ..LIMITS });
         let mut running = now(&mut ask(&turns, &"x"));
         let mut waiting: Vec<(&str, Asked<'_>)> = Vec::new();
         for holder in [&"a", &"b"] {
@@ -412,7 +411,7 @@ mod tests {
 
     #[test]
     fn something_large_is_not_overtaken_for_ever() {
-        let turns = Turns::new(TurnLimits { places: 10, each: 10, ..LIMITS });
+        let turns = Turns::new(TurnLimits { slots: 10, each: 10, ..LIMITS });
         let small: Vec<_> =
             ["a", "b"].iter().map(|holder| now(&mut ask(&turns, holder)).unwrap()).collect();
         let mut large = turns.take(&"l", 10, 1).boxed();

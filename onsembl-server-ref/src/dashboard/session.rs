@@ -23,7 +23,7 @@ use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::messages::Envelopes;
 use onsembl_transport::pump::{self, LinkHandle, LinkInput, PumpConfig, TryDataError};
-use onsembl_transport::{Frame, Held, Link, Received};
+use onsembl_transport::{BudgetShare, Frame, Link, Received};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -106,7 +106,7 @@ fn facts(identity: &Identity) -> DashboardToken {
 /// What came of something that took its time.
 enum Outcome {
     /// With the part that the request took of a budget.
-    Answered(Token, Option<Answer>, Option<Held>),
+    Answered(Token, Option<Answer>, Option<BudgetShare>),
     Checked(Token, Result<Identity, Refusal>),
     Read(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
@@ -116,7 +116,7 @@ enum Outcome {
 #[derive(Default)]
 struct Brought {
     /// The part that a message took of a budget.
-    held: Option<Held>,
+    share: Option<BudgetShare>,
     /// A token that was checked.
     identity: Option<Identity>,
 }
@@ -166,7 +166,7 @@ impl Session {
                             debug!(peer = %self.peer, %end, "dashboard link ended");
                             return self.feed(DashboardEvent::Ended, Brought::default());
                         }
-                        LinkInput::Received(received) => self.on_received(received, event.held),
+                        LinkInput::Received(received) => self.on_received(received, event.share),
                     }
                 }
                 Some(outcome) = self.pending.next(), if !self.pending.is_empty() => {
@@ -195,12 +195,12 @@ impl Session {
         }
     }
 
-    fn on_received(&mut self, received: Received, held: Held) {
+    fn on_received(&mut self, received: Received, share: BudgetShare) {
         match received {
             Received::Control => self.feed(DashboardEvent::Control, Brought::default()),
             Received::Binary(_) => self.feed(DashboardEvent::Binary, Brought::default()),
             Received::Text(text) => {
-                let brought = Brought { held: Some(held), ..Brought::default() };
+                let brought = Brought { share: Some(share), ..Brought::default() };
                 self.feed(DashboardEvent::Text(&text), brought);
             }
         }
@@ -209,8 +209,8 @@ impl Session {
     fn on_outcome(&mut self, outcome: Outcome) {
         let mut brought = Brought::default();
         let event = match outcome {
-            Outcome::Answered(number, answer, held) => {
-                drop(held);
+            Outcome::Answered(number, answer, share) => {
+                drop(share);
                 DashboardEvent::Answered(number, answer)
             }
             Outcome::Checked(number, Ok(identity)) => {
@@ -262,7 +262,9 @@ impl Session {
                 self.dashboard.metrics.delivered(&message);
                 self.tell(&message);
             }
-            DashboardAction::Ask(number, request) => self.ask(number, request, brought.held.take()),
+            DashboardAction::Ask(number, request) => {
+                self.ask(number, request, brought.share.take())
+            }
             DashboardAction::CheckToken(number, refresh) => self.check_token(number, refresh),
             DashboardAction::UseToken => {
                 if let Some(identity) = brought.identity.take() {
@@ -308,10 +310,10 @@ impl Session {
     }
 
     /// Asks the fleet.
-    fn ask(&self, number: Token, request: Request, held: Option<Held>) {
+    fn ask(&self, number: Token, request: Request, share: Option<BudgetShare>) {
         let (hub, user) = (self.dashboard.hub.clone(), self.user.clone());
         self.later(
-            async move { Outcome::Answered(number, hub.ask_fleet(user, request).await, held) },
+            async move { Outcome::Answered(number, hub.ask_fleet(user, request).await, share) },
         );
     }
 

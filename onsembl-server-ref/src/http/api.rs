@@ -336,7 +336,7 @@ async fn views_of(
                     Reader::Other => metrics,
                 },
                 beats: agent.beats,
-                paused: agent.paused,
+                paused: agent.pausing.is_paused(),
                 stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.as_str().to_owned(),
                     by: order.by.as_str().to_owned(),

@@ -154,9 +154,9 @@ async fn agent_of(
         let fleet_view = app.fleet_views.of(user);
         let view = fleet_view.look();
         let agent = view.agents().get(id);
-        agent.map(|agent| (agent.name.clone(), agent.explain(&app.rules), agent.held()))
+        agent.map(|agent| (agent.name.clone(), agent.explain(&app.rules), agent.order_in_force()))
     };
-    let Some((name, presence, held)) = shown else { return Ok(None) };
+    let Some((name, presence, order)) = shown else { return Ok(None) };
     let finding = if presence.state.is_in_session() {
         None
     } else {
@@ -165,7 +165,7 @@ async fn agent_of(
         let drops = told(app, presence.clone(), &history, now, now).drops;
         drops.into_iter().next_back().filter(|drop| drop.until.is_none()).map(|drop| drop.finding)
     };
-    Ok(Some(AgentOf { name, presence, finding, held }))
+    Ok(Some(AgentOf { name, presence, finding, order }))
 }
 
 fn millis_before(now: WallTime, by: Duration) -> WallTime {

@@ -111,11 +111,11 @@ pub(super) struct ListQuery {
 }
 
 /// Where a list continues: when the last command of a page was asked for, and its id.
-fn place(of: &CommandRow) -> String {
+fn page_cursor(of: &CommandRow) -> String {
     format!("{}.{}", of.created_at.unix_millis(), of.command)
 }
 
-fn parse_place(text: &str) -> Option<(WallTime, CommandId)> {
+fn parse_cursor(text: &str) -> Option<(WallTime, CommandId)> {
     let (at, id) = text.split_once('.')?;
     Some((WallTime::from_unix_millis(at.parse().ok()?), CommandId::new(id)))
 }
@@ -127,9 +127,9 @@ pub(super) async fn commands(
 ) -> Response<Body> {
     let agent = query.agent.map(AgentId::new);
     let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);
-    let after = match query.after.as_deref().map(parse_place) {
+    let after = match query.after.as_deref().map(parse_cursor) {
         None => None,
-        Some(Some(place)) => Some(place),
+        Some(Some(cursor)) => Some(cursor),
         Some(None) => {
             let why = "`after` is not the `next` of an earlier page; omit it to start from the first page";
             return problem(StatusCode::BAD_REQUEST, why);
@@ -145,12 +145,12 @@ pub(super) async fn commands(
         Ok(listed) => listed,
         Err(error) => return unreadable(&app, &error),
     };
-    let mut next = listed.rows.last().filter(|_| listed.more).map(place);
-    let places: Vec<_> = listed.rows.iter().map(place).collect();
+    let mut next = listed.rows.last().filter(|_| listed.more).map(page_cursor);
+    let cursors: Vec<_> = listed.rows.iter().map(page_cursor).collect();
     let mut page = Page::default();
     for (at, command) in shown(&app, of, listed.rows).into_iter().enumerate() {
         if !page.add(command) {
-            next = at.checked_sub(1).and_then(|last| places.get(last).cloned());
+            next = at.checked_sub(1).and_then(|last| cursors.get(last).cloned());
             break;
         }
     }

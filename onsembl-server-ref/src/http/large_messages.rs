@@ -10,7 +10,7 @@ use crate::bounds::{Share, Shares};
 use async_trait::async_trait;
 use bytes::Bytes;
 use onsembl_protocol::id::UserId;
-use onsembl_transport::link::Held;
+use onsembl_transport::link::BudgetShare;
 use onsembl_transport::{Link, LinkEnd, LinkReader, Received};
 use std::io;
 use std::pin::Pin;
@@ -219,10 +219,10 @@ impl LinkReader for MeteredReader {
         self.reader.receive().await
     }
 
-    fn take_held(&mut self) -> Held {
+    fn take_share(&mut self) -> BudgetShare {
         let mut progress = locked(&self.progress);
         progress.bytes = 0;
-        progress.slot.take().map(|slot| Held::new(slot.share)).unwrap_or_default()
+        progress.slot.take().map(|slot| BudgetShare::new(slot.share)).unwrap_or_default()
     }
 }
 
@@ -264,11 +264,11 @@ mod tests {
         assert_eq!(counts, [LARGE, LARGE, SMALL, SMALL, SMALL]);
         let (mut other, meter) = metered("other", &slots);
         assert_eq!(read(&mut other).await, LARGE);
-        let held = MeteredReader { reader: Box::new(Nothing), progress: meter.0 }.take_held();
+        let share = MeteredReader { reader: Box::new(Nothing), progress: meter.0 }.take_share();
         // A message that was received holds its slot until it is acted on.
         let (mut next, _) = metered("other", &slots);
         assert_eq!(read(&mut next).await, SMALL);
-        drop(held);
+        drop(share);
         tokio::time::sleep(LOOK_AGAIN).await;
         assert_eq!(read(&mut next).await, LARGE - SMALL);
     }
@@ -300,11 +300,11 @@ mod tests {
         // Nothing more is there: the timer stands at the end of the message's time.
         assert_eq!(read(&mut stream).await, LARGE);
         let mut reader = MeteredReader { reader: Box::new(Nothing), progress: meter.0 };
-        let held = reader.take_held();
+        let share = reader.take_share();
         locked(&reader.progress).bytes = SMALL;
         let mut page = [0; 8];
         assert!(stream.read(&mut page).now_or_never().is_none(), "its slot is still held");
-        drop(held);
+        drop(share);
         let began = Instant::now();
         let _ = tokio::time::timeout(PATIENCE / 2, stream.read(&mut page)).await;
         assert!(locked(&reader.progress).slot.is_some(), "after {:?}", began.elapsed());

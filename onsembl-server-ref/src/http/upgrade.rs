@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use onsembl_protocol::fleet::{Door, OpenKind};
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::server::{Lane, LinkTicket};
-use onsembl_transport::{BufferSizes, Held, Link, LinkLimits, websocket};
+use onsembl_transport::{BudgetShare, BufferSizes, Link, LinkLimits, websocket};
 use std::net::{IpAddr, SocketAddr};
 use tracing::{debug, info, warn};
 
@@ -45,7 +45,7 @@ pub(super) async fn agent(
             return turned_away(Refusal::Forbidden(why), agent);
         }
     }
-    let mut held = Held::default();
+    let mut share = BudgetShare::default();
     if let Some(named) = &named {
         let bearer = identity.bearer();
         let door = app.dashboard.fleet_views.of(&identity.user).look().door(named, bearer.as_ref());
@@ -53,7 +53,7 @@ pub(super) async fn agent(
             Door::Beside { agent, room } => {
                 match app.doorways.take_below(&(identity.user.clone(), agent), room) {
                     Some(place) => {
-                        held = Held::new(place);
+                        share = BudgetShare::new(place);
                         Door::Open
                     }
                     // Let in now, it would be closed in ten seconds, and a wrapper would take that for its session's end.
@@ -83,7 +83,7 @@ pub(super) async fn agent(
     let open = app.opens.open(OpenKind::AgentLink, identity);
     upgrade(app.clone(), request, open, limits, move |link, open| async move {
         let lane = Lane::new(open.identity().user.as_str());
-        let ticket = LinkTicket { link, auth: open, lane, named, held };
+        let ticket = LinkTicket { link, auth: open, lane, named, share };
         if !app.hub.ask(HubRequest::AgentLink(ticket)).await {
             debug!("an agent came while the server was ending");
         }

@@ -9,8 +9,7 @@ use onsembl_protocol::model::Severity;
 use onsembl_transport::counters::Counters;
 use tracing::{debug, error, info, warn};
 
-/// Whose hello was refused, and why: an agent that is turned away comes back each half minute, until somebody changes
-/// something.
+/// Whose hello was refused, and why ([`FleetNote::repeats`]).
 pub(super) type TurnedAway = LogLimit<UserId, (&'static str, String)>;
 
 /// Logs and counts a note of this user's fleet.
@@ -25,9 +24,9 @@ pub(super) fn note(
     if let Some(counter) = note.counter() {
         counters.count(counter);
     }
-    let more = match refusal(note) {
+    let more = match note.repeats() {
         None => 0,
-        Some((cause, why)) => match turned_away.allow(user.clone(), (cause, why)) {
+        Some((cause, why)) => match turned_away.allow(user.clone(), (cause, why.to_owned())) {
             Some(more) => more,
             None => return debug!(%user, cause, "{note} again"),
         },
@@ -74,8 +73,11 @@ pub(super) fn note(
         FleetNote::Presence { agent, status, because, epoch, version } => {
             line!(%user, %agent, status = status.as_str(), because, %epoch, %version);
         }
-        FleetNote::Paused { agent, paused } => {
-            line!(%user, %agent, paused);
+        FleetNote::HeartbeatsStop { agent, stop } => {
+            line!(%user, %agent, hop = %stop.hop, cause = %stop.cause);
+        }
+        FleetNote::Paused { agent, pausing } => {
+            line!(%user, %agent, paused = pausing.is_paused());
         }
         FleetNote::AgentDeleted { agent } => line!(%agent, %user),
         FleetNote::AgentFault { agent, kind, recoverable, text } => {
@@ -194,16 +196,4 @@ pub(super) fn note(
             line!(%user, %agent);
         }
     }
-}
-
-/// What a refused hello was refused for.
-fn refusal(note: &FleetNote) -> Option<(&'static str, String)> {
-    let cause = note.counter()?;
-    if let FleetNote::SessionRefused { why, .. } | FleetNote::Denied { why, .. } = note {
-        return Some((cause, why.clone()));
-    }
-    if let FleetNote::TooManyLinks { agent, .. } = note {
-        return Some((cause, agent.as_str().to_owned()));
-    }
-    matches!(note, FleetNote::TooManyAgents { .. }).then(|| (cause, String::new()))
 }

@@ -1,4 +1,4 @@
-//! Performs what fleets decide: the one file of the hub with effects on links and on the store.
+//! Performs each action of a fleet: on links, on the store, on what its user sees.
 
 use super::bearers::{Bearers, Opened};
 use super::notes::{self, TurnedAway};

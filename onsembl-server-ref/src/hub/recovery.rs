@@ -48,12 +48,7 @@ impl Hub {
         for row in ended.into_iter().rev() {
             self.recover_command(row).await?;
         }
-        let ahead = at.unix_millis().saturating_sub(store.ages_by().unix_millis()).max(0);
-        for mut row in open {
-            // How long it has waited counts as it was observed. A clock that is ahead would have it refused for
-            // good, on one reading; the time in which no server ran is only added to what it may wait.
-            let created_at = row.created_at.unix_millis().saturating_add(ahead);
-            row.created_at = WallTime::from_unix_millis(created_at);
+        for row in open {
             self.recover_command(row).await?;
         }
         self.edge.writes.recovered();
@@ -84,8 +79,9 @@ impl Hub {
     async fn recover_command(&mut self, row: CommandRow) -> Result<(), StoreError> {
         let position = log_position(&self.edge.store, &row.user, &row.command).await?;
         let (user, record) = rows::command_record(row, &self.edge.counters);
+        let observed = self.edge.store.ages_by();
         self.with_fleet(&user, Kind::RECOVERY, |fleet, now| {
-            fleet.recover_command(record, &position, now);
+            fleet.recover_command(record, &position, observed, now);
         });
         Ok(())
     }

@@ -53,19 +53,17 @@ pub struct BeatSeen {
     pub agent: AgentId,
     /// The beat's number; of our own beat for [`BeatHop::Answered`].
     pub sequence: BeatSequence,
-    /// Which hop.
     pub hop: BeatHop,
     pub at: WallTime,
 }
 
 /// The hops of a heartbeat on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum BeatHop {
-    /// It was received.
     Received,
     /// It is committed to the database.
     Recorded,
-    /// It was answered.
     Answered,
 }
 
@@ -108,19 +106,19 @@ pub(super) enum Line {
     OfStrangers,
 }
 
-/// A request in the hub's inbox, and the place that its line has there until the hub takes it.
-pub(super) type Placed = (Request, Option<Turn<Line>>);
+/// A request in the hub's inbox, and the slot that its line has there until the hub takes it.
+pub(super) type QueuedRequest = (Request, Option<Turn<Line>>);
 
 /// The way to the hub.
 #[derive(Clone, Debug)]
 pub struct HubHandle {
-    requests: mpsc::Sender<Placed>,
+    requests: mpsc::Sender<QueuedRequest>,
     turns: Turns<Line>,
 }
 
 impl HubHandle {
     /// The way to a hub that takes requests from here, with a limit for each line in its inbox.
-    pub(super) fn new(requests: mpsc::Sender<Placed>, of_user: usize) -> Self {
+    pub(super) fn new(requests: mpsc::Sender<QueuedRequest>, of_user: usize) -> Self {
         Self { requests, turns: Turns::new(TurnLimits::each(of_user)) }
     }
 

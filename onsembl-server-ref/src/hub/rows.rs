@@ -3,15 +3,16 @@
 use crate::store::{self, AgentRow, CommandRow, OpenError, OutputReceipt, PresenceRow, StoreError};
 use onsembl_protocol::fleet::{
     AgentRecord, CommandOrigin, CommandRecord, CommandStage, CommandUpdate, Inserted, OpenFault,
-    OpenedSession, PresenceRecord, Receipt, RecordOutcome, StoreFault, StreamPosition,
+    OpenedSession, PresenceRecord, Receipt, RecordOutcome, StoreFault, StoredRequest,
+    StreamPosition,
 };
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
-use onsembl_protocol::wire::payload::{CommandPhase, CommandRequest};
+use onsembl_protocol::wire::payload::CommandPhase;
 use onsembl_transport::counters::Counters;
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::warn;
 
 pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
@@ -50,31 +51,9 @@ pub(super) fn fault(error: &StoreError) -> StoreFault {
     }
 }
 
-/// The field of a stored request that says that the command was adopted: there is no request of a user.
-pub(crate) const ADOPTED: &str = "adopted";
-
 /// How the server came to a command that is stored.
 pub(crate) fn origin(row: &CommandRow) -> CommandOrigin {
-    match row.spec.get(ADOPTED).and_then(Value::as_bool) {
-        Some(true) => CommandOrigin::Adopted,
-        Some(false) | None if row.command.is_terminal() => CommandOrigin::Agent,
-        Some(false) | None => CommandOrigin::User,
-    }
-}
-
-/// The request as it is read back after a restart. The numbers of the wire do not tell an emergency from
-/// what is merely urgent, so the priority is a text here.
-fn spec(record: &CommandRecord) -> Value {
-    let request = &record.request;
-    let mut spec = serde_json::to_value(request).unwrap_or_default();
-    if let (Some(fields), CommandOrigin::Adopted) = (spec.as_object_mut(), record.origin) {
-        let _ = fields.insert(ADOPTED.to_owned(), Value::Bool(true));
-    }
-    if let (Some(fields), Ok(word)) = (spec.as_object_mut(), serde_json::to_value(request.priority))
-    {
-        let _ = fields.insert("priority".to_owned(), word);
-    }
-    spec
+    CommandOrigin::of_stored(&row.command, &row.spec)
 }
 
 const fn exit_numbers(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
@@ -87,7 +66,7 @@ const fn exit_numbers(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
 
 pub(super) fn command_row(user: UserId, record: CommandRecord) -> CommandRow {
     let (exit_code, signal) = exit_numbers(record.exit);
-    let spec = spec(&record);
+    let spec = record.stored_fields();
     CommandRow {
         user,
         command: record.command,
@@ -104,40 +83,27 @@ pub(super) fn command_row(user: UserId, record: CommandRecord) -> CommandRow {
     }
 }
 
-/// What was stored of a command. A request that another version wrote and this one cannot read is run as its
-/// text only.
+/// What was stored of a command.
 pub(super) fn command_record(row: CommandRow, counters: &Counters) -> (UserId, CommandRecord) {
     let origin = origin(&row);
-    let as_text = |text| CommandRequest::new(row.command.clone(), row.agent.clone(), text);
-    let request = match origin {
-        // What was asked for is not known.
-        CommandOrigin::Adopted => as_text(String::new()),
-        // Of one that is over, and was cut or is only shown, nothing but the text is there.
-        CommandOrigin::User | CommandOrigin::Agent
-            if row.spec.is_null() && row.ended_at.is_some() =>
-        {
-            as_text(row.text)
-        }
-        CommandOrigin::User | CommandOrigin::Agent => match serde_json::from_value(row.spec) {
-            Ok(request) => request,
-            Err(error) => {
-                counters.count("unreadable_stored_commands");
-                warn!(command = %row.command, %error, "a stored request cannot be read; only its text is taken");
-                as_text(row.text)
-            }
-        },
-    };
+    let CommandRow { command, agent, text, spec: fields, ended_at, .. } = row;
+    let stored = StoredRequest { command: &command, agent: &agent, text, fields, ended_at };
+    let request = stored.read().unwrap_or_else(|(request, error)| {
+        counters.count("unreadable_stored_commands");
+        warn!(%command, %error, "a stored request cannot be read; only its text is taken");
+        *request
+    });
     let record = CommandRecord {
         request: Box::new(request),
-        command: row.command,
-        agent: row.agent,
+        command,
+        agent,
         origin,
         stage: CommandStage::of(&CommandPhase::parse(&row.status)),
         cause: row.cause,
         exit: row.signal.map(Exit::Signal).or(row.exit_code.map(Exit::Code)),
         created_at: row.created_at,
         updated_at: row.updated_at,
-        ended_at: row.ended_at,
+        ended_at,
     };
     (row.user, record)
 }

@@ -4,7 +4,7 @@ use super::bearers::{Bearers, Opened};
 use super::fleets::Fleets;
 use super::notes::TurnedAway;
 use super::perform::Edge;
-use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed, Request};
+use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, QueuedRequest, Request};
 use super::rows;
 use super::seats::Seats;
 use super::watchdog::{Kind, Watchdog};
@@ -19,7 +19,7 @@ use crate::store::{
     StoreTrouble as Trouble,
 };
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::diagnosis::{BeatReport, BeatVerdict};
+use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{
     Fleet, FleetEvent, Receipt, RecordingSource, SeatId, StoreAnswer, Token,
 };
@@ -61,7 +61,7 @@ pub struct Hub {
     clock: SystemClock,
     fleets: Fleets,
     next_token: u64,
-    inbox: mpsc::Receiver<Placed>,
+    inbox: mpsc::Receiver<QueuedRequest>,
     done: mpsc::UnboundedReceiver<Done>,
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
@@ -402,15 +402,14 @@ impl Hub {
                 let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
                 self.edge.store.record_heartbeat(row);
             }
-            ShardEvent::Paused { key, paused } => {
-                self.feed_seat(key, |seat| FleetEvent::Paused { seat, paused });
+            ShardEvent::Paused { key, pausing } => {
+                self.feed_seat(key, |seat| FleetEvent::Paused { seat, pausing });
             }
             ShardEvent::Presence { key, presence, beats } => {
                 self.edge.metrics.presence(&presence);
                 self.feed_seat(key, |seat| FleetEvent::Presence { seat, presence, beats });
             }
             ShardEvent::Beats { key, verdict } => {
-                self.tell_of_beats(key, &verdict);
                 self.feed_seat(key, |seat| FleetEvent::Beats { seat, verdict });
             }
             ShardEvent::Message { key, message, now: _ } => {
@@ -447,16 +446,6 @@ impl Hub {
                     self.edge.observe(agent, sequence, BeatHop::Answered, at);
                 }
             }
-        }
-    }
-
-    /// Counts and logs at which hop heartbeats stop.
-    fn tell_of_beats(&self, key: Key, verdict: &BeatVerdict) {
-        let Some(stop) = verdict.stopped else { return };
-        self.edge.metrics.missed(&stop);
-        if let Some(seated) = self.edge.seats.of(key) {
-            let agent = seated.agent.as_ref().map(tracing::field::display);
-            warn!(user = %seated.user, agent, hop = %stop.hop, cause = %stop.cause, "heartbeats stop; `why` follows them");
         }
     }
 

@@ -20,9 +20,7 @@ use tracing::{error, warn};
 
 /// Writes besides output that may wait while the database does not take them, of all users: of one at most as
 /// many as are left, so that alone a user has 16,384. Beyond it a write is dropped, counted and logged, and the
-/// end of a command is decided again later. Output does not count: each of its senders is throttled, and what is
-/// dropped of it would never be asked for again. Nor do terminals, which the fleet bounds, and without which
-/// their output would be of nothing.
+/// end of a command is decided again later. What is [bounded at its source](Write::is_bounded_at_source) does not count.
 pub(crate) const BOUND: usize = 32 * 1024;
 
 /// What the hub is doing.
@@ -36,32 +34,6 @@ enum Phase {
 
 /// What became of a write, for the fleet of its user.
 pub(super) type Done = (UserId, StoreAnswer);
-
-/// Whether so few of these come that none is ever dropped here.
-const fn is_bounded_elsewhere(write: &Write) -> bool {
-    match write {
-        Write::Output { .. } | Write::Terminal(_) => true,
-        Write::Presence(_)
-        | Write::Command { .. }
-        | Write::SessionEnd { .. }
-        | Write::Alias { .. }
-        | Write::Journal { .. } => false,
-    }
-}
-
-/// The command whose end a write stores; its fleet waits for the answer.
-fn ends(write: &Write) -> Option<CommandId> {
-    match write {
-        Write::Command { command, update } if update.stage.is_final() => Some(command.clone()),
-        Write::Command { .. }
-        | Write::Presence(_)
-        | Write::Terminal(_)
-        | Write::Output { .. }
-        | Write::SessionEnd { .. }
-        | Write::Alias { .. }
-        | Write::Journal { .. } => None,
-    }
-}
 
 /// The way into the queue.
 #[derive(Debug)]
@@ -101,7 +73,7 @@ impl WriteQueue {
 
     pub(super) fn write(&self, user: &UserId, write: Write) {
         let counts = match self.phase {
-            Phase::Running => !is_bounded_elsewhere(&write),
+            Phase::Running => !write.is_bounded_at_source(),
             Phase::Recovering => false,
         };
         let share = counts.then(|| self.shares.take(user)).flatten();
@@ -112,7 +84,7 @@ impl WriteQueue {
             if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
                 error!(%user, ?write, waiting, "the database has not taken writes for too long; this one and others are dropped");
             }
-            if let Some(command) = ends(&write) {
+            if let Some(command) = write.ended_command().cloned() {
                 let why = "too many writes of this user wait for the database".to_owned();
                 let stored = Err(StoreFault::Unavailable(why));
                 self.answer((user.clone(), StoreAnswer::EndStored { command, stored }));
@@ -122,7 +94,7 @@ impl WriteQueue {
         if counts && let dropped @ 1.. = self.dropped.swap(0, Ordering::Relaxed) {
             warn!(dropped, "writes were dropped until the database had room again");
         }
-        let (user, ends) = (user.clone(), ends(&write));
+        let (user, ends) = (user.clone(), write.ended_command().cloned());
         let write = hand_in(&self.store, &user, write);
         if matches!(write, Ok(InStore::Output)) {
             return;

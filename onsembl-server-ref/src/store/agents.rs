@@ -2,7 +2,7 @@
 
 use super::columns::{json, json_or_none, number, time, time_or_none};
 use super::error::StoreError;
-use super::line::{Needs, Place};
+use super::line::{Needs, Routing};
 use super::{Store, Submitted};
 use onsembl_protocol::fleet::{ALIASES, Claim};
 use onsembl_protocol::id::{
@@ -112,8 +112,8 @@ impl Store {
         alias: &AgentId,
     ) -> Result<Submitted<()>, StoreError> {
         let (user, agent, alias) = (user.clone(), agent.clone(), alias.clone());
-        let place = Place::data(&user, Needs::BehindAll);
-        self.put(place, "note alias", move |db| {
+        let routing = Routing::data(&user, Needs::BehindAll);
+        self.put(routing, "note alias", move |db| {
             note_alias(db, user.as_str(), alias.as_str(), agent.as_str())
         })
     }
@@ -185,7 +185,7 @@ impl Store {
         journal: Option<JournalId>,
     ) -> Result<Submitted<()>, StoreError> {
         let agent = agent.clone();
-        self.put(Place::data(user, Needs::BehindAll), "set journal", move |db| {
+        self.put(Routing::data(user, Needs::BehindAll), "set journal", move |db| {
             let _ = db
                 .prepare_cached("UPDATE agents SET journal = ?2 WHERE agent_id = ?1")?
                 .execute(params![agent.as_str(), journal.as_ref().map(JournalId::as_str)])?;

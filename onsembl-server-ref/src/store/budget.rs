@@ -313,12 +313,12 @@ fn usage(db: &Connection, user: &UserId) -> rusqlite::Result<Usage> {
     let found = db
         .prepare_cached("SELECT commands, kept, records, agents FROM usage WHERE user_id = ?1")?
         .query_row([user.as_str()], |row| {
-            let figure = |column| number(row, column).or(Ok::<_, rusqlite::Error>(0));
+            let measured = |column| number(row, column).or(Ok::<_, rusqlite::Error>(0));
             Ok(Usage {
-                commands: figure("commands")?,
-                kept: figure("kept")?,
-                records: figure("records")?,
-                agents: figure("agents")?,
+                commands: measured("commands")?,
+                kept: measured("kept")?,
+                records: measured("records")?,
+                agents: measured("agents")?,
             })
         })
         .optional()?;
@@ -359,7 +359,7 @@ impl Store {
                     let of = user.clone();
                     let trim = move |db: &Connection| trim_some(db, &of, &last, kept);
                     behind =
-                        self.write(super::line::Place::house(), "trim agents", 0, trim).await?;
+                        self.write(super::line::Routing::upkeep(), "trim agents", 0, trim).await?;
                 }
             }
         }
@@ -386,9 +386,9 @@ impl Store {
         let mut more = false;
         for user in users {
             let terms = self.terms();
-            let place = super::line::Place::house();
+            let routing = super::line::Routing::upkeep();
             more |= self
-                .write(place, "cut over budget", 0, move |db| {
+                .write(routing, "cut over budget", 0, move |db| {
                     let before = usage(db, &user)?.bytes();
                     let after = shrink(db, &user, 0, retention::BATCH, terms)?;
                     Ok(after > budget && after < before)

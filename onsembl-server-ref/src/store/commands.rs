@@ -4,7 +4,7 @@ use super::budget::{self, Terms};
 use super::columns::{json, time, time_or_none};
 use super::error::StoreError;
 use super::history;
-use super::line::{Needs, Place};
+use super::line::{Needs, Routing};
 use super::{Store, Submitted};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -85,8 +85,8 @@ const SHOWN: &str = concat!(
 
 /// What came of inserting a command.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Inserted {
-    /// It is new.
     New,
     /// The user has a command of this id, namely this one; it is unchanged.
     Existing(CommandRow),
@@ -101,8 +101,8 @@ impl Store {
     pub async fn insert_command(&self, new: CommandRow) -> Result<Inserted, StoreError> {
         let spec = new.spec.to_string();
         let bytes = 2 * (new.text.len() + spec.len());
-        let (place, terms) = (Place::control(&new.user, Needs::New), self.terms());
-        self.write(place, "insert command", bytes, move |db| match known(db, &new)? {
+        let (routing, terms) = (Routing::control(&new.user, Needs::New), self.terms());
+        self.write(routing, "insert command", bytes, move |db| match known(db, &new)? {
             Some(existing) => Ok(Ok(Inserted::Existing(existing))),
             None => match budget::make_room(db, &new.user, budget::of_command(&new, &spec), terms)?
             {
@@ -118,9 +118,9 @@ impl Store {
     /// known to be stored: in front of the output that is handed in later.
     pub(crate) fn put_terminal(&self, new: CommandRow) -> Result<Submitted<Inserted>, StoreError> {
         let spec = new.spec.to_string();
-        let (place, terms) =
-            (Place::data(&new.user, Needs::Room(new.command.clone())), self.terms());
-        self.put(place, "insert terminal", move |db| match known(db, &new)? {
+        let (routing, terms) =
+            (Routing::data(&new.user, Needs::Room(new.command.clone())), self.terms());
+        self.put(routing, "insert terminal", move |db| match known(db, &new)? {
             Some(existing) => Ok(Inserted::Existing(existing)),
             None => insert(db, &new, &spec, terms),
         })
@@ -149,8 +149,8 @@ impl Store {
         to: CommandUpdate,
     ) -> Result<Submitted<bool>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        let (place, terms) = (Place::data(&user, Needs::Behind(command.clone())), self.terms());
-        self.put(place, "update command", move |db| {
+        let (routing, terms) = (Routing::data(&user, Needs::Behind(command.clone())), self.terms());
+        self.put(routing, "update command", move |db| {
             let updated = db
                 .prepare_cached(
                     "UPDATE commands

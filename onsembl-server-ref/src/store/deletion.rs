@@ -1,7 +1,7 @@
 //! Deleted agents: what stays of one, so that it does not come back as a new one, and for how long.
 
 use super::error::StoreError;
-use super::line::{Needs, Place};
+use super::line::{Needs, Routing};
 use super::{Store, claims};
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -29,8 +29,8 @@ impl Store {
         at: WallTime,
     ) -> Result<bool, StoreError> {
         let (user, agent, kept_from) = (user.clone(), agent.clone(), self.ages_by());
-        let place = Place::control(&user, Needs::Little);
-        self.write(place, "delete agent", 0, move |db| {
+        let routing = Routing::control(&user, Needs::Little);
+        self.write(routing, "delete agent", 0, move |db| {
             let deleted = db
                 .prepare_cached(
                     "UPDATE agents SET deleted_at = ?3, kept_from = ?4
@@ -64,7 +64,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn forget_agents(&self, before: WallTime) -> Result<bool, StoreError> {
-        self.write(Place::house(), "forget agents", 0, move |db| {
+        self.write(Routing::upkeep(), "forget agents", 0, move |db| {
             let agents = of_query(
                 db,
                 "SELECT agent_id FROM agents

@@ -169,10 +169,7 @@ pub enum StoreError {
     NoRoom,
     /// Too much that this user asked for waits already. Nothing was done; ask again later.
     #[error("too many reads of the database of yours wait: {limit}; wait for their answers")]
-    Crowded {
-        /// Which limit that is.
-        limit: String,
-    },
+    Crowded { limit: String },
     /// A read took more than its time, in which others wait for their turns. Ask for less.
     #[error("the read took more than its share of the database's time; ask for less at once")]
     TooLong,
@@ -199,6 +196,7 @@ impl StoreError {
 }
 
 impl From<rusqlite::Error> for StoreError {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the errors of the library are open")]
     fn from(source: rusqlite::Error) -> Self {
         match trouble_of(&source) {
             Some(StoreTrouble::Damaged) => return Self::Damaged { why: source.to_string() },
@@ -243,6 +241,7 @@ pub enum OpenError {
 }
 
 /// The trouble behind an error of SQLite; `None` if the request itself is at fault.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the codes of the library are open")]
 pub(super) fn trouble_of(error: &rusqlite::Error) -> Option<StoreTrouble> {
     match error.sqlite_error_code()? {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(StoreTrouble::Busy),

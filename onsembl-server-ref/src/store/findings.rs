@@ -4,8 +4,8 @@
 use super::Store;
 use super::columns::{int, json, time};
 use super::error::StoreError;
-use super::line::{Needs, Place};
-use onsembl_protocol::diagnosis::{Told, ToldAt};
+use super::line::{Needs, Routing};
+use onsembl_protocol::diagnosis::{PastFinding, ToldAt};
 use onsembl_protocol::fleet::FindingsRecord;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -28,9 +28,9 @@ impl Store {
         record: FindingsRecord,
     ) -> Result<(), StoreError> {
         // Evidence is no control: on a full disk it is refused, and its agent keeps it and tells it again.
-        let (of, place) = (user.clone(), Place::control(user, Needs::New));
+        let (of, routing) = (user.clone(), Routing::control(user, Needs::New));
         let told = json!(record.told).to_string();
-        self.write(place, "keep findings", told.len(), move |db| keep(db, &of, &record, &told))
+        self.write(routing, "keep findings", told.len(), move |db| keep(db, &of, &record, &told))
             .await
     }
 
@@ -65,7 +65,7 @@ pub(super) fn of(
             "SELECT at, told FROM findings WHERE agent_id = ?1 AND at >= ?2 ORDER BY id",
         )?
         .query_map(params![agent.as_str(), since.map_or(i64::MIN, WallTime::unix_millis)], |row| {
-            Ok((time(row, "at")?, json::<Vec<Told>>(row, "told")?))
+            Ok((time(row, "at")?, json::<Vec<PastFinding>>(row, "told")?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let each = rows
@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn record(agent: &AgentId, number: u64, entries: usize, text: &str) -> FindingsRecord {
-        let told = |n: usize| Told {
+        let told = |n: usize| PastFinding {
             finding: Finding::new(Cause::NoRoute, Confidence::High)
                 .on(Evidence::NONE.with("said", text)),
             ago: Duration::from_secs(n as u64),

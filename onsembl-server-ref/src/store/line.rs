@@ -42,15 +42,15 @@ pub(super) enum Needs {
     Room(CommandId),
 }
 
-/// Where a request stands.
+/// In which line of the queue a request waits.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Routing {
     pub(super) lane: Lane,
     pub(super) asker: Asker,
     pub(super) needs: Needs,
 }
 
-impl Place {
+impl Routing {
     /// An order of a user: before everything else.
     pub(super) const fn order(asker: Asker) -> Self {
         Self { lane: Lane::Orders, asker, needs: Needs::Little }
@@ -66,15 +66,15 @@ impl Place {
         Self { lane: Lane::Data, asker: Asker::User(user.clone()), needs }
     }
 
-    /// What keeps house: in turn with the output of users.
-    pub(super) const fn house() -> Self {
+    /// Upkeep of the database: in turn with the output of users.
+    pub(super) const fn upkeep() -> Self {
         Self { lane: Lane::Data, asker: Asker::Server, needs: Needs::Little }
     }
 }
 
-/// A request in its place.
-pub(super) struct Placed {
-    pub(super) place: Place,
+/// A request in the queue.
+pub(super) struct QueuedWrite {
+    pub(super) routing: Routing,
     pub(super) request: Request,
 }
 
@@ -99,7 +99,7 @@ pub(super) struct Line {
 #[derive(Default)]
 struct Own {
     standing: Standing,
-    requests: BTreeMap<i64, Placed>,
+    requests: BTreeMap<i64, QueuedWrite>,
     small: Small,
 }
 
@@ -114,19 +114,19 @@ enum Standing {
 }
 
 impl Own {
-    fn put(&mut self, at: i64, placed: Placed) {
-        self.small.add(at, &placed.place.needs);
-        let _ = self.requests.insert(at, placed);
+    fn put(&mut self, at: i64, queued: QueuedWrite) {
+        self.small.add(at, &queued.routing.needs);
+        let _ = self.requests.insert(at, queued);
     }
 
-    fn take(&mut self, at: i64) -> Option<Placed> {
-        let placed = self.requests.remove(&at)?;
-        self.small.remove(at, &placed.place.needs);
-        Some(placed)
+    fn take(&mut self, at: i64) -> Option<QueuedWrite> {
+        let queued = self.requests.remove(&at)?;
+        self.small.remove(at, &queued.routing.needs);
+        Some(queued)
     }
 
-    fn first(&self) -> Option<(i64, &Placed)> {
-        self.requests.first_key_value().map(|(at, placed)| (*at, placed))
+    fn first(&self) -> Option<(i64, &QueuedWrite)> {
+        self.requests.first_key_value().map(|(at, queued)| (*at, queued))
     }
 }
 
@@ -148,11 +148,11 @@ impl Line {
         std::mem::take(&mut self.looked_at)
     }
 
-    pub(super) fn push(&mut self, placed: Placed) {
-        let asker = placed.place.asker.clone();
+    pub(super) fn push(&mut self, queued: QueuedWrite) {
+        let asker = queued.routing.asker.clone();
         let own = self.of.entry(asker.clone()).or_default();
         let at = own.requests.last_key_value().map_or(0, |(at, _)| at + 1);
-        own.put(at, placed);
+        own.put(at, queued);
         self.len += 1;
         match own.standing {
             Standing::Idle => self.stand_last(asker),
@@ -161,11 +161,11 @@ impl Line {
         }
     }
 
-    pub(super) fn push_front(&mut self, placed: Placed) {
-        let asker = placed.place.asker.clone();
+    pub(super) fn push_front(&mut self, queued: QueuedWrite) {
+        let asker = queued.routing.asker.clone();
         let own = self.of.entry(asker.clone()).or_default();
         let at = own.first().map_or(0, |(at, _)| at - 1);
-        own.put(at, placed);
+        own.put(at, queued);
         self.len += 1;
         match own.standing {
             Standing::Idle => {
@@ -179,7 +179,7 @@ impl Line {
 
     /// Takes from each in turn, until one transaction has enough; on a full disk, from those that have not used up their
     /// shares of the reserve.
-    pub(super) fn take(&mut self, batch: &mut Vec<Placed>, reserve: Option<&ReserveShares>) {
+    pub(super) fn take(&mut self, batch: &mut Vec<QueuedWrite>, reserve: Option<&ReserveShares>) {
         let (mut count, mut output) = (0, 0);
         while count < BATCH_REQUESTS
             && let Some((turn, asker)) = self.order.pop_first()
@@ -216,7 +216,7 @@ impl Line {
 
     /// Takes from each in turn what needs no room, and is behind nothing that does. Looks only at what it takes, however
     /// much waits.
-    pub(super) fn take_small(&mut self, batch: &mut Vec<Placed>, reserve: &ReserveShares) {
+    pub(super) fn take_small(&mut self, batch: &mut Vec<QueuedWrite>, reserve: &ReserveShares) {
         let (before, mut served) = (batch.len(), Vec::new());
         while batch.len() - before < BATCH_REQUESTS
             && let Some(turn) = self.small.pop_first()

@@ -70,7 +70,7 @@ use budget::Terms;
 pub(crate) use budget::of_agents;
 pub(crate) use deletion::REMEMBERED as DELETED_KEPT;
 pub(crate) use findings::KEPT_BYTES as FINDINGS_KEPT_BYTES;
-use line::{Lane, Place};
+use line::{Lane, Routing};
 pub(crate) use line::{TURN_OUTPUT, TURN_REQUESTS};
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::time::WallTime;
@@ -236,7 +236,7 @@ impl Store {
     /// commit. `what` names it in the log; `bytes` is about what it holds in the queue.
     async fn write<T, F>(
         &self,
-        place: Place,
+        routing: Routing,
         what: &'static str,
         bytes: usize,
         work: F,
@@ -246,13 +246,13 @@ impl Store {
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         // Calls in the lane of output have their room elsewhere: an end does not wait for that of chunks.
-        let lane = match place.lane {
+        let lane = match routing.lane {
             Lane::Orders => Lane::Orders,
             Lane::Control | Lane::Data => Lane::Control,
         };
-        let room = self.queue().room(lane, &place.asker, bytes).await?;
+        let room = self.queue().room(lane, &routing.asker, bytes).await?;
         let (request, answer) = Asked::request(what, Some(room), work);
-        self.queue().push(place, request)?;
+        self.queue().push(routing, request)?;
         Submitted(answer).committed().await
     }
 
@@ -260,7 +260,7 @@ impl Store {
     /// bounds how much of this waits.
     fn put<T, F>(
         &self,
-        place: Place,
+        routing: Routing,
         what: &'static str,
         work: F,
     ) -> Result<Submitted<T>, StoreError>
@@ -269,7 +269,7 @@ impl Store {
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (request, answer) = Asked::request(what, None, work);
-        self.queue().push(place, request)?;
+        self.queue().push(routing, request)?;
         Ok(Submitted(answer))
     }
 

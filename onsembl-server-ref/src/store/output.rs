@@ -5,7 +5,7 @@ use super::Store;
 use super::budget::{self, Terms};
 use super::columns::int;
 use super::error::StoreError;
-use super::line::{Lane, Needs, Place};
+use super::line::{Lane, Needs, Routing};
 use super::reader::Asker;
 use super::request::{QueuedRecord, Request};
 use super::streams::StreamRow;
@@ -130,9 +130,9 @@ impl Store {
     }
 
     fn hand_in(&self, record: StoredRecord, room: Option<Turn<Asker>>) -> Result<(), StoreError> {
-        let place = Place::data(&record.user, Needs::Room(record.command.clone()));
+        let routing = Routing::data(&record.user, Needs::Room(record.command.clone()));
         let queued = QueuedRecord::new(record, self.terms(), room);
-        self.queue().push(place, Request::Output(Box::new(queued)))
+        self.queue().push(routing, Request::Output(Box::new(queued)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::error::StoreError;
-use super::line::Place;
+use super::line::Routing;
 use onsembl_protocol::time::WallTime;
 use rusqlite::{OptionalExtension as _, params};
 
@@ -46,7 +46,7 @@ impl Store {
     /// [`StoreError::Closed`].
     pub(crate) async fn keep_own_state(&self, text: String) -> Result<(), StoreError> {
         let bytes = text.len();
-        self.write(Place::house(), "keep own state", bytes, move |db| {
+        self.write(Routing::upkeep(), "keep own state", bytes, move |db| {
             db.prepare_cached(
                 "INSERT INTO meta (key, value) VALUES (?1, ?2)
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value",

@@ -4,7 +4,7 @@
 
 use super::columns::{int, json, number, time};
 use super::error::StoreError;
-use super::line::{Needs, Place};
+use super::line::{Needs, Routing};
 use super::{Store, Submitted, findings};
 use onsembl_protocol::diagnosis::{BeatVerdict, ToldAt, Transition};
 use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, UserId};
@@ -143,7 +143,7 @@ impl Store {
     /// [`StoreError::Closed`].
     pub async fn append_presence(&self, event: PresenceRow) -> Result<(), StoreError> {
         let evidence = event.evidence.to_string();
-        self.put(Place::house(), "append presence", move |db| append(db, &event, &evidence))?
+        self.put(Routing::upkeep(), "append presence", move |db| append(db, &event, &evidence))?
             .committed()
             .await
     }
@@ -155,8 +155,8 @@ impl Store {
         event: PresenceRow,
     ) -> Result<Submitted<()>, StoreError> {
         let evidence = event.evidence.to_string();
-        let place = Place::control(user, Needs::Little);
-        self.put(place, "append presence", move |db| append(db, &event, &evidence))
+        let routing = Routing::control(user, Needs::Little);
+        self.put(routing, "append presence", move |db| append(db, &event, &evidence))
     }
 }
 

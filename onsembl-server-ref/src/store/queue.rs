@@ -7,7 +7,7 @@
 
 use super::beats::{Beats, HeartbeatRow};
 use super::error::StoreError;
-use super::line::{Lane, Line, Place, Placed};
+use super::line::{Lane, Line, QueuedWrite, Routing};
 use super::reader::Asker;
 use super::request::Request;
 use super::reserve;
@@ -45,7 +45,7 @@ pub(super) enum Disk {
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) beats: Beats,
-    pub(super) requests: Vec<Placed>,
+    pub(super) requests: Vec<QueuedWrite>,
 }
 
 impl Batch {
@@ -77,10 +77,10 @@ struct State {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        let room = |places| {
+        let room = |slots| {
             Turns::new(TurnLimits {
-                places,
-                each: places,
+                slots,
+                each: slots,
                 weight: WEIGHT,
                 waiting: WAITING,
                 waiting_bytes: WAITING_BYTES,
@@ -117,22 +117,22 @@ impl Queue {
     }
 
     /// Puts a request in.
-    pub(super) fn push(&self, place: Place, request: Request) -> Result<(), StoreError> {
+    pub(super) fn push(&self, routing: Routing, request: Request) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.give_up.is_some() {
             return Err(StoreError::Closed);
         }
-        state.line(place.lane).push(Placed { place, request });
+        state.line(routing.lane).push(QueuedWrite { routing, request });
         self.changed.notify_one();
         Ok(())
     }
 
     /// Puts requests back that were taken out, in front of all that waits, in the order in which they were
     /// taken.
-    pub(super) fn put_back(&self, requests: Vec<Placed>) {
+    pub(super) fn put_back(&self, requests: Vec<QueuedWrite>) {
         let mut state = self.lock();
-        for placed in requests.into_iter().rev() {
-            state.line(placed.place.lane).push_front(placed);
+        for queued in requests.into_iter().rev() {
+            state.line(queued.routing.lane).push_front(queued);
         }
     }
 
@@ -189,10 +189,10 @@ impl Queue {
     }
 
     /// These were written out of the reserve.
-    pub(super) fn charge(&self, written: &[Placed]) {
+    pub(super) fn charge(&self, written: &[QueuedWrite]) {
         let mut state = self.lock();
-        for placed in written.iter().filter(|placed| !placed.request.is_refused()) {
-            state.reserve.charge(&placed.place.asker);
+        for queued in written.iter().filter(|placed| !placed.request.is_refused()) {
+            state.reserve.charge(&queued.routing.asker);
         }
     }
 
@@ -310,8 +310,8 @@ mod tests {
         Asker::User(UserId::new(user))
     }
 
-    fn place(lane: Lane, user: &str, needs: Needs) -> Place {
-        Place { lane, asker: asker(user), needs }
+    fn routing(lane: Lane, user: &str, needs: Needs) -> Routing {
+        Routing { lane, asker: asker(user), needs }
     }
 
     async fn put_chunk_of(queue: &Queue, user: &str, command: &str, length: usize) {
@@ -327,7 +327,7 @@ mod tests {
         permit: Option<Turn<Asker>>,
     ) {
         let command = CommandId::new(command);
-        let place = place(Lane::Data, user, Needs::Room(command.clone()));
+        let routing = routing(Lane::Data, user, Needs::Room(command.clone()));
         let chunk = StoredRecord {
             user: UserId::new(user),
             command,
@@ -339,22 +339,22 @@ mod tests {
             at: WallTime::default(),
         };
         queue
-            .push(place, Request::Output(Box::new(QueuedRecord::new(chunk, TERMS, permit))))
+            .push(routing, Request::Output(Box::new(QueuedRecord::new(chunk, TERMS, permit))))
             .unwrap();
     }
 
     async fn put_call(queue: &Queue, lane: Lane) {
-        put(queue, place(lane, "u", Needs::Little)).await;
+        put(queue, routing(lane, "u", Needs::Little)).await;
     }
 
-    async fn put(queue: &Queue, place: Place) {
-        let permit = queue.room(Lane::Control, &place.asker, 0).await.unwrap();
+    async fn put(queue: &Queue, routing: Routing) {
+        let permit = queue.room(Lane::Control, &routing.asker, 0).await.unwrap();
         let (request, _) =
             Asked::request("nothing", Some(permit), |_: &rusqlite::Connection| Ok(()));
-        queue.push(place, request).unwrap();
+        queue.push(routing, request).unwrap();
     }
 
-    fn push_call(queue: &Queue, place: Place) {
+    fn push_call(queue: &Queue, routing: Routing) {
         let (request, _) = Asked::request("nothing", None, |_: &rusqlite::Connection| Ok(()));
         queue.push(place, request).unwrap();
     }
@@ -364,7 +364,7 @@ mod tests {
     }
 
     fn askers(batch: &Batch) -> Vec<Asker> {
-        batch.requests.iter().map(|placed| placed.place.asker.clone()).collect()
+        batch.requests.iter().map(|queued| queued.routing.asker.clone()).collect()
     }
 
     #[tokio::test]
@@ -377,7 +377,7 @@ mod tests {
         put_call(&queue, Lane::Orders).await;
         let batch = next(&queue);
         assert_eq!(batch.requests.len(), 258);
-        assert_eq!(batch.requests.first().unwrap().place.lane, Lane::Orders);
+        assert_eq!(batch.requests.first().unwrap().routing.lane, Lane::Orders);
         let last = batch.requests.last().unwrap();
         assert!(matches!(last.request, Request::Output(_)), "data is not starved");
         assert_eq!(next(&queue).requests.len(), 44);
@@ -397,9 +397,9 @@ mod tests {
     async fn users_take_turns_within_a_batch() {
         let queue = Queue::new();
         for _ in 0..2000 {
-            put(&queue, place(Lane::Data, "heavy", Needs::Little)).await;
+            put(&queue, routing(Lane::Data, "heavy", Needs::Little)).await;
         }
-        put(&queue, place(Lane::Data, "light", Needs::Little)).await;
+        put(&queue, routing(Lane::Data, "light", Needs::Little)).await;
         let batch = next(&queue);
         assert_eq!(batch.requests.len(), BATCH_REQUESTS);
         let at = askers(&batch).iter().position(|of| *of == asker("light"));
@@ -412,11 +412,11 @@ mod tests {
         for _ in 0..6 {
             push_chunk(&queue, "u", "c", BATCH_OUTPUT, None);
         }
-        put(&queue, place(Lane::Data, "another", Needs::Little)).await;
+        put(&queue, routing(Lane::Data, "another", Needs::Little)).await;
         for _ in 0..1000 {
             put_call(&queue, Lane::Control).await;
         }
-        put(&queue, place(Lane::Control, "another", Needs::Little)).await;
+        put(&queue, routing(Lane::Control, "another", Needs::Little)).await;
         let batch = next(&queue);
         assert_eq!(batch.requests.len(), BATCH_REQUESTS + 1, "a chunk is all that fits");
         let _ = next(&queue);
@@ -455,21 +455,21 @@ mod tests {
         let queue = Queue::new();
         let command = |id: &str| CommandId::new(id);
         put_chunk_of(&queue, "u", "writes", 10).await;
-        put(&queue, place(Lane::Data, "u", Needs::Behind(command("writes")))).await;
-        put(&queue, place(Lane::Data, "u", Needs::Behind(command("quiet")))).await;
-        put(&queue, place(Lane::Data, "u", Needs::BehindAll)).await;
-        put(&queue, place(Lane::Data, "other", Needs::BehindAll)).await;
-        put(&queue, place(Lane::Control, "u", Needs::New)).await;
+        put(&queue, routing(Lane::Data, "u", Needs::Behind(command("writes")))).await;
+        put(&queue, routing(Lane::Data, "u", Needs::Behind(command("quiet")))).await;
+        put(&queue, routing(Lane::Data, "u", Needs::BehindAll)).await;
+        put(&queue, routing(Lane::Data, "other", Needs::BehindAll)).await;
+        put(&queue, routing(Lane::Control, "u", Needs::New)).await;
         let small = queue.next_batch(Disk::Scarce).unwrap();
         let mut needs: Vec<_> =
-            small.requests.iter().map(|placed| placed.place.needs.clone()).collect();
+            small.requests.iter().map(|queued| queued.routing.needs.clone()).collect();
         needs.sort_by_key(|needs| format!("{needs:?}"));
         assert_eq!(needs, [Needs::Behind(command("quiet")), Needs::BehindAll, Needs::New]);
         let began = Instant::now();
         assert_eq!(queue.next_batch(Disk::Scarce).unwrap().len(), 0, "time to look for room");
         assert!(began.elapsed() >= LOOK_FOR_ROOM / 2);
         let rest = next(&queue).requests;
-        let needs: Vec<_> = rest.iter().map(|placed| placed.place.needs.clone()).collect();
+        let needs: Vec<_> = rest.iter().map(|queued| queued.routing.needs.clone()).collect();
         let writes = command("writes");
         assert_eq!(needs, [Needs::Room(writes.clone()), Needs::Behind(writes), Needs::BehindAll]);
     }
@@ -480,14 +480,14 @@ mod tests {
         push_chunk(&queue, "waits", "c", 10, None);
         for user in ["heavy", "heavier"] {
             for _ in 0..500 {
-                put(&queue, place(Lane::Data, user, Needs::Little)).await;
+                put(&queue, routing(Lane::Data, user, Needs::Little)).await;
             }
         }
         for _ in 0..8 {
             let batch = queue.next_batch(Disk::Scarce).unwrap();
             assert_eq!(batch.requests.len(), 2 * TURN_REQUESTS);
         }
-        put(&queue, place(Lane::Data, "light", Needs::Little)).await;
+        put(&queue, routing(Lane::Data, "light", Needs::Little)).await;
         let batch = queue.next_batch(Disk::Scarce).unwrap();
         assert!(askers(&batch).contains(&asker("light")));
     }
@@ -567,7 +567,7 @@ mod tests {
         let ids: Vec<_> = next(&queue)
             .requests
             .iter()
-            .map(|placed| match &placed.place.needs {
+            .map(|queued| match &queued.routing.needs {
                 Needs::Room(command) => command.to_string(),
                 other => panic!("{other:?}"),
             })
@@ -582,7 +582,7 @@ mod tests {
         let permit = queue.room(Lane::Control, &asker("u"), 0).await.unwrap();
         queue.close(Instant::now() + Duration::from_secs(60));
         let (late, _) = Asked::request("late", Some(permit), |_: &rusqlite::Connection| Ok(()));
-        let late = queue.push(place(Lane::Control, "u", Needs::Little), late);
+        let late = queue.push(routing(Lane::Control, "u", Needs::Little), late);
         assert!(matches!(late, Err(StoreError::Closed)));
         let room = queue.room(Lane::Data, &asker("u"), 1).await;
         assert!(matches!(room, Err(StoreError::Closed)));

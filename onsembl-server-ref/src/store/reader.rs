@@ -33,7 +33,6 @@ const STEPS_BETWEEN_LOOKS: i32 = 4096;
 pub(crate) enum Asker {
     /// The server, for all users: at its start, and to keep house.
     Server,
-    /// A user.
     User(UserId),
     /// Whoever shows a token from this address (IPv6: the first 64 bits) over a connection of which no user is known.
     /// What stands in the token says nothing: a peer makes up as many as it wants.
@@ -55,7 +54,7 @@ impl Readers {
 
     fn with_quantum(path: PathBuf, quantum: Duration) -> Self {
         let limits = TurnLimits {
-            places: READERS,
+            slots: READERS,
             each: READERS,
             weight: WEIGHT,
             waiting: WAITING,

@@ -3,7 +3,7 @@
 
 use super::budget::Terms;
 use super::error::{StoreError, trouble_of};
-use super::line::Placed;
+use super::line::QueuedWrite;
 use super::output::{OutputReceipt, StoredRecord};
 use super::reader::Asker;
 use crate::bounds::Turn;
@@ -62,7 +62,7 @@ impl Request {
 ///
 /// # Errors
 /// Trouble of the database, which ends the attempt.
-pub(super) fn run_all(mut requests: &mut [Placed], db: &Connection) -> rusqlite::Result<()> {
+pub(super) fn run_all(mut requests: &mut [QueuedWrite], db: &Connection) -> rusqlite::Result<()> {
     while !requests.is_empty() {
         let count = neighbours(requests).max(1);
         let (now, later) = std::mem::take(&mut requests).split_at_mut(count);
@@ -70,31 +70,31 @@ pub(super) fn run_all(mut requests: &mut [Placed], db: &Connection) -> rusqlite:
         if count > 1 && run_together(now, db)? {
             continue;
         }
-        for placed in now {
-            placed.request.run(db)?;
+        for queued in now {
+            queued.request.run(db)?;
         }
     }
     Ok(())
 }
 
 /// How many of the first requests are records of one stream.
-fn neighbours(requests: &[Placed]) -> usize {
-    let mut records = requests.iter().map_while(|placed| placed.request.record());
+fn neighbours(requests: &[QueuedWrite]) -> usize {
+    let mut records = requests.iter().map_while(|queued| queued.request.record());
     let Some(first) = records.next() else { return 0 };
     1 + records.take_while(|next| next.is_beside(first)).count()
 }
 
 /// Whether all of these records could be written.
-fn run_together(requests: &mut [Placed], db: &Connection) -> rusqlite::Result<bool> {
+fn run_together(requests: &mut [QueuedWrite], db: &Connection) -> rusqlite::Result<bool> {
     let written = in_savepoint(db, &mut |db| {
-        let records = || requests.iter().filter_map(|placed| placed.request.queued());
+        let records = || requests.iter().filter_map(|queued| queued.request.queued());
         // They age from the first of them on: moments before.
         records().next().map_or(Ok(()), |of| {
             StoredRecord::write_all(db, &of.record, records().map(|q| &q.record), of.terms)
         })
     })?;
-    for placed in requests.iter_mut() {
-        match &mut placed.request {
+    for queued in requests.iter_mut() {
+        match &mut queued.request {
             Request::Output(queued) => queued.refused = None,
             Request::Call(_) => {}
         }

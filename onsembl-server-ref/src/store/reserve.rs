@@ -101,15 +101,15 @@ impl Reserve {
     /// longer.
     fn has_room_in(&self, db: &Connection) -> rusqlite::Result<bool> {
         let Some(most) = self.most else { return Ok(true) };
-        let (pages, free) = (figure(db, "page_count")?, figure(db, "freelist_count")?);
-        let size = figure(db, "page_size")?;
+        let (pages, free) = (pragma_value(db, "page_count")?, pragma_value(db, "freelist_count")?);
+        let size = pragma_value(db, "page_size")?;
         let used = pages.saturating_sub(free).saturating_mul(size);
         Ok(used.saturating_add(self.of_database(most).saturating_mul(2)) <= most)
     }
 
     fn limit_to(&self, db: &Connection, bytes: Option<u64>) -> rusqlite::Result<()> {
         let Some(bytes) = bytes else { return Ok(()) };
-        let size = figure(db, "page_size")?;
+        let size = pragma_value(db, "page_size")?;
         let pages = (bytes / size.max(1)).max(1);
         let pages = i64::try_from(pages).unwrap_or(i64::MAX).min(i64::from(u32::MAX - 1));
         db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
@@ -166,7 +166,7 @@ impl Reserve {
     }
 }
 
-fn figure(db: &Connection, pragma: &str) -> rusqlite::Result<u64> {
-    let figure: i64 = db.pragma_query_value(None, pragma, |row| row.get(0))?;
-    Ok(u64::try_from(figure).unwrap_or(0))
+fn pragma_value(db: &Connection, pragma: &str) -> rusqlite::Result<u64> {
+    let value: i64 = db.pragma_query_value(None, pragma, |row| row.get(0))?;
+    Ok(u64::try_from(value).unwrap_or(0))
 }

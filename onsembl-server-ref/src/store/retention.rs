@@ -5,7 +5,7 @@
 use super::Store;
 use super::columns::{int, number, time};
 use super::error::StoreError;
-use super::line::Place;
+use super::line::Routing;
 use super::output::StoredRecord;
 use super::streams::stream;
 use onsembl_protocol::fleet::{RetentionClock, StreamCut};
@@ -60,7 +60,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn cut_output(&self, before: WallTime, most: u64) -> Result<Cut, StoreError> {
-        self.write(Place::house(), "cut output", 0, move |db| cut(db, before, most)).await
+        self.write(Routing::upkeep(), "cut output", 0, move |db| cut(db, before, most)).await
     }
 
     /// Removes commands that are over and began to age before a time, with their steps and their output: a
@@ -69,7 +69,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn remove_commands(&self, before: WallTime) -> Result<bool, StoreError> {
-        self.write(Place::house(), "remove commands", 0, move |db| remove_old(db, before)).await
+        self.write(Routing::upkeep(), "remove commands", 0, move |db| remove_old(db, before)).await
     }
 
     /// What the clock of retention shows: what is stored ages from then on.
@@ -89,7 +89,7 @@ impl Store {
     /// [`StoreError::Closed`].
     pub(crate) async fn keep_clock(&self) -> Result<(), StoreError> {
         let at = self.ages_by();
-        self.write(Place::house(), "keep clock", 0, move |db| write_clock(db, at)).await
+        self.write(Routing::upkeep(), "keep clock", 0, move |db| write_clock(db, at)).await
     }
 }
 

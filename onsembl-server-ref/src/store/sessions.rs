@@ -5,7 +5,7 @@ use super::budget::{self, OverBudget};
 use super::claims;
 use super::columns::{int, number};
 use super::error::{OpenError, StoreError};
-use super::line::{Needs, Place};
+use super::line::{Needs, Routing};
 use super::presence;
 use super::reader::Asker;
 use super::{Store, Submitted, stops};
@@ -64,8 +64,8 @@ impl NewSession {
 
 /// A session that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OpenedSession {
-    /// Which agent it is.
     pub agent: AgentId,
     /// The epoch of this session: larger than that of every earlier one of the agent.
     pub epoch: Epoch,
@@ -94,10 +94,10 @@ impl Store {
         let minted = AgentId::new(Uuid::now_v7().to_string());
         let bytes = new.bytes();
         let needs = self.needs_of(&new).await?;
-        let place = Place::control(&new.user, needs);
+        let routing = Routing::control(&new.user, needs);
         let budget = self.terms().budget;
         let open = move |db: &Connection| open(db, &new, &minted, budget);
-        self.write(place, "open session", bytes, open).await?.map_err(|not| match not {
+        self.write(routing, "open session", bytes, open).await?.map_err(|not| match not {
             NotOpened::Deleted(agent) => OpenError::Deleted(agent),
             NotOpened::Held(why) => OpenError::Held(why),
             NotOpened::Full(full) => OpenError::Store(StoreError::OverBudget(full)),
@@ -156,7 +156,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (session, because) = (session.clone(), because.to_owned());
         let close = move |db: &Connection| close(db, &session, at, &because);
-        self.put(Place::house(), "close session", close)?.committed().await
+        self.put(Routing::upkeep(), "close session", close)?.committed().await
     }
 
     /// The first half of [`close_session`](Self::close_session), of an agent of this user.
@@ -167,8 +167,8 @@ impl Store {
         at: WallTime,
         because: String,
     ) -> Result<Submitted<bool>, StoreError> {
-        let place = Place::control(user, Needs::Little);
-        self.put(place, "close session", move |db| close(db, &session, at, &because))
+        let routing = Routing::control(user, Needs::Little);
+        self.put(routing, "close session", move |db| close(db, &session, at, &because))
     }
 
     /// Notes the end of all sessions that are still open: those of a server that died. To be called
@@ -191,7 +191,7 @@ impl Store {
         because: &str,
     ) -> Result<Submitted<usize>, StoreError> {
         let because = because.to_owned();
-        self.put(Place::order(Asker::Server), "close left sessions", move |db| {
+        self.put(Routing::order(Asker::Server), "close left sessions", move |db| {
             db.prepare_cached(
                 "UPDATE sessions SET closed_at = ?1, closed_because = ?2 WHERE closed_at IS NULL",
             )?
@@ -208,7 +208,7 @@ impl Store {
     /// The first half of [`raise_presence_versions`](Self::raise_presence_versions): written before anything
     /// that is handed in later.
     pub(crate) fn put_presence_versions(&self) -> Result<Submitted<()>, StoreError> {
-        self.put(Place::order(Asker::Server), "raise presence versions", move |db| {
+        self.put(Routing::order(Asker::Server), "raise presence versions", move |db| {
             let floor = PresenceVersion(0);
             let by = floor.after_restart().0 - floor.0;
             db.prepare_cached("UPDATE agents SET presence_version = presence_version + ?1")?

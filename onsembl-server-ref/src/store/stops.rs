@@ -3,7 +3,7 @@
 use super::Store;
 use super::columns::time;
 use super::error::StoreError;
-use super::line::Place;
+use super::line::Routing;
 use super::reader::Asker;
 use onsembl_protocol::fleet::StopOrder;
 use onsembl_protocol::id::{AgentId, StopId, UserId};
@@ -21,8 +21,8 @@ impl Store {
     /// [`StoreError::Refused`] if its agent is unknown, [`StoreError::Closed`].
     pub async fn insert_stop(&self, user: &UserId, order: StopOrder) -> Result<(), StoreError> {
         let user = user.clone();
-        let place = Place::order(Asker::User(user.clone()));
-        self.write(place, "stop", order.reason.len(), move |db| write(db, &user, &order, None))
+        let routing = Routing::order(Asker::User(user.clone()));
+        self.write(routing, "stop", order.reason.len(), move |db| write(db, &user, &order, None))
             .await
     }
 
@@ -40,8 +40,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (user, by) = (user.clone(), by.clone());
         let bytes = orders.iter().map(|order| order.reason.len()).sum();
-        let place = Place::order(Asker::User(user.clone()));
-        self.write(place, "release", bytes, move |db| {
+        let routing = Routing::order(Asker::User(user.clone()));
+        self.write(routing, "release", bytes, move |db| {
             orders.iter().try_for_each(|order| write(db, &user, order, Some((&by, at))))
         })
         .await

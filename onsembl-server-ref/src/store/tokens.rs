@@ -4,7 +4,7 @@
 use super::Store;
 use super::columns::{time, time_or_none};
 use super::error::StoreError;
-use super::line::{Needs, Place};
+use super::line::{Needs, Routing};
 use super::reader::Asker;
 use onsembl_protocol::fleet::TokenScope;
 use onsembl_protocol::id::{AgentId, LineageId, TokenId, UserId};
@@ -77,8 +77,8 @@ pub struct TokenSession {
 
 /// What came of keeping a new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum TokenKept {
-    /// It is kept.
     Kept,
     /// Its user has as many as one may have, and none of them is revoked.
     Full,
@@ -108,10 +108,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn insert_token(&self, row: TokenRow) -> Result<TokenKept, StoreError> {
-        let place = Place::control(&row.user, Needs::New);
+        let routing = Routing::control(&row.user, Needs::New);
         // A clock that is ahead takes good tokens for expired.
         let observed = row.made_at.min(self.ages_by());
-        self.write(place, "keep token", 256, move |db| insert(db, &row, observed)).await
+        self.write(routing, "keep token", 256, move |db| insert(db, &row, observed)).await
     }
 
     /// What is known of a token.
@@ -194,7 +194,7 @@ impl Store {
     /// [`StoreError::Closed`].
     pub async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<(), StoreError> {
         let bytes = uses.len() * 256;
-        self.write(Place::house(), "note uses of tokens", bytes, move |db| {
+        self.write(Routing::upkeep(), "note uses of tokens", bytes, move |db| {
             uses.iter().try_for_each(|shown| note_use(db, shown))
         })
         .await
@@ -211,8 +211,8 @@ impl Store {
         note: &str,
     ) -> Result<(), StoreError> {
         let (token_id, note) = (token_id.to_owned(), note.to_owned());
-        let place = Place::order(Asker::Server);
-        self.write(place, "revoke token", token_id.len() + note.len(), move |db| {
+        let routing = Routing::order(Asker::Server);
+        self.write(routing, "revoke token", token_id.len() + note.len(), move |db| {
             revoke(db, &token_id, at, &note).map(drop)
         })
         .await
@@ -230,8 +230,8 @@ impl Store {
         note: &str,
     ) -> Result<usize, StoreError> {
         let (user, lineage, note) = (user.clone(), lineage.clone(), note.to_owned());
-        let place = Place::order(Asker::User(user.clone()));
-        self.write(place, "revoke lineage", note.len(), move |db| {
+        let routing = Routing::order(Asker::User(user.clone()));
+        self.write(routing, "revoke lineage", note.len(), move |db| {
             revoke_lineage(db, user.as_str(), lineage.as_str(), at, &note)
         })
         .await
@@ -249,8 +249,8 @@ impl Store {
         note: &str,
     ) -> Result<usize, StoreError> {
         let (user, note) = (user.clone(), note.to_owned());
-        let place = Place::order(Asker::User(user.clone()));
-        self.write(place, "revoke user", note.len(), move |db| {
+        let routing = Routing::order(Asker::User(user.clone()));
+        self.write(routing, "revoke user", note.len(), move |db| {
             db.prepare_cached(
                 "INSERT INTO revoked_users (user_id, made_until, note) VALUES (?1, ?2, ?3)
                  ON CONFLICT (user_id) DO UPDATE
@@ -291,7 +291,7 @@ impl Store {
         at: WallTime,
     ) -> Result<usize, StoreError> {
         let user = user.cloned();
-        self.write(Place::house(), "forget tokens", 0, move |db| {
+        self.write(Routing::upkeep(), "forget tokens", 0, move |db| {
             db.prepare_cached(
                 "DELETE FROM tokens WHERE expires_at <= ?1 AND (?2 IS NULL OR user_id = ?2)",
             )?

@@ -5,7 +5,7 @@
 
 use super::beats::{BeatsWritten, Recorded};
 use super::error::{StoreError, StoreHealth, StoreTrouble, trouble_of};
-use super::line::{Needs, Placed};
+use super::line::{Needs, QueuedWrite};
 use super::output::OutputReceipt;
 use super::queue::{Batch, Disk, Queue};
 use super::request::{Request, run_all};
@@ -217,13 +217,15 @@ impl Writer<'_> {
         self.queue.put_back(std::mem::take(&mut batch.requests));
         let small = self.queue.take_small();
         batch.beats.absorb_all(small.beats);
-        for placed in small.requests {
-            match (placed.place.needs == Needs::New, placed.request) {
+        for queued in small.requests {
+            match (queued.routing.needs == Needs::New, queued.request) {
                 (true, Request::Call(call)) => {
                     self.outlets.counters.refused.fetch_add(1, Ordering::Relaxed);
                     call.refuse(StoreError::NoRoom);
                 }
-                (_, request) => batch.requests.push(Placed { place: placed.place, request }),
+                (_, request) => {
+                    batch.requests.push(QueuedWrite { routing: queued.routing, request })
+                }
             }
         }
     }
@@ -290,7 +292,7 @@ impl Writer<'_> {
     /// counters.
     fn answer(&self, batch: Batch, beats: BeatsWritten) {
         let counters = &self.outlets.counters;
-        let refused = batch.requests.iter().filter(|placed| placed.request.is_refused()).count()
+        let refused = batch.requests.iter().filter(|queued| queued.request.is_refused()).count()
             + beats.refused.len();
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -304,8 +306,8 @@ impl Writer<'_> {
             self.outlets.commits.send_modify(|commits| *commits += 1);
         }
         let mut receipts = Vec::new();
-        for placed in batch.requests {
-            match placed.request {
+        for queued in batch.requests {
+            match queued.request {
                 Request::Call(call) => call.answer(),
                 Request::Output(record) => receipts.push((*record).receipt()),
             }
@@ -369,14 +371,15 @@ fn run_and_commit(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsW
 #[cfg(test)]
 mod tests {
     use super::super::error::StoreError;
-    use super::super::line::{Lane, Place};
+    use super::super::line::{Lane, Routing};
     use super::super::reader::Asker;
     use super::super::request::Asked;
     use super::super::schema::open_writer;
     use super::*;
     use tokio::sync::oneshot;
 
-    const PLACE: Place = Place { lane: Lane::Control, asker: Asker::Server, needs: Needs::Little };
+    const ROUTING: Routing =
+        Routing { lane: Lane::Control, asker: Asker::Server, needs: Needs::Little };
 
     type Answer = oneshot::Receiver<Result<usize, StoreError>>;
 
@@ -408,7 +411,7 @@ mod tests {
         let queue = Queue::new();
         let (small, small_answer) = note(&queue, "note 1", 1).await;
         let (large, large_answer) = note(&queue, "note 2", 100_000).await;
-        let requests = [small, large].map(|request| Placed { place: PLACE, request });
+        let requests = [small, large].map(|request| QueuedWrite { routing: ROUTING, request });
         let mut batch = Batch { requests: requests.into(), ..Batch::default() };
 
         let error = attempt(&db, &mut batch).unwrap_err();
@@ -419,8 +422,8 @@ mod tests {
         confine(&db, 1000);
         attempt(&db, &mut batch).unwrap();
         assert_eq!(notes(&db), 2);
-        for placed in batch.requests {
-            let Request::Call(call) = placed.request else { panic!("no output here") };
+        for queued in batch.requests {
+            let Request::Call(call) = queued.request else { panic!("no output here") };
             assert!(!call.is_refused());
             call.answer();
         }

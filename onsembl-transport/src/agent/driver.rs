@@ -15,6 +15,7 @@ use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{BeatLedger, BeatReport};
 use onsembl_protocol::id::{AgentId, LinkId};
 use onsembl_protocol::liveness::Seen;
+use onsembl_protocol::model::Pausing;
 use onsembl_protocol::session::frames::{
     self, AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
 };
@@ -258,8 +259,8 @@ impl AgentDriver {
 
     /// Sets whether this agent is paused by order. Each heartbeat reports it; after a change the next one is
     /// sent early.
-    pub fn say_paused(&mut self, paused: bool) {
-        if self.frames.set_paused(paused) {
+    pub fn say_pausing(&mut self, pausing: Pausing) {
+        if self.frames.set_pausing(pausing) {
             self.feed(AgentEvent::News);
         }
     }

@@ -353,10 +353,8 @@ impl Connector {
                 reason: None,
                 token_fault: None,
             };
-            let with = match (fault, &proxy.credentials) {
-                (DialFault::ProxyCredentials, Some(_)) => " does not take those of its URL, and",
-                (_, Some(_) | None) => "",
-            };
+            let takes_none = fault == DialFault::ProxyCredentials && proxy.credentials.is_some();
+            let with = if takes_none { " does not take those of its URL, and" } else { "" };
             let said = exchange.said("", by).await;
             let text = format!("{whom}{with} answered {said}");
             Err(DialError::new(answer.meaning(""), text).with_fault(fault))
@@ -386,13 +384,14 @@ impl HandshakeError {
 }
 
 /// What the system's refusal to connect means.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the kinds of the standard library are open")]
 pub(crate) fn unconnected(error: &io::Error) -> DialFault {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => DialFault::ConnectRefused,
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => DialFault::NoRoute,
         io::ErrorKind::TimedOut => DialFault::ConnectTimeout,
         _ if is_without_descriptors(error) => DialFault::OutOfDescriptors,
-        // The kinds of the standard library are open; the words of the system are in the detail.
+        // The words of the system are in the detail.
         _ => DialFault::ConnectFailed,
     }
 }

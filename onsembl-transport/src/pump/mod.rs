@@ -11,7 +11,7 @@ mod task;
 pub use backlog::SharedBacklog;
 pub use handle::{Closed, LinkHandle, QueueFull, TryDataError};
 
-use crate::link::{Held, Link, LinkEnd, Received};
+use crate::link::{BudgetShare, Link, LinkEnd, Received};
 use onsembl_protocol::id::LinkId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,17 +61,16 @@ impl Default for PumpConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct LinkEvent {
-    /// Which link.
     pub link: LinkId,
     pub what: LinkInput,
     /// What it takes of a budget until it is dropped.
-    pub held: Held,
+    pub share: BudgetShare,
 }
 
 impl LinkEvent {
     /// One that takes nothing of any budget.
     pub fn new(link: LinkId, what: LinkInput) -> Self {
-        Self { link, what, held: Held::default() }
+        Self { link, what, share: BudgetShare::default() }
     }
 }
 

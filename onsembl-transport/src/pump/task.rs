@@ -156,10 +156,10 @@ async fn read(
             _ = paused.wait_for(|paused| !paused) => {}
             _ = ending.wait_for(Option::is_some) => {}
         }
-        let held = match reader.receive().await {
+        let share = match reader.receive().await {
             Ok(received) => {
                 *undelivered = Some(received);
-                reader.take_held()
+                reader.take_share()
             }
             Err(end) => return end,
         };
@@ -170,7 +170,7 @@ async fn read(
             room = events.reserve() => {
                 if let (Ok(room), Some(received)) = (room, undelivered.take()) {
                     let what = LinkInput::Received(received);
-                    room.send(LinkEvent { link: id, what, held });
+                    room.send(LinkEvent { link: id, what, share });
                 }
             }
         }

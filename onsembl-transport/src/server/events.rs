@@ -3,7 +3,7 @@
 use onsembl_protocol::close::CloseReason;
 use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, LinkId, SessionId};
-use onsembl_protocol::model::{Capabilities, Dialect};
+use onsembl_protocol::model::{Capabilities, Dialect, Pausing};
 use onsembl_protocol::replay::Retired;
 use onsembl_protocol::session::Presence;
 use onsembl_protocol::supervisor::Key;
@@ -26,8 +26,10 @@ pub struct HelloClaim<A> {
     pub peer: String,
 }
 
-/// Something a shard cannot do by itself, or that its owner wants to know.
+/// Something a shard cannot do by itself, or that its owner wants to know. `key` is the machine of the agent that it is
+/// about.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum ShardEvent<A> {
     /// An agent said hello.
     Hello(HelloClaim<A>),
@@ -35,16 +37,13 @@ pub enum ShardEvent<A> {
     /// [`Shard::park`](super::Shard::park) or [`Shard::give_up_silent`](super::Shard::give_up_silent);
     /// [`Shard::bearer`](super::Shard::bearer) says whose it is.
     Silent {
-        /// The link.
         link: LinkId,
-        /// The agent.
+        /// As its request named it.
         named: AgentId,
     },
     /// A newer link of a legacy agent took over from this one, which is kept beside it.
     Parked {
-        /// The agent's machine.
         key: Key,
-        /// The link.
         link: LinkId,
         /// The session that ended with that, if the link had one.
         session: Option<SessionId>,
@@ -52,17 +51,10 @@ pub enum ShardEvent<A> {
     /// A session is to be opened for this link. Answer with
     /// [`Shard::admitted`](super::Shard::admitted) or [`Shard::rejected`](super::Shard::rejected);
     /// the machine has a deadline of its own.
-    Admit {
-        /// The agent's machine.
-        key: Key,
-        /// The link.
-        link: LinkId,
-    },
+    Admit { key: Key, link: LinkId },
     /// A session began; its welcome was sent.
     Welcomed {
-        /// The agent's machine.
         key: Key,
-        /// The link.
         link: LinkId,
         /// What the agent speaks.
         dialect: Dialect,
@@ -71,11 +63,8 @@ pub enum ShardEvent<A> {
     },
     /// A heartbeat is to be written. Answer with [`Shard::recorded`](super::Shard::recorded).
     Record {
-        /// The agent's machine.
         key: Key,
-        /// The session.
         epoch: Epoch,
-        /// The beat.
         sequence: BeatSequence,
         /// When it was received.
         at: WallTime,
@@ -84,56 +73,30 @@ pub enum ShardEvent<A> {
     },
     /// A heartbeat says that the agent starts nothing, by order, or that it does again. A session
     /// begins with an agent that is not paused.
-    Paused {
-        /// The agent's machine.
-        key: Key,
-        /// Whether it is.
-        paused: bool,
-    },
+    Paused { key: Key, pausing: Pausing },
     /// A heartbeat of ours was sent.
-    Answered {
-        /// The agent's machine.
-        key: Key,
-        /// Its number.
-        sequence: BeatSequence,
-    },
+    Answered { key: Key, sequence: BeatSequence },
     /// The agent's presence changed, or what is known of it.
     Presence {
-        /// The agent's machine.
         key: Key,
-        /// The presence.
         presence: Presence,
         /// What the ledger of heartbeats says of the session that is under way, or ended with this.
         beats: Option<BeatVerdict>,
     },
     /// The ledger of heartbeats of a session says something else than before.
-    Beats {
-        /// The agent's machine.
-        key: Key,
-        /// What it says.
-        verdict: BeatVerdict,
-    },
+    Beats { key: Key, verdict: BeatVerdict },
     /// The agent said something that is not about its connection.
     Message {
-        /// The agent's machine.
         key: Key,
-        /// What.
         message: Box<AgentToServer>,
         /// When it was received.
         now: Now,
     },
     /// A frame was received; anything counts as a sign of life.
-    Heard {
-        /// The agent's machine.
-        key: Key,
-        /// When.
-        at: WallTime,
-    },
+    Heard { key: Key, at: WallTime },
     /// A link of the agent ended.
     LinkEnded {
-        /// The agent's machine.
         key: Key,
-        /// The link.
         link: LinkId,
         /// The session that ended with it, if it had one.
         session: Option<SessionId>,

@@ -1,11 +1,12 @@
 //! One link of a shard: its pump, its machine, and what is known of who is at its other end.
 
 use crate::beats::LinkBeats;
-use crate::link::Held;
+use crate::link::BudgetShare;
 use crate::messages::Envelopes;
 use crate::pump::LinkHandle;
 use onsembl_protocol::diagnosis::{BeatLedger, BeatVerdict};
 use onsembl_protocol::id::{AgentId, MessageId, SessionId};
+use onsembl_protocol::model::Pausing;
 use onsembl_protocol::session::{AcceptedLink, AcceptedStatus};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::{Now, Timestamp};
@@ -24,8 +25,8 @@ impl Lane {
 
 /// A link that was accepted for a shard, with what was established about it.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct LinkTicket<A> {
-    /// The link.
     pub link: crate::Link,
     /// Whatever the acceptor established: the user behind the token, usually.
     pub auth: A,
@@ -34,7 +35,7 @@ pub struct LinkTicket<A> {
     /// The agent that the request of the link named, if it named one. Nothing is established by that.
     pub named: Option<AgentId>,
     /// What the link takes of a budget until it has said hello, is kept beside a session, or ends.
-    pub held: Held,
+    pub share: BudgetShare,
 }
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub(super) struct LinkEntry<A> {
     /// The agent that the request named.
     pub(super) named: Option<AgentId>,
     /// Given back once it owes no hello.
-    pub(super) held: Held,
+    pub(super) share: BudgetShare,
     /// The agent's machine, once the owner knows whose link it is.
     pub(super) key: Option<Key>,
     /// The session over this link, once it began.
@@ -62,7 +63,7 @@ pub(super) struct LinkEntry<A> {
     pub(super) deferred: Vec<String>,
     pub(super) metrics: Option<HealthMetrics>,
     /// What its latest heartbeat said.
-    pub(super) paused: bool,
+    pub(super) pausing: Pausing,
     /// The heartbeats of its session; none of a legacy agent, whose probes have no numbers.
     pub(super) beats: Option<LinkBeats>,
 }

@@ -3,12 +3,13 @@
 use super::events::{HelloClaim, ShardEvent};
 use super::link::LinkEntry;
 use super::shard::Shard;
-use crate::link::{Frame, Held, LinkEnd, Received};
+use crate::link::{BudgetShare, Frame, LinkEnd, Received};
 use crate::pump::{LinkEvent, LinkInput};
 use bytes::Bytes;
 use onsembl_protocol::close::CloseReason;
 use onsembl_protocol::id::{LinkId, MessageId};
 use onsembl_protocol::liveness::Seen;
+use onsembl_protocol::model::Pausing;
 use onsembl_protocol::replay::FrameNote;
 use onsembl_protocol::session::frames::{self, FromAgent, ServerRead};
 use onsembl_protocol::session::{
@@ -116,7 +117,7 @@ impl<A> Shard<A> {
         let step = entry.machine.handle(event, now);
         if owed_hello && !entry.owes_hello() {
             self.greeting = self.greeting.saturating_sub(1);
-            entry.held = Held::default();
+            entry.share = BudgetShare::default();
         }
         self.arm(link, step.deadline);
         if step.actions.lost() > 0 {
@@ -353,11 +354,11 @@ impl<A> Shard<A> {
     ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let key = entry.key;
-        let mut changed = false;
+        let (mut changed, pausing) = (false, Pausing::of(beat.paused));
         // Before the hello, and of a diagnosis connection, it says nothing of an agent.
         if key.is_some() {
             entry.metrics = beat.health_metrics;
-            changed = std::mem::replace(&mut entry.paused, beat.paused) != beat.paused;
+            changed = std::mem::replace(&mut entry.pausing, pausing) != pausing;
         }
         let note = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
         if let Some(sequence) = beat.sequence {
@@ -367,7 +368,7 @@ impl<A> Shard<A> {
         self.at_link_with(link, event, About::Beat(note, seen));
         // A late heartbeat on a link that was taken over says nothing of the agent.
         if let Some(key) = key.filter(|key| changed && self.link_of(*key) == Some(link)) {
-            self.events.push_back(ShardEvent::Paused { key, paused: beat.paused });
+            self.events.push_back(ShardEvent::Paused { key, pausing });
         }
     }
 }

@@ -13,7 +13,7 @@ use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, BeatVerdict, End};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::Dialect;
+use onsembl_protocol::model::{Dialect, Pausing};
 use onsembl_protocol::replay::{
     Excerpt, FrameNote, Handled, Owner, Recorder, Retired, ServerOrigin,
 };
@@ -151,14 +151,14 @@ impl<A> Shard<A> {
             due: None,
             auth: Some(ticket.auth),
             named: ticket.named,
-            held: ticket.held,
+            share: ticket.share,
             key: None,
             session: None,
             hello: None,
             agent: None,
             deferred: Vec::new(),
             metrics: None,
-            paused: false,
+            pausing: Pausing::Running,
             beats: None,
         };
         let _ = self.links.insert(id, entry);

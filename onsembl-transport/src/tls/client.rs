@@ -19,7 +19,7 @@ const NATIVE_AGAIN: Duration = Duration::from_secs(60);
 pub(crate) struct ClientTls {
     roots: TlsRoots,
     loaded: Mutex<Loaded>,
-    /// Held while files are looked at: those of an unreachable file system hold one thread, and not one more
+    /// BudgetShare while files are looked at: those of an unreachable file system hold one thread, and not one more
     /// at each handshake.
     looking: Arc<tokio::sync::Mutex<()>>,
 }

@@ -64,6 +64,7 @@ impl Witness {
     }
 
     /// What a failed handshake means, and what to do if the fault alone does not say it.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the kinds of the libraries are open")]
     pub(super) fn told(&self, error: &io::Error) -> TlsFault {
         let tls = |why: &str| TlsFault { fault: DialFault::TlsFailed, why: why.to_owned() };
         let Some(fault) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {

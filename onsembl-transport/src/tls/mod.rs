@@ -27,6 +27,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// Which certificates a client trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum TlsRoots {
     /// Those of the operating system.
     Native,
@@ -40,35 +41,16 @@ pub enum TlsRoots {
 pub enum TlsError {
     /// A file cannot be read, or is no PEM.
     #[error("cannot read {what} from {}: {why}; give a readable PEM file", path.display())]
-    File {
-        /// What was looked for.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        why: String,
-    },
+    File { what: &'static str, path: PathBuf, why: String },
     /// A PEM file without what was looked for.
     #[error("{} holds no {what}; give a PEM file that does", path.display())]
-    Missing {
-        /// What was looked for.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
-    /// Others can put into the file what they want.
+    Missing { what: &'static str, path: PathBuf },
+    /// Others can put into the file what they want. The mode is in octal.
     #[error(
         "every user of this machine can write the {what} file {} (mode {mode}), so what is in it is not used; run \
          `chmod go-w` on it, and look whether it holds what you put there", path.display()
     )]
-    OpenToWrite {
-        /// What is looked for in it.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// In octal.
-        mode: String,
-    },
+    OpenToWrite { what: &'static str, path: PathBuf, mode: String },
     /// The certificate and the key of a server are unusable together.
     #[error(
         "the certificate {} and the key {} cannot be used: {why}; give a chain that begins with \
@@ -76,9 +58,7 @@ pub enum TlsError {
         certificate.display(), key.display()
     )]
     Pair {
-        /// The certificate file.
         certificate: PathBuf,
-        /// The key file.
         key: PathBuf,
         /// What rustls says.
         why: String,
@@ -86,7 +66,6 @@ pub enum TlsError {
     /// A certificate in the file cannot be trusted, as it is malformed.
     #[error("a certificate in {} is malformed: {why}; replace it", path.display())]
     BadRoot {
-        /// The file.
         path: PathBuf,
         /// What rustls says.
         why: String,

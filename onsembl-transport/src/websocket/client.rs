@@ -32,7 +32,7 @@ pub struct WebSocketDialer {
     connector: Connector,
     default_path: String,
     token: Option<Arc<dyn TokenSource>>,
-    /// Held while the source is asked. One that hangs (a pipe, an unreachable file system) hangs in one thread,
+    /// BudgetShare while the source is asked. One that hangs (a pipe, an unreachable file system) hangs in one thread,
     /// and not in one more at each dial.
     asking: Arc<tokio::sync::Mutex<()>>,
     /// The last token that the server has judged.

@@ -283,7 +283,7 @@ async fn a_hello_whose_link_ended_before_anybody_looked_is_not_handed_over() {
             auth: (),
             lane: Lane::default(),
             named: None,
-            held: Default::default(),
+            share: Default::default(),
         });
         peer.hello("i").await;
         if said_more {

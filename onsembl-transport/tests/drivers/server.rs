@@ -93,7 +93,7 @@ impl Server {
             loop {
                 tokio::select! {
                     Ok(link) = listener.accept() => {
-                        owner.shard.accept(LinkTicket { link: with_binary(link), auth: (), lane: Lane::default(), named: None, held: Default::default() });
+                        owner.shard.accept(LinkTicket { link: with_binary(link), auth: (), lane: Lane::default(), named: None, share: Default::default() });
                     }
                     event = owner.shard.next() => {
                         log.lock().unwrap().push((began.elapsed(), event.clone()));

@@ -73,7 +73,7 @@ fn well() -> Observed {
         probe: Some(Probe {
             hello: Ok(Hello { took: secs(0), server: ServerKind::Extended, timing }),
             ping: Some(Ok(secs(0))),
-            idle: Some(Idle { asked: secs(40), held: secs(40), outcome: Ok(()) }),
+            idle: Some(Idle { asked: secs(40), lasted: secs(40), outcome: Ok(()) }),
             large: Some((50_000, Ok(secs(0)))),
         }),
         clocks: Some(Clocks { server: here, here }),
@@ -232,7 +232,7 @@ fn what_cuts_idle_links_is_named_with_its_seconds() {
         let mut seen = well();
         let outcome = Err("link lost".to_owned());
         seen.probe.as_mut().unwrap().idle =
-            Some(Idle { asked: secs(200), held: secs(held), outcome });
+            Some(Idle { asked: secs(200), lasted: secs(held), outcome });
         of(&seen, "idle")
     };
     let check = cut(60);

@@ -1,6 +1,7 @@
 //! The cancellation of a command: with or without grace, when it is repeated, and when it is shown as
 //! unconfirmed.
 
+use crate::model::Force;
 use crate::time::Timestamp;
 use core::time::Duration;
 
@@ -13,7 +14,7 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 /// A cancellation that is not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cancel {
-    pub(super) force: bool,
+    pub(super) force: Force,
     /// When it is sent the next time.
     pub(super) again_at: Timestamp,
     /// When it is to be shown as unconfirmed; `None` once it is.
@@ -30,13 +31,13 @@ pub(super) enum Repetition {
 
 impl Cancel {
     /// One that is to be sent at this moment.
-    pub(super) fn due(force: bool, at: Timestamp) -> Self {
+    pub(super) fn due(force: Force, at: Timestamp) -> Self {
         Self { force, again_at: at, overdue_at: Some(at.saturating_add(CONFIRM_WITHIN)) }
     }
 
     /// One that is sent at this moment. An order without grace is not taken back by a later one with it.
-    pub(super) fn ordered(before: Option<Self>, force: bool, at: Timestamp) -> Self {
-        let force = force || before.is_some_and(|before| before.force);
+    pub(super) fn ordered(before: Option<Self>, force: Force, at: Timestamp) -> Self {
+        let force = before.map_or(force, |before| force.max(before.force));
         Self { again_at: at.saturating_add(CANCEL_EVERY), ..Self::due(force, at) }
     }
 

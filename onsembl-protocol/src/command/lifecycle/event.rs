@@ -1,7 +1,7 @@
 //! What happens to a command, and what its lifecycle wants done.
 
 use super::view::CommandView;
-use crate::model::{CommandAckStatus, CommandPhase, Dialect, Exit};
+use crate::model::{CommandAckStatus, CommandPhase, Dialect, Exit, Force};
 
 /// What an agent shows of its past when it has a session again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +34,7 @@ pub(crate) enum CommandEvent {
         exit: Option<Exit>,
     },
     /// Its user cancels it.
-    Cancel {
-        /// Kill at once, without a grace period.
-        force: bool,
-    },
+    Cancel { force: Force },
     /// The agent has no link any more.
     LinkLost,
     /// The agent closed its link, and said that it continues over another one.
@@ -63,10 +60,7 @@ pub(crate) enum CommandAction {
     /// Send it to the agent.
     Send,
     /// Send its cancellation to the agent.
-    SendCancel {
-        /// Kill at once, without a grace period.
-        force: bool,
-    },
+    SendCancel { force: Force },
     /// Store and publish where it is.
     Publish(CommandView),
 }

@@ -16,7 +16,7 @@ pub use terms::CommandOrigin;
 pub(crate) use terms::CommandTerms;
 pub use view::{CommandCause, CommandStage, CommandView};
 
-use crate::model::{CommandAckStatus, CommandPhase, Dialect, Exit};
+use crate::model::{CommandAckStatus, CommandPhase, Dialect, Exit, Force};
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
 use cancel::{Cancel, Repetition};
@@ -425,7 +425,7 @@ impl CommandLifecycle {
         self.end(stage, cause, exit, now, out);
     }
 
-    fn cancel(&mut self, force: bool, cause: CommandCause, now: Now, out: &mut Out) {
+    fn cancel(&mut self, force: Force, cause: CommandCause, now: Now, out: &mut Out) {
         // Its agent never had it, so nothing has to be confirmed.
         if let Phase::Queued { sending: Sending::Never, .. } = self.phase {
             let cause = CommandCause::CancelledBeforeSent;

@@ -90,7 +90,7 @@ impl CommandStage {
     }
 
     /// Whether it occupies one of the slots of its agent.
-    pub const fn occupies_slot(self) -> bool {
+    pub(crate) const fn occupies_slot(self) -> bool {
         match self {
             Self::Delivered | Self::Running | Self::Cancelling => true,
             Self::Pending
@@ -141,7 +141,6 @@ pub enum CommandCause {
     AgentReported(Option<Exit>),
     /// The link is lost; the process may continue.
     LinkLost,
-    /// The link is back.
     LinkBack,
     /// The link to a legacy agent is back, which does not say what it still has.
     LegacyBack,

@@ -7,7 +7,7 @@ use crate::command::{
     ProcessIdentity,
 };
 use crate::id::{ByteOffset, CommandId, Incarnation, RunMark};
-use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
+use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals, Pausing};
 use crate::time::Deadline;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -131,9 +131,9 @@ fn so_many_run_at_once_and_the_others_wait_up_to_a_bound() {
     assert_eq!(report.status, CommandPhase::Failed);
     assert!(report.error.as_deref().is_some_and(|e| e.contains("64 commands")));
     end(&mut commands, &id(0), Exit::Code(0)).unwrap();
-    commands.pause(true);
+    commands.pause(Pausing::Paused);
     assert_eq!(commands.take_next(), None);
-    commands.pause(false);
+    commands.pause(Pausing::Running);
     assert_eq!((commands.take_next(), commands.take_next()), (Some(id(2)), None));
     assert_eq!(commands.on_request(&id("next")), Decision::Keep);
     assert_eq!(

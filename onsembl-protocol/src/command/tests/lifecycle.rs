@@ -6,7 +6,7 @@ use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandLifecycle, CommandStage, CommandTerms, Exit,
     Returned,
 };
-use crate::model::{CommandAckStatus, CommandPhase, Dialect};
+use crate::model::{CommandAckStatus, CommandPhase, Dialect, Force};
 use crate::time::Deadline;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ fn an_end_is_final() {
         CommandEvent::Acknowledged(CommandAckStatus::Executing),
         CommandEvent::Output,
         CommandEvent::Completed { phase: CommandPhase::Completed, exit: Some(Exit::Code(0)) },
-        CommandEvent::Cancel { force: true },
+        CommandEvent::Cancel { force: Force::AtOnce },
         CommandEvent::LinkLost,
         CommandEvent::LinkHandedOver,
         CommandEvent::SlotGranted,
@@ -120,7 +120,7 @@ fn an_end_is_final() {
 #[test]
 fn a_cancel_is_repeated_until_the_agent_says_that_the_process_is_gone() {
     let mut lifecycle = Lifecycle::running();
-    lifecycle.feed(CommandEvent::Cancel { force: false });
+    lifecycle.feed(CommandEvent::Cancel { force: Force::Grace });
     assert_eq!(
         (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Cancelling, CommandCause::CancelSent)
@@ -142,7 +142,7 @@ fn a_cancel_that_nobody_confirms_stays_cancelling_and_says_so() {
         CommandEvent::Stored,
         CommandEvent::SlotGranted,
         CommandEvent::Acknowledged(CommandAckStatus::Executing),
-        CommandEvent::Cancel { force: false },
+        CommandEvent::Cancel { force: Force::Grace },
     ] {
         lifecycle.feed(event);
     }
@@ -177,18 +177,18 @@ fn a_cancel_that_nobody_confirms_stays_cancelling_and_says_so() {
 fn a_cancel_waits_for_a_lost_link() {
     let mut lifecycle = Lifecycle::running();
     lifecycle.feed(CommandEvent::LinkLost);
-    lifecycle.feed(CommandEvent::Cancel { force: true });
+    lifecycle.feed(CommandEvent::Cancel { force: Force::AtOnce });
     lifecycle.run_until(secs(30));
     assert_eq!(lifecycle.cancels(), 0);
     lifecycle.back(true, true);
     lifecycle.run_until(secs(30));
-    assert_eq!(lifecycle.log.last(), Some(&CommandAction::SendCancel { force: true }));
+    assert_eq!(lifecycle.log.last(), Some(&CommandAction::SendCancel { force: Force::AtOnce }));
 }
 
 #[test]
 fn a_command_that_is_cancelled_before_it_is_sent_never_runs() {
     let mut lifecycle = Lifecycle::new(Dialect::Extended);
-    lifecycle.feed(CommandEvent::Cancel { force: false });
+    lifecycle.feed(CommandEvent::Cancel { force: Force::Grace });
     lifecycle.feed(CommandEvent::Stored);
     assert_eq!(
         (lifecycle.stage(), lifecycle.sendings(), lifecycle.cancels()),
@@ -204,7 +204,11 @@ fn a_time_limit_that_the_agent_overruns_is_cancelled_by_force() {
     assert_eq!(lifecycle.cancels(), 0, "the agent itself ends it at 60 s");
     lifecycle.run_until(secs(65));
     assert_eq!(
-        lifecycle.log.iter().filter(|a| **a == CommandAction::SendCancel { force: true }).count(),
+        lifecycle
+            .log
+            .iter()
+            .filter(|a| **a == CommandAction::SendCancel { force: Force::AtOnce })
+            .count(),
         1
     );
     assert_eq!(lifecycle.stage(), CommandStage::Cancelling, "until the agent confirms");
@@ -334,7 +338,7 @@ fn a_journal_proves_what_never_started_and_only_that_is_sent_again() {
     }
     let mut cancelled = Lifecycle::sent(Dialect::Extended);
     cancelled.feed(CommandEvent::LinkLost);
-    cancelled.feed(CommandEvent::Cancel { force: false });
+    cancelled.feed(CommandEvent::Cancel { force: Force::Grace });
     cancelled.remembers(false);
     assert_eq!(
         (cancelled.stage(), cancelled.view().because),
@@ -396,7 +400,7 @@ fn a_command_that_waits_too_long_never_starts() {
 #[test]
 fn who_cancels_sees_that_until_the_end() {
     let mut lifecycle = Lifecycle::sent(Dialect::Extended);
-    lifecycle.feed(CommandEvent::Cancel { force: false });
+    lifecycle.feed(CommandEvent::Cancel { force: Force::Grace });
     lifecycle.feed(CommandEvent::Acknowledged(CommandAckStatus::Received));
     lifecycle.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
     assert_eq!(
@@ -407,7 +411,7 @@ fn who_cancels_sees_that_until_the_end() {
     assert_eq!(lifecycle.stage(), CommandStage::Cancelled);
     let mut waiting = Lifecycle::new(Dialect::Extended);
     waiting.feed(CommandEvent::Stored);
-    waiting.feed(CommandEvent::Cancel { force: false });
+    waiting.feed(CommandEvent::Cancel { force: Force::Grace });
     assert_eq!((waiting.stage(), waiting.cancels()), (CommandStage::Cancelled, 0));
 }
 

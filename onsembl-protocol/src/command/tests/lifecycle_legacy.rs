@@ -4,7 +4,7 @@
 use super::driven::Lifecycle;
 use super::{now, secs};
 use crate::command::{CommandCause, CommandEvent, CommandLifecycle, CommandStage, CommandTerms};
-use crate::model::Dialect;
+use crate::model::{Dialect, Force};
 
 #[test]
 fn a_legacy_agent_gets_a_command_exactly_once() {
@@ -71,7 +71,7 @@ fn the_end_of_a_legacy_command_is_unknown_when_it_moves_on_or_falls_silent() {
 #[test]
 fn a_cancel_of_a_legacy_command_is_never_shown_as_cancelled() {
     let mut lifecycle = Lifecycle::sent(Dialect::Legacy);
-    lifecycle.feed(CommandEvent::Cancel { force: false });
+    lifecycle.feed(CommandEvent::Cancel { force: Force::Grace });
     assert_eq!(lifecycle.view().because, CommandCause::CancelNotConfirmable);
     lifecycle.run_until(secs(30));
     assert_eq!((lifecycle.stage(), lifecycle.cancels()), (CommandStage::Cancelling, 1));
@@ -122,7 +122,7 @@ fn why_a_legacy_command_is_where_it_is_follows_its_link_and_its_output() {
     let said = lifecycle.feed(CommandEvent::Output);
     assert_eq!((because(&lifecycle), said.len()), (CommandCause::SentToLegacy, 1));
     assert_eq!(lifecycle.feed(CommandEvent::Output), [], "said once");
-    lifecycle.feed(CommandEvent::Cancel { force: false });
+    lifecycle.feed(CommandEvent::Cancel { force: Force::Grace });
     lifecycle.feed(CommandEvent::LinkLost);
     lifecycle.legacy_back();
     assert_eq!(because(&lifecycle), CommandCause::CancelNotConfirmable);
@@ -139,7 +139,7 @@ fn a_time_limit_says_of_a_legacy_command_only_what_is_known() {
     lifecycle.run_until(secs(65));
     assert_eq!(lifecycle.view().because, CommandCause::LegacyTimeLimit(secs(60)));
     let mut cancelled = Lifecycle::sent(Dialect::Legacy);
-    cancelled.feed(CommandEvent::Cancel { force: false });
+    cancelled.feed(CommandEvent::Cancel { force: Force::Grace });
     cancelled.run_until(secs(65));
     assert_eq!(cancelled.view().because, CommandCause::CancelNotConfirmable);
     assert_eq!((cancelled.stage(), cancelled.cancels()), (CommandStage::Cancelling, 2));

@@ -5,8 +5,8 @@ use crate::command::{
     CommandAction, CommandEvent, CommandLifecycle, CommandOrigin, CommandStage, CommandTerms,
     CommandView, Exit, Returned,
 };
-use crate::model::Dialect;
 use crate::model::{CommandAckStatus, CommandPhase};
+use crate::model::{Dialect, Force};
 use crate::time::Deadline;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -31,7 +31,7 @@ fn event(dialect: Dialect) -> impl Strategy<Value = CommandEvent> {
         8 => select(acks).prop_map(CommandEvent::Acknowledged),
         8 => Just(CommandEvent::Output),
         1 => select(ends).prop_map(|(phase, exit)| CommandEvent::Completed { phase, exit }),
-        4 => any::<bool>().prop_map(|force| CommandEvent::Cancel { force }),
+        4 => any::<bool>().prop_map(|force| CommandEvent::Cancel { force: Force::of(force) }),
         8 => Just(CommandEvent::LinkLost),
         4 => Just(CommandEvent::LinkHandedOver),
         8 => any::<(bool, bool, bool)>().prop_map(move |(same_process, remembers, known)| {

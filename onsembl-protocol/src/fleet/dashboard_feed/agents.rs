@@ -114,13 +114,13 @@ impl Agents {
             }
             let shown = Shown::of(agent, self.capabilities);
             let (version, status) = (shown.version, shown.status);
-            let same = (shown.stopped.clone(), shown.paused, shown.contest.clone());
+            let same = (shown.stopped.clone(), shown.pausing, shown.contest.clone());
             let sent = self.told.insert(id.clone(), shown);
             match sent {
                 Some(sent)
                     if say == Say::Changed
                         && sent.version >= version
-                        && (&sent.stopped, sent.paused, &sent.contest)
+                        && (&sent.stopped, sent.pausing, &sent.contest)
                             == (&same.0, same.1, &same.2) =>
                 {
                     if let Some(shown) = self.told.get_mut(id) {

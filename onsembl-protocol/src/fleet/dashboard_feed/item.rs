@@ -9,6 +9,7 @@ use alloc::boxed::Box;
 
 /// Where in the stored output of a command to begin. The store looks it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Seek {
     /// This many bytes before its end.
     Tail(usize),
@@ -16,14 +17,12 @@ pub enum Seek {
     Offset {
         /// The process that wrote it.
         incarnation: Incarnation,
-        /// Which of its streams.
         stream: Stream,
         /// The offset in the stream.
         offset: ByteOffset,
     },
     /// The same, for the process that wrote the first stored record; the beginning if nothing is stored.
     OffsetOfFirst {
-        /// Which of its streams.
         stream: Stream,
         /// The offset in the stream.
         offset: ByteOffset,

@@ -36,7 +36,7 @@ pub(super) struct Output {
     /// When to look for unfinished lines, by command.
     unfinished: BTreeSet<(Timestamp, CommandId)>,
     /// Bytes of unfinished lines.
-    held: usize,
+    unfinished_bytes: usize,
     ready: VecDeque<Ready>,
 }
 
@@ -102,7 +102,7 @@ impl Output {
             format,
             lines: BTreeMap::new(),
             unfinished: BTreeSet::new(),
-            held: 0,
+            unfinished_bytes: 0,
             ready: VecDeque::new(),
         }
     }
@@ -137,6 +137,7 @@ impl Output {
         let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
         let (command_id, agent_id) = (source.shown.clone(), Some(source.agent.clone()));
         match (body, self.format) {
+            // Who reads bytes sees it in the offset of the next message.
             (StoredBody::Gap { .. }, OutputFormat::Bytes) => {}
             (StoredBody::Gap { length, because }, OutputFormat::Records) => {
                 let message = ServerToDashboard::OutputGap(OutputGap {
@@ -187,6 +188,7 @@ impl Output {
         tell: impl FnOnce(&mut LineAssembler) -> Vec<String>,
     ) -> Vec<String> {
         let mut begun = match self.take(&source.command) {
+            // Read again from an earlier position, the output would be joined to a line that it is not a part of.
             Some(begun) if begun.source.generation == source.generation => begun,
             Some(_) | None => {
                 let (source, assembler) = (source.clone(), LineAssembler::default());
@@ -204,12 +206,12 @@ impl Output {
         if let Some(due) = begun.due {
             let _ = self.unfinished.remove(&(due, command.clone()));
         }
-        self.held = self.held.saturating_sub(begun.assembler.held());
+        self.unfinished_bytes = self.unfinished_bytes.saturating_sub(begun.assembler.byte_count());
         Some(begun)
     }
 
     fn put(&mut self, mut begun: Begun) {
-        self.held = self.held.saturating_add(begun.assembler.held());
+        self.unfinished_bytes = self.unfinished_bytes.saturating_add(begun.assembler.byte_count());
         begun.due = match begun.assembler.deadline() {
             Deadline::At(at) => Some(at),
             Deadline::Never => None,
@@ -226,8 +228,10 @@ impl Output {
         while self.deadline().is_due(now) && self.show_oldest() {}
     }
 
+    /// A command that writes no line ends would keep the memory of all others of this dashboard. The oldest is shown
+    /// first: it has had the most time to be completed.
     fn make_room(&mut self) {
-        while self.held > MOST_UNFINISHED && self.show_oldest() {}
+        while self.unfinished_bytes > MOST_UNFINISHED && self.show_oldest() {}
     }
 
     /// Sends the oldest unfinished lines as they are. Whether there are any.
@@ -362,7 +366,7 @@ mod tests {
         output.wrote(&source("c", 0), chunk("left"), at(0));
         output.wrote(&source("c", 1), chunk("right\n"), at(0));
         assert_eq!(told(&mut output).first().map(|(_, line)| &**line), Some("right"));
-        assert_eq!((output.held, output.deadline()), (0, Deadline::Never));
+        assert_eq!((output.unfinished_bytes, output.deadline()), (0, Deadline::Never));
     }
 
     #[test]
@@ -372,14 +376,18 @@ mod tests {
         let mut shown = Vec::new();
         for n in 0..100 {
             output.wrote(&source(&alloc::format!("c-{n:03}"), 0), chunk(&piece), at(n));
-            assert!(output.held <= MOST_UNFINISHED, "{} after {n}", output.held);
+            assert!(
+                output.unfinished_bytes <= MOST_UNFINISHED,
+                "{} after {n}",
+                output.unfinished_bytes
+            );
             shown.extend(told(&mut output).into_iter().step_by(2).map(|(session, _)| session));
         }
         assert!(shown.len() > 70, "{}", shown.len());
         output.flush(at(10_000));
         shown.extend(told(&mut output).into_iter().step_by(2).map(|(session, _)| session));
         let all: Vec<String> = (0..100).map(|n| alloc::format!("c-{n:03}")).collect();
-        assert_eq!((shown, output.held), (all, 0), "the oldest first, and each once");
+        assert_eq!((shown, output.unfinished_bytes), (all, 0), "the oldest first, and each once");
     }
 
     #[test]
@@ -387,6 +395,9 @@ mod tests {
         let mut output = Output::new(OutputFormat::Lines);
         output.wrote(&source("c", 0), chunk("left"), at(0));
         output.keep(|_| false);
-        assert_eq!((output.held, output.deadline(), output.lines.len()), (0, Deadline::Never, 0));
+        assert_eq!(
+            (output.unfinished_bytes, output.deadline(), output.lines.len()),
+            (0, Deadline::Never, 0)
+        );
     }
 }

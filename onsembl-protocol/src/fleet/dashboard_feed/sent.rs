@@ -5,7 +5,7 @@ use super::super::report::StopState;
 use super::super::view::Revision;
 use super::Seek;
 use crate::id::{PresenceVersion, StopId};
-use crate::model::Capabilities;
+use crate::model::{Capabilities, Pausing};
 use crate::output::{Cursor, OutputTail};
 use crate::session::PresenceStatus;
 
@@ -15,7 +15,7 @@ pub(super) struct Shown {
     pub(super) version: PresenceVersion,
     pub(super) status: PresenceStatus,
     pub(super) stopped: Option<(StopId, StopState)>,
-    pub(super) paused: bool,
+    pub(super) pausing: Pausing,
     pub(super) contest: Option<AgentContest>,
     pub(super) slept: Option<SleptTime>,
 }
@@ -60,7 +60,7 @@ impl Shown {
             version: agent.presence.version,
             status: agent.presence.status,
             stopped: stopped.map(|stop| (stop.order.id.clone(), stop.state)),
-            paused: agent.paused,
+            pausing: agent.pausing,
             contest: agent.contest.clone(),
             slept: agent.slept,
         }

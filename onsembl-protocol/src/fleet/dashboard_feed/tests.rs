@@ -248,7 +248,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         },
         last_heard: None,
         metrics: None,
-        paused: false,
+        pausing: crate::model::Pausing::Running,
         stopped: None,
         link_room: 0,
         claim: None,

@@ -147,6 +147,7 @@ impl DashboardLink {
             }
             DashboardEvent::NotRead(command, why) => {
                 if let State::Open(_) = self.state {
+                    // Going on would leave a hole in what it is shown that no gap declares.
                     self.note(DashboardNote::OutputNotRead(command, why));
                     self.close(CloseCause::TryLater);
                 }
@@ -227,6 +228,7 @@ impl DashboardLink {
         match self.state {
             State::Greeting(_) => {}
             State::Open(_) => self.beat(Beat::Heard, view, now),
+            // Links are not read in these states; what was read before is not answered in front of the welcome.
             State::Admitting(..) | State::Closing => return,
         }
         match wire::decode::<DashboardToServer>(text, &self.limits) {
@@ -279,6 +281,7 @@ impl DashboardLink {
     fn on_hello(&mut self, id: Option<MessageId>, init: Box<DashboardInit>, view: &View, now: Now) {
         match &mut self.state {
             State::Greeting(greeting) => {
+                // Memory first: its feed holds what it was sent of each agent and command.
                 self.state = State::Admitting(*greeting, id, init);
                 self.hello = Hello::Said;
                 self.note(DashboardNote::Connected);
@@ -307,6 +310,7 @@ impl DashboardLink {
             State::Admitting(..) | State::Open(_) => {}
             State::Greeting(_) | State::Closing => return,
         }
+        // Closed and not left as it is: without room for what it was sent it would miss changes and show old ones.
         self.note(DashboardNote::NoRoom);
         let why = format!(
             "too many dashboards are open, of yours or in all: of {slots} slots this one needs \
@@ -350,6 +354,7 @@ impl DashboardLink {
     ) {
         let Some(request) = self.requests.end(number) else { return };
         let renewed = self.token.checked(number, checked);
+        // Of two refreshes under way the later one counts, in whichever order they are answered.
         if renewed == Renewed::InForce {
             self.act(DashboardAction::UseToken);
         }
@@ -380,6 +385,7 @@ impl DashboardLink {
                 }
             }
             State::Open(open) => {
+                // The fleet of its user grows while it looks on. It never shrinks: what was sent is kept.
                 let cost = cost(view);
                 if cost > open.reserved {
                     open.reserved = cost;

@@ -28,7 +28,6 @@ pub(super) enum Asked {
     Refresh(Token, TokenRefresh),
     /// Nothing more than this answer.
     Reply(Box<ServerToDashboard>),
-    /// Nothing.
     Nothing,
     /// A type of message that this version does not know.
     Unknown(Box<str>),

@@ -26,7 +26,6 @@ pub(super) struct TokenInForce {
 /// The outcome of checking a newer token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Renewed {
-    /// It is in force.
     InForce,
     /// It is valid, but the one of a later refresh is in force.
     Older,

@@ -3,7 +3,7 @@
 use super::kit::{AGENT, Kit, hello};
 use crate::fleet::*;
 use crate::id::AgentId;
-use crate::model::{Cause, Confidence, Evidence, Finding, Told};
+use crate::model::{Cause, Confidence, Evidence, Finding, PastFinding};
 use crate::session::DialFault;
 use crate::wire::payload::{AgentBlackBox, BlackBoxAck};
 use crate::wire::{AgentToServer, ServerToAgent};
@@ -17,7 +17,7 @@ fn told(number: u64) -> AgentToServer {
     let (ago, lasted) = (Duration::from_secs(9), Duration::from_secs(3));
     AgentToServer::BlackBox(AgentBlackBox {
         number,
-        entries: vec![Told { finding, ago, lasted, times: 4 }],
+        entries: vec![PastFinding { finding, ago, lasted, times: 4 }],
     })
 }
 
@@ -57,10 +57,10 @@ fn it_is_confirmed_when_it_is_stored_and_never_before() {
     assert_eq!(acks(&mut kit), [8], "it would be refused for ever");
 }
 
-fn with_dials(fault: &str, cause: Cause, said: &str) -> Told {
+fn with_dials(fault: &str, cause: Cause, said: &str) -> PastFinding {
     let evidence = Evidence::NONE.with("fault", fault).with("said", said);
     let finding = Finding::new(cause, Confidence::High).on(evidence);
-    Told { finding, ago: Duration::from_secs(9), lasted: Duration::from_secs(3), times: 7 }
+    PastFinding { finding, ago: Duration::from_secs(9), lasted: Duration::from_secs(3), times: 7 }
 }
 
 fn dials(kit: &mut Kit) -> Vec<(DialFault, u32)> {
@@ -102,7 +102,7 @@ fn of_findings_that_are_too_long_the_evidence_is_left_out_and_the_rest_is_kept()
     kit.say(AgentToServer::BlackBox(AgentBlackBox { number: 1, entries: entries(3) }));
     assert_eq!(kit.findings[0].told, entries(3));
     kept(&mut kit, 1, Ok(()));
-    let cut: Vec<Told> = {
+    let cut: Vec<PastFinding> = {
         let evidence = "\u{1}".repeat(256);
         vec![with_dials("name-unknown", Cause::NameResolution, &evidence); 32]
     };
@@ -118,7 +118,7 @@ fn of_findings_that_are_too_long_the_evidence_is_left_out_and_the_rest_is_kept()
 fn slept(confidence: Confidence) -> AgentToServer {
     let finding = Finding::new(Cause::AgentSlept, confidence);
     let (ago, lasted) = (Duration::from_secs(60), Duration::from_secs(50));
-    let entries = vec![Told { finding, ago, lasted, times: 1 }];
+    let entries = vec![PastFinding { finding, ago, lasted, times: 1 }];
     AgentToServer::BlackBox(AgentBlackBox { number: 1, entries })
 }
 

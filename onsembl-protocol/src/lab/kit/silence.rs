@@ -96,7 +96,7 @@ impl Silence {
         }
     }
 
-    pub(super) const fn next_word(&self) -> &'static str {
+    pub(super) const fn next_text(&self) -> &'static str {
         match self.stale {
             None => "the silent peer is stale",
             Some(_) => "the silent peer is timed out",

@@ -153,7 +153,15 @@ impl Runner {
                     Down::Welcome(_) | Down::Refused | Down::Other => {}
                 }
             }
-            (_, _) => {}
+            (Phase::Joining(..), Down::Beat { .. } | Down::Other)
+            | (
+                Phase::Idle
+                | Phase::Dialling(..)
+                | Phase::Waiting(_)
+                | Phase::Leaving { .. }
+                | Phase::Closed,
+                Down::Welcome(_) | Down::Refused | Down::Ping | Down::Beat { .. } | Down::Other,
+            ) => {}
         }
         Ok(())
     }
@@ -361,12 +369,30 @@ impl Runner {
             (Phase::Leaving { must: false, otherwise: Some(wait) }, AgentStatus::Reconnecting) => {
                 self.phase = Phase::Waiting(*wait);
             }
-            (_, AgentStatus::Closed) => {
+            (
+                Phase::Idle
+                | Phase::Dialling(..)
+                | Phase::Joining(..)
+                | Phase::InSession(..)
+                | Phase::Waiting(_)
+                | Phase::Closed,
+                AgentStatus::Closed,
+            ) => {
                 demand(false, Invariant::NeverGivesUp, "another attempt", || {
                     format!("closed after {before:?}")
                 })?;
             }
-            (_, _) => {}
+            // What else may follow is in the published edges.
+            (
+                _,
+                AgentStatus::Idle
+                | AgentStatus::Connecting
+                | AgentStatus::Joining
+                | AgentStatus::Connected
+                | AgentStatus::Stale
+                | AgentStatus::TimedOut
+                | AgentStatus::Reconnecting,
+            ) => {}
         }
         self.shown = next;
         self.step.shown = true;

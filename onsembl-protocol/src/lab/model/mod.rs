@@ -90,10 +90,16 @@ impl Model {
         if !runner.host.running || matches!(runner.phase, Phase::Closed) {
             return Ok(());
         }
-        let here = match (&runner.phase, runner.shown) {
-            (Phase::InSession(wire, s), AgentStatus::Connected) => Some((*wire, s.epoch)),
-            (_, _) => None,
+        let here = match &runner.phase {
+            Phase::InSession(wire, s) => Some((*wire, s.epoch)),
+            Phase::Idle
+            | Phase::Dialling(..)
+            | Phase::Joining(..)
+            | Phase::Waiting(_)
+            | Phase::Leaving { .. }
+            | Phase::Closed => None,
         };
+        let here = here.filter(|_| runner.shown == AgentStatus::Connected);
         let there = match seat.shown.status {
             Status::Online | Status::Error => seat.session.map(|s| (s.wire, s.epoch)),
             Status::Connecting

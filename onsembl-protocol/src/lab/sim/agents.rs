@@ -2,16 +2,15 @@
 
 use super::failure::Failure;
 use super::host::{self, Host};
+use super::links::code_of;
 use super::queue::What;
 use super::random::Random;
 use super::scenario::Planted;
-use super::server::code_of;
 use super::translate;
 use super::weather::Weather;
 use super::wire::{AgentEnd, Packet, ServerEnd, Wire};
 use super::work;
-use super::world::World;
-use super::{MILLI, SECOND};
+use super::{MILLI, SECOND, World};
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::id::LinkId;
 use crate::lab::fact::{self, Agent, Down, Fact, HowEnded, Process, Up, Witness};

@@ -1,6 +1,6 @@
 //! What the agents say of themselves, which is all that a fleet can tell them by.
 
-use super::world::World;
+use super::World;
 use crate::fleet::{Bearer, TokenScope};
 use crate::id::{AgentKey, InstanceId, JournalId, LineageId, TokenId};
 use crate::limits::Limits;

@@ -4,38 +4,24 @@
 //! It also holds what the fleet says against the truth of the world: which agent each wire, machine and
 //! row is of.
 
+use super::World;
 use super::failure::Failure;
 use super::hello::another_token;
+use super::links::{link, number};
 use super::seats::Seated;
-use super::server::{link, number};
 use super::wire::Packet;
-use super::world::World;
 use crate::close::CloseCause;
 use crate::fleet::{
     Admission, Change, FleetAction, FleetEvent, Question, SeatId, SeatOrigin, Write,
 };
-use crate::id::{LinkId, SessionId};
+use crate::id::LinkId;
 use crate::lab::fact::{Agent, Down, Fact, Installed, Process, Status, Witness};
-use crate::model::Capabilities;
 use crate::session::{Claimant, HelloRefusal, ServerConnection, ServerEvent, ServerView};
-use crate::supervisor::Key;
 use crate::time::Deadline;
 use crate::wire::ServerToAgent;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// A link whose hello was read, as the server's process knows it.
-#[derive(Clone, Debug)]
-pub(super) struct Link {
-    pub(super) capabilities: Capabilities,
-    /// Once the fleet has said whose it is.
-    pub(super) key: Option<Key>,
-    /// What its welcome is to say.
-    pub(super) admission: Option<Admission>,
-    /// Once it began.
-    pub(super) session: Option<SessionId>,
-}
 
 impl<W: Witness> World<W> {
     /// Hands an event to the fleet, behind those that happened before it.

@@ -19,6 +19,7 @@ mod fault;
 mod hello;
 mod host;
 mod hub;
+mod links;
 mod perform;
 mod queue;
 mod random;
@@ -41,9 +42,51 @@ pub use fault::{Fault, FaultKind, Planned};
 pub use scenario::{Faults, Planted, Scenario};
 pub use shrink::shrink;
 pub use trace::{Digest, Trace};
-pub use world::{Outcome, World};
+pub use world::Outcome;
+
+use crate::id::PresenceVersion;
+use crate::lab::fact::Status;
+use crate::session::{AgentConfig, PresenceStatus, ServerConfig};
+use agents::{AgentHost, Running};
+use alloc::vec::Vec;
+use codec::Codec;
+use queue::Queue;
+use server::Server;
+use store::Store;
+use wire::Wire;
 
 /// A millisecond of true time.
 const MILLI: u64 = 1_000_000;
 /// A second of true time.
 const SECOND: u64 = 1_000_000_000;
+
+/// A server, its agents, and all that is between them.
+#[derive(Debug)]
+pub struct World<W> {
+    witness: W,
+    now: u64,
+    queue: Queue,
+    server_rules: ServerConfig,
+    agent_rules: AgentConfig,
+    planted: Option<Planted>,
+    /// If every message is written and read.
+    codec: Option<Codec>,
+    faults: Vec<Planned>,
+    /// What each fault struck, while it lasts.
+    struck: Vec<Option<u32>>,
+    agents: Vec<AgentHost>,
+    processes: Vec<Running>,
+    wires: Vec<Wire>,
+    server: Server,
+    store: Store,
+    /// The latest status of each agent that the server showed.
+    shown: Vec<Status>,
+    /// What readers of the fleet's view were shown last of each agent.
+    readers: Vec<Option<(PresenceVersion, PresenceStatus)>>,
+    coverage: Coverage,
+    beats: u64,
+    steps: u64,
+    calm: bool,
+    failure: Option<Failure>,
+    ends: u64,
+}

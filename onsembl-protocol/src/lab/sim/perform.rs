@@ -1,11 +1,11 @@
 //! What the server's machines ask for, done.
 
+use super::World;
+use super::links::number;
 use super::queue::What;
 use super::seats::Seated;
-use super::server::number;
 use super::translate;
 use super::wire::{AgentEnd, Packet, ServerEnd};
-use super::world::World;
 use crate::close::CloseCause;
 use crate::fleet::FleetEvent;
 use crate::lab::fact::{Agent, Down, Fact, Witness};

@@ -1,18 +1,17 @@
 //! The server's process: what comes over its wires, its timer, its start and its end.
 
-use super::agents::Running;
+use super::World;
 use super::failure::Failure;
 use super::host::{self, Host};
-use super::hub::Link;
+use super::links::{Link, code_of, link, number};
 use super::queue::What;
 use super::random::Random;
 use super::seats::{Seated, Seats};
 use super::translate;
 use super::wire::{Packet, ServerEnd};
-use super::world::World;
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::fleet::{Fleet, FleetEvent, FleetLimits, SeatId};
-use crate::id::{LinkId, UserId};
+use crate::id::UserId;
 use crate::lab::fact::{Agent, Fact, HowEnded, Up, Witness};
 use crate::model::{Capabilities, Dialect, SERVER_FEATURES};
 use crate::session::{
@@ -235,7 +234,7 @@ impl<W: Witness> World<W> {
     fn read_at_server(&self, process: u32, packet: Packet) -> Option<Packet> {
         match (&self.codec, packet) {
             (Some(codec), Packet::Up(frame)) => {
-                let Running { agent, .. } = self.processes[process as usize];
+                let agent = self.processes[process as usize].agent;
                 let wall = self.agents[agent as usize].host.wall(self.now);
                 codec.up(frame, || self.hello_of(process), wall).map(Packet::Up)
             }
@@ -443,18 +442,4 @@ struct Wire {
     agent: u32,
     process: u32,
     stage: ServerEnd,
-}
-
-/// The server's number of a wire.
-pub(super) const fn link(wire: u32) -> LinkId {
-    LinkId(wire as u64 + 1)
-}
-
-/// The wire by that number.
-pub(super) const fn number(link: LinkId) -> u32 {
-    (link.0 - 1) as u32
-}
-
-pub(super) fn code_of(code: u16) -> Option<CloseCode> {
-    (code != CloseCode::NO_STATUS.0).then_some(CloseCode(code))
 }

@@ -1,12 +1,11 @@
 //! The store: the truth that outlives the server, and the writes on their way into it.
 
 use super::failure::Failure;
+use super::links::number;
 use super::queue::What;
 use super::random::Random;
 use super::rows::Rows;
-use super::server::number;
-use super::world::World;
-use super::{MILLI, SECOND};
+use super::{MILLI, SECOND, World};
 use crate::fleet::{
     FleetEvent, NewSession, OpenFault, OpenedSession, SeatId, StoreAnswer, StoreFault, Write,
 };

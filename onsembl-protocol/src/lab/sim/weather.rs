@@ -1,12 +1,8 @@
 //! What each kind of fault does when it begins and when it is over.
-
-#![allow(clippy::wildcard_enum_match_arm, reason = "the other kinds of fault decide nothing there")]
-
 use super::fault::{Fault, FaultKind};
 use super::queue::What;
 use super::wire::{AgentEnd, Packet, ServerEnd};
-use super::world::World;
-use super::{MILLI, SECOND};
+use super::{MILLI, SECOND, World};
 use crate::close::{CloseCause, CloseCode};
 use crate::lab::fact::{self, Agent, Fact, HowEnded, Up, Witness};
 use crate::session::{DialFailure, HelloRefusal, ServerEvent, StoreTrouble};
@@ -469,7 +465,45 @@ impl<W: Witness> World<W> {
                 }
                 return true;
             }
-            _ => DialFailure::Unreachable,
+            K::DialUnreachable => DialFailure::Unreachable,
+            // Not of dials; `dials` names none of them.
+            K::HoldUp
+            | K::HoldDown
+            | K::Freeze
+            | K::Partition
+            | K::Lag
+            | K::Cut
+            | K::CutAgentLater
+            | K::CutServerLater
+            | K::CutUnnoticed
+            | K::Suspend
+            | K::WallAhead
+            | K::WallBack
+            | K::Wobble
+            | K::AgentCrash
+            | K::AgentStop
+            | K::AgentStall
+            | K::SecondCopy
+            | K::AgentFault
+            | K::Mute
+            | K::Chatter
+            | K::ServerCrash
+            | K::ServerPowerLoss
+            | K::ServerStop
+            | K::ServerStall
+            | K::ServerSuspend
+            | K::ServerWallAhead
+            | K::ServerWallBack
+            | K::ServerWobble
+            | K::CloseAll
+            | K::CloseOne
+            | K::Evict
+            | K::OtherToken
+            | K::StoreSlow
+            | K::StoreBusy
+            | K::StoreStuck
+            | K::StoreFails
+            | K::StoreFailsAfterCommit => return false,
         };
         let wait = if kind == K::DialTimedOut { patience / 2 } else { MILLI };
         let at = self.wires[wire as usize]
@@ -487,11 +521,63 @@ impl<W: Witness> World<W> {
             .weather
             .dials
             .map(|number| self.faults[number as usize].fault.kind);
-        let refusal = match (frame, kind) {
-            (Up::Hello, Some(K::HelloUnauthorized)) => HelloRefusal::Unauthorized,
-            (Up::Hello, Some(K::HelloForbidden)) => HelloRefusal::Forbidden,
-            (Up::Hello, Some(K::HelloRefused)) => HelloRefusal::Other,
-            _ => return,
+        if frame != Up::Hello {
+            return;
+        }
+        let Some(kind) = kind else { return };
+        let refusal = match kind {
+            K::HelloUnauthorized => HelloRefusal::Unauthorized,
+            K::HelloForbidden => HelloRefusal::Forbidden,
+            K::HelloRefused => HelloRefusal::Other,
+            K::HoldUp
+            | K::HoldDown
+            | K::Freeze
+            | K::Partition
+            | K::Lag
+            | K::Cut
+            | K::CutAgentLater
+            | K::CutServerLater
+            | K::CutUnnoticed
+            | K::DialUnreachable
+            | K::DialTimedOut
+            | K::DialTls
+            | K::DialNotAServer
+            | K::DialUnauthorized
+            | K::DialForbidden
+            | K::DialBusy
+            | K::DialRetryAfter
+            | K::DialHangs
+            | K::DialLate
+            | K::AcceptThenClose
+            | K::HelloUnanswered
+            | K::Suspend
+            | K::WallAhead
+            | K::WallBack
+            | K::Wobble
+            | K::AgentCrash
+            | K::AgentStop
+            | K::AgentStall
+            | K::SecondCopy
+            | K::AgentFault
+            | K::Mute
+            | K::Chatter
+            | K::ServerCrash
+            | K::ServerPowerLoss
+            | K::ServerStop
+            | K::ServerStall
+            | K::ServerSuspend
+            | K::ServerWallAhead
+            | K::ServerWallBack
+            | K::ServerWobble
+            | K::CloseAll
+            | K::CloseOne
+            | K::Evict
+            | K::OtherToken
+            | K::StoreSlow
+            | K::StoreBusy
+            | K::StoreStuck
+            | K::StoreFails
+            | K::StoreFailsAfterCommit => return,
         };
         self.send_down(wire, Packet::Refused(refusal));
     }

@@ -1,8 +1,8 @@
 //! The work of the agents' processes: a [`Worker`] each, informed of sessions as by a driver. No commands reach
 //! these agents, so whatever their links do, a worker has nothing to do, and nothing to say but what it found.
 
+use super::World;
 use super::failure::Failure;
-use super::world::World;
 use crate::lab::fact::Witness;
 use crate::limits::OUTPUT_WINDOW;
 use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};

@@ -1,21 +1,20 @@
 //! The world: its tables, its loop, and what it holds of itself to be a failure.
 
-use super::agents::{AgentHost, Running};
+use super::agents::AgentHost;
 use super::codec::Codec;
 use super::coverage::Coverage;
 use super::failure::Failure;
-use super::fault::Planned;
 use super::host::{Host, span};
+use super::links::{link as link_of, number};
 use super::queue::{Queue, What};
 use super::random::Random;
-use super::scenario::{Planted, Scenario};
+use super::scenario::Scenario;
 use super::server::Server;
 use super::store::Store;
 use super::wire::Wire;
-use super::{MILLI, SECOND};
-use crate::id::PresenceVersion;
+use super::{MILLI, SECOND, World};
 use crate::lab::fact::{self, Agent, AgentStatus, Fact, Process, Status, When, Witness};
-use crate::session::{AgentConfig, PresenceStatus, ServerConfig, ServerView};
+use crate::session::ServerView;
 use alloc::vec::Vec;
 
 /// What came of a run.
@@ -32,37 +31,6 @@ pub struct Outcome {
     pub steps: u64,
     /// True time at the end, in nanoseconds.
     pub lasted: u64,
-}
-
-/// A server, its agents, and all that is between them.
-#[derive(Debug)]
-pub struct World<W> {
-    pub(super) witness: W,
-    pub(super) now: u64,
-    pub(super) queue: Queue,
-    pub(super) server_rules: ServerConfig,
-    pub(super) agent_rules: AgentConfig,
-    pub(super) planted: Option<Planted>,
-    /// If every message is written and read.
-    pub(super) codec: Option<Codec>,
-    pub(super) faults: Vec<Planned>,
-    /// What each fault struck, while it lasts.
-    pub(super) struck: Vec<Option<u32>>,
-    pub(super) agents: Vec<AgentHost>,
-    pub(super) processes: Vec<Running>,
-    pub(super) wires: Vec<Wire>,
-    pub(super) server: Server,
-    pub(super) store: Store,
-    /// The latest status of each agent that the server showed.
-    pub(super) shown: Vec<Status>,
-    /// What readers of the fleet's view were shown last of each agent.
-    pub(super) readers: Vec<Option<(PresenceVersion, PresenceStatus)>>,
-    pub(super) coverage: Coverage,
-    pub(super) beats: u64,
-    pub(super) steps: u64,
-    pub(super) calm: bool,
-    failure: Option<Failure>,
-    ends: u64,
 }
 
 impl<W: Witness> World<W> {
@@ -200,7 +168,7 @@ impl<W: Witness> World<W> {
                 at_agent == Some(AgentStatus::Connected)
                     && agent_epoch == server_epoch
                     && link.is_some()
-                    && link == wire.map(super::server::link)
+                    && link == wire.map(link_of)
             });
             let shown = self.shown[agent as usize];
             if !agrees || !matches!(shown, Status::Online | Status::Error) {
@@ -215,7 +183,7 @@ impl<W: Witness> World<W> {
             }
             let is = machine.map(|machine| (machine.presence().version, machine.presence().status));
             let session = link.and_then(|link| {
-                let link = self.server.links.get(&super::server::number(link))?;
+                let link = self.server.links.get(&number(link))?;
                 link.session.as_ref()
             });
             let row = self.store.rows.of_agent(agent);

@@ -11,7 +11,7 @@ use crate::limits::{Limits, OUTPUT_WINDOW};
 use crate::liveness::Seen;
 use crate::model::{
     Capabilities, CommandComplete, CommandPhase, Dialect, Feature, HeartbeatTiming, Hop,
-    InvalidTiming,
+    InvalidTiming, Pausing,
 };
 use crate::session::{
     AgentAction, AgentInbound, AgentStatus, EchoBits, HelloRefusal, ServerBeat, SessionTerms,
@@ -38,7 +38,7 @@ pub struct AgentFrames {
     limits: Limits,
     envelopes: Envelopes,
     agent_id: Option<AgentId>,
-    paused: bool,
+    pausing: Pausing,
     phase: Phase,
 }
 
@@ -110,7 +110,14 @@ impl AgentFrames {
     /// The frames of an agent that has no link yet. Its message ids begin with its instance.
     pub fn new(profile: AgentProfile, limits: Limits) -> Self {
         let envelopes = Envelopes::new(profile.instance.as_str());
-        Self { profile, limits, envelopes, agent_id: None, paused: false, phase: Phase::NoHello }
+        Self {
+            profile,
+            limits,
+            envelopes,
+            agent_id: None,
+            pausing: Pausing::Running,
+            phase: Phase::NoHello,
+        }
     }
 
     /// What the next hello says.
@@ -120,8 +127,8 @@ impl AgentFrames {
 
     /// Sets whether this agent starts nothing, by order, which each heartbeat says; whether that is
     /// news. Then feed [`AgentEvent::News`](crate::session::AgentEvent::News).
-    pub fn set_paused(&mut self, paused: bool) -> bool {
-        core::mem::replace(&mut self.paused, paused) != paused
+    pub fn set_pausing(&mut self, pausing: Pausing) -> bool {
+        core::mem::replace(&mut self.pausing, pausing) != pausing
     }
 
     /// The id that a server taught this agent.
@@ -153,7 +160,13 @@ impl AgentFrames {
             AgentAction::SendBeat { link, sequence, seen } => {
                 let agent = self.agent_id.clone();
                 let beat = agent_heartbeat(agent, sequence, seen, metrics());
-                (link, AgentToServer::Heartbeat(AgentHeartbeat { paused: self.paused, ..beat }))
+                (
+                    link,
+                    AgentToServer::Heartbeat(AgentHeartbeat {
+                        paused: self.pausing.is_paused(),
+                        ..beat
+                    }),
+                )
             }
             AgentAction::SendPong { link, echo } => {
                 (link, AgentToServer::Pong(agent_pong(echo, wall)))

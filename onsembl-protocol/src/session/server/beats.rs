@@ -1,7 +1,7 @@
 //! What frames, records and time do to a live session.
 
 use super::super::server_types::{PresenceCause, ServerAction, ServerInbound};
-use super::session::Joining;
+use super::session::{Fault, Joining};
 use super::state::{Absence, State};
 use super::turn::Turn;
 use crate::close::CloseCause;
@@ -53,9 +53,12 @@ impl Turn<'_> {
     }
 
     pub(super) fn faulted(&mut self, link: LinkId) {
-        if self.session_over(link).is_some() && !self.cold.session.faulted {
-            self.cold.session.faulted = true;
-            self.publish(PresenceCause::Faulted);
+        if self.session_over(link).is_none() {
+            return;
+        }
+        match core::mem::replace(&mut self.cold.session.faulted, Fault::Reported) {
+            Fault::None => self.publish(PresenceCause::Faulted),
+            Fault::Reported => {}
         }
     }
 

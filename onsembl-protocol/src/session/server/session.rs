@@ -50,6 +50,26 @@ pub(super) struct Session {
     pub(super) shown: Option<Impairment>,
 }
 
+/// Whether the agent reported in its session that it cannot continue; recordings say it as a truth value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub(super) enum Fault {
+    None,
+    Reported,
+}
+
+impl From<bool> for Fault {
+    fn from(faulted: bool) -> Self {
+        if faulted { Self::Reported } else { Self::None }
+    }
+}
+
+impl From<Fault> for bool {
+    fn from(fault: Fault) -> Self {
+        fault == Fault::Reported
+    }
+}
+
 /// What else a session keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SessionCold {
@@ -60,7 +80,7 @@ pub(super) struct SessionCold {
     latest: BeatSequence,
     /// The time of the last look at the link, if other events came since.
     pub(super) looked_at: Timestamp,
-    pub(super) faulted: bool,
+    pub(super) faulted: Fault,
 }
 
 impl SessionCold {
@@ -70,7 +90,7 @@ impl SessionCold {
             recorded: None,
             latest: BeatSequence(0),
             looked_at: at,
-            faulted: false,
+            faulted: Fault::None,
         }
     }
 }
@@ -111,8 +131,8 @@ impl Session {
 
     pub(super) const fn status(&self, cold: &SessionCold) -> PresenceStatus {
         match (self.liveness, cold.faulted) {
-            (Liveness::Live, false) => PresenceStatus::Online,
-            (Liveness::Live, true) => PresenceStatus::Error,
+            (Liveness::Live, Fault::None) => PresenceStatus::Online,
+            (Liveness::Live, Fault::Reported) => PresenceStatus::Error,
             (Liveness::Stale | Liveness::TimedOut, _) => PresenceStatus::Stale,
         }
     }

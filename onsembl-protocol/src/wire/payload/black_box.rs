@@ -1,6 +1,6 @@
 //! `AGENT_BLACK_BOX` and its confirmation: what an agent found while it was away.
 
-use crate::model::Told;
+use crate::model::PastFinding;
 use alloc::vec::Vec;
 use core::fmt;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
@@ -14,7 +14,7 @@ pub struct AgentBlackBox {
     pub number: u64,
     /// At most [`MOST`](Self::MOST); more are not read.
     #[serde(deserialize_with = "read_entries")]
-    pub entries: Vec<Told>,
+    pub entries: Vec<PastFinding>,
 }
 
 impl AgentBlackBox {
@@ -30,11 +30,11 @@ pub struct BlackBoxAck {
 }
 
 /// Reads no more entries than there may be.
-fn read_entries<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Told>, D::Error> {
+fn read_entries<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PastFinding>, D::Error> {
     struct Entries;
 
     impl<'de> Visitor<'de> for Entries {
-        type Value = Vec<Told>;
+        type Value = Vec<PastFinding>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a list of findings")

@@ -100,7 +100,7 @@ fn what_an_earlier_process_left_is_told_first_and_as_old_as_it_is() {
     let finding = Finding::new(Cause::NoRoute, crate::model::Confidence::High);
     let (ago, lasted) = (Duration::from_secs(30), Duration::from_secs(10));
     let recovered = Recovered {
-        findings: vec![Told { finding, ago, lasted, times: 4 }],
+        findings: vec![PastFinding { finding, ago, lasted, times: 4 }],
         findings_ago: Duration::from_secs(100),
         ..Recovered::default()
     };
@@ -110,4 +110,14 @@ fn what_an_earlier_process_left_is_told_first_and_as_old_as_it_is() {
     let told = told(&mut worker, at(5)).expect("there is something to tell");
     assert_eq!(causes(&told), [Cause::NoRoute, Cause::AgentKilled]);
     assert_eq!((told.entries[0].ago.as_secs(), told.entries[0].times), (135, 4));
+}
+
+#[test]
+fn a_process_that_was_suspended_says_so() {
+    let mut worker = worker(config());
+    worker.handle(WorkerEvent::Overslept(Duration::from_secs(90)), at(100));
+    let findings = worker.findings(at(100));
+    let [stalled] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!(stalled.finding, Finding::new(Cause::AgentStalled, crate::model::Confidence::High));
+    assert_eq!(stalled.lasted, Duration::from_secs(90));
 }

@@ -2,8 +2,8 @@
 
 use crate::support::{EPOCH_MS, secs};
 use onsembl_protocol::diagnosis::{
-    AgentOf, Cause, CommandStep, CommandWhy, Confidence, Explanation, Finding, Held, KnownCommand,
-    LinkRead, MissingOutput, Sent, Standing, WaitsFor,
+    AgentOf, Cause, CommandStep, CommandWhy, Confidence, Explanation, Finding, KnownCommand,
+    LinkRead, MissingOutput, OrderInForce, Sent, Standing, WaitsFor,
 };
 use onsembl_protocol::fleet::CommandStage;
 use onsembl_protocol::id::CommandId;
@@ -46,7 +46,7 @@ fn at(secs: i64) -> WallTime {
 
 fn agent(state: PresenceStatus) -> AgentOf {
     let presence = Explanation::without_transitions(state, at(5), "a reason".into());
-    AgentOf { name: "coder".into(), presence, finding: None, held: Held::No }
+    AgentOf { name: "coder".into(), presence, finding: None, order: OrderInForce::None }
 }
 
 fn standing() -> Standing {
@@ -84,9 +84,9 @@ fn assert_told(of: KnownCommand, waits_for: Option<WaitsFor>, summary: &str, act
 fn every_state_of_the_lifecycle_is_told_and_only_what_is_not_over_waits() {
     let sents = [Sent::Never, Sent::Times(2, secs(3)), Sent::Maybe];
     let helds = [
-        Held::No,
-        Held::Paused,
-        Held::Stopped { by: "ann".into(), at: at(6), reason: "test".into() },
+        OrderInForce::None,
+        OrderInForce::Paused,
+        OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "test".into() },
     ];
     for stage in STAGES {
         assert_eq!(STAGES[place(stage)], stage);
@@ -95,7 +95,7 @@ fn every_state_of_the_lifecycle_is_told_and_only_what_is_not_over_waits() {
                 for there in [true, false] {
                     let mut of = known(stage.phase());
                     of.standing = Some(Standing { sent, ..standing() });
-                    of.agent = there.then(|| AgentOf { held: held.clone(), ..agent(state) });
+                    of.agent = there.then(|| AgentOf { order: held.clone(), ..agent(state) });
                     let (waits_for, summary, _) = told(of);
                     assert_eq!(waits_for.is_none(), stage.is_final(), "{stage:?}: {summary}");
                     assert!(summary.ends_with('.') && !summary.contains(".."), "{summary}");
@@ -173,15 +173,15 @@ fn what_waits_for_its_turn_says_how_many_are_before_it() {
 fn what_an_order_holds_says_whose_and_how_it_is_undone() {
     for status in [CommandPhase::Queued, CommandPhase::Delivered] {
         let mut of = known(status);
-        of.agent = Some(AgentOf { held: Held::Paused, ..agent(PresenceStatus::Online) });
+        of.agent = Some(AgentOf { order: OrderInForce::Paused, ..agent(PresenceStatus::Online) });
         assert_told(
             of.clone(),
             Some(WaitsFor::Resume),
             "Its agent coder is paused, and starts nothing until it is resumed.",
             "`onsembl-server control coder resume`",
         );
-        let held = Held::Stopped { by: "ann".into(), at: at(6), reason: "rm -rf".into() };
-        of.agent = Some(AgentOf { held, ..agent(PresenceStatus::Online) });
+        let order = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "rm -rf".into() };
+        of.agent = Some(AgentOf { order, ..agent(PresenceStatus::Online) });
         assert_told(
             of,
             Some(WaitsFor::Release),
@@ -190,14 +190,14 @@ fn what_an_order_holds_says_whose_and_how_it_is_undone() {
         );
     }
     // Of one that is away the stop is what matters: it starts nothing when it is back.
-    let held = Held::Stopped { by: "ann".into(), at: at(6), reason: "test".into() };
+    let order = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "test".into() };
     let mut of = known(CommandPhase::Queued);
-    of.agent = Some(AgentOf { held, ..agent(PresenceStatus::Offline) });
+    of.agent = Some(AgentOf { order, ..agent(PresenceStatus::Offline) });
     assert_eq!(told(of).0, Some(WaitsFor::Release));
     // A name is a peer's, and what is to be typed is a command line.
     let mut of = known(CommandPhase::Queued);
     let name = "x'; rm -rf ~ #".to_owned();
-    of.agent = Some(AgentOf { name, held: Held::Paused, ..agent(PresenceStatus::Online) });
+    of.agent = Some(AgentOf { name, order: OrderInForce::Paused, ..agent(PresenceStatus::Online) });
     let (_, _, action) = told(of);
     assert_eq!(action.unwrap(), r"`onsembl-server control 'x'\''; rm -rf ~ #' resume`");
 }

@@ -3,7 +3,7 @@
 use crate::support::{EPOCH_MS, secs};
 use onsembl_protocol::diagnosis::{
     Availability, Cause, Condition, Confidence, DropRecord, Fall, Finding, Logged, OwnFault,
-    PastDrop, Process, Return, Sleep, Told, Ways, incidents, pattern, timeline,
+    PastDrop, PastFinding, Process, Return, Sleep, Ways, incidents, pattern, timeline,
 };
 use onsembl_protocol::session::{PresenceCause, PresenceStatus};
 use onsembl_protocol::time::WallTime;
@@ -167,7 +167,7 @@ fn slept(quiet: u64, absence: i64, ago: u64, lasted: u64) -> Vec<(i64, i64)> {
         stopped_at: None,
     };
     let finding = Finding::new(Cause::AgentSlept, Confidence::High);
-    let told = vec![Told { finding, ago: secs(ago), lasted: secs(lasted), times: 1 }];
+    let told = vec![PastFinding { finding, ago: secs(ago), lasted: secs(lasted), times: 1 }];
     let back = Return { at: at(absence), process: Process::Same, told };
     let from = |time: WallTime| (time.unix_millis() - EPOCH_MS) / 1000;
     Sleep::told(&drop, &back).map(|sleep| (from(sleep.from), from(sleep.until))).collect()

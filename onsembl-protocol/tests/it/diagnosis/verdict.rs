@@ -5,7 +5,7 @@ use crate::support::{EPOCH_MS, ms, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{
     Cause, Confidence, DropRecord, Evidence, Finding, LastBoot, LastEnd, LastRun, LastVersion,
-    OutOfMemory, Process, Return, Told, Ways, found_by_agent, judge,
+    OutOfMemory, PastFinding, Process, Return, Ways, found_by_agent, judge,
 };
 use onsembl_protocol::session::{AgentCause, DialFailure, DialFault, EndOrder, PresenceCause};
 use onsembl_protocol::time::WallTime;
@@ -53,7 +53,7 @@ fn by_server(cause: CloseCause) -> DropRecord {
     ended(PresenceCause::LinkEnded(CloseReason::local(cause)), 5)
 }
 
-/// Told so many seconds after the end of the session (or before it), for so long, so often.
+/// PastFinding so many seconds after the end of the session (or before it), for so long, so often.
 #[derive(Clone, Debug)]
 struct Note(Finding, i64, u64, u32);
 
@@ -77,7 +77,7 @@ fn sure(cause: Cause, after: i64, lasted: u64) -> Note {
 }
 
 fn back(process: Process, absence: u64, notes: &[Note]) -> Option<Return> {
-    let told = notes.iter().map(|Note(finding, after, lasted, times)| Told {
+    let told = notes.iter().map(|Note(finding, after, lasted, times)| PastFinding {
         finding: finding.clone(),
         ago: secs((absence as i64 - after) as u64),
         lasted: secs(*lasted),
@@ -317,7 +317,7 @@ fn histories() -> Vec<History> {
 fn with_a_clock_that_jumped(mut history: History) -> History {
     if history.truth == Cause::ClockJump {
         let Note(finding, ..) = sure(Cause::ClockJump, 1, 0);
-        let told = Told { finding, ago: secs(279), lasted: Duration::ZERO, times: 1 };
+        let told = PastFinding { finding, ago: secs(279), lasted: Duration::ZERO, times: 1 };
         history.back.as_mut().expect("it is back").told.push(told);
         history.sure = Confidence::Medium;
     }
@@ -453,7 +453,12 @@ fn disturbed(mut history: History, noise: &Noise) -> History {
             let ago = ms(absence as u64 / 3);
             if absence > 100_000 {
                 let finding = Finding::new(*cause, Confidence::High);
-                back.told.push(Told { finding, ago, lasted: secs(*lasted).min(ago), times: 1 });
+                back.told.push(PastFinding {
+                    finding,
+                    ago,
+                    lasted: secs(*lasted).min(ago),
+                    times: 1,
+                });
             }
         }
         Noise::Forgets(_) | Noise::Quiet(_) => {}

@@ -3,7 +3,7 @@
 use crate::support::{ms, now, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{
-    Cause, Confidence, Evidence, Finding, OwnFault, PresenceTrack, Records, Told, ToldAt,
+    Cause, Confidence, Evidence, Finding, OwnFault, PastFinding, PresenceTrack, Records, ToldAt,
     Transition, Why, explain,
 };
 use onsembl_protocol::id::{Epoch, InstanceId, LinkId, PresenceVersion};
@@ -76,7 +76,7 @@ impl Agent {
     fn tells(&mut self, cause: Cause, confidence: Confidence, ago: Duration, lasted: Duration) {
         let finding =
             Finding::new(cause, confidence).on(Evidence::NONE.with("told", "by the agent"));
-        let told = Told { finding, ago, lasted, times: 3 };
+        let told = PastFinding { finding, ago, lasted, times: 3 };
         self.told.push(ToldAt { at: now(self.at).wall, told });
     }
 

@@ -8,7 +8,7 @@ use onsembl_protocol::id::{
 };
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::{HeartbeatTiming, InvalidTiming};
-use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};
+use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, Pausing, SERVER_FEATURES};
 use onsembl_protocol::session::frames::{
     self, Admission, AgentFrames, AgentProfile, AgentRead, FromServer, SessionRules,
 };
@@ -256,7 +256,9 @@ fn a_heartbeat_says_what_was_seen_and_whether_the_agent_is_paused() {
     assert_eq!(ServerBeat::of(&beat), expected);
     let content = agent.hear(&text(&ServerToAgent::Heartbeat(beat.clone())));
     assert_eq!(content, FromServer::Heartbeat(Box::new(beat)));
-    assert!(agent.frames.set_paused(true) && !agent.frames.set_paused(true));
+    assert!(
+        agent.frames.set_pausing(Pausing::Paused) && !agent.frames.set_pausing(Pausing::Paused)
+    );
     agent.feed(AgentEvent::News);
     let Some(AgentToServer::Heartbeat(last)) = agent.messages().pop() else { panic!("no beat") };
     assert_eq!(last.seen.map(|seen| seen.sequence), Some(BeatSequence(7)));

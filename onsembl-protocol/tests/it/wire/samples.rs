@@ -6,7 +6,7 @@ use onsembl_protocol::id::{
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::model::{
-    Cause, Confidence, Evidence, Finding, GapCause, Hop, TerminalSize, Told,
+    Cause, Confidence, Evidence, Finding, GapCause, Hop, PastFinding, TerminalSize,
 };
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
@@ -260,7 +260,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
         AgentToServer::OutputGap(OutputGap { timestamp: None, ..gap() }),
         AgentToServer::BlackBox(AgentBlackBox {
             number: 1,
-            entries: vec![Told {
+            entries: vec![PastFinding {
                 finding: Finding::new(Cause::NameResolution, Confidence::High)
                     .on(Evidence::NONE.with("stage", "resolve").with("errno", "EAI_AGAIN")),
                 ago: Duration::from_secs(61),

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(in crate::cli) const SHOWN: usize = 5;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Told {
+pub(super) struct AgentAnswer {
     presence: Presence,
     #[serde(flatten)]
     judged: Judged,
@@ -73,7 +73,7 @@ impl Availability {
     }
 }
 
-impl Told {
+impl AgentAnswer {
     /// At most ten lines: the present, the pattern, the latest drops, the availability, and what to do.
     pub(super) fn lines(&self, since: &str) -> Vec<String> {
         let Self { presence, judged, availability, beats } = self;
@@ -173,7 +173,7 @@ mod tests {
             "pattern": pattern,
             "availability": { "permille": 987, "there_ms": 987_000, "missing_ms": 13_000 },
         });
-        let told: Told = serde_json::from_value(told).unwrap();
+        let told: AgentAnswer = serde_json::from_value(told).unwrap();
         let lines = told.lines("1day");
         assert!(lines.len() <= 10, "{lines:#?}");
         lines.join("\n")

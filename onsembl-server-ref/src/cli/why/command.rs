@@ -6,7 +6,7 @@ use serde::Deserialize;
 const STEPS: usize = 6;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Told {
+pub(super) struct CommandAnswer {
     command_id: String,
     summary: String,
     action: Option<String>,
@@ -22,7 +22,7 @@ struct Step {
     because: String,
 }
 
-impl Told {
+impl CommandAnswer {
     /// At most ten lines.
     pub(super) fn lines(&self) -> Vec<String> {
         let Self { command_id, summary, action, steps, gaps } = self;
@@ -57,7 +57,7 @@ mod tests {
             status: "running".to_owned(),
             because: format!("cause {n}"),
         };
-        let told = |steps: usize| Told {
+        let told = |steps: usize| CommandAnswer {
             command_id: "c".to_owned(),
             summary: "It runs.".to_owned(),
             action: Some("wait".to_owned()),

@@ -8,7 +8,7 @@ const INCIDENTS: usize = 3;
 const AGENTS: usize = 12;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Told {
+pub(super) struct FleetAnswer {
     incidents: Vec<Incident>,
     agents: Vec<Agent>,
     total: usize,
@@ -38,7 +38,7 @@ struct Agent {
     finding: Finding,
 }
 
-impl Told {
+impl FleetAnswer {
     pub(super) fn lines(&self, since: &str) -> Vec<String> {
         let Self { incidents, agents, total, well, not_listed, not_judged } = self;
         let mut lines = Vec::new();

@@ -61,9 +61,9 @@ impl Said {
 
     fn lines(&self, since: &str) -> anyhow::Result<Vec<String>> {
         Ok(match self {
-            Self::Agent(body) => read::<agent::Told>(body)?.lines(since),
-            Self::Command(body) => read::<command::Told>(body)?.lines(),
-            Self::Fleet(body) => read::<fleet::Told>(body)?.lines(since),
+            Self::Agent(body) => read::<agent::AgentAnswer>(body)?.lines(since),
+            Self::Command(body) => read::<command::CommandAnswer>(body)?.lines(),
+            Self::Fleet(body) => read::<fleet::FleetAnswer>(body)?.lines(since),
         })
     }
 }

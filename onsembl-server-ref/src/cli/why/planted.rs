@@ -136,7 +136,7 @@ impl Agent {
     /// What `why` says of it.
     fn said(&self) -> Vec<String> {
         let why = serde_json::to_string(&self.why(Duration::ZERO)).unwrap();
-        read::<agent::Told>(&why).unwrap().lines("1day")
+        read::<agent::AgentAnswer>(&why).unwrap().lines("1day")
     }
 }
 
@@ -208,7 +208,7 @@ fn server_at_fault() -> Vec<String> {
     let why = tally.told(&own.known(wall(end)), ServerConfig::DEFAULT.timing.interval());
     let answer = serde_json::to_string(&why).unwrap();
     let answer = answer.replacen('{', &format!("{{\"total\":{},", agents.len()), 1);
-    read::<fleet::Told>(&answer).unwrap().lines("1day")
+    read::<fleet::FleetAnswer>(&answer).unwrap().lines("1day")
 }
 
 fn assert_says(lines: &[String], parts: &[&str]) {

@@ -45,7 +45,7 @@ fn agent_is(view: &mut View, n: usize, status: PresenceStatus) {
         },
         last_heard: None,
         metrics: None,
-        paused: false,
+        pausing: onsembl_protocol::model::Pausing::Running,
         stopped: None,
         link_room: 0,
         claim: None,

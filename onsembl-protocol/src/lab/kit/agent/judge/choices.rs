@@ -55,7 +55,7 @@ impl Judge {
             e.owe(owed, Invariant::OneLinkAtATime);
             self.back_off(call.at, Wait::TimedOut, Invariant::SilentPeerTimesOutExactly, e);
         } else if call.is_overdue(s.silence.due()) {
-            call.blame(s.silence.name(), s.silence.next_word(), call.output())?;
+            call.blame(s.silence.name(), s.silence.next_text(), call.output())?;
         }
         if let State::Connected(s) = &mut self.state {
             e.news = s.news && s.beats.all_seen(s.seen);

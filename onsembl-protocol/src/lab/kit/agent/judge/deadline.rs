@@ -37,7 +37,7 @@ impl Judge {
                 if s.silence.was_attended(call.at) {
                     s.silence.armed(call.deadline);
                 }
-                call.wakes_by(s.silence.due(), s.silence.name(), s.silence.next_word())?;
+                call.wakes_by(s.silence.due(), s.silence.name(), s.silence.next_text())?;
                 let name = if call.slept >= SLEPT {
                     Invariant::SleepIsNoticed
                 } else {

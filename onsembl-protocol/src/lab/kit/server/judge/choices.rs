@@ -44,7 +44,7 @@ impl Judge {
             return Ok(());
         }
         if call.is_overdue(s.silence.due()) {
-            call.blame(s.silence.name(), s.silence.next_word(), call.output())?;
+            call.blame(s.silence.name(), s.silence.next_text(), call.output())?;
         }
         if call.is_overdue(s.beats.due()) {
             e.owe(Owed::Beat(s.link), Invariant::BeatsEveryInterval);

@@ -28,7 +28,7 @@ impl Judge {
                 if s.silence.was_attended(call.at) {
                     s.silence.armed(call.deadline);
                 }
-                call.wakes_by(s.silence.due(), s.silence.name(), s.silence.next_word())?;
+                call.wakes_by(s.silence.due(), s.silence.name(), s.silence.next_text())?;
                 call.wakes_by(s.beats.due(), Invariant::BeatsEveryInterval, "a beat is due")?;
                 if let Some(by) = s.answer_by {
                     call.wakes_by(by, Invariant::BeatIsAnswered, "the answer is due")?;
