@@ -356,7 +356,7 @@ mod tests {
 
     fn push_call(queue: &Queue, routing: Routing) {
         let (request, _) = Asked::request("nothing", None, |_: &rusqlite::Connection| Ok(()));
-        queue.push(place, request).unwrap();
+        queue.push(routing, request).unwrap();
     }
 
     fn next(queue: &Queue) -> Batch {
