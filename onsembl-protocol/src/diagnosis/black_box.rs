@@ -67,7 +67,7 @@ impl BlackBox {
     }
 
     /// Notes what was found now and began so long ago.
-    pub(crate) fn note_lasting(&mut self, finding: Finding, lasted: Duration, now: Timestamp) {
+    pub fn note_lasting(&mut self, finding: Finding, lasted: Duration, now: Timestamp) {
         let (first, last) = (Moment::before(now, lasted), Moment::before(now, Duration::ZERO));
         self.changes = self.changes.wrapping_add(1);
         if let Some(latest) = self.entries.back_mut().filter(|e| e.finding.cause == finding.cause) {
@@ -104,7 +104,7 @@ impl BlackBox {
 
     /// Hands everything over in a session that begins, with its number; `None` if there is nothing. What was handed
     /// over in an earlier session and not confirmed is handed over again, under the number that it had.
-    pub(crate) fn hand_over(&mut self, now: Timestamp) -> Option<(u64, Vec<PastFinding>)> {
+    pub fn hand_over(&mut self, now: Timestamp) -> Option<(u64, Vec<PastFinding>)> {
         if self.handed.is_empty() {
             self.number = self.number.saturating_add(1);
         }

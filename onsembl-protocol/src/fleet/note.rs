@@ -230,6 +230,7 @@ impl FleetNote {
             | Self::AgentFault { .. }
             | Self::FindingsNotKept { .. }
             | Self::FindingsDropped { .. }
+            | Self::DialsFailed { .. }
             | Self::TraceNotKept { .. }
             | Self::CommandTaken { .. }
             | Self::CommandRepeated { .. }

@@ -43,7 +43,7 @@ pub enum StopState {
     /// The order was sent, and it cannot say what it did: a legacy wrapper.
     NotConfirmed,
     /// The order was sent; the agent has not answered yet.
-    PastFinding,
+    Told,
     /// It has written it down: nothing starts.
     Received,
     /// It has killed everything.

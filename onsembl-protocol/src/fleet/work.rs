@@ -7,7 +7,6 @@
 use super::command::Heard;
 use crate::command::{CommandAction, CommandEvent};
 use crate::id::{AgentId, CommandId, JournalId};
-use crate::model::Force;
 use crate::step::Actions;
 use crate::wire::ServerToAgent;
 use alloc::boxed::Box;
@@ -87,7 +86,7 @@ mod tests {
         assert!(matches!(work.pop(), Some(Next::Do(Todo::Feed(a, _))) if a == id("a")));
         let mut step = Actions::none();
         step.push(CommandAction::Send);
-        step.push(CommandAction::SendCancel { force: Force::AtOnce });
+        step.push(CommandAction::SendCancel { force: crate::model::Force::AtOnce });
         work.perform(&id("a"), step);
         assert!(matches!(work.pop(), Some(Next::Perform(_, CommandAction::Send))));
         work.feed(&id("a"), CommandEvent::Stored);

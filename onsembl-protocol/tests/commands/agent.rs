@@ -4,13 +4,13 @@
 use super::now;
 use onsembl_protocol::id::{AgentId, CommandId, StopId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::{Capabilities, Exit, TerminalSize};
+use onsembl_protocol::model::{Capabilities, Exit, Pausing, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, Pausing,
-    Recovered, Screen, SpoolBounds, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction,
-    WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, Recovered, Screen,
+    SpoolBounds, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig,
+    WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use std::collections::VecDeque;
 use std::time::Duration;

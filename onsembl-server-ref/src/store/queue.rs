@@ -500,10 +500,10 @@ mod tests {
             push_chunk(&queue, &user, "c", 10, None);
             for _ in 0..200 {
                 let behind = Needs::Behind(CommandId::new("c"));
-                push_call(&queue, place(Lane::Data, &user, behind));
+                push_call(&queue, routing(Lane::Data, &user, behind));
             }
         }
-        push_call(&queue, place(Lane::Data, "light", Needs::Little));
+        push_call(&queue, routing(Lane::Data, "light", Needs::Little));
         let batch = queue.next_batch(Disk::Scarce).unwrap();
         assert_eq!(askers(&batch), [asker("light")]);
         let looked_at = queue.lock().data.looked_at();
@@ -530,7 +530,7 @@ mod tests {
         };
         for lane in [Lane::Orders, Lane::Control, Lane::Data] {
             for _ in 0..1000 {
-                push_call(&queue, place(lane, "loud", Needs::Little));
+                push_call(&queue, routing(lane, "loud", Needs::Little));
             }
         }
         let of_loud = write_all(&queue)[&asker("loud")];
@@ -538,7 +538,7 @@ mod tests {
         for n in 0..10 {
             let quiet = format!("quiet {n}");
             for lane in [Lane::Orders, Lane::Control, Lane::Data] {
-                push_call(&queue, place(lane, &quiet, Needs::Little));
+                push_call(&queue, routing(lane, &quiet, Needs::Little));
             }
         }
         let written = write_all(&queue);

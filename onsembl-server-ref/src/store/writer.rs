@@ -450,7 +450,7 @@ mod tests {
         };
         start(db, reserve, Disk::Ample, Arc::clone(&queue), outlets).unwrap();
         let (large, answer) = note(&queue, "note", 100_000).await;
-        queue.push(PLACE, large).unwrap();
+        queue.push(ROUTING, large).unwrap();
 
         let full = |h: &StoreHealth| {
             matches!(h, StoreHealth::Troubled { trouble: StoreTrouble::Full, .. })
@@ -482,8 +482,8 @@ mod tests {
                 panic!("planted")
             });
         let (mate, mate_answer) = note(&queue, "note", 1).await;
-        queue.push(PLACE, bad).unwrap();
-        queue.push(PLACE, mate).unwrap();
+        queue.push(ROUTING, bad).unwrap();
+        queue.push(ROUTING, mate).unwrap();
         start(db, reserve, Disk::Ample, Arc::clone(&queue), outlets).unwrap();
 
         assert!(bad_answer.await.is_err());

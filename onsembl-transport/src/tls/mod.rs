@@ -38,6 +38,7 @@ pub enum TlsRoots {
 /// TLS that cannot be set up.
 #[derive(Debug, Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum TlsError {
     /// A file cannot be read, or is no PEM.
     #[error("cannot read {what} from {}: {why}; give a readable PEM file", path.display())]

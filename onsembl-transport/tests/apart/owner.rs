@@ -14,7 +14,7 @@ use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Deadline;
 use onsembl_transport::counters::Counters;
-use onsembl_transport::server::{Admission, SessionRules, Shard, ShardEvent};
+use onsembl_transport::server::{Admission, Lane, SessionRules, Shard, ShardEvent};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -68,7 +68,7 @@ impl Owner {
                 self.on_event(event);
             }
             let wakes = self.users.values().map(|user| user.fleet.deadline());
-            let wake = wakes.min().unwrap_or(Deadline::Never);
+            let wake = wakes.fold(Deadline::Never, Deadline::min);
             tokio::select! {
                 biased;
                 event = self.shard.next() => self.on_event(event),
@@ -139,11 +139,14 @@ impl Owner {
     fn perform(&mut self, user: &UserId, action: FleetAction) -> Option<FleetEvent> {
         match action {
             FleetAction::Install { seat, origin } => {
+                let lane = Lane::new(user.as_str());
                 let key = match origin {
                     SeatOrigin::New { version, epoch, history } => {
-                        self.shard.insert(version, epoch, history)
+                        self.shard.insert(&lane, version, epoch, history)
                     }
-                    SeatOrigin::Recovered { version, epoch } => self.shard.recover(version, epoch),
+                    SeatOrigin::Recovered { version, epoch } => {
+                        self.shard.recover(&lane, version, epoch)
+                    }
                 };
                 self.keys.insert(seat, key);
                 self.seats.insert(key, (user.clone(), seat));

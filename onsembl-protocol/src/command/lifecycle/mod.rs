@@ -139,7 +139,7 @@ impl CommandLifecycle {
                 Phase::Running { limit_at, idle_at: None }
             }
             CommandStage::Cancelling => {
-                lifecycle.cancel = Some(Cancel::due(false, at));
+                lifecycle.cancel = Some(Cancel::due(Force::Grace, at));
                 Phase::Running { limit_at: None, idle_at: None }
             }
             CommandStage::Completed
@@ -501,7 +501,7 @@ impl CommandLifecycle {
                     (Dialect::Legacy, None) => CommandCause::LegacyTimeLimit(limit),
                     (Dialect::Legacy, Some(_)) => self.view.because,
                 };
-                self.cancel(true, cause, now, out);
+                self.cancel(Force::AtOnce, cause, now, out);
                 return;
             }
             Phase::Pending { .. }

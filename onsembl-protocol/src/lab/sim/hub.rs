@@ -7,7 +7,7 @@
 use super::World;
 use super::failure::Failure;
 use super::hello::another_token;
-use super::links::{link, number};
+use super::links::{Link, link, number};
 use super::seats::Seated;
 use super::wire::Packet;
 use crate::close::CloseCause;

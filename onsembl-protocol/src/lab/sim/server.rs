@@ -3,7 +3,7 @@
 use super::World;
 use super::failure::Failure;
 use super::host::{self, Host};
-use super::links::{Link, code_of, link, number};
+use super::links::{Link, code_of, link};
 use super::queue::What;
 use super::random::Random;
 use super::seats::{Seated, Seats};

@@ -11,7 +11,6 @@ use super::random::Random;
 use super::scenario::Scenario;
 use super::server::Server;
 use super::store::Store;
-use super::wire::Wire;
 use super::{MILLI, SECOND, World};
 use crate::lab::fact::{self, Agent, AgentStatus, Fact, Process, Status, When, Witness};
 use crate::session::ServerView;
