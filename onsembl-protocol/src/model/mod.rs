@@ -23,6 +23,7 @@ mod stream;
 mod subscription;
 mod terminal;
 mod timing;
+pub(crate) mod trace;
 
 pub use crate::text::Text;
 pub use capabilities::{Capabilities, OutputFormat};
@@ -44,3 +45,4 @@ pub use stream::{OutputTotals, PerStream, Stream};
 pub use subscription::{Selection, Subscriptions};
 pub use terminal::{TERMINAL_PREFIX, TerminalSize};
 pub use timing::{HeartbeatTiming, InvalidTiming, WireTiming};
+pub use trace::TraceContext;
