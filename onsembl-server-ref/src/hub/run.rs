@@ -320,7 +320,7 @@ impl Hub {
                 };
                 self.edge.metrics.heartbeat(BeatHop::Received);
                 self.edge.observe(&agent, sequence, BeatHop::Received, at);
-                let metrics = metrics.and_then(|m| serde_json::to_value(m).ok());
+                let metrics = metrics.and_then(|m| serde_json::to_string(&m).ok());
                 let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
                 self.edge.store.record_heartbeat(row);
             }
