@@ -15,7 +15,7 @@ use onsembl_protocol::fleet::{
 };
 use onsembl_protocol::id::{CommandId, LinkId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::Severity;
+use onsembl_protocol::model::{Severity, TraceContext};
 use onsembl_protocol::session::DashboardStatus;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::TokenRefresh;
@@ -73,8 +73,13 @@ pub struct Dashboard {
     pub(crate) turns: Turns<UserId>,
 }
 
-/// Serves one dashboard until its link ends.
-pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
+/// Serves one dashboard until its link ends. `trace` is the one in which the link was opened.
+pub async fn serve(
+    link: Link,
+    identity: Identity,
+    trace: Option<TraceContext>,
+    dashboard: Dashboard,
+) {
     let peer = link.peer.clone();
     let (entry, inbox) = mpsc::channel(INBOX);
     let handle = pump::spawn(link, LinkId(1), PUMP, entry);
@@ -89,6 +94,7 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
         inbox,
         view: dashboard.fleet_views.of(&identity.user),
         identity,
+        trace,
         dashboard,
         peer,
         slots: Vec::new(),
@@ -125,6 +131,7 @@ struct Session {
     dashboard: Dashboard,
     view: Arc<FleetView>,
     identity: Identity,
+    trace: Option<TraceContext>,
     peer: String,
     clock: SystemClock,
     envelopes: Envelopes,
@@ -302,7 +309,10 @@ impl Session {
     }
 
     /// Asks the fleet.
-    fn ask(&self, number: Token, request: Request, held: Option<Held>) {
+    fn ask(&self, number: Token, mut request: Request, held: Option<Held>) {
+        if let Request::Command(request) = &mut request {
+            request.trace = request.trace.or(self.trace);
+        }
         let (hub, user) = (self.dashboard.hub.clone(), self.identity.user.clone());
         self.later(
             async move { Outcome::Answered(number, hub.ask_fleet(user, request).await, held) },
@@ -410,7 +420,7 @@ mod tests {
         let (near, far) = memory::pair(1);
         let Link { mut reader, mut writer, .. } = near;
         let identity = Identity::new(UserId::new("ann"), TokenKind::Dashboard, "token");
-        let session = tokio::spawn(serve(far, identity, server.dashboard()));
+        let session = tokio::spawn(serve(far, identity, None, server.dashboard()));
         let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
                         {"subscriptions":{"agents":{"all":true}},"extensions":{"features":[]}}}"#;
         writer.send(Frame::Text(hello.to_owned())).await.unwrap();
@@ -451,7 +461,7 @@ mod tests {
         let identity = Identity::new(UserId::new("ann"), TokenKind::Dashboard, "token");
         let dashboard = server.dashboard();
         let slots = dashboard.slots.clone();
-        let session = tokio::spawn(serve(far, identity, dashboard));
+        let session = tokio::spawn(serve(far, identity, None, dashboard));
         let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
                         {"subscriptions":{"agents":{"all":true}}}}"#;
         for _ in 0..4 {

@@ -6,6 +6,7 @@ use super::request::{BeatHop, BeatSeen};
 use super::rows;
 use super::seats::Seats;
 use super::token_check::Checked;
+use super::traces::Traces;
 use super::write_queue::WriteQueue;
 use crate::auth::Identity;
 use crate::bounds::{LogLimit, Turns};
@@ -52,6 +53,7 @@ pub(super) struct Edge {
     pub(super) turned_away: LogLimit<TurnedAway>,
     pub(super) observer: Option<mpsc::UnboundedSender<BeatSeen>>,
     pub(super) metrics: Metrics,
+    pub(super) traces: Traces,
 }
 
 impl Edge {
@@ -87,7 +89,8 @@ impl Edge {
             FleetAction::Reject { seat, link, cause, why } => {
                 self.at(seat, |shard, key| shard.rejected(key, link, cause, &why));
             }
-            FleetAction::Send { seat, message } => {
+            FleetAction::Send { seat, mut message } => {
+                self.traces.sending(user, &mut message);
                 self.at(seat, |shard, key| {
                     if !shard.send(key, &message) {
                         // The link has ended, and the event that says so is on its way to the fleet.
@@ -104,9 +107,13 @@ impl Edge {
             }
             FleetAction::Faulted(seat) => self.at(seat, Shard::faulted),
             FleetAction::Ask(question) => self.ask(user, question),
-            FleetAction::Write(write) => self.writes.write(user, write),
+            FleetAction::Write(write) => {
+                self.traces.writing(user, &write);
+                self.writes.write(user, write);
+            }
             FleetAction::Reply { token, answer } => self.reply(token, answer),
             FleetAction::Note(note) => {
+                self.traces.noted(user, &note);
                 notes::note(user, &note, &self.counters, &self.metrics, &self.turned_away);
             }
         }

@@ -46,15 +46,17 @@ impl Hub {
         let ended = store.commands_ended_since(recent, RECOVERED_COMMANDS).await?;
         // The oldest first, so that those make room for the newer ones.
         for row in ended.into_iter().rev() {
-            self.recover_command(row).await?;
+            let asked_at = row.created_at;
+            self.recover_command(row, asked_at).await?;
         }
         let ahead = at.unix_millis().saturating_sub(store.ages_by().unix_millis()).max(0);
         for mut row in open {
             // How long it has waited counts as it was observed. A clock that is ahead would have it refused for
             // good, on one reading; the time in which no server ran is only added to what it may wait.
-            let created_at = row.created_at.unix_millis().saturating_add(ahead);
+            let asked_at = row.created_at;
+            let created_at = asked_at.unix_millis().saturating_add(ahead);
             row.created_at = WallTime::from_unix_millis(created_at);
-            self.recover_command(row).await?;
+            self.recover_command(row, asked_at).await?;
         }
         self.edge.writes.recovered();
         Ok(())
@@ -81,9 +83,14 @@ impl Hub {
         }
     }
 
-    async fn recover_command(&mut self, row: CommandRow) -> Result<(), StoreError> {
+    async fn recover_command(
+        &mut self,
+        row: CommandRow,
+        asked_at: WallTime,
+    ) -> Result<(), StoreError> {
         let position = log_position(&self.edge.store, &row.user, &row.command).await?;
         let (user, record) = rows::command_record(row, &self.edge.counters);
+        self.edge.traces.recovered(&user, &record, asked_at);
         self.with_fleet(&user, Kind::RECOVERY, |fleet, now| {
             fleet.recover_command(record, &position, now);
         });

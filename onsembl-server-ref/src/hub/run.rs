@@ -7,6 +7,7 @@ use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed
 use super::rows;
 use super::seats::Seats;
 use super::token_check::{Checked, TokenCheck, revoked};
+use super::traces::Traces;
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
@@ -20,7 +21,7 @@ use crate::store::{
 };
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::diagnosis::{BeatReport, BeatVerdict};
-use onsembl_protocol::fleet::{Fleet, FleetEvent, Receipt, RecordingSource, SeatId, Token};
+use onsembl_protocol::fleet::{self, Fleet, FleetEvent, Receipt, RecordingSource, SeatId, Token};
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
 use onsembl_protocol::model::SERVER_FEATURES;
@@ -95,6 +96,8 @@ pub struct HubParts {
     pub instance: ServerInstanceId,
     /// Bytes for the recording of inputs; none with zero.
     pub recording: usize,
+    /// Where the spans of commands go.
+    pub traces: Traces,
     /// Who watches heartbeats.
     pub observer: Option<mpsc::UnboundedSender<BeatSeen>>,
 }
@@ -106,9 +109,10 @@ impl Hub {
     /// The database cannot be read.
     pub async fn open(parts: HubParts) -> Result<(Self, HubHandle), StoreError> {
         let HubParts { store, receipts, auth, fleet_views, counters, .. } = parts;
+        let features = SERVER_FEATURES.iter().cloned().chain(parts.traces.feature());
         let rules = SessionRules {
             server_instance: parts.instance,
-            features: SERVER_FEATURES.to_vec(),
+            features: features.collect(),
             output_window: OUTPUT_WINDOW,
         };
         let shard = Shard::new(rules, parts.config, Limits::DEFAULT, counters.clone())
@@ -131,6 +135,7 @@ impl Hub {
                 turned_away: LogLimit::new(),
                 observer: parts.observer,
                 metrics: parts.metrics,
+                traces: parts.traces,
             },
             auth,
             fleets: Fleets::new(fleet_views),
@@ -229,11 +234,15 @@ impl Hub {
             Request::AgentLink(ticket) => {
                 let _ = self.edge.shard.accept(ticket);
             }
-            Request::User { user, request, reply } => {
+            Request::User { user, mut request, reply } => {
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let _ = self.edge.waiters.insert(token, reply);
+                if let fleet::Request::Command(request) = &mut request {
+                    self.edge.traces.asked(&user, request);
+                }
                 self.feed(&user, FleetEvent::Request { token, request });
+                self.edge.traces.answered(&user);
             }
             Request::Recording { user, agent, reply } => {
                 if reply.send(self.recording(&user, &agent)).is_err() {
@@ -505,6 +514,7 @@ impl Hub {
             }
         }
         drop(done);
+        self.edge.traces.finish().await;
         self.edge.writes.finish(LAST_WRITES).await;
     }
 }
@@ -550,6 +560,7 @@ mod tests {
             config: ServerConfig::DEFAULT,
             instance: ServerInstanceId::new("s"),
             recording: 0,
+            traces: Traces::default(),
             observer: None,
         };
         let (mut hub, _handle) = Hub::open(parts).await.unwrap();
