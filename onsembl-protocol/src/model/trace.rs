@@ -82,9 +82,8 @@ fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
         _ => None,
     };
     let mut bytes = [0; N];
-    let mut pairs = text.chunks_exact(2);
-    for byte in &mut bytes {
-        let [high, low] = pairs.next()? else { return None };
+    for (n, byte) in bytes.iter_mut().enumerate() {
+        let [high, low] = text.get(2 * n..2 * n + 2)? else { return None };
         *byte = digit(high)? << 4 | digit(low)?;
     }
     Some(bytes)
