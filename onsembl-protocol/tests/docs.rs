@@ -30,6 +30,7 @@ const FOREIGN: &[&str] = &[
     "Retry",
     "TypeName",
     "FIONREAD",
+    "OTEL_RESOURCE_ATTRIBUTES",
     "SIGTERM",
     "SIGKILL",
 ];

@@ -311,6 +311,16 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             "the oldest events and sessions of each go; no new agent is taken",
         ),
     ]);
+    #[cfg(feature = "otel")]
+    limits.extend([
+        count(
+            "commands traced",
+            hub::TRACED,
+            Server,
+            "the others run without; a user has at most as many as are free",
+        ),
+        count("spans that wait", onsembl_transport::traces::QUEUE, Server, "dropped and counted"),
+    ]);
     limits
 }
 
@@ -336,7 +346,8 @@ impl Part {
 /// The most memory, part by part, while this many users use all that they may at a time.
 pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
     let part = |of, count, each_bytes| Part { of, count, each_bytes };
-    vec![
+    #[allow(unused_mut, reason = "without traces nothing is added")]
+    let mut parts = vec![
         part("the program and its database", 1, PROGRAM),
         part("the queue of the store", 1, STORE_QUEUE),
         part("writes that wait", hub::WRITES, WRITE),
@@ -356,7 +367,13 @@ pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
             users,
             LANE_BACKLOG + LANE_FRAMES * http::SMALL,
         ),
-    ]
+    ];
+    #[cfg(feature = "otel")]
+    parts.extend([
+        part("traces of commands", hub::TRACED, hub::TRACE_BYTES),
+        part("spans", onsembl_transport::traces::QUEUE, hub::TRACE_BYTES),
+    ]);
+    parts
 }
 
 fn on_disk(bytes: u64) -> usize {

@@ -29,13 +29,14 @@ impl LinkBeats {
         now: Now,
         what: impl FnOnce(&mut BeatLedger, Timestamp),
     ) -> Option<BeatVerdict> {
-        let before = self.0.verdict(now);
-        if let Some(written) = handle.beat_written() {
+        let before = self.0.says();
+        if self.0.awaits_written()
+            && let Some(written) = handle.beat_written()
+        {
             self.0.on_all_written(now.boot.saturating_sub(written.elapsed()));
         }
         what(&mut self.0, now.boot);
-        let after = self.0.verdict(now);
-        (!after.is_like(&before)).then_some(after)
+        (self.0.says() != before).then(|| self.0.verdict(now))
     }
 
     /// Some frame of the peer came. Done for each, so it does no more than that.

@@ -64,6 +64,8 @@ pub mod pump;
 pub mod secret;
 pub mod server;
 pub mod tls;
+#[cfg(feature = "otel")]
+pub mod traces;
 mod waker;
 pub mod websocket;
 

@@ -38,6 +38,10 @@ pub enum AgentError {
         /// How it said so.
         cause: AgentCause,
     },
+    /// The export of traces cannot be set up.
+    #[cfg(feature = "otel")]
+    #[error("{0}")]
+    Traces(String),
     /// A task of the agent died. Not expected.
     #[error("the agent failed by a fault of its own: {0}; report this as a fault of the program")]
     Internal(String),

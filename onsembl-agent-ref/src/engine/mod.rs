@@ -22,6 +22,11 @@ mod particulars;
 mod perform;
 mod run;
 mod status;
+#[cfg(feature = "otel")]
+mod traces;
+#[cfg(not(feature = "otel"))]
+#[path = "no_traces.rs"]
+mod traces;
 
 use crate::executor::Executor;
 pub(crate) use credentials::doctors_dialer;

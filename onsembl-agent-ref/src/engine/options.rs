@@ -10,6 +10,8 @@ use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
 use onsembl_protocol::worker::{Fence, SpoolBounds, SpoolPolicy, WorkerEnd};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
+#[cfg(feature = "otel")]
+use onsembl_transport::traces::TraceSettings;
 use onsembl_transport::websocket::DialerError;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
@@ -60,6 +62,9 @@ pub struct AgentOptions {
     /// How many commands run at once, at least one; the others wait. If not given, 4, and 1 with a
     /// terminal.
     pub max_parallel: Option<usize>,
+    /// Where the spans of commands go; nowhere if not given.
+    #[cfg(feature = "otel")]
+    pub traces: Option<TraceSettings>,
     /// The observer. Not bounded: an observer must read.
     pub observer: Option<mpsc::UnboundedSender<AgentObservation>>,
 }
@@ -81,6 +86,8 @@ impl AgentOptions {
             fence: None,
             attach: false,
             max_parallel: None,
+            #[cfg(feature = "otel")]
+            traces: None,
             observer: None,
         }
     }

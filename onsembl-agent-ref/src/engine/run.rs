@@ -8,6 +8,7 @@ use super::options::{AgentEnd, AgentOptions};
 use super::particulars::Particulars;
 use super::perform::Effects;
 use super::status::{Haste, StatusWriter};
+use super::traces::Traces;
 use crate::executor::{Executor, TerminalProgram};
 use crate::journal::{Journal, JournalEvent};
 use crate::local_terminal::{self, LocalTerminal};
@@ -61,6 +62,7 @@ pub(super) struct Agent {
     load: Arc<Load>,
     /// What is known of what the next report of the connection is about.
     particulars: Particulars,
+    traces: Traces,
     clock: SystemClock,
     counters: Counters,
     /// The worker has nothing left to wait for.
@@ -118,6 +120,8 @@ impl Agent {
         );
         let (clock, counters) = (driver.clock(), driver.counters().clone());
         let mut driver = driver.with_metrics(metrics::source(Arc::clone(&load), &counters));
+        let traces = Traces::new(&options, &counters)?;
+        driver.profile_mut().features.extend(traces.feature());
         let terminal = executor.terminal();
         let terminal = terminal.map(|terminal| terminal_config(terminal, options.attach));
         let slots = WorkerConfig::slots(options.max_parallel, terminal.as_ref());
@@ -202,6 +206,7 @@ impl Agent {
             status,
             load,
             particulars: Particulars::default(),
+            traces,
             clock,
             counters,
             ended: None,
@@ -262,6 +267,7 @@ impl Agent {
 
     /// Tells the worker what happened and performs what it asks for.
     fn feed(&mut self, event: WorkerEvent) {
+        self.traces.happened(&event);
         self.worker.handle(event, self.clock.now());
         self.perform();
     }
@@ -272,9 +278,11 @@ impl Agent {
         let mut outcomes = VecDeque::new();
         loop {
             while let Some(action) = self.worker.poll_action() {
+                self.traces.performing(&action);
                 outcomes.extend(self.effects.perform(action, &mut self.driver, &mut self.ended));
             }
             let Some(event) = outcomes.pop_front() else { return };
+            self.traces.happened(&event);
             self.worker.handle(event, self.clock.now());
         }
     }
@@ -391,6 +399,7 @@ impl Agent {
             self.counters.count("farewells_unfinished");
             tracing::error!("the disk does not answer; what was not written to it is lost");
         }
+        self.traces.finish().await;
         tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
         self.status.finish().await;
     }

@@ -16,7 +16,16 @@ const SHELL: &str = "/bin/sh";
 
 /// Variables of the agent that its commands do not inherit: a command that prints its environment
 /// would publish the token to every dashboard. Nor is the agent's token that of a client command run there.
-const WITHHELD: [&str; 3] = ["ONSEMBL_TOKEN", "ONSEMBL_TOKEN_FILE", "ONSEMBL_PROXY"];
+/// The headers of its exporter may hold the key of a collector.
+const WITHHELD: &[&str] = &[
+    "ONSEMBL_TOKEN",
+    "ONSEMBL_TOKEN_FILE",
+    "ONSEMBL_PROXY",
+    #[cfg(feature = "otel")]
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    #[cfg(feature = "otel")]
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+];
 
 /// What runs a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

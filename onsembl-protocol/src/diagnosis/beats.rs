@@ -128,6 +128,13 @@ pub struct MissedHop {
 }
 
 impl BeatLedger {
+    /// What [`BeatVerdict::is_like`] compares, of what it says now.
+    #[must_use]
+    pub fn says(&self) -> (Ways, Option<(Whose, Hop)>) {
+        // The cause follows from the hop and whose it is.
+        (self.ways(), self.trouble().map(|trouble| (trouble.whose, trouble.hop)))
+    }
+
     /// What it says now, in short.
     #[must_use]
     pub fn verdict(&self, now: Now) -> BeatVerdict {

@@ -134,6 +134,12 @@ impl BeatLedger {
         self.own.reach(Hop::Written, sequence, now);
     }
 
+    /// Whether the connection is not known to have taken the latest own heartbeat, and with it all before it.
+    #[must_use]
+    pub fn awaits_written(&self) -> bool {
+        self.own.latest().is_some_and(|entry| entry.at(Whose::Own, Hop::Written).is_none())
+    }
+
     /// All own heartbeats so far were taken by the connection, the latest at this time.
     pub fn on_all_written(&mut self, at: Timestamp) {
         if let Some(latest) = self.own.latest() {
@@ -225,7 +231,10 @@ impl BeatLedger {
     /// came meanwhile may wait in its socket.
     #[must_use]
     pub fn vouch(&mut self, seen: Seen, now: Timestamp) -> Seen {
-        self.look(now);
+        // Without a break since the last look there is nothing to find out for this.
+        if now.is_past(self.looked_at, self.half()) {
+            self.look(now);
+        }
         Seen { age: seen.age.min(now.saturating_since(self.awake_since)), ..seen }
     }
 

@@ -203,11 +203,15 @@ impl Direction {
 
     /// The oldest remembered heartbeat that was at one hop and not at the next, and since when it is there.
     pub(super) fn stuck(&self, at: Hop, next: Hop) -> Option<(BeatSequence, Timestamp)> {
-        let stuck = |entry: &&Entry| {
-            entry.at(self.whose, at).is_some() && entry.at(self.whose, next).is_none()
+        let (here, there) = (self.whose.place(at), self.whose.place(next));
+        let was = |entry: &Entry, place: Option<usize>, hop: Hop| match place {
+            Some(place) => entry.behind.get(place).is_some_and(|millis| *millis != NOT_REACHED),
+            None => hop == self.whose.first(),
         };
-        let waiting = self.entries.iter().filter(|entry| entry.sequence != 0).filter(stuck);
-        let entry = waiting.min_by_key(|entry| entry.sequence)?;
+        let is_stuck = |entry: &&Entry| {
+            entry.sequence != 0 && was(entry, here, at) && !was(entry, there, next)
+        };
+        let entry = self.entries.iter().filter(is_stuck).min_by_key(|entry| entry.sequence)?;
         Some((BeatSequence(u64::from(entry.sequence)), entry.at(self.whose, at)?))
     }
 

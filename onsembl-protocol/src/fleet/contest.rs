@@ -170,6 +170,10 @@ impl Contests {
 
     /// Hellos that may continue: the process in session did not answer in time, or is in session no more.
     pub(super) fn settle(&mut self, state: &mut State, now: Now) -> Vec<Contender> {
+        // As behind nearly every event.
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
         let is_free = |waiting: &Contender| {
             rival(state, &waiting.said).is_none_or(|(seat, _)| seat != waiting.seat)
         };

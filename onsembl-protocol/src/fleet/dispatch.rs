@@ -176,6 +176,9 @@ fn send(state: &mut State, id: &CommandId) {
             state.work.feed(&other, CommandEvent::NextCommand);
         }
     }
+    if !session.capabilities.traces_commands() {
+        request.trace = None;
+    }
     state.out.send(seat, ServerToAgent::CommandRequest(request));
     state.out.note(FleetNote::CommandSent { command: id.clone(), agent });
 }

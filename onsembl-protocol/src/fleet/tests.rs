@@ -6,3 +6,4 @@ mod beats;
 mod contest;
 mod findings;
 mod kit;
+mod traces;

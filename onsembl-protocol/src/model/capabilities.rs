@@ -133,6 +133,11 @@ impl Capabilities {
         self.has(&Feature::PresenceWhy)
     }
 
+    /// The agent exports its part of the trace of a command. To one that does not, nothing is said of traces.
+    pub fn traces_commands(self) -> bool {
+        self.has(&Feature::CommandTrace)
+    }
+
     /// A dashboard may ask for output that is stored already.
     pub fn replays_output(self) -> bool {
         self.has(&Feature::OutputReplay)
@@ -168,6 +173,7 @@ const ORDER: &[Feature] = &[
     Feature::CommandAdoption,
     Feature::BlackBox,
     Feature::PresenceWhy,
+    Feature::CommandTrace,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -204,6 +210,7 @@ const fn bit(feature: &Feature) -> u16 {
         Feature::CommandAdoption => 1 << 11,
         Feature::BlackBox => 1 << 12,
         Feature::PresenceWhy => 1 << 13,
+        Feature::CommandTrace => 1 << 14,
         Feature::Unknown(_) => 0,
     }
 }
@@ -255,7 +262,7 @@ mod tests {
     #[test]
     fn each_question_hangs_on_its_feature_and_on_no_other() {
         type Question = (&'static str, fn(Capabilities) -> bool, &'static [Feature]);
-        let questions: [Question; 10] = [
+        let questions: [Question; 11] = [
             ("stored", Capabilities::output_is_stored, &[Feature::OutputBytes]),
             (
                 "binary",
@@ -274,6 +281,7 @@ mod tests {
             ("reports", Capabilities::reports_are_confirmed, &[Feature::CommandReports]),
             ("end orders", Capabilities::end_orders, &[Feature::EndOrders]),
             ("replay", Capabilities::replays_output, &[Feature::OutputReplay]),
+            ("traces", Capabilities::traces_commands, &[Feature::CommandTrace]),
         ];
         for (name, question, needed) in questions {
             let agreed = |theirs: &[Feature]| {

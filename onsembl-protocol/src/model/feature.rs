@@ -38,6 +38,9 @@ wire_enum! {
         BlackBox = "black-box",
         /// Of dashboards: `AGENT_STATUS` has the presence explained, and in hindsight when the agent slept.
         PresenceWhy = "presence-why",
+        /// A `COMMAND_REQUEST` to an agent may have a `traceparent`, by which the agent's spans become part of the
+        /// trace of the command. Offered only by ends that export traces.
+        CommandTrace = "command-trace",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }

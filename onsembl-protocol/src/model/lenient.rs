@@ -106,6 +106,14 @@ fn scalar<'de, D: Deserializer<'de>, T>(
     d.deserialize_any(V(number, text))
 }
 
+/// What `read` makes of a text; every other value counts as absent.
+pub(crate) fn text<'de, D: Deserializer<'de>, T>(
+    d: D,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, D::Error> {
+    scalar(d, |_| None, read)
+}
+
 /// A time: milliseconds, seconds, or RFC 3339. Anything else counts as absent, and so does a time
 /// before March 1973, which no clock shows and which could not be distinguished from seconds.
 pub(crate) fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<WallTime>, D::Error> {

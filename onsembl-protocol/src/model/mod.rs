@@ -24,6 +24,7 @@ mod stream;
 mod subscription;
 mod terminal;
 mod timing;
+pub(crate) mod trace;
 
 pub use crate::text::Text;
 pub use capabilities::{Capabilities, OutputFormat};
@@ -46,3 +47,4 @@ pub use stream::{OutputTotals, PerStream, Stream};
 pub use subscription::{Selection, Subscriptions};
 pub use terminal::{TERMINAL_PREFIX, TerminalSize};
 pub use timing::{HeartbeatTiming, InvalidTiming, WireTiming};
+pub use trace::TraceContext;

@@ -5,6 +5,8 @@ use super::print;
 use super::renewal::Renewal;
 use crate::auth::Tokens;
 use crate::retention::Retention;
+#[cfg(feature = "otel")]
+use crate::server::TraceSettings;
 use crate::server::{
     CONNECTIONS, CorsOrigin, IpNet, Server, ServerOptions, raise_descriptor_limit,
 };
@@ -146,6 +148,10 @@ impl Serve {
         options.store.user_bytes = self.user_bytes;
         options.store.database = self.max_database;
         options.trusted_proxies = self.trusted_proxy;
+        #[cfg(feature = "otel")]
+        {
+            options.traces = TraceSettings::from_env("onsembl-server")?;
+        }
         if let Err(error) = raise_descriptor_limit() {
             warn!(%error, "cannot raise the limit on file descriptors; it stays as it is");
         }

@@ -10,7 +10,7 @@ use link::{Heard, Server, ServerLink};
 use notices::Notices;
 use onsembl_protocol::fleet::{OutputFollower, OutputPosition, StoredBody};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId};
-use onsembl_protocol::model::{Exit, Stream, gap_notice};
+use onsembl_protocol::model::{Exit, Stream, TraceContext, gap_notice};
 use onsembl_protocol::wire::payload::{
     CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions,
     DashboardInit, ErrorCode, ErrorReply, Feature, OfflinePolicy, OutputGap, Pong, Priority,
@@ -201,6 +201,9 @@ fn request(exec: &RemoteCommand, command: CommandId) -> CommandRequest {
     request.priority = exec.priority;
     request.input = Some(exec.input.clone()).filter(|input| *input != CommandInput::Text);
     let limit = exec.timeout.saturating_add(LIMIT_MARGIN);
+    // What started this program may have said in which trace it runs.
+    let trace = std::env::var("TRACEPARENT").ok();
+    request.trace = trace.as_deref().and_then(TraceContext::parse);
     request.constraints.time_limit_ms = Some(limit.as_millis().try_into().unwrap_or(u64::MAX));
     request
 }

@@ -15,7 +15,7 @@ use onsembl_protocol::fleet::{
 };
 use onsembl_protocol::id::{CommandId, LinkId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::Severity;
+use onsembl_protocol::model::{Severity, TraceContext};
 use onsembl_protocol::session::DashboardStatus;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::TokenRefresh;
@@ -73,8 +73,13 @@ pub struct Dashboard {
     pub(crate) turns: Turns<UserId>,
 }
 
-/// Serves one dashboard until its link ends.
-pub(crate) async fn serve(link: Link, open: OpenRequest, dashboard: Dashboard) {
+/// Serves one dashboard until its link ends. `trace` is the one in which the link was opened.
+pub(crate) async fn serve(
+    link: Link,
+    open: OpenRequest,
+    trace: Option<TraceContext>,
+    dashboard: Dashboard,
+) {
     let peer = link.peer.clone();
     let (entry, inbox) = mpsc::channel(INBOX);
     let handle = pump::spawn(link, LinkId(1), PUMP, entry);
@@ -90,6 +95,7 @@ pub(crate) async fn serve(link: Link, open: OpenRequest, dashboard: Dashboard) {
         view: dashboard.fleet_views.of(&open.identity().user),
         user: open.identity().user.clone(),
         open,
+        trace,
         dashboard,
         peer,
         slots: Vec::new(),
@@ -126,6 +132,7 @@ struct Session {
     view: Arc<FleetView>,
     user: UserId,
     open: OpenRequest,
+    trace: Option<TraceContext>,
     peer: String,
     clock: SystemClock,
     envelopes: Envelopes,
@@ -310,7 +317,10 @@ impl Session {
     }
 
     /// Asks the fleet.
-    fn ask(&self, number: Token, request: Request, share: Option<BudgetShare>) {
+    fn ask(&self, number: Token, mut request: Request, share: Option<BudgetShare>) {
+        if let Request::Command(request) = &mut request {
+            request.trace = request.trace.or(self.trace);
+        }
         let (hub, user) = (self.dashboard.hub.clone(), self.user.clone());
         self.later(
             async move { Outcome::Answered(number, hub.ask_fleet(user, request).await, share) },
@@ -423,7 +433,7 @@ mod tests {
         let (near, far) = memory::pair(1);
         let Link { mut reader, mut writer, .. } = near;
         let open = opened(&server);
-        let session = tokio::spawn(serve(far, open, server.dashboard()));
+        let session = tokio::spawn(serve(far, open, None, server.dashboard()));
         let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
                         {"subscriptions":{"agents":{"all":true}},"extensions":{"features":[]}}}"#;
         writer.send(Frame::Text(hello.to_owned())).await.unwrap();
@@ -464,7 +474,7 @@ mod tests {
         let open = opened(&server);
         let dashboard = server.dashboard();
         let slots = dashboard.slots.clone();
-        let session = tokio::spawn(serve(far, open, dashboard));
+        let session = tokio::spawn(serve(far, open, None, dashboard));
         let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
                         {"subscriptions":{"agents":{"all":true}}}}"#;
         for _ in 0..4 {

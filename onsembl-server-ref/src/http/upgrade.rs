@@ -15,6 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use onsembl_protocol::fleet::{Door, OpenKind};
 use onsembl_protocol::id::AgentId;
+use onsembl_protocol::model::TraceContext;
 use onsembl_transport::server::{Lane, LinkTicket};
 use onsembl_transport::{BudgetShare, BufferSizes, Link, LinkLimits, websocket};
 use std::net::{IpAddr, SocketAddr};
@@ -98,7 +99,12 @@ pub(super) async fn dashboard(
     let limits = LinkLimits { buffers: BufferSizes::LARGE, ..LinkLimits::DEFAULT };
     let shared = (*app.dashboard).clone();
     let open = app.opens.open(OpenKind::Dashboard, identity);
-    upgrade(app, request, open, limits, move |link, open| dashboard::serve(link, open, shared))
+    // All that is asked for over this link is part of the trace that it was opened in.
+    let trace = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let trace = trace.and_then(TraceContext::parse);
+    upgrade(app, request, open, limits, move |link, open| {
+        dashboard::serve(link, open, trace, shared)
+    })
 }
 
 fn upgrade<F, Fut>(

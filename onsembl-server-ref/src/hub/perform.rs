@@ -5,6 +5,7 @@ use super::notes::{self, TurnedAway};
 use super::request::{BeatHop, BeatSeen};
 use super::rows;
 use super::seats::Seats;
+use super::traces::Traces;
 use super::write_queue::WriteQueue;
 use crate::auth::OpenRequest;
 use crate::bounds::Turns;
@@ -47,6 +48,7 @@ pub(super) struct Edge {
     pub(super) turned_away: TurnedAway,
     pub(super) observer: Option<mpsc::UnboundedSender<BeatSeen>>,
     pub(super) metrics: Metrics,
+    pub(super) traces: Traces,
 }
 
 impl Edge {
@@ -90,7 +92,8 @@ impl Edge {
             FleetAction::Reject { seat, link, cause, why } => {
                 self.at(seat, |shard, key| shard.rejected(key, link, cause, &why));
             }
-            FleetAction::Send { seat, message } => {
+            FleetAction::Send { seat, mut message } => {
+                self.traces.sending(user, &mut message);
                 self.at(seat, |shard, key| {
                     if !shard.send(key, &message) {
                         // The link has ended, and the event that says so is on its way to the fleet.
@@ -107,9 +110,13 @@ impl Edge {
             }
             FleetAction::Faulted(seat) => self.at(seat, Shard::faulted),
             FleetAction::Ask(question) => self.ask(user, question),
-            FleetAction::Write(write) => self.writes.write(user, write),
+            FleetAction::Write(write) => {
+                self.traces.writing(user, &write);
+                self.writes.write(user, write);
+            }
             FleetAction::Reply { token, answer } => self.reply(token, answer),
             FleetAction::Note(note) => {
+                self.traces.noted(user, &note);
                 notes::note(user, &note, &self.counters, &self.metrics, &self.turned_away);
             }
         }

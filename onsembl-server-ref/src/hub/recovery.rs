@@ -46,10 +46,12 @@ impl Hub {
         let ended = store.commands_ended_since(recent, RECOVERED_COMMANDS).await?;
         // The oldest first, so that those make room for the newer ones.
         for row in ended.into_iter().rev() {
-            self.recover_command(row).await?;
+            let asked_at = row.created_at;
+            self.recover_command(row, asked_at).await?;
         }
         for row in open {
-            self.recover_command(row).await?;
+            let asked_at = row.created_at;
+            self.recover_command(row, asked_at).await?;
         }
         self.edge.writes.recovered();
         Ok(())
@@ -76,9 +78,14 @@ impl Hub {
         }
     }
 
-    async fn recover_command(&mut self, row: CommandRow) -> Result<(), StoreError> {
+    async fn recover_command(
+        &mut self,
+        row: CommandRow,
+        asked_at: WallTime,
+    ) -> Result<(), StoreError> {
         let position = log_position(&self.edge.store, &row.user, &row.command).await?;
         let (user, record) = rows::command_record(row, &self.edge.counters);
+        self.edge.traces.recovered(&user, &record, asked_at);
         let observed = self.edge.store.ages_by();
         self.with_fleet(&user, Kind::RECOVERY, |fleet, now| {
             fleet.recover_command(record, &position, observed, now);

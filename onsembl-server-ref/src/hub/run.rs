@@ -7,6 +7,7 @@ use super::perform::Edge;
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, QueuedRequest, Request};
 use super::rows;
 use super::seats::Seats;
+use super::traces::Traces;
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{LinkEnd, OpenRequest};
@@ -21,7 +22,7 @@ use crate::store::{
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{
-    Fleet, FleetEvent, Receipt, RecordingSource, SeatId, StoreAnswer, Token,
+    self, Fleet, FleetEvent, Receipt, RecordingSource, SeatId, StoreAnswer, Token,
 };
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
@@ -129,6 +130,8 @@ pub struct HubParts {
     pub instance: ServerInstanceId,
     /// Bytes for the recording of inputs; none with zero.
     pub recording: usize,
+    /// Where the spans of commands go.
+    pub traces: Traces,
     /// Who watches heartbeats.
     pub observer: Option<mpsc::UnboundedSender<BeatSeen>>,
 }
@@ -140,9 +143,10 @@ impl Hub {
     /// The database cannot be read.
     pub async fn open(parts: HubParts) -> Result<(Self, HubHandle), StoreError> {
         let HubParts { store, receipts, link_ends, fleet_views, counters, .. } = parts;
+        let features = SERVER_FEATURES.iter().cloned().chain(parts.traces.feature());
         let rules = SessionRules {
             server_instance: parts.instance,
-            features: SERVER_FEATURES.to_vec(),
+            features: features.collect(),
             output_window: OUTPUT_WINDOW,
         };
         let shard = Shard::new(rules, parts.config, Limits::DEFAULT, counters.clone())
@@ -165,6 +169,7 @@ impl Hub {
                 turned_away: TurnedAway::new(),
                 observer: parts.observer,
                 metrics: parts.metrics,
+                traces: parts.traces,
             },
             fleets: Fleets::new(fleet_views),
             next_token: 0,
@@ -294,11 +299,15 @@ impl Hub {
                     }
                 }
             }
-            Request::User { user, request, reply } => {
+            Request::User { user, mut request, reply } => {
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let _ = self.edge.waiters.insert(token, reply);
+                if let fleet::Request::Command(request) = &mut request {
+                    self.edge.traces.asked(&user, request);
+                }
                 self.feed(&user, FleetEvent::Request { token, request });
+                self.edge.traces.answered(&user);
             }
             Request::Recording { user, agent, reply } => {
                 let began = std::time::Instant::now();
@@ -398,7 +407,7 @@ impl Hub {
                 };
                 self.edge.metrics.heartbeat(BeatHop::Received);
                 self.edge.observe(&agent, sequence, BeatHop::Received, at);
-                let metrics = metrics.and_then(|m| serde_json::to_value(m).ok());
+                let metrics = metrics.and_then(|m| serde_json::to_string(&m).ok());
                 let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
                 self.edge.store.record_heartbeat(row);
             }
@@ -527,6 +536,7 @@ impl Hub {
             }
         }
         drop(done);
+        self.edge.traces.finish().await;
         self.edge.writes.finish(LAST_WRITES).await;
     }
 }
@@ -562,6 +572,7 @@ mod tests {
             config: ServerConfig::DEFAULT,
             instance: ServerInstanceId::new("s"),
             recording: 0,
+            traces: Traces::default(),
             observer: None,
         };
         let (mut hub, _handle) = Hub::open(parts).await.unwrap();

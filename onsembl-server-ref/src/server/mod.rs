@@ -53,6 +53,8 @@ pub use options::{
     BeatHop, BeatObserver, BeatSeen, CONNECTIONS, CorsOrigin, IpNet, NoOrigin, ServerOptions,
     StartError,
 };
+#[cfg(feature = "otel")]
+pub use options::{TraceSettings, TracesError};
 
 use crate::auth::{Auth, Authenticator, KnownTokens, Opens, Tokens, Uses, keep_uses};
 use crate::bounds::{Shares, TurnLimits, Turns};
@@ -61,7 +63,7 @@ use crate::fleet_view::FleetViews;
 use crate::http::{
     self, AcceptLimits, App, Connections, LargeMessages, Listener, RoomLimits, TrustedProxies,
 };
-use crate::hub::{Hub, HubParts, Request};
+use crate::hub::{Hub, HubParts, Request, Traces};
 use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
 use crate::retention;
@@ -73,6 +75,8 @@ use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::tls::ServerTls;
+#[cfg(feature = "otel")]
+use onsembl_transport::traces::Tracer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,6 +171,10 @@ impl Server {
         let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
         let fleet_views = FleetViews::new(rules);
         let metrics = Metrics::new(counters.clone());
+        #[cfg(feature = "otel")]
+        let traces = traces(options.traces.as_ref(), &counters)?;
+        #[cfg(not(feature = "otel"))]
+        let traces = Traces::default();
         let own_faults = FaultRecord::resume(&store, SystemClock::new().now().wall).await;
         let (opens, link_ends) = Opens::new(counters.clone());
         let parts = HubParts {
@@ -180,6 +188,7 @@ impl Server {
             config: rules,
             instance: instance.clone(),
             recording: options.recording,
+            traces,
             observer: options.observer.map(observe),
         };
         let (hub_loop, hub) = Hub::open(parts).await?;
@@ -358,6 +367,14 @@ impl Server {
         }
         drop(self.lock);
     }
+}
+
+/// The export of traces, if there is one.
+#[cfg(feature = "otel")]
+fn traces(settings: Option<&TraceSettings>, counters: &Counters) -> Result<Traces, TracesError> {
+    let Some(settings) = settings else { return Ok(Traces::default()) };
+    let tracer = Tracer::start(settings, counters.clone())?;
+    Ok(Traces::new(tracer, counters.clone()))
 }
 
 /// An open data folder.

@@ -76,6 +76,8 @@ fn is_for_want_of_room(error: &StartError, data: &Path) -> bool {
         | StartError::Folder { .. }
         | StartError::Lock { .. } => true,
         StartError::InUse(_) | StartError::OpenFolder { .. } => false,
+        #[cfg(feature = "otel")]
+        StartError::Traces(_) => false,
     };
     may_be && statvfs(data).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NONE)
 }

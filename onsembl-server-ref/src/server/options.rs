@@ -8,6 +8,8 @@ use crate::store::{StoreError, StoreLimits};
 pub use ipnet::IpNet;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::server::RECORDING;
+#[cfg(feature = "otel")]
+pub use onsembl_transport::traces::{TraceSettings, TracesError};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -39,6 +41,9 @@ pub struct ServerOptions {
     pub trusted_proxies: Vec<IpNet>,
     /// Origins whose pages may use the API from a browser; none unless set.
     pub cors_origins: Vec<CorsOrigin>,
+    /// Where the spans of commands go; nowhere unless set.
+    #[cfg(feature = "otel")]
+    pub traces: Option<TraceSettings>,
     /// Is called with each hop of each heartbeat; nothing unless set.
     pub observer: Option<BeatObserver>,
 }
@@ -60,6 +65,8 @@ impl ServerOptions {
             store: StoreLimits::DEFAULT,
             trusted_proxies: Vec::new(),
             cors_origins: Vec::new(),
+            #[cfg(feature = "otel")]
+            traces: None,
             observer: None,
         }
     }
@@ -123,6 +130,10 @@ pub enum StartError {
         /// In octal.
         mode: String,
     },
+    /// The export of traces.
+    #[cfg(feature = "otel")]
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The lock file of the data folder cannot be used.
     #[error("cannot lock {path}: {error}")]
     Lock {

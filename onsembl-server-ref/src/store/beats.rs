@@ -7,7 +7,6 @@ use super::error::trouble_of;
 use onsembl_protocol::id::{AgentId, BeatSequence, Epoch};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
-use serde_json::Value;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -22,8 +21,8 @@ pub struct HeartbeatRow {
     pub sequence: BeatSequence,
     /// When it was received; becomes `last_heartbeat`.
     pub at: WallTime,
-    /// The metrics it carried; the stored ones stay if it carried none.
-    pub metrics: Option<Value>,
+    /// The metrics it carried, as JSON; the stored ones stay if it carried none.
+    pub metrics: Option<String>,
 }
 
 /// A heartbeat that is in the database to stay, and with it all earlier ones of its session.
@@ -151,7 +150,7 @@ fn write(db: &Connection, beat: &HeartbeatRow) -> rusqlite::Result<bool> {
             beat.agent.as_str(),
             int(beat.epoch.0)?,
             beat.at.unix_millis(),
-            beat.metrics.as_ref().map(ToString::to_string),
+            beat.metrics.as_deref(),
         ])?;
     Ok(changed > 0)
 }
@@ -159,26 +158,27 @@ fn write(db: &Connection, beat: &HeartbeatRow) -> rusqlite::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    fn beat(epoch: u64, sequence: u64, metrics: Option<Value>) -> HeartbeatRow {
+    const CPU: &str = r#"{"cpu":1}"#;
+
+    fn beat(epoch: u64, sequence: u64, metrics: Option<&str>) -> HeartbeatRow {
         HeartbeatRow {
             agent: AgentId::new("a"),
             epoch: Epoch(epoch),
             sequence: BeatSequence(sequence),
             at: WallTime::from_unix_millis(sequence as i64),
-            metrics,
+            metrics: metrics.map(str::to_owned),
         }
     }
 
     #[test]
     fn only_the_newest_beat_of_an_agent_waits() {
         let mut beats = Beats::default();
-        beats.absorb(beat(1, 2, Some(json!({"cpu": 1}))));
+        beats.absorb(beat(1, 2, Some(CPU)));
         beats.absorb(beat(1, 1, None));
         assert_eq!(beats.0[&AgentId::new("a")].sequence, BeatSequence(2));
         beats.absorb(beat(1, 3, None));
-        assert_eq!(beats.0[&AgentId::new("a")], beat(1, 3, Some(json!({"cpu": 1}))));
+        assert_eq!(beats.0[&AgentId::new("a")], beat(1, 3, Some(CPU)));
         beats.absorb(beat(2, 1, None));
         assert_eq!(beats.0[&AgentId::new("a")], beat(2, 1, None), "a new session starts over");
         assert_eq!(beats.len(), 1);

@@ -8,6 +8,7 @@ use super::commands::{CommandRow, SHORT_SPEC};
 use super::error::StoreError;
 use super::retention::{self, Part};
 use super::{history, presence, sessions};
+use onsembl_protocol::fleet::FleetLimits;
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -53,8 +54,8 @@ impl Usage {
     /// What counts against the bound.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        let records = self.records.saturating_mul(RECORD);
-        self.commands.saturating_add(self.kept).saturating_add(records).saturating_add(self.agents)
+        let output = of_output(self.kept, self.records);
+        self.commands.saturating_add(output).saturating_add(self.agents)
     }
 }
 
@@ -117,6 +118,8 @@ const STEPS: usize = 16;
 /// A new command is refused when its user has more than this part beyond the limit: so far cutting may be
 /// behind.
 const SLACK_PART: u64 = 16;
+/// Streams that one user may have open at a time: two of each command.
+const OPEN_STREAMS: u64 = 2 * FleetLimits::DEFAULT.open_commands as u64;
 /// Agents, with their sessions and presence events, have this part of what a user may have: so many as a fleet may hold
 /// take a quarter of that, each with the history that stays at the bound.
 const AGENTS_PART: u64 = 4;
@@ -200,6 +203,22 @@ fn trim_some(
     }
     let is_last = agents.len() < AGENTS_AT_ONCE;
     Ok(agents.into_iter().next_back().map(|(key, _)| key).filter(|_| !is_last))
+}
+
+/// What output of this many bytes in this many records counts.
+pub(super) const fn of_output(kept: u64, records: u64) -> u64 {
+    kept.saturating_add(records.saturating_mul(RECORD))
+}
+
+/// Whether room is looked for after a stream grew so: each time that it passes another piece. All streams that one user
+/// may have open at a time are together behind by a part that cutting may be behind anyway.
+pub(super) const fn is_looked_at(before: u64, now: u64, terms: Terms) -> bool {
+    let piece = terms.budget / SLACK_PART / OPEN_STREAMS;
+    match (before.checked_div(piece), now.checked_div(piece)) {
+        (Some(before), Some(now)) => before != now,
+        // So small a bound is looked at each time.
+        (None, _) | (_, None) => true,
+    }
 }
 
 /// Makes room for output that was just added, `records` records of it. There may be none: what is on its way

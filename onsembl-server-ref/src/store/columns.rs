@@ -17,6 +17,12 @@ pub(super) fn number(row: &Row<'_>, column: &str) -> Result<u64> {
     u64::try_from(stored).map_err(|e| unreadable(row, column, Type::Integer, e))
 }
 
+/// The same by its place, for a row that is read all the time: a name is looked for among all columns.
+pub(super) fn number_at(row: &Row<'_>, place: usize, column: &str) -> Result<u64> {
+    let stored: i64 = row.get(place)?;
+    u64::try_from(stored).map_err(|e| unreadable(row, column, Type::Integer, e))
+}
+
 /// A time from a column.
 pub(super) fn time(row: &Row<'_>, column: &str) -> Result<WallTime> {
     row.get(column).map(WallTime::from_unix_millis)

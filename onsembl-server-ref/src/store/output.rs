@@ -157,7 +157,11 @@ impl StoredRecord {
             return Ok(());
         }
         stream.write(db, of)?;
-        budget::make_room_for_output(db, &of.user, added, terms)
+        let (now, before) = stream.charged();
+        if budget::is_looked_at(before, now, terms) {
+            budget::make_room_for_output(db, &of.user, added, terms)?;
+        }
+        Ok(())
     }
 
     /// Whether both are of one stream.

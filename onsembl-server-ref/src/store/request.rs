@@ -49,12 +49,29 @@ impl Request {
     ///
     /// # Errors
     /// Trouble of the database, which ends the attempt.
-    fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
+    fn run(&mut self, db: &Connection, undo: Undo) -> rusqlite::Result<()> {
         match self {
-            Self::Call(call) => call.run(db),
-            Self::Output(queued) => queued.run(db),
+            Self::Call(call) => call.run(db, undo),
+            Self::Output(queued) => queued.run(db, undo),
         }
     }
+}
+
+/// How what a request wrote is undone if it breaks a rule of the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// By a savepoint. For it SQLite copies each page that is changed.
+    ToSavepoint,
+    /// With the transaction, in which there is nothing else, and which is begun again.
+    WithTransaction,
+}
+
+/// Runs the only request of a transaction.
+///
+/// # Errors
+/// Trouble of the database, which ends the attempt.
+pub(super) fn run_alone(placed: &mut Placed, db: &Connection) -> rusqlite::Result<()> {
+    placed.request.run(db, Undo::WithTransaction)
 }
 
 /// Runs all of them, in order. Neighbours of one stream are written in one go; where that breaks a rule
@@ -71,7 +88,7 @@ pub(super) fn run_all(mut requests: &mut [QueuedWrite], db: &Connection) -> rusq
             continue;
         }
         for queued in now {
-            queued.request.run(db)?;
+            queued.request.run(db, Undo::ToSavepoint)?;
         }
     }
     Ok(())
@@ -86,7 +103,7 @@ fn neighbours(requests: &[QueuedWrite]) -> usize {
 
 /// Whether all of these records could be written.
 fn run_together(requests: &mut [QueuedWrite], db: &Connection) -> rusqlite::Result<bool> {
-    let written = in_savepoint(db, &mut |db| {
+    let written = undoable(db, Undo::ToSavepoint, &mut |db| {
         let records = || requests.iter().filter_map(|queued| queued.request.queued());
         // They age from the first of them on: moments before.
         records().next().map_or(Ok(()), |of| {
@@ -104,7 +121,7 @@ fn run_together(requests: &mut [QueuedWrite], db: &Connection) -> rusqlite::Resu
 
 /// A request with an answer of its own.
 pub(super) trait Call: Send {
-    fn run(&mut self, db: &Connection) -> rusqlite::Result<()>;
+    fn run(&mut self, db: &Connection, undo: Undo) -> rusqlite::Result<()>;
     /// Whether the latest run refused it.
     fn is_refused(&self) -> bool;
     /// Answers, after the commit.
@@ -144,9 +161,9 @@ where
     T: Send,
     F: FnMut(&Connection) -> rusqlite::Result<T> + Send,
 {
-    fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
+    fn run(&mut self, db: &Connection, undo: Undo) -> rusqlite::Result<()> {
         self.outcome = None;
-        self.outcome = Some(in_savepoint(db, &mut self.work)?);
+        self.outcome = Some(undoable(db, undo, &mut self.work)?);
         Ok(())
     }
 
@@ -173,22 +190,40 @@ where
 }
 
 /// Runs `work` so that its failure undoes its own writes only.
-fn in_savepoint<T>(
+fn undoable<T>(
     db: &Connection,
+    undo: Undo,
     work: &mut impl FnMut(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<rusqlite::Result<T>> {
-    let mark = |sql| db.prepare_cached(sql)?.execute([]);
-    mark("SAVEPOINT request")?;
+    let mark = |sql| db.prepare_cached(sql)?.execute([]).map(drop);
+    match undo {
+        Undo::ToSavepoint => mark("SAVEPOINT request")?,
+        Undo::WithTransaction => {}
+    }
     let outcome = work(db);
     if let Err(error) = outcome {
         if trouble_of(&error).is_some() {
             return Err(error);
         }
-        mark("ROLLBACK TO request")?;
-        mark("RELEASE request")?;
+        match undo {
+            Undo::ToSavepoint => {
+                mark("ROLLBACK TO request")?;
+                mark("RELEASE request")?;
+            }
+            Undo::WithTransaction => {
+                // Some failures have ended the transaction already.
+                if !db.is_autocommit() {
+                    mark("ROLLBACK")?;
+                }
+                mark("BEGIN IMMEDIATE")?;
+            }
+        }
         return Ok(Err(error));
     }
-    mark("RELEASE request")?;
+    match undo {
+        Undo::ToSavepoint => mark("RELEASE request")?,
+        Undo::WithTransaction => {}
+    }
     Ok(outcome)
 }
 
@@ -205,9 +240,9 @@ impl QueuedRecord {
         Self { record, terms, refused: None, _permit: permit }
     }
 
-    fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
+    fn run(&mut self, db: &Connection, undo: Undo) -> rusqlite::Result<()> {
         self.refused = None;
-        self.refused = in_savepoint(db, &mut |db| self.record.write(db, self.terms))?.err();
+        self.refused = undoable(db, undo, &mut |db| self.record.write(db, self.terms))?.err();
         Ok(())
     }
 

@@ -186,7 +186,7 @@ pub(super) fn cut_of_user(
         let oldest = db
             .prepare_cached(
                 "SELECT user_id, command_id, incarnation, stream, oldest_at FROM output_streams
-                 WHERE user_id = ?1 AND kept > 0 ORDER BY oldest_at LIMIT 1",
+                 WHERE user_id = ?1 AND oldest_at IS NOT NULL ORDER BY oldest_at LIMIT 1",
             )?
             .query_row([user.as_str()], Oldest::from_row)
             .optional()?;
@@ -276,7 +276,7 @@ pub(super) fn remove_command(
 fn oldest(db: &Connection) -> rusqlite::Result<Option<Oldest>> {
     db.prepare_cached(
         "SELECT user_id, command_id, incarnation, stream, oldest_at FROM output_streams
-         WHERE kept > 0 ORDER BY oldest_at LIMIT 1",
+         WHERE oldest_at IS NOT NULL ORDER BY oldest_at LIMIT 1",
     )?
     .query_row([], Oldest::from_row)
     .optional()

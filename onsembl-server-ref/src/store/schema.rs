@@ -46,6 +46,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0007_deleted_agents.sql")),
     M::up(include_str!("migrations/0008_findings.sql")),
     M::up(include_str!("migrations/0009_agents_budget.sql")),
+    M::up(include_str!("migrations/0010_cheaper_output.sql")),
     M::up(include_str!("migrations/0011_kept_names.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
@@ -296,6 +297,40 @@ mod tests {
         )
         .unwrap();
         assert_eq!((usage("u"), usage("w")), ((0, 0, 0), (0, 0, 0)));
+    }
+
+    #[test]
+    fn a_stream_has_an_oldest_exactly_if_it_has_bytes() {
+        let mut db = Connection::open_in_memory().unwrap();
+        MIGRATIONS.to_version(&mut db, 9).unwrap();
+        db.execute_batch(
+            "INSERT INTO output_streams (user_id, command_id, incarnation, stream, next, delivered,
+                 gaps, kept, oldest_at)
+             VALUES ('u', 'gaps', 1, 'stdout', 9, 0, 9, 0, 5), ('u', 'none', 1, 'stdout', 0, 0, 0, 0, NULL),
+                    ('u', 'bytes', 1, 'stdout', 9, 9, 0, 9, 5), ('u', 'odd', 1, 'stdout', 9, 9, 0, 9, NULL);",
+        )
+        .unwrap();
+        MIGRATIONS.to_latest(&mut db).unwrap();
+        let oldest: Vec<(String, i64)> = db
+            .prepare(
+                "SELECT command_id, oldest_at FROM output_streams
+                 WHERE oldest_at IS NOT NULL ORDER BY oldest_at",
+            )
+            .unwrap()
+            .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(oldest, [("odd".to_owned(), 0), ("bytes".to_owned(), 5)]);
+        let plan: String = db
+            .query_row(
+                "EXPLAIN QUERY PLAN SELECT command_id FROM output_streams
+                 WHERE user_id = 'u' AND oldest_at IS NOT NULL ORDER BY oldest_at LIMIT 1",
+                [],
+                |r| r.get("detail"),
+            )
+            .unwrap();
+        assert!(plan.contains("output_of_user"), "{plan}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! so that positions and sums never need a scan.
 
 use super::Store;
-use super::columns::{int, number, unreadable};
+use super::budget;
+use super::columns::{int, number, number_at, unreadable};
 use super::error::StoreError;
 use super::output::StoredRecord;
 use super::reader::Asker;
@@ -10,8 +11,8 @@ use onsembl_protocol::fleet::{StoredBody, StoredPosition, StreamSums};
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::{GapCause, Stream};
 use onsembl_protocol::time::WallTime;
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 /// How far a stream is stored. `committed = delivered + gaps`, always.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +153,7 @@ pub(super) fn gap_cause(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<
     .transpose()
 }
 
-/// The row of a stream while a record is added to it.
+/// The row of a stream while records are added to it.
 #[derive(Debug, Default)]
 pub(super) struct StreamRow {
     pub(super) sums: StreamSums,
@@ -161,6 +162,19 @@ pub(super) struct StreamRow {
     oldest_at: Option<WallTime>,
     /// Chunks and gaps that are stored.
     records: u64,
+    found: Found,
+}
+
+/// What of the row of a stream was there before.
+#[derive(Clone, Copy, Debug, Default)]
+enum Found {
+    #[default]
+    Nothing,
+    Row {
+        oldest_at: Option<WallTime>,
+        /// What it counted of its user's bound.
+        charged: u64,
+    },
 }
 
 impl StreamRow {
@@ -180,16 +194,27 @@ impl StreamRow {
                     record.stream.as_str()
                 ],
                 |row| {
+                    let kept = number_at(row, 4, "kept")?;
+                    let oldest_at: Option<i64> = row.get(5)?;
+                    let oldest_at = oldest_at.map(WallTime::from_unix_millis);
+                    let records = number_at(row, 6, "records")?;
                     Ok(Self {
                         sums: StreamSums {
-                            next: ByteOffset(number(row, "next")?),
-                            delivered: number(row, "delivered")?,
-                            gaps: number(row, "gaps")?,
-                            open_gap: gap_cause(row, "open_gap")?,
+                            next: ByteOffset(number_at(row, 0, "next")?),
+                            delivered: number_at(row, 1, "delivered")?,
+                            gaps: number_at(row, 2, "gaps")?,
+                            open_gap: match row.get_ref(3)? {
+                                ValueRef::Null => None,
+                                ValueRef::Integer(_)
+                                | ValueRef::Real(_)
+                                | ValueRef::Text(_)
+                                | ValueRef::Blob(_) => gap_cause(row, "open_gap")?,
+                            },
                         },
-                        kept: number(row, "kept")?,
-                        oldest_at: super::columns::time_or_none(row, "oldest_at")?,
-                        records: number(row, "records")?,
+                        kept,
+                        oldest_at,
+                        records,
+                        found: Found::Row { oldest_at, charged: budget::of_output(kept, records) },
                     })
                 },
             )
@@ -201,7 +226,7 @@ impl StreamRow {
     pub(super) fn keep(&mut self, record: &StoredRecord, kept_from: WallTime) {
         self.records = self.records.saturating_add(1);
         if let StoredBody::Chunk(bytes) = &record.body {
-            if self.kept == 0 {
+            if self.kept == 0 && !bytes.is_empty() {
                 self.oldest_at = Some(kept_from);
             }
             self.kept = self.kept.saturating_add(bytes.len() as u64);
@@ -213,31 +238,56 @@ impl StreamRow {
         self.records = self.records.saturating_sub(records as u64);
     }
 
-    /// Writes it back.
+    /// What it counts of its user's bound now, and what it counted before.
+    pub(super) const fn charged(&self) -> (u64, u64) {
+        let before = match self.found {
+            Found::Nothing => 0,
+            Found::Row { charged, .. } => charged,
+        };
+        (budget::of_output(self.kept, self.records), before)
+    }
+
+    /// Writes it back. Each record of output does this, so no column of an index is set that is as it was.
     pub(super) fn write(&self, db: &Connection, record: &StoredRecord) -> rusqlite::Result<()> {
-        db.prepare_cached(
-            "INSERT INTO output_streams
-                 (user_id, command_id, incarnation, stream, next, delivered, gaps, open_gap, kept,
-                  oldest_at, records)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-             ON CONFLICT (user_id, command_id, incarnation, stream) DO UPDATE
-             SET next = excluded.next, delivered = excluded.delivered, gaps = excluded.gaps,
-                 open_gap = excluded.open_gap, kept = excluded.kept,
-                 oldest_at = excluded.oldest_at, records = excluded.records",
-        )?
-        .execute(params![
-            record.user.as_str(),
-            record.command.as_str(),
-            int(record.incarnation.0)?,
-            record.stream.as_str(),
-            int(self.sums.next.0)?,
-            int(self.sums.delivered)?,
-            int(self.sums.gaps)?,
-            self.sums.open_gap.map(GapCause::as_str),
-            int(self.kept)?,
-            self.oldest_at.map(WallTime::unix_millis),
-            int(self.records)?,
-        ])
-        .map(drop)
+        let change = match self.found {
+            Found::Nothing => {
+                "INSERT INTO output_streams
+                     (user_id, command_id, incarnation, stream, next, delivered, gaps, open_gap, kept,
+                      records, oldest_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+            }
+            Found::Row { oldest_at, .. } if oldest_at == self.oldest_at => {
+                "UPDATE output_streams
+                 SET next = ?5, delivered = ?6, gaps = ?7, open_gap = ?8, kept = ?9, records = ?10
+                 WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4"
+            }
+            Found::Row { .. } => {
+                "UPDATE output_streams
+                 SET next = ?5, delivered = ?6, gaps = ?7, open_gap = ?8, kept = ?9, records = ?10,
+                     oldest_at = ?11
+                 WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4"
+            }
+        };
+        let mut change = db.prepare_cached(change)?;
+        let (incarnation, next) = (int(record.incarnation.0)?, int(self.sums.next.0)?);
+        let (delivered, gaps) = (int(self.sums.delivered)?, int(self.sums.gaps)?);
+        let open_gap = self.sums.open_gap.map(GapCause::as_str);
+        let (kept, records) = (int(self.kept)?, int(self.records)?);
+        let oldest_at = self.oldest_at.map(WallTime::unix_millis);
+        let values: [&dyn ToSql; 11] = [
+            &record.user.as_str(),
+            &record.command.as_str(),
+            &incarnation,
+            &record.stream.as_str(),
+            &next,
+            &delivered,
+            &gaps,
+            &open_gap,
+            &kept,
+            &records,
+            &oldest_at,
+        ];
+        let asked = change.parameter_count();
+        change.execute(values.get(..asked).unwrap_or(&values)).map(drop)
     }
 }

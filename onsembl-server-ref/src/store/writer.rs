@@ -8,7 +8,7 @@ use super::error::{StoreError, StoreHealth, StoreTrouble, trouble_of};
 use super::line::{Needs, QueuedWrite};
 use super::output::OutputReceipt;
 use super::queue::{Batch, Disk, Queue};
-use super::request::{Request, run_all};
+use super::request::{Request, run_all, run_alone};
 use super::reserve::Reserve;
 use super::wall_now;
 use onsembl_protocol::time::WallTime;
@@ -363,7 +363,10 @@ fn attempt(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsWritten>
 fn run_and_commit(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsWritten> {
     db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let beats = batch.beats.write(db)?;
-    run_all(&mut batch.requests, db)?;
+    match batch.requests.as_mut_slice() {
+        [only] if batch.beats.len() == 0 => run_alone(only, db)?,
+        all => run_all(all, db)?,
+    }
     db.prepare_cached("COMMIT")?.execute([])?;
     Ok(beats)
 }

@@ -90,7 +90,7 @@ pub(crate) fn beat(agent: &AgentId, epoch: Epoch, sequence: u64) -> HeartbeatRow
         epoch,
         sequence: BeatSequence(sequence),
         at: at(sequence as i64),
-        metrics: Some(json!({ "n": sequence })),
+        metrics: Some(json!({ "n": sequence }).to_string()),
     }
 }
 

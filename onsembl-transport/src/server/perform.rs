@@ -11,6 +11,7 @@ use onsembl_protocol::session::frames::{self, Admission};
 use onsembl_protocol::session::{AcceptedEvent, BeatOut, ServerAction, Unwanted};
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::Key;
+use onsembl_protocol::time::Now;
 use onsembl_protocol::wire::ServerToAgent;
 use tracing::{debug, error, warn};
 
@@ -102,15 +103,15 @@ impl<A> Shard<A> {
     }
 
     pub(super) fn send_beat(&mut self, key: Key, link: LinkId, mut beat: BeatOut) {
-        let timing = self.supervisor.rules().timing;
+        let (timing, now) = (self.supervisor.rules().timing, self.clock.now());
         if let Some(seen) = &mut beat.seen {
-            self.note_beats(link, |ledger, now| *seen = ledger.vouch(*seen, now));
+            self.note_beats_at(now, link, |ledger, now| *seen = ledger.vouch(*seen, now));
         }
-        let mut message = frames::heartbeat(&beat, timing, self.clock.now().wall);
-        message.stopped_at = self.stopped_at(key, link);
+        let mut message = frames::heartbeat(&beat, timing, now.wall);
+        message.stopped_at = self.stopped_at(now, key, link);
         debug!(?key, sequence = %beat.sequence, lagging = beat.lag.is_some(), "heartbeat answered");
         let (sequence, seen) = (beat.sequence, beat.seen);
-        self.note_beats(link, |ledger, now| {
+        self.note_beats_at(now, link, |ledger, now| {
             ledger.on_made(sequence, now);
             if let Some(seen) = seen {
                 ledger.on_answered(seen.sequence, now);
@@ -122,12 +123,12 @@ impl<A> Shard<A> {
     }
 
     /// The hop at this end that the agent's heartbeats do not get to.
-    fn stopped_at(&self, key: Key, link: LinkId) -> Option<Hop> {
+    fn stopped_at(&self, now: Now, key: Key, link: LinkId) -> Option<Hop> {
         // It is held back, and what it sends waits in its socket.
         if self.unread.contains(&key) {
             return Some(Hop::Received);
         }
-        let stop = self.links.get(&link)?.beats.as_ref()?.verdict(self.clock.now()).stopped?;
+        let stop = self.links.get(&link)?.beats.as_ref()?.verdict(now).stopped?;
         let is_here = [Cause::HeartbeatNotHandled, Cause::HeartbeatNotRecorded];
         is_here.contains(&stop.cause).then_some(stop.hop)
     }

@@ -338,7 +338,9 @@ impl<A> Shard<A> {
             if let (About::Beat(_, seen), ServerInbound::Heartbeat { sequence: Some(n), .. }) =
                 (about, what)
             {
-                self.note_beats(link, |ledger, now| ledger.on_handled(n, *seen, None, now));
+                self.note_beats_at(now, link, |ledger, now| {
+                    ledger.on_handled(n, *seen, None, now);
+                });
             }
             self.feed_at(key, ServerEvent::Received(link, what), now, Some(about.note()));
         }

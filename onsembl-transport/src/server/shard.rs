@@ -313,12 +313,13 @@ impl<A> Shard<A> {
     /// The database holds this heartbeat.
     pub fn recorded(&mut self, key: Key, epoch: Epoch, sequence: BeatSequence, at: WallTime) {
         debug!(?key, %sequence, "heartbeat recorded");
+        let now = self.clock.now();
         let is_of_session =
             self.machine(key).is_some_and(|machine| machine.presence().epoch == epoch);
         if let Some(link) = self.link_of(key).filter(|_| is_of_session) {
-            self.note_beats(link, |ledger, now| ledger.on_recorded(sequence, now));
+            self.note_beats_at(now, link, |ledger, now| ledger.on_recorded(sequence, now));
         }
-        self.feed(key, ServerEvent::Recorded { epoch, sequence, at });
+        self.feed_at(key, ServerEvent::Recorded { epoch, sequence, at }, now, None);
     }
 
     /// The store says why it does not record, or that it does again.
@@ -514,7 +515,16 @@ impl<A> Shard<A> {
         link: LinkId,
         what: impl FnOnce(&mut BeatLedger, Timestamp),
     ) {
-        let now = self.clock.now();
+        self.note_beats_at(self.clock.now(), link, what);
+    }
+
+    /// The same, when the clocks were read already.
+    pub(super) fn note_beats_at(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        what: impl FnOnce(&mut BeatLedger, Timestamp),
+    ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         if let (Some(verdict), Some(key)) = (entry.note_beats(now, what), entry.key) {
             self.tell_of_beats(key, link, verdict);

@@ -100,8 +100,9 @@ impl Kit {
                 self.welcomed.push(admission.stopped);
                 let features = self.hellos.get(&link).and_then(|h| h.extensions.as_ref());
                 let theirs: Vec<Feature> = features.map(|e| e.features.clone()).unwrap_or_default();
-                let capabilities =
-                    Capabilities::negotiate(SERVER_FEATURES, &theirs, Dialect::Extended);
+                // A server that exports traces.
+                let ours = [SERVER_FEATURES, &[Feature::CommandTrace]].concat();
+                let capabilities = Capabilities::negotiate(&ours, &theirs, Dialect::Extended);
                 return alloc::vec![
                     FleetEvent::Welcomed { seat, link, capabilities },
                     self.presence(seat, PresenceStatus::Online),
@@ -132,7 +133,8 @@ impl Kit {
                     stored: Ok(())
                 })];
             }
-            FleetAction::Write(Write::Terminal(record)) => {
+            FleetAction::Write(Write::Terminal(record))
+            | FleetAction::Ask(Question::Insert(record)) => {
                 let command = record.command.clone();
                 let inserted = match (&self.takes, self.rows.get(&command)) {
                     (Err(fault), _) => Err(fault.clone()),

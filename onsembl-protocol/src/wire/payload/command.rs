@@ -2,7 +2,9 @@
 
 use crate::id::{AgentId, CommandId, UserId};
 use crate::model::lenient::{self, Scalar};
-use crate::model::{CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, Priority};
+use crate::model::{
+    CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, Priority, TraceContext, trace,
+};
 use crate::time::WallTime;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -46,6 +48,8 @@ pub struct CommandRequest {
     pub input: Option<CommandInput>,
     /// Who asked, on the way to an agent.
     pub user_id: Option<UserId>,
+    /// The trace that it is part of. Extension.
+    pub trace: Option<TraceContext>,
 }
 
 impl CommandRequest {
@@ -64,6 +68,7 @@ impl CommandRequest {
             offline: None,
             input: None,
             user_id: None,
+            trace: None,
         }
     }
 }
@@ -95,6 +100,8 @@ impl Serialize for CommandRequest {
             input: &'a Option<CommandInput>,
             #[serde(skip_serializing_if = "Option::is_none")]
             user_id: &'a Option<UserId>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            traceparent: Option<TraceContext>,
         }
         Out {
             command_id: &self.command_id,
@@ -116,6 +123,7 @@ impl Serialize for CommandRequest {
             offline: &self.offline,
             input: &self.input,
             user_id: &self.user_id,
+            traceparent: self.trace,
         }
         .serialize(s)
     }
@@ -154,6 +162,8 @@ impl<'de> Deserialize<'de> for CommandRequest {
             input: Option<CommandInput>,
             #[serde(default)]
             user_id: Option<UserId>,
+            #[serde(default, deserialize_with = "trace::read")]
+            traceparent: Option<TraceContext>,
         }
         let raw = In::deserialize(d)?;
         let by_page = raw.command.is_some()
@@ -179,6 +189,7 @@ impl<'de> Deserialize<'de> for CommandRequest {
             offline: raw.offline,
             input: raw.input,
             user_id: raw.user_id,
+            trace: raw.traceparent,
         })
     }
 }

@@ -61,6 +61,17 @@ fn row_01_the_text_of_a_command_is_command_or_content() {
     }
 }
 
+/// A trace is for those who look on: whatever is wrong with it, the command is run.
+#[test]
+fn a_malformed_traceparent_counts_as_absent() {
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let read = |value: &str| request(&format!(r#"{{"command":"ls","traceparent":{value}}}"#)).trace;
+    assert_eq!(read(&format!("\"{good}\"")).map(|trace| trace.to_string()).as_deref(), Some(good));
+    for value in ["null", "7", "true", "[]", r#"{"a":1}"#, "\"\"", r#""00-0-0-0""#, r#""\u0000""#] {
+        assert_eq!(read(value), None, "{value}");
+    }
+}
+
 #[test]
 fn row_02_a_run_time_is_execution_time_or_duration() {
     for (payload, ms, tokens) in [

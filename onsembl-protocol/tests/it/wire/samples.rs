@@ -6,7 +6,7 @@ use onsembl_protocol::id::{
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::model::{
-    Cause, Confidence, Evidence, Finding, GapCause, Hop, PastFinding, TerminalSize,
+    Cause, Confidence, Evidence, Finding, GapCause, Hop, PastFinding, TerminalSize, TraceContext,
 };
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
@@ -49,6 +49,7 @@ fn request() -> CommandRequest {
         input: Some(CommandInput::Keys),
         offline: Some(OfflinePolicy::Refuse),
         user_id: Some(UserId::new("u-1")),
+        trace: TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         ..CommandRequest::new(command(), agent(), "make test")
     }
 }

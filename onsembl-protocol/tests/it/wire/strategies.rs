@@ -8,7 +8,7 @@ use onsembl_protocol::id::{
     InstanceId, JournalId, MessageId, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::WireTiming;
-use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::model::{TerminalSize, TraceContext};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
 use proptest::collection::{btree_map, vec};
@@ -313,10 +313,15 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
             of(number()),
             of(prop::sample::select(vec![OfflinePolicy::Queue, OfflinePolicy::Refuse])),
             of(prop::sample::select(vec![CommandInput::Text, CommandInput::Keys])),
+            of(trace()),
         ),
     )
         .prop_map(
-            |((command_id, agent_id, text, args), rest, (start_within_ms, offline, input))| {
+            |(
+                (command_id, agent_id, text, args),
+                rest,
+                (start_within_ms, offline, input, trace),
+            )| {
                 let (env, working_directory, priority, constraints, user_id) = rest;
                 CommandRequest {
                     command_id,
@@ -331,9 +336,17 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
                     offline,
                     input,
                     user_id,
+                    trace,
                 }
             },
         )
+}
+
+fn trace() -> impl Strategy<Value = TraceContext> {
+    (any::<[u8; 16]>(), any::<[u8; 8]>(), any::<u8>())
+        .prop_filter_map("an id of zero", |(trace, span, flags)| {
+            TraceContext::new(trace, span, flags)
+        })
 }
 
 pub(super) fn cancel() -> impl Strategy<Value = CommandCancel> {
