@@ -70,7 +70,7 @@ pub(super) enum Undo {
 ///
 /// # Errors
 /// Trouble of the database, which ends the attempt.
-pub(super) fn run_alone(placed: &mut Placed, db: &Connection) -> rusqlite::Result<()> {
+pub(super) fn run_alone(placed: &mut QueuedWrite, db: &Connection) -> rusqlite::Result<()> {
     placed.request.run(db, Undo::WithTransaction)
 }
 

@@ -28,7 +28,7 @@ struct Shared {
     queue: mpsc::Sender<Message>,
     scope: InstrumentationScope,
     counters: Counters,
-    full: LogLimit<()>,
+    full: LogLimit<(), ()>,
 }
 
 enum Message {
@@ -78,7 +78,7 @@ impl Tracer {
         let data = Box::new(span.into_data(scope.clone()));
         if queue.try_send(Message::Span(data)).is_err() {
             counters.count("trace_spans_dropped");
-            if let Some(more) = full.allow(()) {
+            if let Some(more) = full.allow((), ()) {
                 tracing::warn!(
                     more,
                     "the collector of traces does not keep up; spans are dropped, and nothing else is held up"
@@ -127,7 +127,7 @@ struct Export {
     within: Duration,
     delay: Duration,
     counters: Counters,
-    failures: LogLimit<()>,
+    failures: LogLimit<(), ()>,
 }
 
 impl Export {
@@ -181,7 +181,7 @@ impl Export {
         for _ in 0..spans {
             self.counters.count("trace_spans_not_exported");
         }
-        if let Some(more) = self.failures.allow(()) {
+        if let Some(more) = self.failures.allow((), ()) {
             tracing::warn!(
                 spans,
                 more,
