@@ -184,7 +184,7 @@ impl Opens {
             match kind {
                 // The hub ends before its links do.
                 OpenKind::AgentLink | OpenKind::ParkedLink => {
-                    drop(self.0.links.send(LinkEnd { id, end, link }));
+                    let _ = self.0.links.send(LinkEnd { id, end, link });
                 }
                 OpenKind::Dashboard | OpenKind::Output | OpenKind::Recording => {}
             }
