@@ -278,8 +278,8 @@ impl Line {
             return;
         }
         own.standing = Standing::InTurn(turn);
-        let _ = self.order.insert(turn, asker.clone());
         self.settle(&asker, turn);
+        let _ = self.order.insert(turn, asker);
     }
 
     /// Whether something of it is written on a full disk may have changed.
