@@ -140,7 +140,7 @@ impl World {
         assert!(renewed.status.success(), "{renewed:?}");
         self.write_token(String::from_utf8(renewed.stdout).unwrap().trim());
         self.joins();
-        eventually("it has run out", || self.bench.log("dev.log").contains("has expired"));
+        eventually("it has run out", || self.bench.log("dev.log").contains("(4105)"));
         self.ends = Ends::Away;
     }
 
