@@ -48,14 +48,15 @@ impl Given {
 /// made of them. And without the numbers of links, which are the server's for all users; only its log and the evidence
 /// of a presence have them.
 fn without_times(text: &str) -> String {
-    let is_part = |c: char| c.is_ascii_hexdigit() || c == '-';
+    let is_part = |c: char| c.is_ascii_hexdigit() || "-:.TZ".contains(c);
     let mut plain = String::new();
     let mut rest = text;
     while !rest.is_empty() {
         let run = rest.find(|c: char| !is_part(c)).unwrap_or(rest.len());
         let (part, behind) = rest.split_at(run);
         let digits = part.bytes().filter(u8::is_ascii_digit).count();
-        plain.push_str(match (digits >= 10, plain.ends_with("LinkId(")) {
+        let is_time = digits >= 10 || part.len() >= 32;
+        plain.push_str(match (is_time, plain.ends_with("LinkId(")) {
             (true, _) => "<time>",
             (false, true) => "<link>",
             (false, false) => part,
