@@ -16,6 +16,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("time", &[]),
     ("limits", &[]),
     ("close", &[]),
+    ("shared_pool", &[]),
     ("step", &[&["time"]]),
     ("id", &[&["shown", "text"]]),
     ("model", &[VALUES]),
@@ -44,7 +45,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         ],
     ),
 ];
-const VALUES: &[&str] = &["shown", "text", "time", "limits", "close", "step", "id"];
+const VALUES: &[&str] = &["shown", "text", "time", "limits", "close", "step", "id", "shared_pool"];
 const SMALL_MACHINES: &[&str] = &["command", "output", "terminal", "stop"];
 
 /// Where frames and machines meet: the only files of a room of machines that may read messages.

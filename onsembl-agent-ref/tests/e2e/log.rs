@@ -36,7 +36,7 @@ fn a_server_warns_of_an_agent_that_it_turns_away_once_a_minute() {
         let own = folder.join(format!("away{n}.log"));
         let _agent = running(agent(&own, &bench.url(), &folder.join("away"), "nonsense"));
         eventually("the agent is refused", || {
-            std::fs::read_to_string(&own).unwrap().contains("cause=\"token-refused\"")
+            std::fs::read_to_string(&own).unwrap().contains("cause=\"token-unknown\"")
         });
     }
     eventually("the server says so", || log().contains("was turned away"));

@@ -144,8 +144,13 @@ fn a_heartbeat_says_what_its_machine_wants_said() {
 #[test]
 fn only_what_is_for_good_is_forbidden() {
     for cause in CloseCause::ALL {
-        let for_good = matches!(cause, CloseCause::Deleted | CloseCause::Revoked);
-        let code = if for_good { ErrorCode::Forbidden } else { ErrorCode::StorageUnavailable };
+        let code = if matches!(cause, CloseCause::Deleted | CloseCause::Revoked) {
+            ErrorCode::Forbidden
+        } else if matches!(cause, CloseCause::TokenExpired) {
+            ErrorCode::Unauthorized
+        } else {
+            ErrorCode::StorageUnavailable
+        };
         assert_eq!(frames::not_admitted(*cause, "why").code, code);
     }
 }
