@@ -38,6 +38,7 @@ pub enum FleetNote {
     /// The presence of an agent changed.
     Presence {
         agent: AgentId,
+        name: String,
         status: PresenceStatus,
         because: String,
         epoch: Epoch,
@@ -222,6 +223,8 @@ impl FleetNote {
             | Self::StopRepeated { .. }
             | Self::AuditAnsweredLate { .. }
             | Self::AuditUnanswered { .. } => Severity::Debug,
+            // Its link is given up, and nobody ordered that.
+            Self::Presence { status: PresenceStatus::TimedOut, .. } => Severity::Warn,
             Self::Hello { .. }
             | Self::Parked { .. }
             | Self::Presence { .. }

@@ -5,3 +5,4 @@ mod adoption;
 mod contest;
 mod findings;
 mod kit;
+mod probe;
