@@ -19,3 +19,4 @@ mod own_faults;
 pub mod retention;
 pub mod server;
 pub mod store;
+mod turned_away;

@@ -474,6 +474,12 @@ impl Hub {
         for opened in expired {
             self.edge.counters.count("tokens_expired_in_session");
             let cause = CloseCause::TokenExpired;
+            if let Opened::Session(key) = opened
+                && let Some(seated) = self.edge.seats.of(key)
+            {
+                let agent = seated.agent.as_ref().map(tracing::field::display);
+                warn!(user = %seated.user, agent, "the token of an agent in session has expired; it is turned away until it has a newer one (onsembl-server token --renew)");
+            }
             match opened {
                 Opened::Session(key) => self.edge.shard.close_session(key, cause),
                 Opened::Parked(link) => self.edge.shard.end_parked(link, cause),
