@@ -71,22 +71,22 @@ pub enum StateDirError {
         mode: String,
     },
     /// The status file cannot be read as one.
-    #[error("{} is not a status file of this version: {source}; it is rewritten when the agent runs", path.display())]
+    #[error("{} is not a status file of this version: {why}; it is rewritten when the agent runs", path.display())]
     StatusCorrupt {
         /// The status file.
         path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
+        /// What is wrong with it. Part of the text, and so no source of it.
+        why: serde_json::Error,
     },
     /// The file system failed.
-    #[error("cannot {what} {}: {source}; check the folder's owner, permissions and free space", path.display())]
+    #[error("cannot {what} {}: {why}; check the folder's owner, permissions and free space", path.display())]
     Io {
         /// What was tried.
         what: &'static str,
         /// On which file or folder.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said. Part of the text, and so no source of it.
+        why: io::Error,
     },
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn io_error<'a>(
     what: &'static str,
     path: &'a Path,
 ) -> impl FnOnce(io::Error) -> StateDirError + 'a {
-    move |source| StateDirError::Io { what, path: path.to_owned(), source }
+    move |why| StateDirError::Io { what, path: path.to_owned(), why }
 }
 
 /// A state directory that belongs to this process until it is dropped.

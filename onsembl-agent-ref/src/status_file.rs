@@ -138,7 +138,7 @@ impl AgentStatusFile {
         }
         match serde_json::from_slice(&json) {
             Ok(status) => Ok(Some(status)),
-            Err(source) => Err(StateDirError::StatusCorrupt { path, source }),
+            Err(why) => Err(StateDirError::StatusCorrupt { path, why }),
         }
     }
 }

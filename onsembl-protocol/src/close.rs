@@ -62,6 +62,28 @@ impl CloseCode {
     pub const DELETED: Self = Self(4202);
 }
 
+impl CloseCode {
+    /// What a code of the standard means to whoever sends it (RFC 6455, section 7.4.1). Anything that speaks WebSocket on
+    /// the way may send it, so it is shown by this, and not by what a peer of ours would mean; `None` for other codes.
+    #[must_use]
+    pub const fn meaning(self) -> Option<&'static str> {
+        Some(match self.0 {
+            1000 => "normal closure",
+            1001 => "going away",
+            1002 => "protocol error",
+            1003 => "unsupported data",
+            1007 => "invalid text",
+            1008 => "policy violation",
+            1009 => "message too big",
+            1011 => "internal error",
+            1012 => "service restart",
+            1013 => "try again later",
+            1014 => "bad gateway",
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Debug for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -202,7 +224,7 @@ causes! {
     /// The peer did not read what was sent to it.
     NotReading = NOT_READING, Backoff, "the peer did not read what was sent to it";
     /// The token is not valid any more.
-    TokenExpired = TOKEN_EXPIRED, WithNewToken, "the token is not valid any more; bring a newer one";
+    TokenExpired = TOKEN_EXPIRED, WithNewToken, "the token is not valid here, or not any more; bring another one";
     /// The hello was not answered in time.
     NoAnswer = NO_ANSWER, Backoff, "the hello was not answered in time";
     /// The agent was told to end by an order.
@@ -286,7 +308,10 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.initiator {
             Initiator::Local => write!(f, "closed by this side: {}", self.cause),
-            Initiator::Peer => write!(f, "closed by the peer: {}", self.cause),
+            Initiator::Peer => match self.cause.code().meaning() {
+                Some(meaning) => write!(f, "closed by the peer ({}, {meaning})", self.cause.code()),
+                None => write!(f, "closed by the peer: {}", self.cause),
+            },
             Initiator::Link => write!(f, "link lost: {}", self.cause),
         }
     }

@@ -21,3 +21,4 @@ mod own_faults;
 pub mod retention;
 pub mod server;
 pub mod store;
+mod turned_away;

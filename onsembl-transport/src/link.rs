@@ -178,17 +178,25 @@ impl LinkEnd {
         let code = reason.cause.code();
         match (reason.initiator, detail.as_str()) {
             // These codes are anybody's, and a peer of ours says what it means by them.
-            (Initiator::Peer, "") => match meaning(code) {
+            (Initiator::Peer, "") => match code.meaning() {
                 Some(meaning) => format!("closed by the peer ({code}, {meaning}), without a word"),
                 None => reason.to_string(),
             },
             // Most of our own close frames repeat the words of their code, and so does the answer to one.
-            (_, said) if said.is_empty() || said == reason.cause.text() => reason.to_string(),
+            (Initiator::Local | Initiator::Link, said)
+                if said.is_empty() || said == reason.cause.text() =>
+            {
+                reason.to_string()
+            }
+            (Initiator::Peer, said) if said == reason.cause.text() && code.meaning().is_none() => {
+                reason.to_string()
+            }
             (Initiator::Local, said) if said.contains(reason.cause.text()) => reason.to_string(),
             // These codes are anybody's: what they mean is what the peer says, and not what we mean by them.
-            (Initiator::Peer, said) if code.0 < 3000 => {
-                format!("closed by the peer ({code}): {said}")
-            }
+            (Initiator::Peer, said) if code.0 < 3000 => match code.meaning() {
+                Some(meaning) => format!("closed by the peer ({code}, {meaning}): {said}"),
+                None => format!("closed by the peer ({code}): {said}"),
+            },
             (Initiator::Peer | Initiator::Local | Initiator::Link, said) => {
                 format!("{reason}: {said}")
             }
@@ -209,23 +217,6 @@ impl LinkEnd {
     pub fn broken(how: Breakage, detail: impl Into<String>) -> Self {
         Self { reason: CloseReason::broken(how), detail: log_line(&detail.into()) }
     }
-}
-
-/// What the codes that are not ours mean to whoever sends them (RFC 6455, section 7.4.1).
-const fn meaning(code: CloseCode) -> Option<&'static str> {
-    Some(match code.0 {
-        1000 => "normal closure",
-        1001 => "going away",
-        1002 => "protocol error",
-        1003 => "unsupported data",
-        1007 => "invalid text",
-        1008 => "policy violation",
-        1009 => "message too big",
-        1011 => "internal error",
-        1012 => "service restart",
-        1013 => "try again later",
-        _ => return None,
-    })
 }
 
 /// What an input or output error of a connection says about its end.
@@ -439,12 +430,15 @@ mod tests {
         let end = LinkEnd::peer(Some(1001), CloseCause::GoingAway.text());
         assert_eq!(
             end.to_string(),
-            "closed by the peer: the server is shutting down; come back (1001)"
+            "closed by the peer (1001, going away): the server is shutting down; come back"
         );
         let end = LinkEnd::peer(Some(1008), "");
         assert_eq!(end.to_string(), "closed by the peer (1008, policy violation), without a word");
         let end = LinkEnd::peer(Some(1008), "you are not welcome");
-        assert_eq!(end.to_string(), "closed by the peer (1008): you are not welcome");
+        assert_eq!(
+            end.to_string(),
+            "closed by the peer (1008, policy violation): you are not welcome"
+        );
         let end = LinkEnd::broken(Breakage::EndOfStream, "");
         assert_eq!(end.to_string(), "link lost: the connection ended without a close frame");
     }

@@ -6,6 +6,7 @@ use crate::state_dir::{StateDirError, default_base, locate};
 use crate::status_file::{AgentStatusFile, is_live};
 use anyhow::{Context, Result};
 use onsembl_protocol::diagnosis::BeatReport;
+use onsembl_protocol::model::HeartbeatTiming;
 use onsembl_protocol::shown::Shown;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
@@ -45,7 +46,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<u8> {
         [one] if args.json => print::json(&json(one)?),
         [one] => print::lines(table(one, now)),
         several if args.json => print::json(&json(&several)?),
-        several => print::lines(list(several)),
+        several => print::lines(list(several, now)),
     };
     written.context("cannot write to stdout")?;
     Ok(if found.iter().any(|agent| agent.live) { OK } else { NOT_RUNNING })
@@ -87,10 +88,24 @@ fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string_pretty(value).context("cannot write the status as JSON")
 }
 
-fn state(agent: &Found) -> String {
-    match agent.live {
-        true => agent.file.state.clone(),
-        false => format!("not running (last known: {})", agent.file.state),
+/// A status file is written at each heartbeat: one that is older than two of them says what was.
+const OLD: Duration = HeartbeatTiming::DEFAULT.interval().saturating_mul(2);
+
+fn state(agent: &Found, now: WallTime) -> String {
+    let file = &agent.file;
+    if !agent.live {
+        return format!("not running (last known: {})", file.state);
+    }
+    let written = WallTime::parse_rfc3339(&file.updated_at);
+    let age = written.map(|at| now.unix_millis().saturating_sub(at.unix_millis()));
+    let age = age.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    match age.filter(|age| *age > OLD && file.state == "connected") {
+        None => file.state.clone(),
+        Some(age) => format!(
+            "{} when it last wrote this, {} ago: since then it hangs, is stopped, or cannot write here (a full disk?)",
+            file.state,
+            humantime::format_duration(Duration::from_secs(age.as_secs()))
+        ),
     }
 }
 
@@ -103,7 +118,7 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let mut rows = vec![
         ("agent", file.name.clone()),
-        ("state", state(agent)),
+        ("state", state(agent, now)),
         ("since", with_age(&file.since, now)),
         ("because", file.because.clone()),
         ("last failure", last_failure(file, now)),
@@ -164,11 +179,11 @@ fn last_failure(file: &AgentStatusFile, now: WallTime) -> String {
     format!("{} at {}{times}{text}", failure.cause, with_age(&failure.at, now))
 }
 
-fn list(agents: &[Found]) -> Vec<String> {
+fn list(agents: &[Found], now: WallTime) -> Vec<String> {
     let heads = ["AGENT", "STATE", "SERVER", "STATE DIRECTORY"].map(str::to_owned);
     let rows = agents.iter().map(|agent| {
         let dir = agent.state_dir.display().to_string();
-        [agent.file.name.clone(), state(agent), agent.file.server.clone(), dir]
+        [agent.file.name.clone(), state(agent, now), agent.file.server.clone(), dir]
     });
     aligned(std::iter::once(heads).chain(rows))
 }
@@ -239,6 +254,23 @@ mod tests {
         Found { live, state_dir: PathBuf::from("/state").join(name), file }
     }
 
+    fn now() -> WallTime {
+        WallTime::parse_rfc3339("2026-01-02T03:05:10Z").unwrap()
+    }
+
+    #[test]
+    fn what_was_written_long_ago_is_not_what_is_now() {
+        let later = |by: i64| WallTime::from_unix_millis(now().unix_millis() + by * 1000);
+        let mut found = agent("builder", true);
+        assert_eq!(state(&found, later(30)), "connected");
+        let old = state(&found, later(300));
+        assert!(old.starts_with("connected when it last wrote this, 5m 5s ago: "), "{old}");
+        assert!(old.contains("a full disk?"), "{old}");
+        // Away it writes when something happens.
+        found.file.state = "reconnecting".to_owned();
+        assert_eq!(state(&found, later(300)), "reconnecting");
+    }
+
     #[test]
     fn one_agent_is_a_table() {
         let now = WallTime::parse_rfc3339("2026-01-02T03:05:10Z").unwrap();
@@ -282,7 +314,7 @@ process             7
         found.file.agent_id = Some(bad.to_owned());
         found.file.stopped = Some(bad.to_owned());
         let one = table(&found, WallTime::default());
-        let all = list(&[found]);
+        let all = list(&[found], now());
         for line in one.iter().chain(&all) {
             assert!(line.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{line:?}");
         }
@@ -296,7 +328,10 @@ AGENT  STATE                                SERVER               STATE DIRECTORY
 a      connected                            wss://host/ws/agent  /state/a
 bb     not running (last known: connected)  wss://host/ws/agent  /state/bb
 ";
-        assert_eq!(list(&[agent("a", true), agent("bb", false)]), text.lines().collect::<Vec<_>>());
+        assert_eq!(
+            list(&[agent("a", true), agent("bb", false)], now()),
+            text.lines().collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::ledger::ledger;
 use super::observed::{
-    Descriptors, Hello, Observed, Process, Running, ServerKind, State, StateFound, TokenForm,
+    Hello, Observed, Process, Running, ServerKind, State, StateFound, TokenForm,
 };
 use crate::status_file::AgentStatusFile;
 use onsembl_protocol::model::HeartbeatTiming;
@@ -82,10 +82,10 @@ pub(super) fn judge(seen: &Observed) -> Vec<Check> {
         idle(seen),
         clock(seen),
         running(seen, hello),
-        second(seen),
-        state(seen),
-        disk(seen),
-        descriptors(seen),
+        machine::second(seen),
+        machine::state(seen),
+        machine::disk(seen),
+        machine::descriptors(seen),
     ]
 }
 
@@ -102,7 +102,12 @@ fn unless_passed(check: &'static str, at: DialStage, failed: Failed<'_>) -> Opti
                 "" => error.fault.what().to_owned(),
                 detail => format!("{}: {detail}", error.fault.what()),
             };
-            Some(Check::fail(check, what, error.fault.advice()))
+            let action = match error.fault.advice() {
+                // The particulars say what to do: for readers of the field it stands there too.
+                "" => error.detail.as_str(),
+                advice => advice,
+            };
+            Some(Check::fail(check, what, action))
         }
         std::cmp::Ordering::Greater => None,
     }
@@ -190,6 +195,9 @@ fn upgrade(seen: &Observed, failed: Failed<'_>) -> Check {
     match (unless_passed(CHECK, DialStage::Upgrade, failed), &seen.dial) {
         (Some(check), _) => check,
         (None, Ok(peer)) => Check::pass(CHECK, format!("a WebSocket to {peer}")),
+        (None, Err(_)) if seen.token.outcome.is_err() => {
+            Check::pass(CHECK, "an onsembl server answers, and wants a token")
+        }
         (None, Err(_)) => Check::pass(CHECK, "an onsembl server answers, and refuses the token"),
     }
 }
@@ -349,7 +357,7 @@ fn found(seen: &Observed) -> Result<&StateFound, String> {
     match seen.local.as_ref().map(|local| &local.state) {
         None => Err("this machine could not be looked at".to_owned()),
         Some(State::NotNamed) => Err("no agent is named; give --name or --state-dir".to_owned()),
-        Some(State::Missing(path)) => {
+        Some(State::Missing { path, .. }) => {
             Err(format!("no agent has run with its state in {}", path.display()))
         }
         Some(State::Found(found)) => Ok(found),
@@ -388,6 +396,17 @@ fn beats(
     }
     let age = |time: &Option<String>| time.as_deref().and_then(|time| since(time, now));
     let most = timing.interval() * 2 + Duration::from_secs(3);
+    // It is written at each heartbeat: what it says of heartbeats is as old as itself.
+    if let Some(old) =
+        since(&status.updated_at, now).filter(|old| *old > most && status.state == "connected")
+    {
+        let found = format!(
+            "process {pid} has the state directory, and has not written its status for {}: it hangs, or cannot write there (a full disk?); what it said then is not what is now",
+            short(old)
+        );
+        let action = "see the checks of state directory and disk, and whether the server hears the agent (`onsembl-server why`): if it does, make room; if not, restart the agent";
+        return Check::fail(check, found, action);
+    }
     let in_state = since(&status.since, now).unwrap_or_default();
     if status.state != "connected" {
         let found = format!(
@@ -486,89 +505,6 @@ fn beats(
     }
 }
 
-fn second(seen: &Observed) -> Check {
-    const CHECK: &str = "second-instance";
-    let found = match found(seen) {
-        Ok(found) => found,
-        Err(why) => return Check::skip(CHECK, why),
-    };
-    const APART: &str = "give each process a state directory of its own: empty that of the copy, and start it again";
-    if !found.copies.is_empty() {
-        let list: Vec<String> =
-            found.copies.iter().map(|path| path.display().to_string()).collect();
-        return Check::fail(CHECK, format!("the same key is in {}", list.join(", ")), APART);
-    }
-    if let Running::Yes { status, .. } = &found.agent
-        && status.because.contains("another process")
-    {
-        return Check::fail(CHECK, status.because.clone(), APART);
-    }
-    Check::pass(CHECK, "no other one is seen from here")
-}
-
-fn state(seen: &Observed) -> Check {
-    const CHECK: &str = "state-directory";
-    match found(seen) {
-        Err(why) => Check::skip(CHECK, why),
-        Ok(found) => {
-            let path = found.path.display();
-            match &found.unwritable {
-                None => Check::pass(CHECK, format!("{path} can be written")),
-                Some(why) => Check::fail(
-                    CHECK,
-                    format!("{path} cannot be written: {why}"),
-                    "run this as the user of the agent, or give that user the directory (chown)",
-                ),
-            }
-        }
-    }
-}
-
-fn disk(seen: &Observed) -> Check {
-    const CHECK: &str = "disk";
-    match found(seen).map(|found| &found.disk) {
-        Err(why) => Check::skip(CHECK, why),
-        Ok(Err(why)) => {
-            Check::fail(CHECK, why.clone(), "check the file system of the state directory")
-        }
-        Ok(Ok((bytes, files))) => {
-            let files_told = match *files {
-                u64::MAX => String::new(),
-                files => format!(" and {files} files"),
-            };
-            let told = format!("{} MiB{files_told} are free", bytes / (1024 * 1024));
-            match *bytes >= LEAST_DISK && *files >= LEAST_FILES {
-                true => Check::pass(CHECK, told),
-                false => Check::fail(
-                    CHECK,
-                    told,
-                    "make room: without it output is kept in memory only, and no command starts",
-                ),
-            }
-        }
-    }
-}
-
-fn descriptors(seen: &Observed) -> Check {
-    const CHECK: &str = "descriptors";
-    let local = seen.local.as_ref();
-    let of_agent = found(seen).ok().and_then(|found| match &found.agent {
-        Running::Yes { process, .. } => process.descriptors,
-        Running::Not | Running::Unreadable(_) => None,
-    });
-    let (whose, of) = match (of_agent, local.and_then(|local| local.descriptors)) {
-        (Some(of), _) => ("the agent has", of),
-        (None, Some(of)) => ("this process has", of),
-        (None, None) => return Check::skip(CHECK, "this system does not show them"),
-    };
-    let Descriptors { open, allowed } = of;
-    let told = format!("{whose} {open} of {allowed} open");
-    match allowed.saturating_sub(open) >= LEAST_DESCRIPTORS {
-        true => Check::pass(CHECK, told),
-        false => Check::fail(CHECK, told, "raise the limit on open files (ulimit -n, LimitNOFILE)"),
-    }
-}
-
 fn since(time: &str, now: WallTime) -> Option<Duration> {
     let at = WallTime::parse_rfc3339(time)?;
     let ms = now.unix_millis().saturating_sub(at.unix_millis());
@@ -596,5 +532,6 @@ fn short(time: Duration) -> String {
     humantime::format_duration(whole).to_string()
 }
 
+mod machine;
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,24 @@ use std::path::{Path, PathBuf};
 pub(super) fn look(dir: Option<PathBuf>) -> Local {
     let state = match dir {
         None => State::NotNamed,
-        Some(dir) if !dir.is_dir() => State::Missing(dir),
+        Some(dir) if !dir.is_dir() => {
+            let unmakeable = unmakeable(&dir);
+            State::Missing { path: dir, unmakeable }
+        }
         Some(dir) => State::Found(Box::new(found(dir))),
     };
     Local { state, descriptors: descriptors("self") }
+}
+
+/// Why a directory cannot be made: by the nearest one above it that exists.
+fn unmakeable(dir: &Path) -> Option<(PathBuf, String)> {
+    let above = dir.ancestors().skip(1).map(|path| match path.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => path,
+    });
+    let nearest = above.into_iter().find(|path| path.exists())?;
+    let error = access(nearest, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    Some((nearest.to_owned(), error.to_string()))
 }
 
 fn found(path: PathBuf) -> StateFound {

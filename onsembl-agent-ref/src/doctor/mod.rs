@@ -19,6 +19,7 @@ use judge::judge;
 pub(crate) use judge::{Check, Verdict};
 
 use crate::engine::{AgentOptions, TokenSourceKind, doctors_dialer};
+use crate::state_dir::key_at;
 use observed::{Observed, Path, TokenSeen};
 use onsembl_transport::Dialer as _;
 use onsembl_transport::clock::SystemClock;
@@ -54,7 +55,8 @@ pub(crate) async fn examine(examination: Examination) -> Result<Vec<Check>, Dial
     let (dial, probe) = match dialled {
         Ok(link) => {
             let peer = link.peer.clone();
-            (Ok(peer), Some(probe::speak(link, &agent.name, idle_hold).await))
+            let key = state_dir.as_deref().and_then(|dir| key_at(dir).ok().flatten());
+            (Ok(peer), Some(probe::speak(link, (&agent.name, key), idle_hold).await))
         }
         Err(error) => (Err(error), None),
     };

@@ -128,7 +128,11 @@ pub(super) enum State {
     /// It is not known which state directory is meant.
     NotNamed,
     /// No agent has run there.
-    Missing(PathBuf),
+    Missing {
+        path: PathBuf,
+        /// Why none can: the nearest directory that exists, and why nothing can be made in it.
+        unmakeable: Option<(PathBuf, String)>,
+    },
     Found(Box<StateFound>),
 }
 

@@ -5,7 +5,7 @@ use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{AgentKey, InstanceId, LinkId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{Dialect, SERVER_FEATURES};
-use onsembl_protocol::session::frames::{AgentFrames, AgentProfile, FromServer};
+use onsembl_protocol::session::frames::{AgentFrames, AgentProfile, FromServer, PROBE_FOR};
 use onsembl_protocol::session::{AgentAction, AgentInbound};
 use onsembl_protocol::wire::payload::{HealthMetrics, Ping};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent, decode};
@@ -23,12 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const LARGE: usize = 48 * 1024;
 
 /// Sends a hello, a ping and a large frame, holds the connection idle, and closes it.
-pub(super) async fn speak(link: Link, name: &str, idle_hold: Duration) -> Probe {
-    let key = AgentKey::new(Uuid::new_v4().to_string());
+pub(super) async fn speak(
+    link: Link,
+    (name, key): (&str, Option<AgentKey>),
+    idle_hold: Duration,
+) -> Probe {
+    // With the key of its state directory the server says whether the token may speak for that agent.
+    let key = key.unwrap_or_else(|| AgentKey::new(Uuid::new_v4().to_string()));
     let instance = InstanceId::new(Uuid::new_v4().to_string());
     let profile = AgentProfile {
         // A legacy server does not know probes: it lists this one until it leaves.
-        name: format!("doctor of {name}"),
+        name: format!("{PROBE_FOR}{name}"),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         features: SERVER_FEATURES.to_vec(),
         probe: true,

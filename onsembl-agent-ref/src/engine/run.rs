@@ -17,7 +17,7 @@ use crate::run_file::RunFile;
 use crate::spool::Spool;
 use crate::state_dir::{SPOOL_FOLDER, StateDir};
 use crate::status_file::public_server;
-use onsembl_protocol::diagnosis::found_by_agent;
+use onsembl_protocol::diagnosis::{LastVersion, found_by_agent};
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{AGENT_FEATURES, Evidence};
@@ -141,7 +141,11 @@ impl Agent {
         let mut recovered = Recovered::default();
         let run_before = left.map(|left| {
             (recovered.findings, recovered.findings_ago) = (left.findings, left.ago);
-            left.run.finding().on(Evidence::NONE.with("version_before", left.version))
+            let evidence = match left.run.version {
+                LastVersion::Same => Evidence::NONE,
+                LastVersion::Other => Evidence::NONE.with("version_before", left.version),
+            };
+            left.run.finding().on(evidence)
         });
         let mut journal_events = None;
         let journalling = match journal {

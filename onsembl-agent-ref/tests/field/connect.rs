@@ -16,8 +16,8 @@ pub const CASES: &[Case] = &[
 
 const PASSWORD: &str = "gro55-geheim";
 
-struct Tinyproxy {
-    address: String,
+pub struct Tinyproxy {
+    pub address: String,
     #[allow(dead_code, reason = "ends with this")]
     running: Running,
 }
@@ -28,7 +28,7 @@ impl Tinyproxy {
         Self::start_at(bench, name, port, options)
     }
 
-    fn start_at(bench: &Bench, name: &str, port: u16, options: &str) -> Self {
+    pub fn start_at(bench: &Bench, name: &str, port: u16, options: &str) -> Self {
         let address = format!("{ADDRESS}:{port}");
         let file = bench.folder.path().join(format!("{name}.conf"));
         let conf = format!(

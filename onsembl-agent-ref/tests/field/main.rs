@@ -21,6 +21,7 @@
 mod bench;
 mod certificates;
 mod clocks;
+mod combined;
 mod connect;
 #[path = "../e2e/crowd.rs"]
 mod crowd;

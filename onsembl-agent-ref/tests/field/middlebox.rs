@@ -24,6 +24,8 @@ struct Orders {
     answer: Mutex<Option<&'static str>>,
     /// Connections idle for so long, in milliseconds, end; never with zero.
     idle: AtomicU64,
+    /// The code with which it closes connections to both sides, as a proxy that speaks WebSocket does; zero: it cuts them.
+    code: AtomicU64,
     closed: AtomicBool,
     over: AtomicBool,
 }
@@ -92,6 +94,20 @@ impl Middlebox {
     pub fn listens(&self, listens: bool) {
         self.orders.closed.store(!listens, SeqCst);
         thread::sleep(5 * TICK);
+    }
+
+    /// Closes every connection that is open with this code, to both sides.
+    pub fn closes(&self, code: u16) {
+        self.orders.code.store(code.into(), SeqCst);
+        self.cut();
+        thread::sleep(10 * TICK);
+        self.orders.code.store(0, SeqCst);
+    }
+
+    /// Closes connections that are idle for so long, with this code, to both sides.
+    pub fn closes_idle(&self, after: Duration, code: u16) {
+        self.orders.code.store(code.into(), SeqCst);
+        self.cuts_idle(after);
     }
 
     pub fn cuts_idle(&self, after: Duration) {
@@ -166,6 +182,18 @@ impl Way {
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(_) => break,
             }
+        }
+        if let Ok(code) = u16::try_from(orders.code.load(SeqCst))
+            && code > 0
+        {
+            let [high, low] = code.to_be_bytes();
+            // To a server frames are masked; with zeros they stay as they are.
+            let frame: &[u8] = match self.is_up {
+                true => &[0x88, 0x82, 0, 0, 0, 0, high, low],
+                false => &[0x88, 0x02, high, low],
+            };
+            let _ = to.write_all(frame);
+            thread::sleep(5 * TICK);
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);

@@ -59,7 +59,7 @@ impl World {
     }
 
     /// The server has a certificate of two months, and the agent trusts its root.
-    fn secure(&mut self) -> Authority {
+    pub fn secure(&mut self) -> Authority {
         drop(self.agent.take());
         let authority = Authority::new();
         let folder = self.bench.folder.path().join("tls");
@@ -120,7 +120,7 @@ impl World {
         self.serves(&Pair::dated(&authority));
     }
 
-    fn serves(&self, pair: &Pair) {
+    pub fn serves(&self, pair: &Pair) {
         let again = || self.bench.log("server.log").matches("was read again").count();
         let before = again();
         let root = self.bench.tls_ca.as_deref().and_then(Path::parent).unwrap();

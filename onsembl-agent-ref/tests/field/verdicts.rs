@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 pub const AWAY: Duration = Duration::from_secs(5);
 /// How long a verdict may take behind the return: what the agent found is told at once and stored in a moment.
 const JUDGED_WITHIN: Duration = Duration::from_secs(5);
+/// How soon behind the return that must be so: until then the server judges by its own record.
+const STORED: Duration = Duration::from_millis(700);
 
 macro_rules! faults {
     ($($name:literal $(needs $need:ident)? => [$($cause:literal),+] $plant:expr;)*) => {
@@ -65,7 +67,7 @@ faults! {
     };
     "server-restarted" => ["server-restarted"] |w| { w.server_ends("-TERM"); w.bench.start_server(); };
     "server-killed" => ["server-restarted"] |w| { w.server_ends("-KILL"); w.bench.start_server(); };
-    "cut" => ["network-cut"] |w| w.middlebox.cut();
+    "cut" => ["connection-cut"] |w| w.middlebox.cut();
     "black-hole" => ["network-cut"] |w| w.lossy(false, false);
     "nothing-to-server" => ["network-one-way"] |w| w.lossy(false, true);
     "nothing-to-agent" => ["network-one-way"] |w| w.lossy(true, false);
@@ -119,8 +121,8 @@ faults! {
     "out-of-memory" needs MemoryGroup => ["host-out-of-memory"] |w| w.runs_out_of_memory();
     "agent-clock-ahead" needs Faketime => ["clock-jump"] |w| w.is_set("+400d");
     "agent-clock-back" needs Faketime => ["clock-jump"] |w| w.is_set("-400d");
-    "server-clock-ahead" needs Faketime => ["network-cut"] |w| w.server_is_set("+2h");
-    "server-clock-back" needs Faketime => ["network-cut"] |w| w.server_is_set("-2h");
+    "server-clock-ahead" needs Faketime => ["connection-cut"] |w| w.server_is_set("+2h");
+    "server-clock-back" needs Faketime => ["connection-cut"] |w| w.server_is_set("-2h");
     "server-stalled" => ["server-stalled"] |w| {
         w.bench.server().freeze();
         sleep(AWAY);
@@ -137,6 +139,26 @@ faults! {
     "token-expired" => ["token-expired"] |w| w.token_runs_out();
     "database-locked" => ["heartbeat-not-recorded"] |w| w.database_is_held();
     "disk-full" needs Network => ["heartbeat-not-recorded"] |w| w.disk_is_full();
+    "proxy-closes-1000" => ["connection-cut"] |w| w.middlebox.closes(1000);
+    "proxy-closes-1001" => ["connection-cut"] |w| w.middlebox.closes(1001);
+    "proxy-closes-1011" => ["connection-cut"] |w| w.middlebox.closes(1011);
+    "idle-closes-1001" => ["middlebox-idle-timeout"] |w| w.idle_closes(1001);
+    "aborted" => ["agent-killed"] |w| { w.agent().signal("-ABRT"); w.start_again(); };
+    "restart-then-no-token" => ["token-missing"] |w| w.restarted_behind(
+        |w| std::fs::remove_file(w.token_file()).unwrap(), World::put_token);
+    "restart-then-refused" => ["connection-refused"] |w| w.restarted_behind(
+        |w| w.middlebox.listens(false), |w| w.middlebox.listens(true));
+    "restart-then-certificate" => ["tls"] |w| w.restarted_with_another_certificate();
+    "swallowing-relay" => ["network-cut"] |w| w.swallowed_for_long(false, false);
+    "swallowing-relay-to-server" => ["network-one-way"] |w| w.swallowed_for_long(false, true);
+    "given-up-frozen-server" => ["server-stalled"] |w| {
+        w.bench.server().freeze();
+        sleep(4 * AWAY);
+        w.bench.server().thaw();
+    };
+    "proxy-refuses" needs Network => ["proxy"] |w| w.behind_proxy_that(Some("ConnectPort 443"));
+    "proxy-wants-credentials" needs Network => ["proxy"] |w| w.behind_proxy_that(Some("BasicAuth ann secret1"));
+    "proxy-gone" needs Network => ["proxy"] |w| w.behind_proxy_that(None);
 }
 
 /// A server, and an agent that reaches it through a middlebox.
@@ -176,6 +198,9 @@ fn planted(name: &str, expected: &[&str], plant: fn(&mut World)) {
             | "no-route"
             | "another-network"
             | "disk-full"
+            | "proxy-refuses"
+            | "proxy-wants-credentials"
+            | "proxy-gone"
     );
     let mut world = World::new(separate);
     // A few heartbeats each way.
@@ -413,27 +438,43 @@ impl World {
             sleep(Duration::from_millis(100));
         }
         let by = Instant::now() + JUDGED_WITHIN;
+        // What the agent found comes with its return, and is stored in a moment.
+        sleep(STORED);
         loop {
             let told = match self.ends {
-                Ends::Back | Ends::Away => self.latest_drop(),
-                Ends::Unwell => self.unwell(),
+                Ends::Back | Ends::Away => self.told_of_drop(),
+                Ends::Unwell => self.unwell().into_iter().collect(),
             };
-            let told = told.unwrap_or_default();
-            let word = |name: &str| told[name].as_str().unwrap_or("none").to_owned();
-            let (cause, confidence) = (word("cause"), word("confidence"));
-            if expected.contains(&cause.as_str()) || Instant::now() > by {
-                return (cause, confidence);
+            let words: Vec<(String, String)> = told
+                .iter()
+                .map(|told| {
+                    let word = |name: &str| told[name].as_str().unwrap_or("none").to_owned();
+                    (word("cause"), word("confidence"))
+                })
+                .collect();
+            let is_right = |cause: &str| expected.contains(&cause);
+            // Whatever is shown of it counts, also before the right one, and beside a pattern.
+            let beside = |cause: &str| words.len() > 1 && cause == "connection-cut";
+            let wrong = words.iter().find(|(cause, confidence)| {
+                confidence == "high" && !is_right(cause) && !beside(cause)
+            });
+            let right = words.iter().find(|(cause, _)| is_right(cause));
+            let first = || words.first().cloned().unwrap_or(("none".into(), "none".into()));
+            match (wrong, right) {
+                (Some(wrong), _) => return wrong.clone(),
+                (None, Some(right)) => return right.clone(),
+                (None, None) if Instant::now() > by => return first(),
+                (None, None) => sleep(Duration::from_millis(200)),
             }
-            sleep(Duration::from_millis(200));
         }
     }
 
-    fn latest_drop(&self) -> Option<Value> {
-        let why = self.why()?;
+    /// The pattern of its drops, if there is one, and the verdict on the latest.
+    fn told_of_drop(&self) -> Vec<Value> {
+        let Some(why) = self.why() else { return Vec::new() };
         let latest = why["drops"].as_array().and_then(|drops| drops.last()).cloned();
-        // A pattern explains the latest drop better than its own verdict does.
         let pattern = Some(why["pattern"].clone()).filter(|pattern| !pattern.is_null());
-        pattern.or(latest)
+        pattern.into_iter().chain(latest).collect()
     }
 
     /// What is wrong with it though it is in session.

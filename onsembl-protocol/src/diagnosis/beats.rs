@@ -43,10 +43,11 @@ impl BeatVerdict {
     /// Nothing is amiss.
     pub const WELL: Self = Self { ways: Ways::Both, stopped: None };
 
-    /// Whether it says the same as another, whenever that began.
+    /// Whether it says the same as another, as surely, whenever that began.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
-        let what = |of: &Self| (of.ways, of.stopped.map(|stop| (stop.hop, stop.cause)));
+        let stop = |stop: BeatStop| (stop.hop, stop.cause, stop.confidence);
+        let what = |of: &Self| (of.ways, of.stopped.map(stop));
         what(self) == what(other)
     }
 
@@ -150,11 +151,10 @@ impl BeatLedger {
     /// What it says now, in full.
     #[must_use]
     pub fn report(&self, now: Now) -> BeatReport {
-        let (ways, ways_confidence) = match (self.ways(), self.end()) {
-            (Ways::Both, _) => ("both", None),
-            (Ways::OneWayOrCut, _) => ("one-way-or-cut", None),
-            (Ways::OutwardLost(sure), End::Agent) => ("to-server-lost", Some(sure)),
-            (Ways::OutwardLost(sure), End::Server) => ("to-agent-lost", Some(sure)),
+        let ways = self.ways().word(self.end());
+        let ways_confidence = match self.ways() {
+            Ways::Both | Ways::OneWayOrCut => None,
+            Ways::OutwardLost(sure) => Some(sure),
         };
         let text = |at: Timestamp| wall(at, now).to_string();
         let trouble = self.trouble().zip(self.cause()).map(|(trouble, cause)| {

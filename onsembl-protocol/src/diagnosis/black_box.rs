@@ -220,7 +220,8 @@ impl LastRun {
                 (Cause::HostOutOfMemory, Confidence::Medium)
             }
             (LastEnd::Vanished, LastBoot::Other, _) => (Cause::HostRebooted, Confidence::High),
-            // A signal that cannot be caught, or a fault of the processor.
+            // A signal that cannot be caught, or a crash that leaves no time: an abort, a full stack, a fault of the
+            // processor. They look the same.
             (LastEnd::Vanished, LastBoot::Same, _) => (Cause::AgentKilled, Confidence::Medium),
             (LastEnd::Vanished, LastBoot::Unknown, _) => (Cause::AgentKilled, Confidence::Low),
         };

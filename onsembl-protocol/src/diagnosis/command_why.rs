@@ -8,6 +8,7 @@ use super::explanation::{Explanation, rfc3339, rfc3339_if};
 use super::record::between;
 use crate::id::CommandId;
 use crate::model::{Cause, CommandPhase, Finding, GapCause, Stream};
+use crate::session::PresenceStatus;
 use crate::time::{Human, WallTime};
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -65,6 +66,18 @@ impl WaitsFor {
             Self::Start => "start",
             Self::End => "end",
             Self::CancelConfirmation => "cancel-confirmation",
+        }
+    }
+
+    /// Whether the agent has it, or is about to, and says how far it is.
+    const fn is_for_what_agent_does(self) -> bool {
+        match self {
+            Self::Turn
+            | Self::Acknowledgement
+            | Self::Start
+            | Self::End
+            | Self::CancelConfirmation => true,
+            Self::Store | Self::Agent | Self::Release | Self::Resume => false,
         }
     }
 
@@ -235,7 +248,8 @@ impl CommandWhy {
     /// Tells of a command at this moment.
     #[must_use]
     pub fn of(known: KnownCommand, now: WallTime) -> Self {
-        let Saying { waits_for, summary, action } = known.saying(now);
+        let Saying { waits_for, summary, action } =
+            known.saying(now).of_silent(known.agent.as_ref());
         let gaps = known.missing.iter().filter_map(missing).collect();
         Self {
             command_id: known.command,
@@ -256,6 +270,24 @@ struct Saying {
     waits_for: Option<WaitsFor>,
     summary: String,
     action: Option<String>,
+}
+
+impl Saying {
+    /// Of an agent that is in session and silent, all that is said is as of when it was last heard.
+    fn of_silent(self, agent: Option<&AgentOf>) -> Self {
+        let silent = agent.filter(|agent| agent.presence.state == PresenceStatus::Stale);
+        let of_agent = self.waits_for.filter(|waits| waits.is_for_what_agent_does());
+        let (Some(agent), Some(_)) = (silent, of_agent) else { return self };
+        let AgentOf { name, presence: Explanation { since, because, .. }, .. } = agent;
+        Self {
+            summary: format!(
+                "{} Its agent {name} is silent since {since} ({because}): what is said of it is as of before.",
+                self.summary
+            ),
+            action: Some(format!("`onsembl-server why {}`", word(name))),
+            ..self
+        }
+    }
 }
 
 fn waits(waits_for: WaitsFor, summary: String, action: impl Into<Option<String>>) -> Saying {

@@ -6,7 +6,7 @@ use super::incident::{Fall, Incident, OwnFault, incidents};
 use super::record::between;
 use super::why::Why;
 use crate::id::AgentId;
-use crate::model::{Cause, Confidence, Finding};
+use crate::model::{Cause, Finding};
 use crate::session::PresenceStatus;
 use crate::time::WallTime;
 use alloc::string::String;
@@ -24,8 +24,6 @@ pub struct Member {
     pub name: String,
     /// What is told of it alone.
     pub why: Why,
-    /// What is wrong with it though it is in session.
-    pub fault: Option<Finding>,
 }
 
 /// An agent that is away, or in session and not well.
@@ -116,7 +114,7 @@ impl FleetTally {
         if drops > 0 || member.why.presence.state.is_in_session() {
             self.were_there += 1;
         }
-        match member.trouble(drops) {
+        match member.why.now.clone() {
             Some(finding) => self.unwell.push(member.unwell(finding, drops)),
             None => self.well += 1,
         }
@@ -148,31 +146,6 @@ impl FleetTally {
 }
 
 impl Member {
-    /// What is wrong with it, with so many drops in the time that is looked at; `None` if it is well.
-    fn trouble(&self, drops: usize) -> Option<Finding> {
-        let Why { presence, drops: verdicts, pattern, .. } = &self.why;
-        // What its drops have in common is no news any more when none of them was of this time.
-        let pattern = pattern.as_ref().filter(|_| drops > 0);
-        let unknown = Finding::new(Cause::Unknown, Confidence::Low);
-        match presence.state {
-            PresenceStatus::Online => self.fault.as_ref().or(pattern).cloned(),
-            // It is silent, and one end alone cannot tell more.
-            PresenceStatus::Stale => {
-                let silent = Finding::new(Cause::NetworkOneWayOrCut, Confidence::Low);
-                Some(self.fault.clone().unwrap_or(silent))
-            }
-            PresenceStatus::Error => Some(self.fault.clone().unwrap_or(unknown)),
-            PresenceStatus::Connecting
-            | PresenceStatus::TimedOut
-            | PresenceStatus::Reconnecting
-            | PresenceStatus::Offline => {
-                let open = verdicts.last().filter(|drop| drop.until.is_none());
-                let verdict = open.map(|drop| &drop.finding);
-                Some(pattern.or(verdict).cloned().unwrap_or(unknown))
-            }
-        }
-    }
-
     fn unwell(&self, finding: Finding, drops: usize) -> Unwell {
         let presence = &self.why.presence;
         Unwell {

@@ -2,9 +2,12 @@
 //!
 //! Each end says what it knows, and no more. What both together prove is in `verdict.rs`.
 
+use super::ledger::End;
 use crate::close::{Breakage, CloseCause, CloseReason, Initiator};
 use crate::model::{Cause, Confidence, Evidence, Finding, PastFinding};
-use crate::session::{AgentCause, DialFault, HelloRefusal, PresenceCause};
+use crate::session::{
+    AgentCause, DialFault, HelloRefusal, PresenceCause, RefusalReason, TokenFault,
+};
 use core::time::Duration;
 
 /// What an agent finds when a link or a dial ended, from what its machine reports, the fault of the dial and the
@@ -26,12 +29,16 @@ pub fn found_by_agent(
             (Cause::TokenRevoked, Confidence::High)
         }
         AgentCause::HelloRefused(HelloRefusal::Other) => (Cause::ServerBusy, Confidence::Medium),
-        AgentCause::HelloUnanswered => (Cause::ServerBusy, Confidence::Low),
+        AgentCause::HelloUnanswered => (Cause::DialUnanswered, Confidence::Medium),
         AgentCause::Silence(silence) => {
             lasted = *silence;
             (Cause::NetworkOneWayOrCut, Confidence::Medium)
         }
-        AgentCause::LinkEnded(reason) => of_end(*reason)?,
+        AgentCause::LinkEnded(reason) => {
+            let (cause, confidence) = of_end(End::Agent, *reason)?;
+            let evidence = evidence.with(TOLD_ENDED_BY, ended_by(*reason));
+            return Some((Finding::new(cause, confidence).on(evidence), lasted));
+        }
         AgentCause::Slept(sleep) => {
             lasted = *sleep;
             (Cause::AgentSlept, Confidence::High)
@@ -48,6 +55,55 @@ pub fn found_by_agent(
     Some((Finding::new(cause, confidence).on(evidence), lasted))
 }
 
+/// Under this name an agent tells who ended its link, as far as it can tell.
+const TOLD_ENDED_BY: &str = "told_ended_by";
+const BY_SERVER: &str = "server";
+const BY_AGENT: &str = "agent";
+
+fn ended_by(reason: CloseReason) -> &'static str {
+    match reason.initiator {
+        Initiator::Local => BY_AGENT,
+        Initiator::Peer => BY_SERVER,
+        Initiator::Link => "neither",
+    }
+}
+
+/// Who ended a link by what the agent told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ToldEnd {
+    /// A close frame came, which the agent takes for the server's.
+    Closed,
+    /// It closed the link itself.
+    Own,
+    /// It tells of no close.
+    Untold,
+}
+
+impl ToldEnd {
+    pub(super) fn of(told: &PastFinding) -> Self {
+        match told.finding.evidence.text(TOLD_ENDED_BY) {
+            Some(BY_SERVER) => Self::Closed,
+            Some(BY_AGENT) => Self::Own,
+            Some(_) | None => Self::Untold,
+        }
+    }
+}
+
+/// What an agent tells, by what is known now: earlier versions had no word for a dial that was not answered, and said
+/// that the certificate or the server was at fault.
+pub(super) fn as_known_now(told: &PastFinding) -> Cause {
+    let cause = told.finding.cause;
+    let old = match told.finding.evidence.text("fault").and_then(DialFault::parse) {
+        // Of several faults of one cause the entry has the first, and the greatest confidence.
+        Some(DialFault::TlsTimeout) => Some((Cause::Tls, Confidence::Low)),
+        Some(DialFault::Unanswered) => Some((Cause::ServerBusy, Confidence::Low)),
+        Some(DialFault::ClosedUnanswered) => Some((Cause::MiddleboxAnswer, Confidence::Medium)),
+        Some(_) | None => None,
+    };
+    let is_old = old == Some((cause, told.finding.confidence));
+    if is_old { Cause::DialUnanswered } else { cause }
+}
+
 /// Dials that one entry can stand for: a year of them, at the longest wait between two.
 const MOST_DIALS: u32 = 1_000_000;
 
@@ -57,7 +113,8 @@ pub fn failed_dials(told: &[PastFinding]) -> impl Iterator<Item = (DialFault, u3
     told.iter().filter_map(|told| {
         let fault = DialFault::parse(told.finding.evidence.text("fault")?)?;
         // Who tells of a fault under another cause is no agent of ours.
-        (of_dial(fault).0 == told.finding.cause).then(|| (fault, told.times.min(MOST_DIALS)))
+        let knows = [told.finding.cause, as_known_now(told)];
+        knows.contains(&of_dial(fault).0).then(|| (fault, told.times.min(MOST_DIALS)))
     })
 }
 
@@ -69,14 +126,31 @@ pub(super) fn found_by_server(reported: &PresenceCause) -> Option<(Cause, Confid
         PresenceCause::ServerRestarted => Some((Cause::ServerRestarted, Confidence::High)),
         PresenceCause::ReplacedOther => Some((Cause::SecondInstance, Confidence::High)),
         PresenceCause::Silence(_) => Some((Cause::NetworkOneWayOrCut, Confidence::Low)),
-        PresenceCause::Evicted(close) | PresenceCause::NotAdmitted(close) => of_close(*close),
-        PresenceCause::LinkEnded(reason) => of_end(*reason),
+        PresenceCause::Evicted(close) | PresenceCause::NotAdmitted(close) => {
+            own_close(End::Server, *close)
+        }
+        PresenceCause::LinkEnded(reason) => of_end(End::Server, *reason),
         PresenceCause::HelloReceived
         | PresenceCause::SessionOpened
         | PresenceCause::TakenOver
         | PresenceCause::HeardAgain
         | PresenceCause::ResumeWindowOver(_)
         | PresenceCause::Faulted => None,
+    }
+}
+
+/// Why a server turns an agent away whose token it knows, by the reason and what is wrong with the token; `None` if that
+/// says nothing of the agent.
+#[must_use]
+pub const fn found_by_refusal(reason: RefusalReason, fault: Option<TokenFault>) -> Option<Cause> {
+    match (reason, fault) {
+        (RefusalReason::Forbidden, _) => Some(Cause::TokenRevoked),
+        (RefusalReason::Unauthorized, Some(TokenFault::Expired)) => Some(Cause::TokenExpired),
+        (RefusalReason::Unauthorized, Some(TokenFault::WrongKind)) => Some(Cause::TokenWrongKind),
+        (RefusalReason::Unauthorized, Some(TokenFault::Unknown) | None) => {
+            Some(Cause::TokenRefused)
+        }
+        (RefusalReason::Unavailable, _) => None,
     }
 }
 
@@ -112,17 +186,17 @@ const fn of_dial(fault: DialFault) -> (Cause, Confidence) {
         | DialFault::CertificateUnfit
         | DialFault::NoTls
         | DialFault::TlsFailed => (Cause::Tls, Confidence::High),
-        DialFault::TlsTimeout => (Cause::Tls, Confidence::Low),
         DialFault::Redirected => (Cause::Redirect, Confidence::High),
         DialFault::RefusedOnTheWay
         | DialFault::Gateway
         | DialFault::NoWebsocket
         | DialFault::SpeaksTls
         | DialFault::NoHttp => (Cause::MiddleboxAnswer, Confidence::High),
-        DialFault::Busy | DialFault::ClosedUnanswered => {
-            (Cause::MiddleboxAnswer, Confidence::Medium)
+        DialFault::Busy => (Cause::MiddleboxAnswer, Confidence::Medium),
+        // No certificate was seen and no word was read: of what was there nothing else is known.
+        DialFault::TlsTimeout | DialFault::Unanswered | DialFault::ClosedUnanswered => {
+            (Cause::DialUnanswered, Confidence::Medium)
         }
-        DialFault::Unanswered => (Cause::ServerBusy, Confidence::Low),
         // A server of an earlier version says no more, also of a token that has run out or is of the wrong kind.
         DialFault::TokenRefused => (Cause::TokenRefused, Confidence::Medium),
         DialFault::TokenUnknown => (Cause::TokenRefused, Confidence::High),
@@ -133,43 +207,140 @@ const fn of_dial(fault: DialFault) -> (Cause, Confidence) {
     }
 }
 
-/// Why a link ended, as either end has it.
-fn of_end(reason: CloseReason) -> Option<(Cause, Confidence)> {
-    match (reason.initiator, reason.cause) {
-        // Its close came over the direction that works.
-        (Initiator::Peer, CloseCause::Silent) => Some((Cause::NetworkOneWay, Confidence::Medium)),
-        (Initiator::Local | Initiator::Peer | Initiator::Link, close) => of_close(close),
+/// Why a link ended, as this end has it.
+fn of_end(judge: End, reason: CloseReason) -> Option<(Cause, Confidence)> {
+    match reason.initiator {
+        Initiator::Local => own_close(judge, reason.cause),
+        Initiator::Peer => close_that_came(judge, reason.cause),
+        Initiator::Link => broken(reason.cause),
     }
 }
 
-/// The cause that a close code states, whichever end sent it; `None` if it states no fault.
-fn of_close(close: CloseCause) -> Option<(Cause, Confidence)> {
+/// What an end that closed a link itself knows of it; `None` if it is no fault.
+fn own_close(judge: End, close: CloseCause) -> Option<(Cause, Confidence)> {
     let sure = |cause| Some((cause, Confidence::High));
-    match close {
-        CloseCause::Normal | CloseCause::AgentStopped => sure(Cause::AgentStopped),
-        CloseCause::ToldToStop | CloseCause::ToldToRestart => sure(Cause::AgentEndedByOrder),
-        CloseCause::GoingAway => sure(Cause::ServerRestarted),
-        CloseCause::ProtocolError
-        | CloseCause::UnsupportedData
-        | CloseCause::InvalidText
-        | CloseCause::TooManyUndecodable
-        | CloseCause::TooBig => sure(Cause::ProtocolError),
-        CloseCause::NotReading => sure(Cause::SlowConsumer),
-        CloseCause::TokenExpired => sure(Cause::TokenExpired),
-        CloseCause::Revoked => sure(Cause::TokenRevoked),
-        CloseCause::Deleted => sure(Cause::AgentDeleted),
-        CloseCause::Contested | CloseCause::Replaced => sure(Cause::SecondInstance),
-        CloseCause::TryLater => sure(Cause::ServerBusy),
-        CloseCause::Internal | CloseCause::NoAnswer => Some((Cause::ServerBusy, Confidence::Low)),
-        CloseCause::Silent | CloseCause::Broken(Breakage::WriteStalled) => {
-            Some((Cause::NetworkOneWayOrCut, Confidence::Medium))
+    let silent = Some((Cause::NetworkOneWayOrCut, Confidence::Medium));
+    match (close, judge) {
+        (
+            CloseCause::ProtocolError
+            | CloseCause::UnsupportedData
+            | CloseCause::InvalidText
+            | CloseCause::TooManyUndecodable
+            | CloseCause::TooBig,
+            _,
+        ) => sure(Cause::ProtocolError),
+        (CloseCause::Silent, _) => silent,
+        (CloseCause::Broken(_), _) => broken(close),
+        (CloseCause::GoingAway, End::Server) => sure(Cause::ServerRestarted),
+        (CloseCause::NotReading, End::Server) => sure(Cause::SlowConsumer),
+        (CloseCause::NotReading, End::Agent) => silent,
+        (CloseCause::TokenExpired, End::Server) => sure(Cause::TokenExpired),
+        (CloseCause::Revoked, End::Server) => sure(Cause::TokenRevoked),
+        (CloseCause::Deleted, End::Server) => sure(Cause::AgentDeleted),
+        (CloseCause::Contested | CloseCause::Replaced, End::Server) => sure(Cause::SecondInstance),
+        (CloseCause::TryLater, End::Server) => sure(Cause::ServerBusy),
+        (CloseCause::Internal, End::Server) => Some((Cause::ServerBusy, Confidence::Low)),
+        (CloseCause::AgentStopped, End::Agent) => sure(Cause::AgentStopped),
+        (CloseCause::ToldToStop | CloseCause::ToldToRestart, End::Agent) => {
+            sure(Cause::AgentEndedByOrder)
         }
-        CloseCause::Broken(Breakage::EndOfStream | Breakage::Reset | Breakage::Io) => {
-            Some((Cause::NetworkCut, Confidence::Low))
-        }
-        CloseCause::Superseded
-        | CloseCause::HelloTimeout
-        | CloseCause::NoCode
-        | CloseCause::Other(_) => None,
+        (CloseCause::NoAnswer, End::Agent) => Some((Cause::DialUnanswered, Confidence::Medium)),
+        (
+            CloseCause::GoingAway
+            | CloseCause::TokenExpired
+            | CloseCause::Revoked
+            | CloseCause::Deleted
+            | CloseCause::Contested
+            | CloseCause::Replaced
+            | CloseCause::TryLater
+            | CloseCause::Internal,
+            End::Agent,
+        )
+        | (
+            CloseCause::AgentStopped
+            | CloseCause::ToldToStop
+            | CloseCause::ToldToRestart
+            | CloseCause::NoAnswer,
+            End::Server,
+        )
+        | (
+            CloseCause::Normal
+            | CloseCause::Superseded
+            | CloseCause::HelloTimeout
+            | CloseCause::NoCode
+            | CloseCause::Other(_),
+            _,
+        ) => None,
     }
+}
+
+/// What a close frame that came proves. Only the codes of applications are the peer's own: any other may be sent by
+/// whatever speaks WebSocket on the way.
+fn close_that_came(judge: End, close: CloseCause) -> Option<(Cause, Confidence)> {
+    let sure = |cause| Some((cause, Confidence::High));
+    match (close, judge) {
+        // It came over the direction that works.
+        (CloseCause::Silent, _) => Some((Cause::NetworkOneWay, Confidence::Medium)),
+        (
+            CloseCause::ProtocolError
+            | CloseCause::UnsupportedData
+            | CloseCause::InvalidText
+            | CloseCause::TooManyUndecodable
+            | CloseCause::TooBig,
+            _,
+        ) => Some((Cause::ProtocolError, Confidence::Medium)),
+        (CloseCause::Broken(_), _) => broken(close),
+        (CloseCause::AgentStopped, End::Server) => sure(Cause::AgentStopped),
+        (CloseCause::ToldToStop | CloseCause::ToldToRestart, End::Server) => {
+            sure(Cause::AgentEndedByOrder)
+        }
+        (CloseCause::NoAnswer, End::Server) => Some((Cause::DialUnanswered, Confidence::Low)),
+        (CloseCause::NotReading, End::Server) => Some((Cause::NetworkOneWayOrCut, Confidence::Low)),
+        // No agent of ours sends them.
+        (
+            CloseCause::Normal
+            | CloseCause::GoingAway
+            | CloseCause::Internal
+            | CloseCause::TryLater
+            | CloseCause::NoCode
+            | CloseCause::Other(_),
+            End::Server,
+        ) => Some((Cause::ConnectionCut, Confidence::Medium)),
+        (CloseCause::NotReading, End::Agent) => sure(Cause::SlowConsumer),
+        (CloseCause::TokenExpired, End::Agent) => sure(Cause::TokenExpired),
+        (CloseCause::Revoked, End::Agent) => sure(Cause::TokenRevoked),
+        (CloseCause::Deleted, End::Agent) => sure(Cause::AgentDeleted),
+        (CloseCause::Contested | CloseCause::Replaced, End::Agent) => sure(Cause::SecondInstance),
+        (CloseCause::GoingAway, End::Agent) => Some((Cause::ServerRestarted, Confidence::Low)),
+        (CloseCause::TryLater | CloseCause::Internal, End::Agent) => {
+            Some((Cause::ServerBusy, Confidence::Low))
+        }
+        (CloseCause::Normal | CloseCause::NoCode | CloseCause::Other(_), End::Agent) => {
+            Some((Cause::ConnectionCut, Confidence::Low))
+        }
+        (
+            CloseCause::TokenExpired
+            | CloseCause::Revoked
+            | CloseCause::Deleted
+            | CloseCause::Contested
+            | CloseCause::Replaced,
+            End::Server,
+        )
+        | (
+            CloseCause::AgentStopped
+            | CloseCause::ToldToStop
+            | CloseCause::ToldToRestart
+            | CloseCause::NoAnswer,
+            End::Agent,
+        )
+        | (CloseCause::Superseded | CloseCause::HelloTimeout, _) => None,
+    }
+}
+
+/// A link that neither end closed.
+fn broken(close: CloseCause) -> Option<(Cause, Confidence)> {
+    if close == CloseCause::Broken(Breakage::WriteStalled) {
+        return Some((Cause::NetworkOneWayOrCut, Confidence::Medium));
+    }
+    Some((Cause::NetworkCut, Confidence::Low))
 }

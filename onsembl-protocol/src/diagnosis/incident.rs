@@ -80,7 +80,7 @@ pub fn incidents(
 }
 
 /// A server that is stopped closes its links, and stores that, before it is gone.
-const CLOSING: Duration = Duration::from_secs(3);
+pub(super) const CLOSING: Duration = Duration::from_secs(3);
 
 /// A link that was given up while the server did not run is found to be over when an agent dials again, at the latest.
 const AFTERMATH: Duration = Duration::from_secs(60);
@@ -112,27 +112,46 @@ fn of_group(group: &[Fall], in_session: usize) -> Option<Incident> {
     if fell < FEWEST || fell.saturating_mul(PART) < in_session {
         return None;
     }
-    let of_cause = |cause| agents(group.iter().filter(|fall| fall.cause == cause));
+    let of_cause =
+        |cause| agents(group.iter().filter(|fall| fall.cause == cause && !is_of_one_agent(cause)));
     let (cause, alike) = group
         .iter()
         .map(|fall| (fall.cause, of_cause(fall.cause)))
         .max_by_key(|(cause, alike)| (*alike, core::cmp::Reverse(*cause)))?;
+    let by_network = agents(group.iter().filter(|fall| is_of_network(fall.cause)));
+    let is_silence = matches!(cause, Cause::Unknown | Cause::NetworkOneWayOrCut);
+    let (cause, confidence, alike) = if alike * 2 > fell && !is_silence {
+        (cause, Confidence::High, alike)
+    } else if by_network * 2 > fell {
+        // That many machines are silent at once, or lose it each in its own way, is the network that they share with
+        // the server.
+        (Cause::NetworkCut, Confidence::Medium, by_network)
+    } else {
+        // What has nothing in common is no incident.
+        return None;
+    };
     let evidence = Evidence::NONE
         .with("agents", fell as u64)
         .with("in_session", in_session as u64)
         .with("alike", alike as u64)
         .with("within", between(first.at, last.at));
-    let common = alike * 2 > fell && !is_of_one_agent(cause);
-    let (cause, confidence) = match (cause, common) {
-        // That many machines are silent at once is the network that they share with the server.
-        (Cause::Unknown | Cause::NetworkOneWayOrCut, true) => {
-            (Cause::NetworkCut, Confidence::Medium)
-        }
-        (cause, true) => (cause, Confidence::High),
-        (_, false) => (Cause::Unknown, Confidence::Low),
-    };
     let finding = Finding::new(cause, confidence).on(evidence);
     Some(Incident { from: first.at, until: last.at, agents: fell, finding })
+}
+
+/// Whether it is how a loss of the network shows.
+fn is_of_network(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Unknown
+            | Cause::NetworkCut
+            | Cause::NetworkOneWay
+            | Cause::NetworkOneWayOrCut
+            | Cause::ConnectionCut
+            | Cause::DialUnanswered
+            | Cause::NameResolution
+            | Cause::NoRoute
+    )
 }
 
 /// Whether it can be no common cause: the agents have their own machines, tokens and users.

@@ -33,6 +33,19 @@ pub enum End {
     Server,
 }
 
+impl Ways {
+    /// Its word, by names that are the same at both ends, if this end says it.
+    #[must_use]
+    pub const fn word(self, end: End) -> &'static str {
+        match (self, end) {
+            (Self::Both, _) => "both",
+            (Self::OneWayOrCut, _) => "one-way-or-cut",
+            (Self::OutwardLost(_), End::Agent) => "to-server-lost",
+            (Self::OutwardLost(_), End::Server) => "to-agent-lost",
+        }
+    }
+}
+
 /// What one end can say of the two directions of its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

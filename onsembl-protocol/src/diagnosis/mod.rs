@@ -9,10 +9,11 @@
 //! `ledger.rs` follows the heartbeats of a connection over their hops (`model/hop.rs`), which it keeps in `ring.rs`;
 //! `beats.rs` has what it tells its readers.
 //! `found.rs`, `clock_watch.rs` and `network_watch.rs` have what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
-//! `verdict.rs` judges a drop by both ends' records (`record.rs`). `pattern.rs` looks at many drops of one agent, `incident.rs` at many
+//! `verdict.rs` judges a drop by both ends' records (`record.rs`), with what kept the agent away by `absence.rs`. `pattern.rs` looks at many drops of one agent, `incident.rs` at many
 //! agents, `own_faults.rs` keeps those of the server itself, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
 //! agent, `fleet_why.rs` of all agents of a user, `command_why.rs` of a command.
 
+mod absence;
 mod beats;
 mod black_box;
 mod clock_watch;
@@ -42,13 +43,13 @@ pub use command_why::{
 };
 pub use explanation::{Explanation, PresenceTrack, dwell, explain};
 pub use fleet_why::{FleetTally, FleetWhy, Member, Unwell};
-pub use found::{failed_dials, found_by_agent};
+pub use found::{failed_dials, found_by_agent, found_by_refusal};
 pub use incident::{Fall, Incident, OwnFault, incidents};
 pub use ledger::{BeatLedger, End, Trouble, Ways};
 pub use network_watch::NetworkWatch;
 pub use own_faults::{KeptFaults, OwnFaults};
 pub use pattern::{PastDrop, pattern};
-pub use record::{DropRecord, Process, Return, ToldAt};
+pub use record::{DropRecord, Process, Return, SinceThen, ToldAt, TurnedAway};
 pub use ring::Whose;
 pub use timeline::{Availability, Condition, Logged, Sleep, Span, timeline};
 pub use verdict::{Verdict, judge};

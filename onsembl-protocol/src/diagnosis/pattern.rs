@@ -68,16 +68,18 @@ fn same_time(drops: &[PastDrop]) -> Option<Finding> {
         (times >= FEW).then(|| (times, like_it().min().unwrap_or(latest)))
     };
     let found = |cause, name: &str, (times, time): (usize, Duration)| {
-        let evidence = Evidence::NONE.with(name, rounded(time)).with("times", times as u64);
+        let evidence = Evidence::NONE.with(name, time).with("times", times as u64);
         Finding::new(cause, sure(times)).on(evidence)
     };
     let idle = alike(|drop| drop.idle).filter(|(_, time)| *time >= IDLE);
-    if let Some(found_idle) = idle {
-        return Some(found(Cause::MiddleboxIdleTimeout, "idle_timeout", found_idle));
+    if let Some((times, time)) = idle {
+        let of = (times, rounded_down(time));
+        return Some(found(Cause::MiddleboxIdleTimeout, "idle_timeout", of));
     }
     // Links that die young die of something else.
     let lived = alike(|drop| drop.lived).filter(|(_, time)| *time >= EVICTED_AGAIN)?;
-    Some(found(Cause::MiddleboxLifetime, "lifetime", lived))
+    let (times, time) = lived;
+    Some(found(Cause::MiddleboxLifetime, "lifetime", (times, rounded(time))))
 }
 
 /// Whether a pattern explains it better than its own verdict does.
@@ -85,6 +87,7 @@ fn is_unexplained(drop: &PastDrop) -> bool {
     matches!(
         drop.cause,
         Cause::NetworkCut
+            | Cause::ConnectionCut
             | Cause::NetworkOneWayOrCut
             | Cause::MiddleboxIdleTimeout
             | Cause::MiddleboxLifetime
@@ -99,6 +102,14 @@ fn is_near(time: Duration, other: Duration) -> bool {
 
 fn sure(times: usize) -> Confidence {
     if times >= MANY { Confidence::High } else { Confidence::Medium }
+}
+
+/// So much earlier an idle time-out seems to be, by the end that counts from when it heard and not from when that was sent.
+const EARLY: Duration = Duration::from_millis(100);
+
+/// To whole seconds, rounded down: a heartbeat that is set below it is below the time-out.
+fn rounded_down(time: Duration) -> Duration {
+    Duration::from_secs(time.saturating_add(EARLY).as_secs())
 }
 
 /// To whole seconds.

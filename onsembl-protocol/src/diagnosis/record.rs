@@ -1,7 +1,7 @@
 //! What is recorded of a drop: its end as the server saw it, and its other end, with what the agent tells then.
 
 use super::ledger::Ways;
-use crate::model::{Cause, PastFinding};
+use crate::model::{Cause, Dialect, PastFinding};
 use crate::session::PresenceCause;
 use crate::time::WallTime;
 use alloc::vec::Vec;
@@ -24,6 +24,55 @@ pub struct DropRecord {
     pub ways: Ways,
     /// Where the agent's heartbeats stopped on the server, if they did.
     pub stopped_at: Option<Cause>,
+    /// What the agent spoke.
+    pub dialect: Dialect,
+    /// What the server knows of the time since.
+    pub since: SinceThen,
+}
+
+/// What a server knows itself of the time in which an agent was away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SinceThen {
+    /// How long that is by now, if it is not back.
+    pub away: Duration,
+    /// How long after its end a server ran again, if none ran then.
+    pub restarted_after: Duration,
+    /// How much of it this server did not run though its process was there.
+    pub stalled: Duration,
+    /// How it turned the agent away meanwhile, if it did.
+    pub turned_away: Option<TurnedAway>,
+}
+
+/// How a server turned an agent away: the dials that it refused one after the other, for one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// For what.
+    pub cause: Cause,
+    /// When it did first.
+    pub first: WallTime,
+    /// When it did last.
+    pub last: WallTime,
+    /// How often.
+    pub times: u32,
+}
+
+/// An agent that is turned away looks for another token each second, and dials again after 60 s at most. What is further
+/// apart is another time.
+const TURNED_AWAY_AGAIN: Duration = Duration::from_secs(600);
+
+impl TurnedAway {
+    /// It is turned away now, and was so before.
+    #[must_use]
+    pub fn now(before: Option<Self>, cause: Cause, now: WallTime) -> Self {
+        match before {
+            Some(before)
+                if before.cause == cause && between(before.last, now) <= TURNED_AWAY_AGAIN =>
+            {
+                Self { last: now, times: before.times.saturating_add(1), ..before }
+            }
+            Some(_) | None => Self { cause, first: now, last: now, times: 1 },
+        }
+    }
 }
 
 /// The agent is in session again.

@@ -4,15 +4,16 @@
 
 use super::beats::BeatVerdict;
 use super::explanation::Explanation;
-use super::incident::OwnFault;
+use super::incident::{CLOSING, OwnFault};
 use super::ledger::Ways;
 use super::pattern::{PastDrop, pattern};
-use super::record::{DropRecord, Process, Return, ToldAt, between};
+use super::record::{DropRecord, Process, Return, SinceThen, ToldAt, TurnedAway, between};
 use super::timeline::{Availability, Logged, Sleep, timeline};
 use super::verdict::{Verdict, judge};
+use crate::close::{CloseCause, CloseReason};
 use crate::id::{Epoch, InstanceId};
-use crate::model::{Cause, Finding, PastFinding};
-use crate::session::{Presence, PresenceCause};
+use crate::model::{Cause, Confidence, Dialect, Finding, PastFinding};
+use crate::session::{Presence, PresenceCause, PresenceStatus};
 use crate::time::WallTime;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -40,6 +41,10 @@ pub struct Records<'a> {
     pub told: &'a [ToldAt],
     /// When the server itself did not run.
     pub own_faults: &'a [OwnFault],
+    /// How the server turned the agent away lately.
+    pub turned_away: Option<TurnedAway>,
+    /// What is wrong with it though it is in session.
+    pub fault: Option<&'a Finding>,
 }
 
 /// Why an agent is where it is, and was where it was.
@@ -51,6 +56,10 @@ pub struct Why {
     pub drops: Vec<Verdict>,
     /// What the latest of them have in common.
     pub pattern: Option<Finding>,
+    /// What is wrong now; `None` if it is in session and well.
+    pub now: Option<Finding>,
+    /// What a person can do; `None` if there is nothing that is news.
+    pub action: Option<&'static str>,
     /// How the time was spent that the log covers.
     pub availability: Availability,
 }
@@ -70,7 +79,7 @@ impl Why {
         now: WallTime,
     ) -> Self {
         let mut fallen = drops(log);
-        fallen.iter_mut().for_each(|(drop, back)| records.complete(drop, back.as_mut()));
+        fallen.iter_mut().for_each(|(drop, back)| records.complete(drop, back.as_mut(), now));
         let verdicts: Vec<Verdict> =
             fallen.iter().map(|(drop, back)| judge(drop, back.as_ref())).collect();
         let past: Vec<PastDrop> = fallen.iter().zip(&verdicts).map(PastDrop::of).collect();
@@ -88,23 +97,88 @@ impl Why {
         let mut told: Vec<Verdict> =
             verdicts.into_iter().filter(|v| v.until.is_none_or(|until| until >= from)).collect();
         told.drain(..told.len().saturating_sub(Self::MOST_DROPS));
-        Self {
+        let pattern = pattern(&past);
+        let mut why = Self {
             presence,
             drops: told,
-            pattern: pattern(&past),
+            now: None,
+            action: None,
+            pattern,
             availability: Availability::of(&spans),
+        };
+        why.now = why.wrong_now(records.fault, from).cloned();
+        let news = why.now.as_ref().or(why.pattern_since(from)).or(why.recent(now));
+        why.action = news.map(|finding| finding.cause.action());
+        why
+    }
+
+    /// What is wrong with the agent now, by its state, its drops since then, and what is wrong with it though it is in
+    /// session.
+    pub fn wrong_now<'a>(
+        &'a self,
+        fault: Option<&'a Finding>,
+        from: WallTime,
+    ) -> Option<&'a Finding> {
+        const UNKNOWN: &Finding = &Finding::new(Cause::Unknown, Confidence::Low);
+        const SILENT: &Finding = &Finding::new(Cause::NetworkOneWayOrCut, Confidence::Low);
+        let pattern = self.pattern_since(from);
+        match self.presence.state {
+            PresenceStatus::Online => fault.or(pattern),
+            // It is silent, and one end alone cannot tell more.
+            PresenceStatus::Stale => Some(fault.unwrap_or(SILENT)),
+            PresenceStatus::Error => Some(fault.unwrap_or(UNKNOWN)),
+            PresenceStatus::Connecting
+            | PresenceStatus::TimedOut
+            | PresenceStatus::Reconnecting
+            | PresenceStatus::Offline => {
+                let open = self.drops.last().filter(|drop| drop.until.is_none());
+                Some(pattern.or(open.map(|drop| &drop.finding)).unwrap_or(UNKNOWN))
+            }
         }
     }
+
+    /// What its drops have in common is no news any more when none of them was since then.
+    fn pattern_since(&self, from: WallTime) -> Option<&Finding> {
+        self.pattern.as_ref().filter(|_| self.drops.iter().any(|drop| drop.at >= from))
+    }
+
+    /// The latest drop, if people are to do something about it though the agent is back.
+    fn recent(&self, now: WallTime) -> Option<&Finding> {
+        let latest = self.drops.last()?;
+        let is_news = latest.until.is_none_or(|until| between(until, now) <= NEWS);
+        // It is back: nobody needs to start it again.
+        let is_done = matches!(
+            latest.finding.cause,
+            Cause::AgentStopped | Cause::AgentEndedByOrder | Cause::AgentDeleted
+        );
+        (is_news && !is_done).then_some(&latest.finding)
+    }
 }
+
+/// A drop that was over longer ago is no news, unless it is part of a pattern.
+const NEWS: Duration = Duration::from_secs(3600);
 
 /// An agent notices a loss so much earlier or later than its server, beyond the silence.
 const NOTICED: Duration = Duration::from_secs(2);
 
 impl Records<'_> {
     /// Adds what is recorded of a drop.
-    fn complete(&self, drop: &mut DropRecord, back: Option<&mut Return>) {
-        let silent_since = drop.at.before(drop.quiet);
-        drop.stalled = self.stalled(silent_since, drop.at);
+    fn complete(&self, drop: &mut DropRecord, back: Option<&mut Return>, now: WallTime) {
+        drop.stalled = self.stalled(drop.at.before(drop.quiet), drop.at);
+        if drop.how == GIVEN_UP_BY_AGENT {
+            // What the agent had sent before is read when this server runs again: then it was heard a moment ago.
+            drop.stalled = drop.stalled.max(self.stalled_just_before(drop.at));
+        }
+        let silent_since = drop.at.before(drop.quiet.max(drop.stalled));
+        let until = back.as_ref().map_or(now, |back| back.at);
+        drop.since = SinceThen {
+            away: between(drop.at, until),
+            restarted_after: self.restarted_after(drop.at),
+            stalled: self.stalled(drop.at, until),
+            turned_away: self
+                .turned_away
+                .filter(|turned| turned.last >= drop.at && turned.first <= until),
+        };
         let Some(back) = back else { return };
         let first = self.blind_since(silent_since, drop.at).before(NOTICED);
         let last = back.at.after(NOTICED);
@@ -140,11 +214,38 @@ impl Records<'_> {
 
     /// How much of a time this server did not run.
     fn stalled(&self, from: WallTime, until: WallTime) -> Duration {
-        let stalls = self.own_faults.iter().filter(|fault| fault.cause == Cause::ServerStalled);
-        let within = stalls.map(|stall| between(stall.from.max(from), stall.until.min(until)));
+        let within =
+            self.stalls().map(|stall| between(stall.from.max(from), stall.until.min(until)));
         within.fold(Duration::ZERO, Duration::saturating_add)
     }
+
+    /// How long a stall had lasted that was over a moment before.
+    fn stalled_just_before(&self, at: WallTime) -> Duration {
+        let just_before = self
+            .stalls()
+            .filter(|stall| stall.from <= at && between(stall.until, at) <= NOTICED)
+            .map(|stall| between(stall.from, stall.until.min(at)));
+        just_before.max().unwrap_or_default()
+    }
+
+    fn stalls(&self) -> impl Iterator<Item = &OwnFault> {
+        self.own_faults.iter().filter(|fault| fault.cause == Cause::ServerStalled)
+    }
+
+    /// How long after this moment a server ran again, if none ran.
+    fn restarted_after(&self, at: WallTime) -> Duration {
+        let restarts = self.own_faults.iter().filter(|fault| {
+            fault.cause == Cause::ServerRestarted
+                && fault.from.before(CLOSING) <= at
+                && at <= fault.until
+        });
+        restarts.map(|fault| between(at, fault.until)).max().unwrap_or_default()
+    }
 }
+
+/// The agent heard nothing any more, and its close came.
+const GIVEN_UP_BY_AGENT: PresenceCause =
+    PresenceCause::LinkEnded(CloseReason::peer(Some(CloseCause::Silent.code())));
 
 impl Logged {
     fn of(transition: &Transition) -> Self {
@@ -186,12 +287,12 @@ fn drops(log: &[Transition]) -> Vec<(DropRecord, Option<Return>)> {
             (Some((old, began)), true) if old != epoch => {
                 session = Some((epoch, at));
                 if because.cause == PresenceCause::ReplacedOther {
-                    found.push((dropped(transition, began), Some(returned(at, process))));
+                    found.push((dropped(transition, began, known), Some(returned(at, process))));
                 }
             }
             (Some((_, began)), false) => {
                 session = None;
-                found.push((dropped(transition, began), None));
+                found.push((dropped(transition, began, known), None));
             }
             (Some(_), true) | (None, false) => {}
         }
@@ -199,7 +300,7 @@ fn drops(log: &[Transition]) -> Vec<(DropRecord, Option<Return>)> {
     found
 }
 
-fn dropped(last: &Transition, began: WallTime) -> DropRecord {
+fn dropped(last: &Transition, began: WallTime, process: Option<&InstanceId>) -> DropRecord {
     DropRecord {
         at: last.at,
         how: last.presence.because.cause,
@@ -208,6 +309,9 @@ fn dropped(last: &Transition, began: WallTime) -> DropRecord {
         stalled: Duration::ZERO,
         ways: last.beats.map_or(Ways::Both, |beats| beats.ways),
         stopped_at: last.beats.and_then(|beats| beats.stopped_at()),
+        // A legacy wrapper names no process.
+        dialect: Dialect::of(process),
+        since: SinceThen::default(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! One agent as readers see it: what it is, its presence and why, what is wrong with it, and what keeps it from working.
 
-use super::claims::Claim;
+use super::claims::{Bearer, Claim};
 use super::report::StopState;
 use crate::command::CommandStage;
-use crate::diagnosis::{BeatVerdict, Explanation, OrderInForce, PresenceTrack, explain};
+use crate::diagnosis::{BeatVerdict, Explanation, OrderInForce, PresenceTrack, Ways, explain};
 use crate::id::{AgentId, PresenceVersion};
 use crate::liveness::Impairment;
 use crate::model::{Cause, Confidence, Evidence, Finding, Pausing};
@@ -187,17 +187,50 @@ impl AgentView {
             return Some(cause.on(evidence));
         }
         let because = self.presence.track.as_ref()?.latest().because;
+        let evidence = match because.trouble {
+            Some(trouble) => Evidence::NONE.with("store", trouble.to_string()),
+            None => Evidence::NONE,
+        };
+        if let Some(found) = self.by_ledger() {
+            let evidence = found.evidence.clone().and(&evidence);
+            return Some(found.on(evidence));
+        }
         let (cause, confidence) = match because.impairment? {
             Impairment::NotRecorded => (Cause::HeartbeatNotRecorded, Confidence::High),
             // What it does not see may be lost, or it may not look.
             Impairment::NotSeenByPeer => (Cause::NetworkOneWay, Confidence::Low),
             Impairment::ProbeUnanswered => (Cause::Unknown, Confidence::Low),
         };
-        let evidence = match because.trouble {
-            Some(trouble) => Evidence::NONE.with("store", trouble.to_string()),
+        Some(Finding::new(cause, confidence).on(evidence))
+    }
+
+    /// What the ledger of its heartbeats says, while it is in session: where they stop, or which direction is lost.
+    fn by_ledger(&self) -> Option<Finding> {
+        let beats = self.beats.filter(|_| self.presence.status.is_in_session())?;
+        let lost = match beats.ways {
+            Ways::Both | Ways::OneWayOrCut => None,
+            Ways::OutwardLost(sure) => Some(sure),
+        };
+        let evidence = match lost {
+            Some(_) => Evidence::NONE.with("lost", "to-agent"),
             None => Evidence::NONE,
         };
-        Some(Finding::new(cause, confidence).on(evidence))
+        match (beats.stopped, lost) {
+            (Some(stop), _) => {
+                let evidence = Evidence::NONE
+                    .with("hop", stop.hop.as_str())
+                    .with("since", stop.since)
+                    .and(&evidence);
+                Some(Finding::new(stop.cause, stop.confidence).on(evidence))
+            }
+            (None, Some(sure)) => Some(Finding::new(Cause::NetworkOneWay, sure).on(evidence)),
+            (None, None) => None,
+        }
+    }
+
+    /// Whether the bearer of this token may speak for it; without a lineage it may for each agent of its user.
+    pub fn is_spoken_for_by(&self, id: &AgentId, bearer: Option<&Bearer>) -> bool {
+        bearer.is_none_or(|bearer| bearer.speaks_for(id, self.claim.as_ref()))
     }
 
     /// What keeps it from starting anything, by order.

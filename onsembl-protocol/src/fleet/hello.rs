@@ -11,6 +11,7 @@ use super::roster::Roster;
 use crate::close::CloseCause;
 use crate::id::{AgentId, AgentKey, Epoch, LinkId, SessionId};
 use crate::session::Claimant;
+use crate::session::frames::PROBE_FOR;
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -29,6 +30,13 @@ pub(super) fn on_hello(
     if hello.extensions.as_ref().is_some_and(|extensions| extensions.probe) {
         // It reaches no machine, so it can take over no session (P-45).
         out.note(FleetNote::Probe { link });
+        if let Some(denied) =
+            bearer.as_ref().and_then(|bearer| denies_agent_of(roster, &hello, bearer))
+        {
+            let error = ErrorReply::new(ErrorCode::Unauthorized, denied.to_string());
+            let cause = CloseCause::TokenExpired;
+            return out.act(FleetAction::RefuseHello { link, error, cause });
+        }
         let agent = AgentId::new("probe");
         let admission = Admission { agent, session, epoch: Epoch(0), stopped: None };
         return out.act(FleetAction::WelcomeProbe { link, admission });
@@ -91,6 +99,18 @@ pub(super) fn on_hello(
     let cost = cost_of_hello(&hello);
     roster.join(seat, link, Joining { hello, bearer, session, peer, cost });
     out.act(FleetAction::Join { link, seat, claimant });
+}
+
+/// Why the agent that a probe is made for would be denied a session with this token (P-370); `None` also for a probe that
+/// names none. One without the agent's state directory does not have its key, which proves nothing.
+fn denies_agent_of(roster: &Roster, probe: &AgentConnect, bearer: &Bearer) -> Option<Denied> {
+    let name = said_name(probe)?.strip_prefix(PROBE_FOR)?;
+    let like = AgentConnect { name: Some(name.to_owned()), ..probe.clone() };
+    match admit(roster, &like, Some(bearer)) {
+        Err(Denied::OtherKey { name: own, .. }) if own == name => None,
+        Err(denied) => Some(denied),
+        Ok(_) => None,
+    }
 }
 
 /// The key under which a hello is admitted, and the agent that it is the heir of under a key that is new.

@@ -39,6 +39,7 @@ pub enum FleetNote {
     /// The presence of an agent changed.
     Presence {
         agent: AgentId,
+        name: String,
         status: PresenceStatus,
         because: String,
         epoch: Epoch,
@@ -289,6 +290,8 @@ impl FleetNote {
             | Self::StopRepeated { .. }
             | Self::AuditAnsweredLate { .. }
             | Self::AuditUnanswered { .. } => Severity::Debug,
+            // Its link is given up, and nobody ordered that.
+            Self::Presence { status: PresenceStatus::TimedOut, .. } => Severity::Warn,
             Self::Hello { .. }
             | Self::Parked { .. }
             | Self::Presence { .. }

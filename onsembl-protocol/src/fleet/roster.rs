@@ -416,6 +416,7 @@ impl Roster {
         let agent = self.agents.get_mut(&id)?;
         out.note(FleetNote::Presence {
             agent: id.clone(),
+            name: agent.shown.name.clone(),
             status: presence.status,
             because: presence.because.to_string(),
             epoch: presence.epoch,

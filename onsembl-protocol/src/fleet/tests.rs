@@ -6,4 +6,5 @@ mod beats;
 mod contest;
 mod findings;
 mod kit;
+mod probe;
 mod traces;

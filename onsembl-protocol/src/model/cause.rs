@@ -74,8 +74,8 @@ causes! {
         "the agent's process crashed",
         "report the crash with the agent's log; run the agent under a service manager";
     AgentKilled = "agent-killed",
-        "the agent's process was killed",
-        "look at who ends processes on that machine; run the agent under a service manager";
+        "the agent's process ended without a word: it was killed, or crashed in a way that it could not note",
+        "look at who ends processes on that machine, and for a core dump; run the agent under a service manager";
     AgentRestarted = "agent-restarted",
         "the agent was restarted",
         "nothing";
@@ -113,13 +113,16 @@ causes! {
         "nothing";
     NetworkCut = "network-cut",
         "the network between agent and server was interrupted in both directions",
-        "look at the network of whichever end lost others too";
+        "see `why --all`: if agents of other networks fell too, look at the server's network, else at the agent's";
     NetworkOneWay = "network-one-way",
         "the network carried one direction only; the evidence names the one that was lost",
         "look for a firewall or proxy on the lost direction";
     NetworkOneWayOrCut = "network-one-way-or-cut",
         "nothing was heard; whether one direction or both were lost cannot be told from this end",
         "run `onsembl-agent doctor` on the agent's machine, or wait for its return";
+    ConnectionCut = "connection-cut",
+        "something between agent and server ended the connection; neither of the two did",
+        "nothing if it was once; else look at the proxies, load balancers and firewalls in between, and at their limits";
 
     NameResolution = "name-resolution",
         "the name of the server could not be resolved",
@@ -130,8 +133,11 @@ causes! {
     ConnectionRefused = "connection-refused",
         "nothing accepted connections at the server's address",
         "check that the server runs and that address and port are right";
+    DialUnanswered = "dial-unanswered",
+        "connections to the server's address were made, and what was asked over them was not answered",
+        "look for what takes connections there and passes nothing on (load balancer, VPN, firewall), and whether the server hangs";
     Tls = "tls",
-        "the TLS handshake failed; the evidence has the fault of the certificate",
+        "the TLS handshake failed; the evidence has the fault",
         "renew or correct the certificate, or trust its issuer with `--ca`";
     Proxy = "proxy",
         "a proxy did not let the agent through",

@@ -1,7 +1,7 @@
 //! What goes into the agent's machine and what comes out of it.
 
 use super::dial::DialFailure;
-use crate::close::{CloseCause, CloseReason};
+use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
 use crate::id::{BeatSequence, Epoch, LinkId};
 use crate::liveness::{BackoffPolicy, Impairment, Seen};
 use crate::model::{Dialect, HeartbeatTiming};
@@ -271,6 +271,19 @@ impl AgentStatus {
         }
     }
 
+    /// Whether it is in session.
+    pub const fn is_in_session(&self) -> bool {
+        match self {
+            Self::Connected { .. } | Self::Stale { .. } => true,
+            Self::Idle
+            | Self::Connecting { .. }
+            | Self::Joining
+            | Self::TimedOut { .. }
+            | Self::Reconnecting { .. }
+            | Self::Closed => false,
+        }
+    }
+
     /// The word for it, the same everywhere.
     pub const fn name(&self) -> &'static str {
         self.kind().as_str()
@@ -310,6 +323,30 @@ pub enum AgentCause {
 }
 
 impl AgentCause {
+    /// Whether the server ended the link for its token: somebody has to give it another one.
+    pub fn asks_for_another_token(&self) -> bool {
+        match self {
+            Self::LinkEnded(reason) => {
+                reason.initiator == Initiator::Peer
+                    && reason.cause.come_back() == ComeBack::WithNewToken
+            }
+            Self::Started
+            | Self::RetryDue
+            | Self::LinkOpened
+            | Self::HelloAccepted
+            | Self::HelloRefused(_)
+            | Self::HelloUnanswered
+            | Self::DialUnanswered
+            | Self::DialFailed(_)
+            | Self::Silence(_)
+            | Self::HeardAgain
+            | Self::Slept(_)
+            | Self::TokenRenewed
+            | Self::Stopped
+            | Self::EndOrdered(_) => false,
+        }
+    }
+
     /// What the owner of an agent can do that ended for this cause.
     pub const fn advice(&self) -> &'static str {
         const NEW_TOKEN: &str =

@@ -118,7 +118,7 @@ faults! {
     /// Something that is not provably our server says that it is busy.
     Busy = "busy", "what answers there is busy", "";
     /// HTTP, and no WebSocket.
-    NoWebsocket = "no-websocket", "what answers there grants no WebSocket", "check the path in the URL, and that a proxy passes the upgrade on";
+    NoWebsocket = "no-websocket", "what answers there grants no WebSocket", "check the path in the URL, that a proxy passes the upgrade on, and whether this network wants a login first (open a page in a browser)";
     /// TLS, where none was asked for.
     SpeaksTls = "speaks-tls", "what answers there speaks TLS", "use https or wss in the URL";
     /// No HTTP.
@@ -128,13 +128,13 @@ faults! {
     /// A connection, and no answer in time.
     Unanswered = "unanswered", "no answer came in time", "check what listens there, and whether the server is overloaded or stopped";
     /// Our server does not take the token.
-    TokenRefused = "token-refused", "the server refused the token (HTTP 401)", "give the agent a new token; it looks for one each second";
+    TokenRefused = "token-refused", "the server refused the token (HTTP 401)", "put a new token where this one came from; an agent looks for one each second";
     /// Our server says that the token has expired.
-    TokenExpired = "token-expired", "the server refused the token: it has expired (HTTP 401)", "give the agent a new token; it looks for one each second";
+    TokenExpired = "token-expired", "the server refused the token: it has expired (HTTP 401)", "put a new token where this one came from; an agent looks for one each second";
     /// Our server says that the token is for another kind of peer.
-    TokenWrongKind = "token-wrong-kind", "the server refused the token: it is not one for agents (HTTP 401)", "make one with `onsembl-server token --agent NAME`; the agent looks for another each second";
+    TokenWrongKind = "token-wrong-kind", "the server refused the token: it is for another kind of peer (HTTP 401)", "an agent wants one that `onsembl-server token --agent NAME` made and looks for it each second, a dashboard or command line one of the kind dashboard";
     /// Our server says that it has made no such token.
-    TokenUnknown = "token-unknown", "the server refused the token: it is not one of this server (HTTP 401)", "give the agent a token of this server, all of it; it looks for one each second";
+    TokenUnknown = "token-unknown", "the server refused the token: it is not one of this server (HTTP 401)", "use a token of this server, all of it; an agent looks for one each second";
     /// Our server sends this agent away for good.
     SentAway = "sent-away", "the server refuses this token or agent for good (HTTP 403)", "";
     /// Our server cannot check the token now.

@@ -51,6 +51,14 @@ impl<A: Auth> DynAuth for A {
     }
 }
 
+/// A peer that may not connect.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub(crate) why: Refusal,
+    /// Whose credentials they are, if they are somebody's.
+    pub(crate) of: Option<Identity>,
+}
+
 /// See the [module](self).
 #[derive(Clone)]
 pub(crate) struct Authenticator {
@@ -65,17 +73,36 @@ impl Authenticator {
 
     /// Whose credentials these are, if the peer may connect with them now.
     pub(crate) async fn admit(&self, credentials: &Credentials<'_>) -> Result<Identity, Refusal> {
-        match timeout(PATIENCE, self.check(credentials)).await {
+        self.admit_or_name(credentials).await.map_err(|refused| refused.why)
+    }
+
+    /// The same; of a peer that may not, whose credentials they are, if that is known all the same.
+    pub(crate) async fn admit_or_name(
+        &self,
+        credentials: &Credentials<'_>,
+    ) -> Result<Identity, Box<Refused>> {
+        let nobody = |why| Box::new(Refused { why, of: None });
+        let checked = async {
+            let identity = self.auth.identify(credentials).await.map_err(nobody)?;
+            match self.check(credentials, &identity).await {
+                Ok(()) => Ok(identity),
+                Err(why) => Err(Box::new(Refused { why, of: Some(identity) })),
+            }
+        };
+        match timeout(PATIENCE, checked).await {
             Ok(checked) => checked,
             Err(_) => {
                 warn!(?credentials, "credentials were not checked within {PATIENCE:?}");
-                Err(not_now())
+                Err(nobody(not_now()))
             }
         }
     }
 
-    async fn check(&self, credentials: &Credentials<'_>) -> Result<Identity, Refusal> {
-        let identity = self.auth.identify(credentials).await?;
+    async fn check(
+        &self,
+        credentials: &Credentials<'_>,
+        identity: &Identity,
+    ) -> Result<(), Refusal> {
         let (is, wanted) = (identity.kind, credentials.kind());
         if is != wanted {
             let why = format!(
@@ -93,7 +120,7 @@ impl Authenticator {
             return Err(Refusal::Unfit(TokenFault::Expired, why));
         }
         match self.auth.is_revoked_of(&identity.user, &identity.token_id).await {
-            Ok(false) => Ok(identity),
+            Ok(false) => Ok(()),
             Ok(true) => Err(Refusal::Forbidden("the token was revoked; stay away".into())),
             Err(error) => {
                 // Not known to be good, so not admitted; not known to be bad, so not refused for

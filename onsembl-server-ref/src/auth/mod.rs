@@ -14,7 +14,7 @@ mod refusal;
 mod tokens;
 mod uses;
 
-pub(crate) use authenticator::Authenticator;
+pub(crate) use authenticator::{Authenticator, Refused};
 pub use credentials::Credentials;
 pub use identity::{Identity, TokenKind};
 pub(crate) use known::KnownTokens;

@@ -179,6 +179,12 @@ impl Opens {
             let holder = book.holders.remove(&id);
             let link = holder.as_ref().and_then(|holder| holder.link);
             if let Some(holder) = holder {
+                if (kind, end) == (OpenKind::AgentLink, TokenEnd::Expired) {
+                    let token = TokenId::new(&holder.identity.token_id);
+                    if let Some(more) = self.0.warnings.allow(user.clone(), token.clone()) {
+                        warn!(%user, %token, more, "the token of an agent in session has expired; it is turned away until it has a newer one (onsembl-server token --renew)");
+                    }
+                }
                 let _ = holder.end.send_replace(Some(end));
             }
             match kind {

@@ -110,6 +110,13 @@ impl Expiry {
     }
 
     fn look(&self, tls: &ServerTls) {
+        if let Some(begins) = tls.begins().filter(|begins| *begins > SystemTime::now())
+            && self.pressing.allow(begins).is_some()
+        {
+            let path = tls.certificate().display();
+            let at = humantime::format_rfc3339_seconds(begins);
+            warn!(%path, %at, "the certificate is not valid yet, and agents refuse it until then; use another one, or set this machine's clock");
+        }
         let Some(ends) = tls.ends() else { return };
         let path = tls.certificate().display();
         let at = humantime::format_rfc3339_seconds(ends);

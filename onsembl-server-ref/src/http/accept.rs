@@ -89,7 +89,7 @@ async fn accept_in_turns(listener: Listener, limits: AcceptLimits, stop: Cancell
             Err(error) => {
                 counters.count("accept_failures");
                 if let Some(before) = failures.allow((), ()) {
-                    warn!(%error, before, "cannot accept connections; trying again");
+                    warn!(%error, more = before, "cannot accept connections; trying again");
                 }
                 tokio::time::sleep(limits.pause).await;
                 continue;
@@ -171,7 +171,7 @@ impl Accepted {
                 Err(error) => {
                     self.counters.count("proxy_failures");
                     if let Some(before) = self.faults.allow(peer.ip(), Fault::ProxyHeader) {
-                        warn!(%peer, %error, before, "a proxy does not say for whom it connects");
+                        warn!(%peer, %error, more = before, "a proxy does not say for whom it connects");
                     }
                     return;
                 }
@@ -199,7 +199,7 @@ impl Accepted {
                 Ok(Err(error)) => {
                     self.counters.count("tls_failures");
                     if let Some(before) = self.faults.allow(peer.ip(), Fault::Handshake) {
-                        warn!(%peer, %error, before, "TLS handshake failed");
+                        warn!(%peer, %error, more = before, "TLS handshake failed");
                     }
                 }
                 Err(_) => {
@@ -215,7 +215,7 @@ impl Accepted {
         let peer = self.peer;
         self.counters.count("proxies_not_trusted");
         if let Some(before) = self.faults.allow(peer.ip(), Fault::StrangersHeader) {
-            warn!(%peer, before, "a connection begins with a PROXY header, and its address is not one of --trusted-proxy; add it, or have the proxy send no such header");
+            warn!(%peer, more = before, "a connection begins with a PROXY header, and its address is not one of --trusted-proxy; add it, or have the proxy send no such header");
         }
         if self.tls.is_some() {
             // No peer behind it could read an answer.

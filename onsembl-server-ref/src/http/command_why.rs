@@ -7,7 +7,7 @@ use super::ask::{ask, too_late, unreadable};
 use super::fleet_why::OF_AGENT;
 use super::page;
 use super::signed_in::SignedIn;
-use super::why::told;
+use super::why::Shown;
 use crate::hub::Request as HubRequest;
 use crate::store::{CommandChange, CommandRow, StoreError, StoreHealth, StreamPosition};
 use axum::Json;
@@ -154,15 +154,16 @@ async fn agent_of(
         let fleet_view = app.fleet_views.of(user);
         let view = fleet_view.look();
         let agent = view.agents().get(id);
-        agent.map(|agent| (agent.name.clone(), agent.explain(&app.rules), agent.order_in_force()))
+        agent.map(|agent| (agent.name.clone(), Shown::of(app, agent), agent.order_in_force()))
     };
-    let Some((name, presence, order)) = shown else { return Ok(None) };
+    let Some((name, shown, order)) = shown else { return Ok(None) };
+    let presence = shown.presence.clone();
     let finding = if presence.state.is_in_session() {
         None
     } else {
         let logs = app.store.latest_presences(user, vec![id.clone()], now, OF_AGENT).await?;
         let history = logs.into_iter().next().map(|(_, history)| history).unwrap_or_default();
-        let drops = told(app, presence.clone(), &history, now, now).drops;
+        let drops = shown.told(app, (user, id), &history, now, now).drops;
         drops.into_iter().next_back().filter(|drop| drop.until.is_none()).map(|drop| drop.finding)
     };
     Ok(Some(AgentOf { name, presence, finding, order }))

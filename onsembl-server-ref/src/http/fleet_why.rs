@@ -8,12 +8,12 @@ use super::App;
 use super::api::problem;
 use super::page::{self, PAGE_BYTES, Page};
 use super::signed_in::SignedIn;
-use super::why::{self, Asked, told};
+use super::why::{self, Asked, Shown};
 use crate::store::History;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{Response, StatusCode};
-use onsembl_protocol::diagnosis::{Explanation, Finding, FleetWhy, Member};
+use onsembl_protocol::diagnosis::{FleetWhy, Member};
 use onsembl_protocol::fleet::AgentView;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::session::PresenceStatus;
@@ -71,9 +71,10 @@ pub(super) async fn fleet_why(
         };
         left = left.saturating_sub(logs.values().map(|history| history.log.len()).sum());
         not_judged += some.len() - logs.len();
-        for shown in shown(&app, &user, some) {
-            let history = logs.remove(&shown.agent).unwrap_or_default();
-            tally.add(&shown.member(&app, &history, from, now));
+        for (agent, name, shown) in shown(&app, &user, some) {
+            let history = logs.remove(&agent).unwrap_or_default();
+            let why = shown.told(&app, (&user, &agent), &history, from, now);
+            tally.add(&Member { agent, name, why });
         }
     }
     let mut why = tally.told(&app.own_faults.known(now), app.rules.timing.interval());
@@ -112,30 +113,14 @@ fn order(agent: &AgentView) -> (bool, Reverse<WallTime>) {
     (is_well, Reverse(agent.presence.since))
 }
 
-/// An agent as the view shows it.
-struct Shown {
-    agent: AgentId,
-    name: String,
-    presence: Explanation,
-    fault: Option<Finding>,
-}
-
-impl Shown {
-    fn member(self, app: &App, history: &History, from: WallTime, now: WallTime) -> Member {
-        let Self { agent, name, presence, fault } = self;
-        Member { agent, name, why: told(app, presence, history, from, now), fault }
-    }
-}
-
 /// Some agents, behind their logs: what those do not have yet is in the view. They are judged when that is given
 /// back, because other readers wait for it.
-fn shown(app: &App, user: &UserId, of: &[AgentId]) -> Vec<Shown> {
+fn shown(app: &App, user: &UserId, of: &[AgentId]) -> Vec<(AgentId, String, Shown)> {
     let fleet_view = app.fleet_views.of(user);
     let view = fleet_view.look();
     let shown = |id: &AgentId| {
         let agent = view.agents().get(id)?;
-        let (name, presence) = (agent.name.clone(), agent.explain(&app.rules));
-        Some(Shown { agent: id.clone(), name, presence, fault: agent.fault() })
+        Some((id.clone(), agent.name.clone(), Shown::of(app, agent)))
     };
     of.iter().filter_map(shown).collect()
 }

@@ -52,6 +52,7 @@ use crate::hub::HubHandle;
 use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
 use crate::store::Store;
+use crate::turned_away::TurnedAwayAgents;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::counters::Counters;
@@ -87,8 +88,10 @@ pub(crate) struct App {
     pub(crate) doorways: Shares<(UserId, AgentId)>,
     /// Pages of lists on their way at a time.
     pub(crate) pages: Shares<UserId>,
-    /// Who was turned away lately.
+    /// Who was turned away lately, for the log.
     pub(crate) refusals: Arc<Refusals>,
+    /// Which agents were, for `why`.
+    pub(crate) turned_away: TurnedAwayAgents,
     /// Upgraded links outlive their request; the server waits for them when it ends.
     pub(crate) links: TaskTracker,
 }

@@ -9,7 +9,7 @@ use super::ask::{ask, too_late};
 use super::signed_in::SignedIn;
 use super::streamed::json_lines;
 use super::upgrade::plain;
-use super::why::told;
+use super::why::Shown;
 use crate::bounds::Share;
 use crate::hub::Request as HubRequest;
 use crate::store::{History, PresenceRow, StoreError};
@@ -81,14 +81,14 @@ async fn why_of(app: &App, user: &UserId, agent: &AgentId) -> Option<Why> {
             return None;
         }
     };
-    let presence = {
+    let shown = {
         let fleet_view = app.fleet_views.of(user);
         let view = fleet_view.look();
-        view.agents().get(agent)?.explain(&app.rules)
+        Shown::of(app, view.agents().get(agent)?)
     };
     let now = SystemClock::new().now().wall;
     let from = history.log.first().map_or(now, |first| first.at);
-    let why = told(app, presence, &history, from, now);
+    let why = shown.told(app, (user, agent), &history, from, now);
     (!why.drops.is_empty()).then_some(why)
 }
 

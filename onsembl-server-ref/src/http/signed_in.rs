@@ -4,17 +4,19 @@
 use super::App;
 use super::connection::{Connection, TooMany};
 use super::upgrade::plain;
-use crate::auth::{Credentials, Identity, Refusal, TokenKind};
+use crate::auth::{Credentials, Identity, Refusal, Refused, TokenKind};
 use crate::bounds::LogLimit;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
+use onsembl_protocol::diagnosis::found_by_refusal;
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::session::{
     NONCE_HEADER, REFUSAL_HEADER, TOKEN_FAULT_HEADER, nonce_to_repeat,
 };
+use onsembl_transport::clock::SystemClock;
 use serde::Deserialize;
 use std::net::IpAddr;
 use tracing::{debug, warn};
@@ -57,13 +59,34 @@ pub(super) async fn admit(
     let in_query = query.token.as_deref();
     let credentials = Credentials::of_request(kind, headers, extensions, in_query);
     let named = query.agent_id.as_deref().map(AgentId::new);
-    let turned_away = |refusal| refused(app, &refusal, &credentials, named.as_ref());
-    let identity = app.auth.admit(&credentials).await.map_err(turned_away)?;
+    let turned_away = |refusal: Box<Refused>| {
+        remember(app, &refusal, named.as_ref());
+        refused(app, &refusal.why, &credentials, named.as_ref())
+    };
+    let identity = app.auth.admit_or_name(&credentials).await.map_err(turned_away)?;
     if let Some(connection) = extensions.get::<Connection>() {
         connection.belongs_to(&identity.user).map_err(|full| too_many(app, &identity, full))?;
         connection.admitted(&identity.user).await;
     }
     Ok(identity)
+}
+
+/// Remembers that an agent was turned away, if its token was one that may speak for it.
+fn remember(app: &App, refused: &Refused, named: Option<&AgentId>) {
+    let Refused { why, of: Some(identity) } = refused else { return };
+    let cause = found_by_refusal(why.reason(), why.token_fault());
+    let (Some(agent), Some(cause)) = (named, cause) else { return };
+    let bearer = identity.bearer();
+    let is_theirs = app
+        .fleet_views
+        .of(&identity.user)
+        .look()
+        .agents()
+        .get(agent)
+        .is_some_and(|known| known.is_spoken_for_by(agent, bearer.as_ref()));
+    if is_theirs {
+        app.turned_away.note(&identity.user, agent, cause, SystemClock::new().now().wall);
+    }
 }
 
 /// The page for a user that has its share of connections.

@@ -13,7 +13,8 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
-use onsembl_protocol::diagnosis::{BeatReport, Explanation, Records, Transition, Why};
+use onsembl_protocol::diagnosis::{BeatReport, Explanation, Finding, Records, Transition, Why};
+use onsembl_protocol::fleet::AgentView;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
@@ -38,17 +39,37 @@ impl Asked {
     }
 }
 
-/// What is told of an agent by its log: the one place of this server that judges drops.
-pub(super) fn told(
-    app: &App,
-    presence: Explanation,
-    history: &History,
-    from: WallTime,
-    now: WallTime,
-) -> Why {
-    let own_faults = app.own_faults.known(now);
-    let records = Records { told: &history.told, own_faults: &own_faults };
-    Why::of(presence, &history.log, records, from, now)
+/// An agent as the view shows it now.
+pub(super) struct Shown {
+    pub(super) presence: Explanation,
+    /// What is wrong with it though it is in session.
+    pub(super) fault: Option<Finding>,
+}
+
+impl Shown {
+    pub(super) fn of(app: &App, agent: &AgentView) -> Self {
+        Self { presence: agent.explain(&app.rules), fault: agent.fault() }
+    }
+
+    /// What is told of it by its log: the one place of this server that judges drops.
+    pub(super) fn told(
+        self,
+        app: &App,
+        (user, agent): (&UserId, &AgentId),
+        history: &History,
+        from: WallTime,
+        now: WallTime,
+    ) -> Why {
+        let Self { presence, fault } = self;
+        let own_faults = app.own_faults.known(now);
+        let records = Records {
+            told: &history.told,
+            own_faults: &own_faults,
+            turned_away: app.turned_away.of(user, agent),
+            fault: fault.as_ref(),
+        };
+        Why::of(presence, &history.log, records, from, now)
+    }
 }
 
 /// The page for logs that cannot be read.
@@ -108,17 +129,17 @@ pub(super) async fn why(
     let ledger = ledger.flatten().map(|ledger| *ledger);
     // Behind the log: what it does not have yet is in the view.
     let fleet_view = app.fleet_views.of(&user);
-    let (presence, last_heard) = {
+    let (shown, last_heard) = {
         let view = fleet_view.look();
         let Some(agent) = view.agents().get(&id) else {
             return problem(StatusCode::NOT_FOUND, "no agent of yours has this id");
         };
-        (agent.explain(&app.rules), agent.last_heard)
+        (Shown::of(&app, agent), agent.last_heard)
     };
     let now = now.wall;
     let log: Vec<Transition> = rows.iter().filter_map(PresenceRow::transition).collect();
     let history = History { log, told: findings };
-    let why = told(&app, presence, &history, asked.from(now), now);
+    let why = shown.told(&app, (&user, &id), &history, asked.from(now), now);
     let last_recorded = beats.into_iter().find_map(|beat| beat.at);
     let text = |at: Option<WallTime>| at.map(|at| at.to_string());
     let beats = Beats { last_heard: text(last_heard), last_recorded: text(last_recorded), ledger };

@@ -70,8 +70,8 @@ pub(super) fn note(
         FleetNote::Contested { agent, host, peer, contest } => {
             line!(%agent, %user, ?host, %peer, %contest);
         }
-        FleetNote::Presence { agent, status, because, epoch, version } => {
-            line!(%user, %agent, status = status.as_str(), because, %epoch, %version);
+        FleetNote::Presence { agent, name, status, because, epoch, version } => {
+            line!(%user, %agent, name = name.as_str(), status = status.as_str(), because, %epoch, %version);
         }
         FleetNote::HeartbeatsStop { agent, stop } => {
             line!(%user, %agent, hop = %stop.hop, cause = %stop.cause);

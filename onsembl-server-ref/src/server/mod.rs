@@ -68,6 +68,7 @@ use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
 use crate::retention;
 use crate::store::{self, Checked, Receipts, Store};
+use crate::turned_away::TurnedAwayAgents;
 use axum::Router;
 use data_lock::DataLock;
 use onsembl_protocol::id::ServerInstanceId;
@@ -223,6 +224,7 @@ impl Server {
             readers: Shares::new(http::READERS, 1),
             pages: Shares::new(http::PAGES, 1),
             refusals: Arc::default(),
+            turned_away: TurnedAwayAgents::default(),
             links: TaskTracker::new(),
         };
         remember_agents(&app).await;

@@ -6,6 +6,8 @@ use crate::frames::{
     extended_dashboard_hello, extended_hello, named_wrapper_hello, page_command, wrapper_hello,
 };
 use crate::peer::{Peer, Request};
+use crate::tokens::revoke;
+use crate::why::{drops, why_when};
 use onsembl_protocol::id::{AgentId, TokenId};
 use onsembl_server_ref::auth::TokenKind;
 use serde_json::Value;
@@ -254,4 +256,29 @@ async fn what_the_fleet_did_not_know_the_database_refuses() {
     assert_eq!(two.ended().await.code(), 4105);
     is_undisturbed(&mut one).await;
     assert_eq!(world.agents("ann").await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_turned_away_is_told_of_and_strangers_change_nothing_of_that() {
+    let world = World::start().await;
+    let (mine, id_of_mine) = world.token_from("ann", TokenKind::Agent, now());
+    let (bobs, id_of_bobs) = world.token_from("bob", TokenKind::Agent, now());
+    let (link, id) = welcomed(&world, &mine, key("key-1")).await;
+    drop(link);
+    let _ = world.agent_is("ann", "reconnecting").await;
+    revoke(&world, &id_of_bobs);
+    let path = format!("/ws/agent?agentId={id}");
+    assert_eq!(door(&world, &path, &bobs).await.0, 403);
+    assert_eq!(door(&world, &path, "nonsense").await.0, 401);
+    let fell = |said: &Value| drops(said).len() == 1;
+    let said = why_when(&world, "ann", &id, fell).await;
+    assert_eq!(drops(&said), [("unknown", "low", false)], "{said}");
+    revoke(&world, &id_of_mine);
+    for _ in 0..2 {
+        assert_eq!(door(&world, &path, &mine).await.0, 403);
+    }
+    let said = why_when(&world, "ann", &id, fell).await;
+    assert_eq!(drops(&said), [("token-revoked", "high", false)], "{said}");
+    assert_eq!(said["now"]["cause"], "token-revoked");
+    assert_eq!(said["drops"][0]["evidence"]["turned_away"], 2, "{said}");
 }

@@ -15,7 +15,7 @@ async fn asked(world: &World, path: &str, token: Option<&str>) -> (u16, String) 
     (answer.status, answer.body)
 }
 
-fn revoke(world: &World, token_id: &str) {
+pub(crate) fn revoke(world: &World, token_id: &str) {
     let revoke = "INSERT INTO revoked_tokens (token_id, revoked_at, note) VALUES (?1, 1, 'test')";
     let _ = world.database().execute(revoke, [token_id]).unwrap();
 }

@@ -82,7 +82,7 @@ async fn presence_and_drops_are_told_with_their_causes() {
     world.restart_heard_by(&mut [&mut link]).await;
     let said = why_when(&world, "ann", &id, |said| drops(said).len() == 3).await;
     let restarted = ("server-restarted", "high", false);
-    assert_eq!(drops(&said), [stopped, ("network-cut", "low", true), restarted], "{said}");
+    assert_eq!(drops(&said), [stopped, ("connection-cut", "low", true), restarted], "{said}");
 
     // Nobody else is told.
     let bob = world.token("bob", TokenKind::Dashboard);

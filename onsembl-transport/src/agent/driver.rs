@@ -1,7 +1,7 @@
 //! Performs the actions of the agent's machine: dials, sends, closes, wakes it. Decides nothing.
 
 use super::notice::{AgentNotice, SendError};
-use super::particulars::{Particulars, Warning};
+use super::particulars::{Particulars, Warning, log_report};
 use super::profile::{DriverConfig, random_seed};
 use super::session_beats::SessionBeats;
 use super::token_watch::TokenWatch;
@@ -12,7 +12,7 @@ use crate::log_limit::LogLimit;
 use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, QueueFull, TryDataError};
 use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
-use onsembl_protocol::diagnosis::{BeatLedger, BeatReport};
+use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, End};
 use onsembl_protocol::id::{AgentId, LinkId};
 use onsembl_protocol::liveness::Seen;
 use onsembl_protocol::model::Pausing;
@@ -195,9 +195,12 @@ impl AgentDriver {
         match verdict.stopped {
             Some(stop) => {
                 self.counters.count("heartbeats_missed");
-                warn!(hop = %stop.hop, cause = %stop.cause, ways = ?verdict.ways, "heartbeats stop; `onsembl-agent status` follows them");
+                warn!(hop = %stop.hop, cause = %stop.cause, ways = verdict.ways.word(End::Agent), "heartbeats stop; `onsembl-agent status` follows them");
             }
-            None => info!(ways = ?verdict.ways, "the ledger of heartbeats says something else"),
+            None => info!(
+                ways = verdict.ways.word(End::Agent),
+                "the ledger of heartbeats says something else"
+            ),
         }
         self.notices.push_back(AgentNotice::Beats(verdict));
         if let Some(hop) = verdict.for_server() {
@@ -377,8 +380,8 @@ impl AgentDriver {
             AgentAction::Report(report) => {
                 let because = self.particulars.told(&report);
                 self.particulars = Particulars::None;
-                info!(status = report.status.name(), because, "connection");
                 let before = std::mem::replace(&mut self.shown, report.status);
+                log_report(&self.warned, &report, before, &because);
                 match report.status {
                     AgentStatus::Connected { .. } | AgentStatus::Stale { .. } => {}
                     AgentStatus::Idle

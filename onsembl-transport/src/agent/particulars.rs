@@ -2,8 +2,11 @@
 //! warnings were written lately.
 
 use crate::link::LinkEnd;
-use onsembl_protocol::session::{AgentCause, AgentReport, DialFault};
+use crate::log_limit::LogLimit;
+use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus, DialFault};
+use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
+use tracing::{debug, info, warn};
 
 /// What is known of an event beyond what decides.
 #[derive(Debug, Default)]
@@ -32,4 +35,29 @@ impl Particulars {
 pub(super) enum Warning {
     Dial(DialFault, Option<SocketAddr>),
     HelloRefused,
+    /// Of the status that it reports while it is away, for a cause of this kind.
+    Away(&'static str, Discriminant<AgentCause>),
+}
+
+/// Writes a report of the connection to the log. While the agent is away, dials follow one another for as long as that
+/// lasts: each kind of their reports once a minute.
+pub(super) fn log_report(
+    warned: &LogLimit<Warning>,
+    report: &AgentReport,
+    before: AgentStatus,
+    because: &str,
+) {
+    let status = report.status.name();
+    if report.cause.asks_for_another_token() {
+        return warn!(status, because, "connection: the agent needs another token");
+    }
+    let dials =
+        matches!(report.status, AgentStatus::Connecting { .. } | AgentStatus::Reconnecting { .. });
+    if !dials || before.is_in_session() {
+        return info!(status, because, "connection");
+    }
+    match warned.allow(Warning::Away(status, discriminant(&report.cause))) {
+        Some(more) => info!(status, more, because, "connection"),
+        None => debug!(status, because, "connection"),
+    }
 }

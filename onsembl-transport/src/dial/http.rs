@@ -146,6 +146,9 @@ pub(crate) fn failure_after(error: &hyper::Error, heard: &Heard) -> DialError {
 
 /// With the reason of the system, which the library's own text leaves out.
 pub(crate) fn told(error: &hyper::Error) -> String {
+    if error.is_canceled() || error.is_closed() || error.is_incomplete_message() {
+        return "the connection ended before an answer".to_owned();
+    }
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

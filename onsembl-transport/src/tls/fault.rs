@@ -129,7 +129,10 @@ impl Witness {
                 "it is not one for servers (extended key usage); issue one with serverAuth".to_owned(),
             ),
             CertificateError::UnknownIssuer => (DialFault::CertificateUntrusted, self.stranger()),
-            CertificateError::BadSignature => (
+            // Two of one name, with keys of different kinds, show so.
+            CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
                 DialFault::CertificateUntrusted,
                 "it is not signed by the CA of that name that is trusted here; the CA has another key since, so trust its new certificate (--tls-ca)".to_owned(),
             ),

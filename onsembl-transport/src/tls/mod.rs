@@ -154,6 +154,13 @@ fn file_error(what: &'static str, path: &Path, error: PemError) -> TlsError {
     }
 }
 
+/// From when on a certificate is valid.
+fn begin_of(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    let since = u64::try_from(read.validity().not_before.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
+}
+
 /// When a certificate ends.
 fn end_of(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let (_, read) = X509Certificate::from_der(certificate).ok()?;

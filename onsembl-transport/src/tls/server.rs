@@ -1,7 +1,8 @@
 //! TLS of a server: one certificate chain and its key, read again when they were renewed.
 
 use super::{
-    Stamp, TlsError, certificates, check_writers, end_of, file_error, provider, unexpected,
+    Stamp, TlsError, begin_of, certificates, check_writers, end_of, file_error, provider,
+    unexpected,
 };
 use std::fmt;
 use std::io;
@@ -30,6 +31,8 @@ struct Pair {
     acceptor: TlsAcceptor,
     /// When the first certificate of the chain ends; `None` if that cannot be read from it.
     ends: Option<SystemTime>,
+    /// From when on all of the chain is valid; `None` likewise.
+    begins: Option<SystemTime>,
     /// Of the certificate and of the key, when they were last read.
     stamps: [Stamp; 2],
 }
@@ -56,8 +59,8 @@ impl ServerTls {
     ) -> Result<Self, TlsError> {
         let (certificate, key) = (certificate.as_ref().to_owned(), key.as_ref().to_owned());
         let stamps = [Stamp::of(&certificate), Stamp::of(&key)];
-        let (acceptor, ends) = acceptor(&certificate, &key)?;
-        let pair = Pair { acceptor, ends, stamps };
+        let (acceptor, begins, ends) = acceptor(&certificate, &key)?;
+        let pair = Pair { acceptor, ends, begins, stamps };
         Ok(Self { shared: Arc::new(Shared { certificate, key, pair: Mutex::new(pair) }) })
     }
 
@@ -86,7 +89,7 @@ impl ServerTls {
         let renewed = acceptor(certificate, key);
         let mut pair = self.pair();
         pair.stamps = stamps;
-        (pair.acceptor, pair.ends) = renewed?;
+        (pair.acceptor, pair.begins, pair.ends) = renewed?;
         Ok(())
     }
 
@@ -95,6 +98,12 @@ impl ServerTls {
     #[must_use]
     pub fn ends(&self) -> Option<SystemTime> {
         self.pair().ends
+    }
+
+    /// From when on clients accept it: the latest begin in the chain. `None` if none says so in a way that can be read.
+    #[must_use]
+    pub fn begins(&self) -> Option<SystemTime> {
+        self.pair().begins
     }
 
     /// The file of the chain.
@@ -124,8 +133,12 @@ impl ServerTls {
     }
 }
 
-fn acceptor(certificate: &Path, key: &Path) -> Result<(TlsAcceptor, Option<SystemTime>), TlsError> {
+/// What shakes hands with this pair, and from when until when clients accept it.
+type Acceptor = (TlsAcceptor, Option<SystemTime>, Option<SystemTime>);
+
+fn acceptor(certificate: &Path, key: &Path) -> Result<Acceptor, TlsError> {
     let chain = certificates(certificate)?;
+    let begins = chain.iter().filter_map(begin_of).max();
     let ends = chain.iter().filter_map(end_of).min();
     check_writers("private key", key)?;
     let secret =
@@ -140,7 +153,7 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<(TlsAcceptor, Option<Syste
             key: key.into(),
             why: e.to_string(),
         })?;
-    Ok((Arc::new(config).into(), ends))
+    Ok((Arc::new(config).into(), begins, ends))
 }
 
 impl fmt::Debug for ServerTls {

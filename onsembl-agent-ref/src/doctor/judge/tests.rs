@@ -1,6 +1,6 @@
 //! Observations, and the verdicts that follow from them.
 
-use super::super::observed::{Addresses, Idle, Local, Path, Probe, TokenSeen};
+use super::super::observed::{Addresses, Descriptors, Idle, Local, Path, Probe, TokenSeen};
 use super::*;
 use crate::status_file::LastFailure;
 use onsembl_protocol::session::{DialFailure, DialFault};
@@ -271,4 +271,46 @@ fn a_token_that_cannot_be_read_is_named_though_the_server_was_reached() {
     assert_eq!(failures(&seen), ["token"]);
     assert!(of(&seen, "token").found.contains("No such file"));
     assert_eq!(of(&seen, "upgrade").verdict, Verdict::Pass);
+}
+
+/// A full disk, or a process that hangs: what the file says is as old as the file.
+#[test]
+fn a_status_that_is_not_written_any_more_is_no_fault_of_the_timer() {
+    let seen = with_status(|status, _| {
+        status.updated_at = ago(300).unwrap();
+        status.last_heartbeat_sent = ago(300);
+    });
+    let check = of(&seen, "running-agent");
+    assert_eq!(check.verdict, Verdict::Fail);
+    assert!(check.found.contains("a full disk?") && !check.found.contains("timer"), "{check:?}");
+    assert!(!check.action.contains("fault of the program"), "{check:?}");
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_made_fails() {
+    let mut seen = well();
+    let unmakeable = Some((PathBuf::from("/ro"), "Read-only file system".to_owned()));
+    let state = |unmakeable| State::Missing { path: PathBuf::from("/ro/a"), unmakeable };
+    let mut with = |unmakeable| {
+        if let Some(local) = &mut seen.local {
+            local.state = state(unmakeable);
+        }
+        of(&seen, "state-directory")
+    };
+    let check = with(unmakeable);
+    assert_eq!(check.verdict, Verdict::Fail);
+    assert!(check.found.contains("/ro cannot be written: Read-only file system"), "{check:?}");
+    assert_eq!(with(None).verdict, Verdict::Skip);
+}
+
+#[test]
+fn a_token_that_was_not_shown_was_not_refused() {
+    let mut seen = failed(
+        DialFailure::Unauthorized,
+        DialFault::TokenRefused,
+        Ok(vec![("10.0.0.1:443".parse().unwrap(), Ok(secs(0)))]),
+    );
+    assert!(of(&seen, "upgrade").found.ends_with("refuses the token"));
+    seen.token.outcome = Err("no such file".to_owned());
+    assert!(of(&seen, "upgrade").found.ends_with("wants a token"));
 }

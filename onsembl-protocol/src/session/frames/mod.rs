@@ -12,7 +12,7 @@ mod server;
 pub use agent::{AgentFrames, AgentRead, AgentSession, FromServer, hello_refusal, told_of_hop};
 #[cfg(feature = "sim")]
 pub(crate) use agent::{agent_heartbeat, agent_pong};
-pub use profile::AgentProfile;
+pub use profile::{AgentProfile, PROBE_FOR};
 pub use server::{
     Admission, FromAgent, ServerRead, SessionRules, answer_to, binary_refused, heartbeat,
     hello_missing, not_admitted, probe, read, read_binary, told_hop, undecodable, welcome,

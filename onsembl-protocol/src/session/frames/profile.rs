@@ -7,6 +7,9 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+/// Before the name of an agent it makes the name of a probe for that agent (P-370).
+pub const PROBE_FOR: &str = "doctor of ";
+
 /// What an agent says of itself in its hello.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]

@@ -116,7 +116,7 @@ impl Turn<'_> {
     pub(super) fn link_down(&mut self, link: LinkId, reason: CloseReason) {
         match self.hot.state {
             State::Online(session) if session.link == link => {
-                match (self.cold.challenger_of(&session), ended_for_good(reason)) {
+                match (self.cold.challenger_of(&session), ended_for_good(reason, session.dialect)) {
                     // A newer link is there already: however the old one ended, the agent did not.
                     (Some(challenger), _) => {
                         self.hot.state =
@@ -173,9 +173,16 @@ impl Turn<'_> {
 }
 
 /// Why an agent that ended its link so ended itself; `None` if it did not.
-fn ended_for_good(reason: CloseReason) -> Option<PresenceCause> {
+fn ended_for_good(reason: CloseReason, dialect: Dialect) -> Option<PresenceCause> {
     let by_agent = reason.initiator == Initiator::Peer;
-    if by_agent && matches!(reason.cause, CloseCause::AgentStopped | CloseCause::Normal) {
+    let stopped = match dialect {
+        // Anything on the way may send the code of a normal closure, and no agent of ours does.
+        Dialect::Extended => reason.cause == CloseCause::AgentStopped,
+        Dialect::Legacy => {
+            matches!(reason.cause, CloseCause::AgentStopped | CloseCause::Normal)
+        }
+    };
+    if by_agent && stopped {
         return Some(PresenceCause::AgentStopped);
     }
     EndOrder::obeyed_by(reason.cause).filter(|_| by_agent).map(PresenceCause::EndOrdered)

@@ -24,8 +24,15 @@ fn drop(from: i64, until: Option<i64>, cause: Cause) -> Verdict {
 
 fn member(n: usize, state: PresenceStatus, since: i64, drops: Vec<Verdict>) -> Member {
     let presence = Explanation::without_transitions(state, at(since), "because".into());
-    let why = Why { presence, drops, pattern: None, availability: Availability::default() };
-    Member { agent: AgentId::new(format!("id-{n}")), name: format!("a{n}"), why, fault: None }
+    let availability = Availability::default();
+    let why = Why { presence, drops, pattern: None, now: None, action: None, availability };
+    seen(Member { agent: AgentId::new(format!("id-{n}")), name: format!("a{n}"), why }, None)
+}
+
+/// What is wrong with it, behind a change of what is known.
+fn seen(mut member: Member, fault: Option<Finding>) -> Member {
+    member.why.now = member.why.wrong_now(fault.as_ref(), at(0)).cloned();
+    member
 }
 
 fn of(members: &[Member], others: usize, own: &[OwnFault]) -> FleetWhy {
@@ -79,8 +86,8 @@ fn who_is_away_is_told_of_by_the_verdict_on_its_drop_and_what_needs_somebody_fir
         member(3, PresenceStatus::Online, 90, vec![drop(80, Some(90), Cause::NetworkCut)]);
     let timer = Finding::new(Cause::MiddleboxIdleTimeout, Confidence::High);
     flapping.why.pattern = Some(timer);
-    let mut impaired = member(4, PresenceStatus::Online, -500, vec![]);
-    impaired.fault = Some(Finding::new(Cause::HeartbeatNotRecorded, Confidence::High));
+    let fault = Finding::new(Cause::HeartbeatNotRecorded, Confidence::High);
+    let impaired = seen(member(4, PresenceStatus::Online, -500, vec![]), Some(fault));
     let mut over =
         member(5, PresenceStatus::Online, -500, vec![drop(-600, Some(-500), Cause::NetworkCut)]);
     over.why.pattern = flapping.why.pattern.clone();
@@ -88,9 +95,9 @@ fn who_is_away_is_told_of_by_the_verdict_on_its_drop_and_what_needs_somebody_fir
         member(0, PresenceStatus::Offline, 50, vec![drop(45, None, Cause::AgentStopped)]),
         member(1, PresenceStatus::Reconnecting, 70, vec![drop(70, None, Cause::TokenExpired)]),
         member(2, PresenceStatus::Stale, 95, vec![]),
-        flapping,
+        seen(flapping, None),
         impaired,
-        over,
+        seen(over, None),
         member(6, PresenceStatus::Offline, -900, vec![]),
     ];
     let told = of(&members, 0, &[]);

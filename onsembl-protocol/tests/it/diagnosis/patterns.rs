@@ -3,9 +3,9 @@
 use crate::support::{EPOCH_MS, secs};
 use onsembl_protocol::diagnosis::{
     Availability, Cause, Condition, Confidence, DropRecord, Fall, Finding, Logged, OwnFault,
-    PastDrop, PastFinding, Process, Return, Sleep, Ways, incidents, pattern, timeline,
+    PastDrop, PastFinding, Process, Return, SinceThen, Sleep, Ways, incidents, pattern, timeline,
 };
-use onsembl_protocol::session::{PresenceCause, PresenceStatus};
+use onsembl_protocol::session::{Dialect, PresenceCause, PresenceStatus};
 use onsembl_protocol::time::WallTime;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -44,6 +44,14 @@ fn links_that_die_after_the_same_silence_are_cut_by_a_timer_and_its_seconds_are_
         Some((Cause::MiddleboxIdleTimeout, Confidence::Medium, "idle timeout 60s, times 3".into())),
     );
     assert_eq!(pattern(&cut(&idle[..2], &lived)), None);
+    // What is set below it is below the timer.
+    assert_eq!(
+        word(pattern(&cut(&[2_500, 2_503, 2_510], &lived))),
+        Some((Cause::MiddleboxIdleTimeout, Confidence::Medium, "idle timeout 2s, times 3".into())),
+    );
+    let mut closed = cut(&idle[..5], &lived);
+    closed.iter_mut().for_each(|drop| drop.cause = Cause::ConnectionCut);
+    assert_eq!(pattern(&closed).map(|f| f.cause), Some(Cause::MiddleboxIdleTimeout));
     // One that another cause explains ends the row.
     let mut explained = cut(&idle, &lived);
     explained[7].cause = Cause::AgentSlept;
@@ -129,11 +137,22 @@ fn many_that_fall_silent_at_once_are_one_incident() {
     assert_eq!(told(&falls(0..10, Cause::NetworkCut), &[], 1000), []);
     assert_eq!(told(&falls([0, 40, 80, 120], Cause::NetworkCut), &[], 4), []);
     assert_eq!(told(&falls([0, 1], Cause::NetworkCut), &[], 2), []);
-    // That users stop their agents is no incident of one cause.
-    assert_eq!(
-        told(&falls(0..10, Cause::AgentStopped), &[], 10),
-        [(Cause::Unknown, Confidence::Low, 10)]
-    );
+    // That users stop or restart their agents is no incident, and what has nothing in common neither.
+    for cause in [Cause::AgentStopped, Cause::AgentRestarted, Cause::AgentUpgraded] {
+        assert_eq!(told(&falls(0..10, cause), &[], 10), [], "{cause}");
+    }
+    let one_each = [Cause::AgentStopped, Cause::Tls, Cause::NetworkCut];
+    let unrelated: Vec<Fall> = one_each
+        .into_iter()
+        .enumerate()
+        .map(|(agent, cause)| Fall { agent, at: at(agent as i64), cause })
+        .collect();
+    assert_eq!(told(&unrelated, &[], 10), []);
+    // One network shows in several ways.
+    let ways = [Cause::NetworkCut, Cause::ConnectionCut, Cause::DialUnanswered, Cause::Unknown];
+    let alike: Vec<Fall> =
+        (0..8).map(|agent| Fall { agent, at: at(agent as i64), cause: ways[agent % 4] }).collect();
+    assert_eq!(told(&alike, &[], 10), [(Cause::NetworkCut, Confidence::Medium, 8)]);
 }
 
 #[test]
@@ -165,6 +184,8 @@ fn slept(quiet: u64, absence: i64, ago: u64, lasted: u64) -> Vec<(i64, i64)> {
         stalled: Duration::ZERO,
         ways: Ways::Both,
         stopped_at: None,
+        dialect: Dialect::Extended,
+        since: SinceThen::default(),
     };
     let finding = Finding::new(Cause::AgentSlept, Confidence::High);
     let told = vec![PastFinding { finding, ago: secs(ago), lasted: secs(lasted), times: 1 }];

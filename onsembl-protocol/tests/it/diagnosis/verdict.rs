@@ -2,12 +2,14 @@
 //! called sure.
 
 use crate::support::{EPOCH_MS, ms, secs};
-use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
+use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use onsembl_protocol::diagnosis::{
     Cause, Confidence, DropRecord, Evidence, Finding, LastBoot, LastEnd, LastRun, LastVersion,
-    OutOfMemory, PastFinding, Process, Return, Ways, found_by_agent, judge,
+    OutOfMemory, PastFinding, Process, Return, SinceThen, TurnedAway, Ways, found_by_agent, judge,
 };
-use onsembl_protocol::session::{AgentCause, DialFailure, DialFault, EndOrder, PresenceCause};
+use onsembl_protocol::session::{
+    AgentCause, DialFailure, DialFault, Dialect, EndOrder, PresenceCause,
+};
 use onsembl_protocol::time::WallTime;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -34,6 +36,8 @@ fn ended(how: PresenceCause, quiet: u64) -> DropRecord {
         stalled: Duration::ZERO,
         ways: Ways::Both,
         stopped_at: None,
+        dialect: Dialect::Extended,
+        since: SinceThen::default(),
     }
 }
 
@@ -150,7 +154,7 @@ fn histories() -> Vec<History> {
         ),
         history(
             Cause::AgentKilled,
-            High,
+            Medium,
             broke(),
             back(Other, 5, &[last_run(LastEnd::Vanished, LastBoot::Same, LastVersion::Same, 4)]),
         ),
@@ -234,7 +238,19 @@ fn histories() -> Vec<History> {
             silence(),
             back(Same, 300, &[heard_nothing.clone(), dials(DialFault::ConnectTimeout, 9)]),
         ),
-        history(Cause::NetworkCut, High, broke(), back(Same, 3, std::slice::from_ref(&cut))),
+        history(Cause::ConnectionCut, High, broke(), back(Same, 3, std::slice::from_ref(&cut))),
+        history(
+            Cause::NetworkCut,
+            Medium,
+            broke(),
+            back(Same, 200, &[cut.clone(), dialled(DialFault::ConnectTimeout, 0, 150, 9)]),
+        ),
+        history(
+            Cause::DialUnanswered,
+            Medium,
+            broke(),
+            back(Same, 280, &[cut.clone(), dials(DialFault::Unanswered, 12)]),
+        ),
         history(
             Cause::NetworkCut,
             Medium,
@@ -301,6 +317,22 @@ fn histories() -> Vec<History> {
         history(
             Cause::ProtocolError,
             High,
+            by_agent(CloseCause::ProtocolError),
+            back(
+                Same,
+                2,
+                &[noted(
+                    AgentCause::LinkEnded(CloseReason::local(CloseCause::ProtocolError)),
+                    none.clone(),
+                    0,
+                    0,
+                    1,
+                )],
+            ),
+        ),
+        history(
+            Cause::ProtocolError,
+            Medium,
             by_agent(CloseCause::ProtocolError),
             back(Same, 2, &[]),
         ),
@@ -504,4 +536,210 @@ fn a_hop_that_is_missed_explains_only_the_silence_that_follows_from_it() {
     // A database that is busy while the network is cut.
     assert_ne!(cause(silence(), Cause::HeartbeatNotRecorded), Cause::HeartbeatNotRecorded);
     assert_ne!(cause(of_agent, Cause::HeartbeatNotRecorded), Cause::HeartbeatNotRecorded);
+}
+
+fn judged(drop: &DropRecord, back: Option<Return>) -> (Cause, Confidence, String) {
+    let Finding { cause, confidence, evidence } = judge(drop, back.as_ref()).finding;
+    (cause, confidence, evidence.to_string())
+}
+
+fn sure_of(drop: &DropRecord, back: Option<Return>) -> (Cause, Confidence) {
+    let (cause, confidence, _) = judged(drop, back);
+    (cause, confidence)
+}
+
+fn shut(code: Option<u16>) -> CloseReason {
+    CloseReason::peer(code.map(CloseCode))
+}
+
+/// A proxy may close both ways with any code of the standard, or one of its own.
+#[test]
+fn no_code_that_anything_on_the_way_may_send_is_surely_an_ends_own() {
+    let codes = (1000..=1015).chain([3000, 3999, 4000, 4099, 4999]).map(Some).chain([None]);
+    for code in codes {
+        let (drop, told) = (
+            ended(PresenceCause::LinkEnded(shut(code)), 5),
+            found_by_agent(&AgentCause::LinkEnded(shut(code)), None, Evidence::NONE),
+        );
+        let found = told.map(|(finding, _)| finding);
+        assert!(
+            found.as_ref().is_none_or(|f| f.confidence < Confidence::High),
+            "{code:?}: {found:?}"
+        );
+        for process in [Process::Same, Process::Unknown] {
+            let (cause, confidence) = sure_of(&drop, back(process, 1, &[]));
+            assert!(confidence < Confidence::High, "{code:?}: {cause}");
+            let blamed = [Cause::ServerRestarted, Cause::AgentStopped, Cause::ServerBusy];
+            assert!(!blamed.contains(&cause), "{code:?}: {cause}");
+        }
+        assert!(sure_of(&drop, None).1 < Confidence::High, "{code:?}");
+        // Each end was told that the other one closed, and neither did.
+        if let Some(finding) = found {
+            let both = sure_of(&drop, back(Process::Same, 1, &[Note(finding, 0, 0, 1)]));
+            if code != Some(1006) {
+                assert_eq!(both, (Cause::ConnectionCut, Confidence::High), "{code:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_process_that_is_back_was_not_stopped() {
+    let stopped = ended(PresenceCause::AgentStopped, 3);
+    assert_eq!(
+        sure_of(&stopped, back(Process::Same, 1, &[])),
+        (Cause::ConnectionCut, Confidence::Medium)
+    );
+    // A legacy wrapper says it by a code that a proxy sends too.
+    let legacy = DropRecord { dialect: Dialect::Legacy, ..stopped };
+    assert_eq!(sure_of(&legacy, None), (Cause::AgentStopped, Confidence::Medium));
+}
+
+fn restarted() -> DropRecord {
+    ended(PresenceCause::ServerRestarted, 0)
+}
+
+#[test]
+fn what_kept_an_agent_away_longer_than_the_restart_is_the_cause_and_both_are_told() {
+    let (cause, confidence, evidence) = judged(
+        &restarted(),
+        back(Process::Same, 56, &[dialled(DialFault::TokenMissing, 8, 40, 5)]),
+    );
+    assert_eq!((cause, confidence), (Cause::TokenMissing, Confidence::High));
+    assert!(evidence.contains("began as server-restarted"), "{evidence}");
+    assert!(evidence.contains("kept away 48s"), "{evidence}");
+    // A server that closes in order, runs again after 5 s, with a certificate that has run out.
+    let mut planned = by_server(CloseCause::GoingAway);
+    planned.since.restarted_after = secs(5);
+    let notes = [
+        dialled(DialFault::ConnectRefused, 1, 3, 2),
+        dialled(DialFault::CertificateExpired, 6, 22, 4),
+    ];
+    assert_eq!(
+        sure_of(&planned, back(Process::Same, 33, &notes)),
+        (Cause::Tls, Confidence::Medium)
+    );
+    // While it does not run, nobody can dial it: that is the restart.
+    planned.since.restarted_after = secs(60);
+    let refused = [dialled(DialFault::ConnectRefused, 1, 58, 9)];
+    let (cause, confidence, _) = judged(&planned, back(Process::Same, 80, &refused));
+    assert_eq!((cause, confidence), (Cause::ServerRestarted, Confidence::High));
+    // And less than the end explains is told behind it.
+    let mut long = by_server(CloseCause::GoingAway);
+    long.since.restarted_after = secs(300);
+    let late = [dialled(DialFault::TokenMissing, 302, 30, 5)];
+    let (cause, _, evidence) = judged(&long, back(Process::Same, 335, &late));
+    assert_eq!(cause, Cause::ServerRestarted);
+    assert!(evidence.contains("then token-missing"), "{evidence}");
+    // An upgrade that comes back to a certificate that does not fit.
+    let stopped = ended(PresenceCause::AgentStopped, 1);
+    let notes = [
+        last_run(LastEnd::Stopped, LastBoot::Same, LastVersion::Other, 4),
+        dialled(DialFault::CertificateUntrusted, 5, 28, 5),
+    ];
+    let (cause, _, evidence) = judged(&stopped, back(Process::Other, 36, &notes));
+    assert_eq!(cause, Cause::Tls);
+    assert!(evidence.contains("began as agent-upgraded"), "{evidence}");
+}
+
+#[test]
+fn who_does_not_come_back_after_a_restart_is_kept_away_by_something_that_is_not_known() {
+    let after = |n| {
+        let mut drop = restarted();
+        drop.since.away = secs(n);
+        judged(&drop, None)
+    };
+    assert_eq!(after(60).0, Cause::ServerRestarted);
+    let (cause, confidence, evidence) = after(120);
+    assert_eq!((cause, confidence), (Cause::Unknown, Confidence::Low));
+    assert!(evidence.starts_with("began as server-restarted"), "{evidence}");
+    // Who was stopped stays away.
+    let mut stopped = ended(PresenceCause::AgentStopped, 1);
+    stopped.since.away = secs(100_000);
+    assert_eq!(sure_of(&stopped, None), (Cause::AgentStopped, Confidence::High));
+}
+
+#[test]
+fn an_agent_that_the_server_turns_away_itself_is_told_of_while_it_is_away() {
+    let mut drop = restarted();
+    drop.since.away = secs(150);
+    let at = |n: i64| WallTime::from_unix_millis(EPOCH_MS + n * 1000);
+    let turned = TurnedAway { cause: Cause::TokenExpired, first: at(3), last: at(140), times: 5 };
+    drop.since.turned_away = Some(turned);
+    let (cause, confidence, evidence) = judged(&drop, None);
+    assert_eq!((cause, confidence), (Cause::TokenExpired, Confidence::High));
+    for part in
+        ["turned away 5", "began as server-restarted", "last turned away 2025-11-02T00:02:20"]
+    {
+        assert!(evidence.contains(part), "{part}: {evidence}");
+    }
+    assert_eq!(TurnedAway::now(Some(turned), Cause::TokenExpired, at(200)).times, 6);
+    assert_eq!(TurnedAway::now(Some(turned), Cause::TokenRevoked, at(200)).times, 1);
+    assert_eq!(TurnedAway::now(Some(turned), Cause::TokenExpired, at(4000)).times, 1);
+}
+
+#[test]
+fn a_server_that_did_not_run_while_the_agent_was_away_kept_it_away() {
+    // It stalled for 10 s, and then the server was frozen for 20 s.
+    let mut drop = silence();
+    drop.quiet = secs(8);
+    drop.since.stalled = secs(20);
+    let stalled = sure(Cause::AgentStalled, -8, 10);
+    let unanswered = dialled(DialFault::Unanswered, 3, 18, 2);
+    let (cause, _, evidence) = judged(&drop, back(Process::Same, 30, &[stalled, unanswered]));
+    assert_eq!(cause, Cause::ServerStalled, "{evidence}");
+    assert!(evidence.contains("began as agent-stalled"), "{evidence}");
+}
+
+#[test]
+fn dials_that_nobody_answers_behind_a_silence_are_the_same_outage() {
+    let heard_nothing = noted(AgentCause::Silence(secs(90)), Evidence::NONE, 3, 0, 1);
+    let silent = CloseReason::peer(Some(CloseCause::Silent.code()));
+    let told_silent = noted(AgentCause::LinkEnded(silent), Evidence::NONE, 0, 0, 1);
+    for fault in [DialFault::TlsTimeout, DialFault::Unanswered, DialFault::ClosedUnanswered] {
+        let dials = dialled(fault, 3, 40, 4);
+        // Both directions; what the agent sends; what it is sent.
+        let cut = back(Process::Same, 48, &[heard_nothing.clone(), dials.clone()]);
+        assert_eq!(sure_of(&silence(), cut), (Cause::NetworkCut, Confidence::High), "{fault:?}");
+        let up = back(Process::Same, 48, &[told_silent.clone(), dials.clone()]);
+        assert_eq!(sure_of(&silence(), up), (Cause::NetworkOneWay, Confidence::High), "{fault:?}");
+        let given_up = ended(PresenceCause::LinkEnded(silent), 5);
+        let down = back(Process::Same, 48, &[heard_nothing.clone(), dials.clone()]);
+        assert_eq!(sure_of(&given_up, down), (Cause::NetworkOneWay, Confidence::High), "{fault:?}");
+        let mute = back(Process::Same, 48, &[dials]);
+        assert_eq!(sure_of(&silence(), mute), (Cause::NetworkCut, Confidence::Medium), "{fault:?}");
+    }
+}
+
+/// What an agent of an earlier version told of a handshake that was not answered is no word on a certificate.
+#[test]
+fn no_certificate_is_blamed_that_nobody_saw() {
+    let old = |cause, confidence, fault: &str| {
+        let evidence = Evidence::NONE.with("fault", fault);
+        let cut = noted(
+            AgentCause::LinkEnded(CloseReason::broken(Breakage::Reset)),
+            Evidence::NONE,
+            0,
+            0,
+            1,
+        );
+        let dials = Note(Finding::new(cause, confidence).on(evidence), 2, 270, 9);
+        sure_of(&broke(), back(Process::Same, 280, &[cut, dials])).0
+    };
+    let (low, medium) = (Confidence::Low, Confidence::Medium);
+    assert_eq!(old(Cause::Tls, low, "tls-timeout"), Cause::DialUnanswered);
+    assert_eq!(old(Cause::ServerBusy, low, "unanswered"), Cause::DialUnanswered);
+    assert_eq!(old(Cause::MiddleboxAnswer, medium, "closed-unanswered"), Cause::DialUnanswered);
+    assert_eq!(old(Cause::Tls, medium, "certificate-expired"), Cause::Tls);
+    for fault in DialFault::ALL {
+        let (finding, _) = found_by_agent(
+            &AgentCause::DialFailed(DialFailure::Unreachable),
+            Some(*fault),
+            Evidence::NONE,
+        )
+        .expect("a fault");
+        let seen = fault.as_str().starts_with("certificate-")
+            || [DialFault::NoTls, DialFault::TlsFailed].contains(fault);
+        assert_eq!(finding.cause == Cause::Tls, seen, "{fault:?}");
+    }
 }

@@ -4,7 +4,7 @@ use crate::support::{ms, now, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{
     Cause, Confidence, Evidence, Finding, OwnFault, PastFinding, PresenceTrack, Records, ToldAt,
-    Transition, Why, explain,
+    Transition, TurnedAway, Why, explain,
 };
 use onsembl_protocol::id::{Epoch, InstanceId, LinkId, PresenceVersion};
 use onsembl_protocol::session::{
@@ -24,6 +24,8 @@ pub(super) struct Agent {
     log: Vec<Transition>,
     pub(super) told: Vec<ToldAt>,
     own_faults: Vec<OwnFault>,
+    turned_away: Option<TurnedAway>,
+    fault: Option<Finding>,
 }
 
 impl Agent {
@@ -33,7 +35,8 @@ impl Agent {
             ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), now(at));
         let (told, own_faults) = (Vec::new(), Vec::new());
         let (link, run, heard, log) = (LinkId(0), 1, None, Vec::new());
-        Self { at, machine, link, run, heard, log, told, own_faults }
+        let (turned_away, fault) = (None, None);
+        Self { at, machine, link, run, heard, log, told, own_faults, turned_away, fault }
     }
 
     pub(super) fn feed(&mut self, event: ServerEvent) -> Deadline {
@@ -68,7 +71,12 @@ impl Agent {
         let begin = PresenceTrack::begin(self.log[0].presence);
         let track = self.log[1..].iter().fold(begin, |track, next| track.then(next.presence));
         let presence = explain(&track, self.heard, &ServerConfig::DEFAULT);
-        let records = Records { told: &self.told, own_faults: &self.own_faults };
+        let records = Records {
+            told: &self.told,
+            own_faults: &self.own_faults,
+            turned_away: self.turned_away,
+            fault: self.fault.as_ref(),
+        };
         Why::of(presence, &self.log, records, now(secs(1000)).wall, now(self.at).wall)
     }
 
@@ -120,10 +128,10 @@ fn a_drop_lasts_until_the_agent_is_back_and_is_missing_time() {
     agent.at += secs(30);
     let why = agent.told();
     // That it was not another process is all that is known.
-    assert_eq!(causes(&why), [(Cause::NetworkCut, true)]);
+    assert_eq!(causes(&why), [(Cause::ConnectionCut, true)]);
     assert_eq!(why.drops[0].finding.confidence, Confidence::Low);
     let evidence = why.drops[0].finding.evidence.to_string();
-    assert_eq!(evidence, "lost both, ended link-ended, quiet 1s, lived 100s, close code 1006");
+    assert_eq!(evidence, "ended link-ended, quiet 1s, lived 100s, close code 1006");
     let sum = why.availability;
     assert_eq!((sum.there, sum.missing), (secs(130), secs(50) + ms(20)), "{sum:?}");
     assert_eq!(sum.permille(), Some(722));
@@ -165,7 +173,7 @@ fn what_is_told_only_a_session_later_belongs_to_the_earlier_absence_all_the_same
     agent.join(Claimant::SameProcess);
     agent.tells(Cause::NameResolution, Confidence::High, secs(70), secs(45));
     let why = agent.told();
-    assert_eq!(causes(&why), [(Cause::NameResolution, true), (Cause::NetworkCut, true)]);
+    assert_eq!(causes(&why), [(Cause::NameResolution, true), (Cause::ConnectionCut, true)]);
 }
 
 #[test]
@@ -185,6 +193,76 @@ fn a_silence_in_which_the_server_did_not_run_is_its_own() {
     let why = agent.told();
     assert_eq!(causes(&why), [(Cause::ServerStalled, true)]);
     assert_eq!(why.drops[0].finding.evidence.time("stalled"), Some(secs(17)));
+}
+
+#[test]
+fn agents_that_gave_a_frozen_server_up_fell_for_its_stall() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    agent.at += secs(30);
+    let from = now(agent.at.saturating_sub(secs(20))).wall;
+    agent.own_faults.push(OwnFault {
+        from,
+        until: now(agent.at).wall,
+        cause: Cause::ServerStalled,
+    });
+    // What the agent had sent is read first, and then its close.
+    agent.at += ms(45);
+    agent.hear();
+    agent.at += ms(1);
+    let gave_up = CloseReason::peer(Some(CloseCause::Silent.code()));
+    let _ = agent.feed(ServerEvent::LinkDown(agent.link, gave_up));
+    agent.join(Claimant::SameProcess);
+    agent.tells(Cause::NetworkOneWayOrCut, Confidence::Medium, secs(20), secs(8));
+    let drop = &agent.told().drops[0].finding;
+    assert_eq!((drop.cause, drop.confidence), (Cause::ServerStalled, Confidence::High));
+    assert_eq!(drop.evidence.time("stalled"), Some(secs(20)));
+}
+
+#[test]
+fn what_is_wrong_now_and_what_to_do_is_the_same_for_one_agent_as_for_all() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    agent.at += secs(10);
+    agent.hear();
+    agent.breaks();
+    agent.at += secs(5);
+    agent.join(Claimant::SameProcess);
+    let action = |why: &Why| why.now.as_ref().map(|now| now.cause.action());
+    let well = agent.told();
+    assert_eq!((&well.now, well.action), (&None, Some(Cause::ConnectionCut.action())));
+    // Silent: not what was before.
+    for _ in 0..50 {
+        agent.at += secs(1);
+        let _ = agent.feed(ServerEvent::Wake);
+    }
+    let silent = agent.told();
+    let cause = silent.now.as_ref().map(|now| now.cause);
+    assert_eq!(cause, Some(Cause::NetworkOneWayOrCut), "{:?}", silent.presence);
+    assert_eq!(silent.action, action(&silent));
+    let evidence = Evidence::NONE.with("lost", "to-agent");
+    agent.fault = Some(Finding::new(Cause::NetworkOneWay, Confidence::High).on(evidence));
+    let known = agent.told();
+    assert_eq!(known.now, agent.fault);
+    // A drop that was over long ago is no news to one that is well.
+    agent.fault = None;
+    for _ in 0..100 {
+        agent.hear();
+        agent.at += secs(40);
+    }
+    agent.hear();
+    let later = agent.told();
+    assert_eq!((later.now, later.action), (None, None));
+}
+
+#[test]
+fn of_a_session_that_another_process_took_nobody_says_when_it_was_heard() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    agent.at += secs(60);
+    agent.join(Claimant::OtherProcess);
+    let evidence = &agent.told().drops[0].finding.evidence;
+    assert_eq!(evidence.time("quiet"), None, "{evidence}");
 }
 
 /// An agent gives the link up because its server does not run. Its last words and its close are read when the server runs
@@ -234,5 +312,5 @@ fn the_end_of_the_process_before_explains_no_drop_of_the_one_behind_it() {
     agent.at += secs(1);
     agent.join(Claimant::SameProcess);
     let causes: Vec<Cause> = agent.told().drops.iter().map(|drop| drop.finding.cause).collect();
-    assert_eq!(causes, [Cause::AgentCrashed, Cause::NetworkCut]);
+    assert_eq!(causes, [Cause::AgentCrashed, Cause::ConnectionCut]);
 }

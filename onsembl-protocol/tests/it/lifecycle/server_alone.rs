@@ -184,9 +184,25 @@ fn a_legacy_agent_that_does_send_a_heartbeat_gets_its_answer() {
 }
 
 #[test]
-fn an_agent_that_was_stopped_is_offline_at_once() {
-    for cause in [CloseCause::AgentStopped, CloseCause::Normal] {
+fn a_code_that_no_agent_of_ours_sends_stops_none() {
+    for cause in [CloseCause::Normal, CloseCause::GoingAway] {
         let mut server = Server::in_session(Dialect::Extended);
+        server.feed(ServerEvent::LinkDown(LinkId(1), peer_closed(cause)));
+        assert_eq!(server.status(), "reconnecting", "{cause}");
+        let because = server.because();
+        assert!(because.starts_with("closed by the peer (100"), "{because}");
+        assert!(!because.contains("the server"), "{because}");
+    }
+}
+
+#[test]
+fn an_agent_that_was_stopped_is_offline_at_once() {
+    for (dialect, cause) in [
+        (Dialect::Extended, CloseCause::AgentStopped),
+        (Dialect::Legacy, CloseCause::AgentStopped),
+        (Dialect::Legacy, CloseCause::Normal),
+    ] {
+        let mut server = Server::in_session(dialect);
         server.feed(ServerEvent::LinkDown(LinkId(1), peer_closed(cause)));
         assert_eq!(server.status(), "offline", "{cause}");
         assert_eq!(server.because(), "the agent was stopped on its machine");

@@ -72,7 +72,9 @@ pub(super) fn class(reason: CloseReason) -> &'static str {
         (Initiator::Peer, ComeBack::Never) => "sent away",
         (Initiator::Peer, ComeBack::WithNewToken) => "token expired",
         (Initiator::Peer, ComeBack::Backoff) => match reason.cause {
-            CloseCause::Normal | CloseCause::AgentStopped => "stopped",
+            // Of a legacy wrapper it is a stop, of others an end like any other.
+            CloseCause::Normal => "closed normally",
+            CloseCause::AgentStopped => "stopped",
             CloseCause::ToldToStop => "told to stop",
             CloseCause::ToldToRestart => "told to restart",
             _ => "by the peer",

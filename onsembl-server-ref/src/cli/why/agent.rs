@@ -2,7 +2,7 @@
 
 use super::Finding;
 use onsembl_protocol::model::Cause;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
 /// Drops that are told of to people; --json has all.
@@ -16,12 +16,35 @@ pub(super) struct AgentAnswer {
     availability: Availability,
     #[serde(default)]
     beats: Beats,
+    /// What is wrong now.
+    #[serde(default)]
+    now: Option<Finding>,
+    /// What to do; a server of an earlier version leaves that to its reader.
+    #[serde(default = "unsaid", deserialize_with = "said")]
+    action: Action,
+}
+
+/// What the server says of what to do.
+#[derive(Debug)]
+enum Action {
+    Said(Option<String>),
+    Unsaid,
+}
+
+const fn unsaid() -> Action {
+    Action::Unsaid
+}
+
+fn said<'de, D: Deserializer<'de>>(d: D) -> Result<Action, D::Error> {
+    Option::deserialize(d).map(Action::Said)
 }
 
 /// Where heartbeats stop, if they do.
 #[derive(Debug, Default, Deserialize)]
 struct Beats {
     trouble: Option<Trouble>,
+    /// `both`, or which direction is lost.
+    ways: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,11 +99,16 @@ impl Availability {
 impl AgentAnswer {
     /// At most ten lines: the present, the pattern, the latest drops, the availability, and what to do.
     pub(super) fn lines(&self, since: &str) -> Vec<String> {
-        let Self { presence, judged, availability, beats } = self;
-        let trouble = beats.trouble.as_ref();
+        let Self { presence, judged, availability, beats, now, action } = self;
         let mut lines = vec![presence.sentences()];
-        lines.extend(trouble.map(Trouble::sentence));
-        lines.extend(judged.lines(SHOWN - usize::from(trouble.is_some())));
+        let trouble = beats.trouble.as_ref().map(|trouble| trouble.sentence(beats.ways.as_deref()));
+        // Of an agent that is away its open drop says it.
+        let is_told = trouble.is_some() || judged.is_told(now.as_ref());
+        let now = now.as_ref().filter(|_| !is_told).map(|now| format!("Now: {}", now.sentence()));
+        let present: Vec<String> = trouble.into_iter().chain(now).collect();
+        let shown = SHOWN - present.len();
+        lines.extend(present);
+        lines.extend(judged.lines(shown));
         if let Some(permille) = availability.permille {
             let (whole, tenth) = (permille / 10, permille % 10);
             let drops = match judged.drops.len() {
@@ -93,13 +121,16 @@ impl AgentAnswer {
                 "It was there {whole}.{tenth} % of {observed}, within the last {since}, with {drops}."
             ));
         }
-        // What is wrong now goes before what was.
-        match trouble {
-            Some(trouble) => {
-                lines.push(format!("What to do: {}.", Cause::parse(&trouble.cause).action()));
+        lines.extend(match (action, &beats.trouble) {
+            (Action::Said(action), _) => {
+                action.as_ref().map(|action| format!("What to do: {action}."))
             }
-            None => lines.extend(judged.action()),
-        }
+            // What is wrong now goes before what was.
+            (Action::Unsaid, Some(trouble)) => {
+                Some(format!("What to do: {}.", Cause::parse(&trouble.cause).action()))
+            }
+            (Action::Unsaid, None) => judged.action(),
+        });
         lines
     }
 }
@@ -123,6 +154,14 @@ impl Judged {
         lines
     }
 
+    /// Whether the pattern, or the latest drop, tells this already.
+    fn is_told(&self, now: Option<&Finding>) -> bool {
+        let Some(now) = now else { return true };
+        let open = self.drops.last().filter(|drop| drop.until.is_none());
+        let told = self.pattern.iter().chain(open.map(|drop| &drop.finding));
+        told.into_iter().any(|told| told.cause == now.cause)
+    }
+
     /// What to do about them.
     fn action(&self) -> Option<String> {
         let latest = self.drops.last().map(|drop| &drop.finding);
@@ -144,11 +183,16 @@ impl Presence {
 }
 
 impl Trouble {
-    fn sentence(&self) -> String {
+    fn sentence(&self, ways: Option<&str>) -> String {
         let Self { hop, cause, since, confidence } = self;
         let text = Cause::parse(cause).text();
+        let lost = match ways {
+            Some("to-agent-lost") => "; lost to-agent",
+            Some("to-server-lost") => "; lost to-server",
+            Some(_) | None => "",
+        };
         format!(
-            "Heartbeats do not get to the hop `{hop}` since {since}: {cause} (confidence {confidence}): {text}"
+            "Heartbeats do not get to the hop `{hop}` since {since}: {cause} (confidence {confidence}): {text}{lost}"
         )
     }
 }
@@ -182,6 +226,39 @@ mod tests {
     fn drop(cause: &str, confidence: &str, evidence: &Value) -> Value {
         let (at, until) = ("2026-11-30T11:59:00.000Z", "2026-11-30T11:59:02.000Z");
         json!({ "at": at, "until": until, "cause": cause, "confidence": confidence, "evidence": evidence })
+    }
+
+    #[test]
+    fn what_is_wrong_now_is_named_with_its_direction_and_goes_before_what_was() {
+        let told = |now: &Value, beats: &Value, action: Option<&str>| {
+            let told = json!({
+                "presence": {
+                    "state": "stale",
+                    "since": "2026-11-30T12:00:00.000Z",
+                    "because": "no frame from the agent for 45s",
+                    "confidence": "low",
+                },
+                "drops": [drop("server-busy", "low", &json!({}))],
+                "pattern": null,
+                "now": now,
+                "action": action,
+                "beats": beats,
+                "availability": { "permille": 987, "there_ms": 987_000, "missing_ms": 13_000 },
+            });
+            let told: Told = serde_json::from_value(told).unwrap();
+            told.lines("1day").join("\n")
+        };
+        let silent = json!({ "cause": "network-one-way-or-cut", "confidence": "low" });
+        let text = told(&silent, &json!({}), Some("look there"));
+        assert!(text.contains("\nNow: network-one-way-or-cut (confidence low)"), "{text}");
+        assert!(text.ends_with("What to do: look there."), "{text}");
+        let trouble = json!({
+            "hop": "received", "cause": "network-one-way", "since": "2026-11-30T12:00:00.000Z", "confidence": "high",
+        });
+        let beats = json!({ "trouble": trouble, "ways": "to-agent-lost" });
+        let text = told(&Value::Null, &beats, None);
+        assert!(text.contains("; lost to-agent\n"), "{text}");
+        assert!(!text.contains("What to do"), "{text}");
     }
 
     #[test]

@@ -4,14 +4,16 @@
 //! `ONSEMBL_BLESS=1 cargo test -p onsembl-server-ref --lib planted` writes them there.
 
 use super::{agent, fleet, read};
-use onsembl_protocol::close::{Breakage, CloseReason};
+use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{
-    FleetWhy, KeptFaults, Member, OwnFaults, PresenceTrack, Records, Transition, Why, explain,
+    Evidence, FleetWhy, KeptFaults, Member, OwnFaults, PastFinding as ToldData, PresenceTrack,
+    Records, ToldAt, Transition, Why, explain, found_by_agent,
 };
 use onsembl_protocol::id::{AgentId, Epoch, InstanceId, LinkId, PresenceVersion};
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::{
-    Claimant, Dialect, ServerAction, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
+    AgentCause, Claimant, DialFailure, DialFault, Dialect, ServerAction, ServerConfig,
+    ServerConnection, ServerEvent, ServerInbound,
 };
 use onsembl_protocol::step::Step;
 use onsembl_protocol::time::{Deadline, Now, Timestamp, WallTime};
@@ -23,6 +25,8 @@ const END: &str = "<!-- End of the incidents. -->\n";
 
 /// A day before what is told of.
 const ORIGIN_MS: i64 = 1_796_040_000_000;
+
+const BROKEN: CloseReason = CloseReason::broken(Breakage::Reset);
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -47,6 +51,8 @@ struct Agent {
     run: u32,
     heard: Option<WallTime>,
     log: Vec<Transition>,
+    /// What its black box had.
+    told: Vec<ToldAt>,
 }
 
 impl Agent {
@@ -54,8 +60,8 @@ impl Agent {
     fn joined(at: Duration, rules: ServerConfig) -> Self {
         let machine = ServerConnection::new(rules, PresenceVersion(0), Epoch(0), now(at));
         let deadline = Deadline::Never;
-        let (link, run, heard, log) = (LinkId(0), 1, None, Vec::new());
-        let mut agent = Self { at, rules, machine, deadline, link, run, heard, log };
+        let (link, run, heard, log, told) = (LinkId(0), 1, None, Vec::new(), Vec::new());
+        let mut agent = Self { at, rules, machine, deadline, link, run, heard, log, told };
         agent.join(Claimant::SameProcess);
         agent
     }
@@ -92,8 +98,21 @@ impl Agent {
     }
 
     fn link_breaks(&mut self) {
-        let reason = CloseReason::broken(Breakage::Reset);
-        self.feed(ServerEvent::LinkDown(self.link, reason));
+        self.feed(ServerEvent::LinkDown(self.link, BROKEN));
+    }
+
+    /// It hands over now what it found so long ago, as its engine notes it.
+    fn tells(
+        &mut self,
+        word: &AgentCause,
+        fault: Option<DialFault>,
+        ago: Duration,
+        lasted: Duration,
+    ) {
+        let (finding, _) = found_by_agent(word, fault, Evidence::NONE).expect("a fault");
+        let times = if lasted.is_zero() { 1 } else { 4 };
+        let told = ToldData { finding, ago, lasted, times };
+        self.told.push(ToldAt { at: wall(self.at), told });
     }
 
     /// Time passes, in which its machine is woken when it is due.
@@ -130,7 +149,8 @@ impl Agent {
         let first = PresenceTrack::begin(log.next().unwrap().presence);
         let track = log.fold(first, |track, next| track.then(next.presence));
         let presence = explain(&track, self.heard, &self.rules);
-        Why::of(presence, &self.log, Records::default(), wall(from), wall(self.at))
+        let records = Records { told: &self.told, ..Records::default() };
+        Why::of(presence, &self.log, records, wall(from), wall(self.at))
     }
 
     /// What `why` says of it.
@@ -153,6 +173,7 @@ fn cut_after_a_minute() -> Vec<String> {
         agent.link_breaks();
         agent.at += secs(2);
         agent.join(Claimant::SameProcess);
+        agent.tells(&AgentCause::LinkEnded(BROKEN), None, secs(2), Duration::ZERO);
     }
     agent.at += secs(30);
     agent.said()
@@ -165,6 +186,9 @@ fn two_of_one_identity() -> Vec<String> {
     for _ in 0..10 {
         agent.at += secs(1);
         agent.join(Claimant::OtherProcess);
+        // What the run before it found, kept in the state directory that both have a copy of.
+        let replaced = CloseReason::peer(Some(CloseCause::Replaced.code()));
+        agent.tells(&AgentCause::LinkEnded(replaced), None, secs(1), Duration::ZERO);
     }
     agent.at += Duration::from_millis(400);
     agent.said()
@@ -185,8 +209,13 @@ fn server_at_fault() -> Vec<String> {
             agent.run_until(end);
             continue;
         }
-        agent.run_until(back + Duration::from_millis(300 * n as u64));
+        let late = Duration::from_millis(300 * n as u64);
+        agent.run_until(back + late);
         agent.join(Claimant::SameProcess);
+        let lost = back - killed + late;
+        agent.tells(&AgentCause::LinkEnded(BROKEN), None, lost, Duration::ZERO);
+        let refused = AgentCause::DialFailed(DialFailure::Unreachable);
+        agent.tells(&refused, Some(DialFault::ConnectRefused), lost - secs(1), secs(10));
         agent.well_until(frozen);
         // Their frames wait in the kernel meanwhile, and are there when the server runs again.
         agent.at = thawed;
@@ -201,7 +230,6 @@ fn server_at_fault() -> Vec<String> {
         agent: AgentId::new(format!("id-{n}")),
         name: format!("builder-{n}"),
         why: agent.why(Duration::ZERO),
-        fault: None,
     };
     let mut tally = FleetWhy::since(wall(Duration::ZERO), 0);
     agents.iter().enumerate().for_each(|agent| tally.add(&member(agent)));
@@ -224,6 +252,7 @@ fn a_timer_in_between_is_named_with_its_seconds_and_what_to_do() {
     let parts = [
         "middlebox-idle-timeout (confidence high)",
         "idle timeout 60s, times 9",
+        "connection-cut (confidence high)",
         "set `--heartbeat-interval` below",
     ];
     assert_says(&cut_after_a_minute(), &parts);
@@ -249,6 +278,8 @@ fn the_fault_of_the_server_is_one_incident_of_all_its_agents() {
         "(12s), 12 agents fell: server-restarted (confidence high)",
         "lasted 12s, agents 12",
         "builder-4 is offline",
+        "unknown (confidence low; began as server-restarted",
+        "What to do: run `onsembl-agent doctor` on the agent's machine",
         "11 of 12 agents are well.",
     ];
     assert_says(&lines, &parts);

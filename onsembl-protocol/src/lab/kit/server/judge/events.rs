@@ -169,13 +169,12 @@ impl Judge {
         match self.state {
             State::Online(s, other) if s.link == link => {
                 let stopped = reason.initiator == Initiator::Peer
-                    && matches!(
+                    && (matches!(
                         reason.cause,
                         CloseCause::AgentStopped
-                            | CloseCause::Normal
                             | CloseCause::ToldToStop
                             | CloseCause::ToldToRestart
-                    );
+                    ) || (reason.cause == CloseCause::Normal && s.dialect == Dialect::Legacy));
                 match other {
                     Some(j) => self.state = State::Connecting(j, Some(away)),
                     None if stopped => return self.goes(Invariant::StoppedIsOffline, e),
