@@ -284,7 +284,7 @@ impl Saying {
                 "{} Its agent {name} is silent since {since} ({because}): what is said of it is as of before.",
                 self.summary
             ),
-            action: Some(format!("`onsembl-server why {}`", word(name))),
+            action: Some(format!("`onsembl-server why {}`", shell_quoted(name))),
             ..self
         }
     }

@@ -111,7 +111,7 @@ impl Expiry {
 
     fn look(&self, tls: &ServerTls) {
         if let Some(begins) = tls.begins().filter(|begins| *begins > SystemTime::now())
-            && self.pressing.allow(begins).is_some()
+            && self.pressing.allow((), begins).is_some()
         {
             let path = tls.certificate().display();
             let at = humantime::format_rfc3339_seconds(begins);

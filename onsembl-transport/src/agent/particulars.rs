@@ -4,7 +4,8 @@
 use crate::link::LinkEnd;
 use crate::log_limit::LogLimit;
 use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus, DialFault};
-use std::mem::{Discriminant, discriminant};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::mem::discriminant;
 use std::net::SocketAddr;
 use tracing::{debug, info, warn};
 
@@ -36,13 +37,25 @@ pub(super) enum Warning {
     Dial(DialFault, Option<SocketAddr>),
     HelloRefused,
     /// Of the status that it reports while it is away, for a cause of this kind.
-    Away(&'static str, Discriminant<AgentCause>),
+    Away(&'static str, CauseKind),
+}
+
+/// Causes of one kind have the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CauseKind(u64);
+
+impl CauseKind {
+    fn of(cause: &AgentCause) -> Self {
+        let mut hasher = DefaultHasher::new();
+        discriminant(cause).hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 /// Writes a report of the connection to the log. While the agent is away, dials follow one another for as long as that
 /// lasts: each kind of their reports once a minute.
 pub(super) fn log_report(
-    warned: &LogLimit<Warning>,
+    warned: &LogLimit<(), Warning>,
     report: &AgentReport,
     before: AgentStatus,
     because: &str,
@@ -56,7 +69,7 @@ pub(super) fn log_report(
     if !dials || before.is_in_session() {
         return info!(status, because, "connection");
     }
-    match warned.allow(Warning::Away(status, discriminant(&report.cause))) {
+    match warned.allow((), Warning::Away(status, CauseKind::of(&report.cause))) {
         Some(more) => info!(status, more, because, "connection"),
         None => debug!(status, because, "connection"),
     }

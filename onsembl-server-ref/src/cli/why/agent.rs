@@ -245,7 +245,7 @@ mod tests {
                 "beats": beats,
                 "availability": { "permille": 987, "there_ms": 987_000, "missing_ms": 13_000 },
             });
-            let told: Told = serde_json::from_value(told).unwrap();
+            let told: AgentAnswer = serde_json::from_value(told).unwrap();
             told.lines("1day").join("\n")
         };
         let silent = json!({ "cause": "network-one-way-or-cut", "confidence": "low" });

@@ -6,8 +6,8 @@
 use super::{agent, fleet, read};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{
-    Evidence, FleetWhy, KeptFaults, Member, OwnFaults, PastFinding as ToldData, PresenceTrack,
-    Records, ToldAt, Transition, Why, explain, found_by_agent,
+    Evidence, FleetWhy, KeptFaults, Member, OwnFaults, PastFinding, PresenceTrack, Records, ToldAt,
+    Transition, Why, explain, found_by_agent,
 };
 use onsembl_protocol::id::{AgentId, Epoch, InstanceId, LinkId, PresenceVersion};
 use onsembl_protocol::liveness::HeartbeatTiming;
@@ -111,7 +111,7 @@ impl Agent {
     ) {
         let (finding, _) = found_by_agent(word, fault, Evidence::NONE).expect("a fault");
         let times = if lasted.is_zero() { 1 } else { 4 };
-        let told = ToldData { finding, ago, lasted, times };
+        let told = PastFinding { finding, ago, lasted, times };
         self.told.push(ToldAt { at: wall(self.at), told });
     }
 
