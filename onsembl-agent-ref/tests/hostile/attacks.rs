@@ -1,7 +1,7 @@
 //! The attacks, as a table: a new attack is a row here and a small function.
 
 use crate::effects::Effect::{self, Event, Heard, Metric, Rows};
-use crate::effects::note_message;
+use crate::effects::{note_message, note_response};
 use crate::target::{Open, Reads, Socket, Target, message};
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
@@ -143,7 +143,7 @@ pub const ATTACKS: &[Attack] = attacks! {
     "followers": Plain, followers,
         [Event("readers_refused", 1)];
     "readers-of-control-bytes": Plain, readers_of_control_bytes,
-        [Rows(CHUNKS, 100), Event("readers_refused", 1)];
+        [Rows(CHUNKS, 100), Heard("HTTP 200", 20)];
     "audits": Plain, |t| with_agent(t, "audit"),
         [Heard("HTTP 200", 10)];
     "recordings": Plain, |t| with_agent(t, "recording"),
@@ -156,7 +156,7 @@ pub const ATTACKS: &[Attack] = attacks! {
     "output-of-a-terminal-from-the-bystanders-address": OneAddress, output_of_a_terminal,
         [Rows(KEPT, 1 << 20)];
     "readers-of-control-bytes-from-the-bystanders-address": OneAddress, readers_of_control_bytes,
-        [Rows(CHUNKS, 100), Event("readers_refused", 1)];
+        [Rows(CHUNKS, 100), Heard("HTTP 200", 20)];
 };
 
 /// More sockets than there is room for, each with pipelined requests whose responses are never read.
@@ -522,10 +522,18 @@ fn own_ids() -> u64 {
     u64::from(std::process::id()) << 32
 }
 
+/// An agent was in session, and is away with its journal.
+async fn left(target: &Target) {
+    let agent = target.agent("a").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(agent);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
 /// Commands for an agent that is away with its journal: each waits for it and ends at once. Then requests with the same
 /// ids.
 async fn ended_again(target: Target) {
-    drop(target.agent("a").await);
+    left(&target).await;
     let first = own_ids();
     let text = |n| command(first + n % 400, 1, "true");
     let one = |_| target.repeat(Open::Dashboard, text, Reads::All);
@@ -536,12 +544,17 @@ async fn ended_again(target: Target) {
 async fn large_commands(target: Target) {
     let _agent = target.agent("a").await;
     let (first, text) = (own_ids(), "x".repeat(60_000));
-    target.repeat(Open::Dashboard, |n| command(first + n, 3_600_000, &text), Reads::All).await;
+    let one = |link: u64| {
+        let text = &text;
+        let of_link = move |n| command(first + (link << 24) + n, 3_600_000, text);
+        target.repeat(Open::Dashboard, of_link, Reads::All)
+    };
+    join_all((0..4).map(one)).await;
 }
 
 /// They end at once, and their texts fill the disk.
 async fn large_commands_that_end(target: Target) {
-    drop(target.agent("a").await);
+    left(&target).await;
     let (first, text) = (own_ids(), "x".repeat(60_000));
     let one = |link: u64| {
         let text = &text;
@@ -637,6 +650,12 @@ async fn readers_of_control_bytes(target: Target) {
         loop {
             let mut stream = target.narrow_tcp().await;
             let _ = stream.write_all(request.as_bytes()).await;
+            let mut head = [0; 64];
+            if let Ok(Ok(bytes)) =
+                tokio::time::timeout(Duration::from_secs(5), stream.read(&mut head)).await
+            {
+                note_response(head.get(..bytes).unwrap_or_default());
+            }
             tokio::time::sleep(Duration::from_secs(20)).await;
         }
     };
