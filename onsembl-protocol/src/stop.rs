@@ -66,6 +66,11 @@ impl StopLatch {
         self.orders.get(&StopScope::All).or_else(own)
     }
 
+    /// The order for all, if one is in force.
+    pub(crate) fn all(&self) -> Option<&StopOrder> {
+        self.orders.get(&StopScope::All)
+    }
+
     /// All orders in force.
     pub(crate) fn orders(&self) -> impl Iterator<Item = &StopOrder> {
         self.orders.values()

@@ -28,6 +28,8 @@ mod roster;
 #[path = "commands/server.rs"]
 #[allow(dead_code, reason = "the world of commands uses more of it")]
 mod server;
+#[path = "scenarios/sizes.rs"]
+mod sizes;
 #[path = "scenarios/spool.rs"]
 mod spool;
 #[path = "scenarios/stops.rs"]

@@ -23,8 +23,6 @@ const KNOWN_CONNECTION: usize = 24 * KIB + http::SMALL;
 const LARGE_MESSAGE: usize = 2 * Limits::DEFAULT.message_bytes;
 /// A write that waits besides output: what it says is shortened to 4 KiB.
 const WRITE: usize = 6 * KIB;
-/// How much longer bytes of output become as JSON at worst.
-const AS_JSON: usize = 6;
 
 /// For whom a limit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -353,7 +351,7 @@ pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
         part("writes that wait", hub::WRITES, WRITE),
         part("the recording", 1, set.recording),
         part("recordings exported", http::EXPORTS, set.recording + 128 * KIB),
-        part("readers of output", http::READERS, http::PAGE * (1 + AS_JSON)),
+        part("readers of output", http::READERS, http::READER),
         // The entries, and their text.
         part("lists on their way", http::PAGES, 2 * http::PAGE_BYTES),
         part("waiting connections", http::RoomLimits::DEFAULT.all, WAITING_CONNECTION),

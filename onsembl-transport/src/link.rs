@@ -28,6 +28,11 @@ pub enum Frame {
 }
 
 impl Frame {
+    /// Bytes of what it carries.
+    pub fn byte_count(&self) -> usize {
+        self.len()
+    }
+
     /// Bytes of the message; none in a ping.
     pub(crate) fn len(&self) -> usize {
         match self {

@@ -204,6 +204,17 @@ async fn an_oversized_message_is_refused_to_the_peers_face() {
     }
 }
 
+/// The same message would end the next link too.
+#[tokio::test]
+async fn a_message_of_our_own_that_is_too_long_is_dropped_and_the_link_goes_on() {
+    let limits = LinkLimits { message_bytes: 1000, ..LIMITS };
+    let (mut raw, mut link) = raw_client(limits).await;
+    link.writer.send(Frame::Text("m".repeat(1001))).await.unwrap();
+    link.writer.send(Frame::Text("next".into())).await.unwrap();
+    link.writer.flush().await.unwrap();
+    assert_eq!(raw.next().await, (TEXT, b"next".to_vec()));
+}
+
 #[tokio::test]
 async fn an_oversized_message_in_fragments_is_refused_too() {
     let limits = LinkLimits { message_bytes: 1000, ..LIMITS };

@@ -4,6 +4,8 @@
 //! whose names start with one of these. For each attack:
 //! - the 99th percentile of the bystander's `exec` is at most three times its value beside processes that load all
 //!   processors without using the server, plus 100 ms;
+//! - the attack has the effects that it names: a counter of the server, rows or answers that it must move, so that one
+//!   that does nothing fails;
 //! - the memory of the server stays below what `onsembl-server limits` computes for two users, and below four times
 //!   what the same attack took when it was last recorded in `docs/attacks.jsonl`;
 //! - both hold again within ten seconds after the attack, and a second round takes no more memory than the first.
@@ -30,6 +32,7 @@ mod bench;
 mod bystander;
 #[path = "../e2e/crowd.rs"]
 mod crowd;
+mod effects;
 mod returning;
 mod target;
 
@@ -128,6 +131,11 @@ fn attack(name: &str, target: Target) -> ExitCode {
     let Some(attack) = ATTACKS.iter().find(|attack| attack.name == name) else {
         return ExitCode::FAILURE;
     };
+    let target = match attack.serve {
+        Serve::Plain | Serve::Tls | Serve::BehindProxy => target,
+        Serve::OneAddress => target.beside_the_bystander(),
+    };
+    effects::write_notes();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on((attack.run)(target));
     // The sockets that it holds stay open.
@@ -177,8 +185,11 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
     let mut faults = Vec::new();
     let (mut peaks, mut under_attack, mut after) = (Vec::new(), Vec::new(), Vec::new());
     let mut execs = 0;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let heard = folder.path().join("heard.json");
+    let before = effects::look(attack.effects, &bench, &heard);
     for round in 1..=count {
-        let attacker = attacker(attack.name, &bench);
+        let attacker = attacker_that_notes(attack.name, &bench, Some(&heard));
         std::thread::sleep(Duration::from_millis(300));
         let works = bystander.works(seconds);
         let peak = bench.server().peak_memory();
@@ -208,6 +219,8 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
         under_attack.push(works.p99());
         after.push(recovered);
     }
+    let seen = effects::look(attack.effects, &bench, &heard);
+    faults.extend(effects::missing(attack.effects, &before, &seen));
     if let [first, .., last] = peaks.as_slice()
         && last.saturating_sub(*first) > bound / 20
     {
@@ -241,7 +254,7 @@ fn bench_for(attack: &Attack, certificate: &Path) -> Bench {
     let key = certificate.with_extension("key");
     let [certificate, key] = [certificate, &key].map(|path| path.to_str().expect("text"));
     match attack.serve {
-        Serve::Plain => Bench::with(TIMES, &CONNECTIONS),
+        Serve::Plain | Serve::OneAddress => Bench::with(TIMES, &CONNECTIONS),
         Serve::BehindProxy => {
             let words = [&CONNECTIONS[..], &["--trusted-proxy", "127.0.0.2/32"]].concat();
             Bench::with(TIMES, &words)
@@ -295,6 +308,11 @@ fn commit() -> String {
 }
 
 fn attacker(name: &str, bench: &Bench) -> Running {
+    attacker_that_notes(name, bench, None)
+}
+
+/// The same, which writes to this file what it hears.
+fn attacker_that_notes(name: &str, bench: &Bench, heard: Option<&Path>) -> Running {
     let token = |kind: &str| {
         let made = Command::new(server_binary())
             .args(["token", "--user", "mallory", "--kind", kind, "--data"])
@@ -305,11 +323,16 @@ fn attacker(name: &str, bench: &Bench) -> Running {
     };
     let program = std::env::current_exe().expect("this program");
     let words = ["attack", name, &bench.address, &token("agent"), &token("dashboard")];
-    niced(&program.to_string_lossy(), &words)
+    niced_with(&program.to_string_lossy(), &words, heard)
 }
 
 fn niced(program: &str, words: &[&str]) -> Running {
+    niced_with(program, words, None)
+}
+
+fn niced_with(program: &str, words: &[&str], heard: Option<&Path>) -> Running {
     let child = Command::new("nice")
+        .envs(heard.map(|path| (effects::HEARD, path)))
         .args(["-n", "10", program])
         .args(words)
         .stdin(Stdio::null())

@@ -1,7 +1,8 @@
 //! What an attacker has: the address of the server, and a token of each kind.
 
+use crate::effects::{note, note_message, note_response};
 use futures::{SinkExt as _, StreamExt as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -9,12 +10,29 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// The source address of attackers, with any port.
-const ATTACKER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
+/// The source address of attackers.
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// That of an attacker who shares the bystander's.
+const BYSTANDER: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// What an agent of ours says that it can do.
+const FEATURES: [&str; 11] = [
+    "heartbeats",
+    "output-bytes",
+    "output-spool",
+    "output-binary",
+    "command-reports",
+    "command-journal",
+    "command-adoption",
+    "stop-latch",
+    "black-box",
+    "end-orders",
+    "terminal",
+];
 
 #[derive(Clone)]
 pub struct Target {
     pub address: String,
+    from: Ipv4Addr,
     agent_token: String,
     dashboard_token: String,
 }
@@ -29,29 +47,45 @@ impl Target {
     pub fn new(address: &str, agent_token: &str, dashboard_token: &str) -> Self {
         Self {
             address: address.to_owned(),
+            from: ATTACKER,
             agent_token: agent_token.to_owned(),
             dashboard_token: dashboard_token.to_owned(),
         }
     }
 
-    /// From an address other than the bystander's: an attacker uses up the share of its own address only.
+    /// The same, of one who shares the bystander's address.
+    pub fn beside_the_bystander(self) -> Self {
+        Self { from: BYSTANDER, ..self }
+    }
+
+    /// From an address other than the bystander's, unless they share one: an attacker uses up the share of its own
+    /// address only.
     pub async fn tcp(&self) -> TcpStream {
-        self.connected_from(ATTACKER).await
+        self.connected_from((self.from, 0).into(), None).await
+    }
+
+    /// A connection that takes only a little until it is read.
+    pub async fn narrow_tcp(&self) -> TcpStream {
+        self.connected_from((self.from, 0).into(), Some(2048)).await
     }
 
     /// From the address of this number.
     pub async fn tcp_from(&self, number: u32) -> TcpStream {
         let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + number);
-        self.connected_from(SocketAddr::from((address, 0))).await
+        self.connected_from((address, 0).into(), None).await
     }
 
-    async fn connected_from(&self, from: SocketAddr) -> TcpStream {
+    async fn connected_from(&self, from: SocketAddr, buffer: Option<u32>) -> TcpStream {
         let to = self.address.parse().expect("an address");
         loop {
             let socket = TcpSocket::new_v4().expect("a socket");
+            if let Some(bytes) = buffer {
+                let _ = socket.set_recv_buffer_size(bytes);
+            }
             if socket.bind(from).is_ok()
                 && let Ok(stream) = socket.connect(to).await
             {
+                note("connected");
                 return stream;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -71,8 +105,9 @@ impl Target {
     }
 
     pub fn hello(&self, key: &str) -> String {
+        let features = FEATURES.map(|feature| format!("\"{feature}\"")).join(",");
         let payload = format!(
-            r#"{{"agentId":"{key}","name":"{key}","agentType":"CUSTOM","version":"0.1.0","hostMachine":"box","capabilities":{{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false}},"extensions":{{"features":["heartbeats","output-bytes","output-resume","command-reports","terminal"],"agentKey":"{key}","instance":"i-{key}","maxParallel":1000,"commands":[]}}}}"#
+            r#"{{"agentId":"{key}","name":"{key}","agentType":"CUSTOM","version":"0.1.0","hostMachine":"box","capabilities":{{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false}},"extensions":{{"features":[{features}],"agentKey":"{key}","instance":"i-{key}","journal":"j-{key}","maxParallel":1000,"commands":[]}}}}"#
         );
         message("AGENT_CONNECT", &payload)
     }
@@ -80,6 +115,18 @@ impl Target {
     /// A link of an agent in session.
     pub async fn agent(&self, key: &str) -> Socket {
         self.greeted(self.hello(key)).await
+    }
+
+    /// The same, with the id of the agent.
+    pub async fn agent_with_id(&self, key: &str) -> (Socket, String) {
+        loop {
+            let (socket, answer) = self.answered(self.hello(key)).await;
+            if let Some((_, rest)) = answer.split_once(r#""agentId":""#)
+                && let Some((id, _)) = rest.split_once('"')
+            {
+                return (socket, id.to_owned());
+            }
+        }
     }
 
     /// The same for a legacy wrapper.
@@ -92,10 +139,18 @@ impl Target {
 
     /// A link over which this was said, and its first answer.
     pub async fn greeted(&self, hello: String) -> Socket {
+        self.answered(hello).await.0
+    }
+
+    async fn answered(&self, hello: String) -> (Socket, String) {
         let mut socket = self.open("/ws/agent", &self.agent_token).await;
         let _ = socket.send(Message::text(hello)).await;
-        let _ = socket.next().await;
-        socket
+        let answer = match socket.next().await {
+            Some(Ok(Message::Text(text))) => text.to_string(),
+            _ => String::new(),
+        };
+        note_message(&answer);
+        (socket, answer)
     }
 
     /// A link of a dashboard, before its hello.
@@ -116,8 +171,9 @@ impl Target {
             let mut stream = self.tcp().await;
             while stream.write_all(request.as_bytes()).await.is_ok() {
                 let read = tokio::time::timeout(Duration::from_secs(2), stream.read(&mut page));
-                if !matches!(read.await, Ok(Ok(1..))) {
-                    break;
+                match read.await {
+                    Ok(Ok(bytes @ 1..)) => note_response(page.get(..bytes).unwrap_or_default()),
+                    _ => break,
                 }
             }
         }
@@ -131,10 +187,14 @@ impl Target {
             let mut socket = match open {
                 Open::Agent(key) => self.agent(key).await,
                 Open::Wrapper(key) => self.wrapper(key).await,
-                Open::Dashboard => self.dashboard().await,
+                Open::Dashboard | Open::Extended => self.dashboard().await,
             };
-            if matches!(open, Open::Dashboard) {
-                let hello = r#"{"subscriptions":{"agents":[],"commands":[],"terminals":false,"traces":false}}"#;
+            let hello = match open {
+                Open::Agent(_) | Open::Wrapper(_) => None,
+                Open::Dashboard => Some(INIT),
+                Open::Extended => Some(EXTENDED_INIT),
+            };
+            if let Some(hello) = hello {
                 let _ = socket.send(Message::text(message("DASHBOARD_INIT", hello))).await;
             }
             loop {
@@ -144,10 +204,14 @@ impl Target {
                 if !matches!(sent, Ok(Ok(()))) {
                     break;
                 }
+                note("sent");
                 if reads == Reads::All {
-                    while let Ok(Some(Ok(_))) =
+                    while let Ok(Some(Ok(heard))) =
                         tokio::time::timeout(Duration::from_micros(200), socket.next()).await
                     {
+                        if let Message::Text(text) = heard {
+                            note_message(&text);
+                        }
                     }
                 }
             }
@@ -160,7 +224,13 @@ pub enum Open {
     Agent(&'static str),
     Wrapper(&'static str),
     Dashboard,
+    /// A dashboard of ours: it releases the stops that it orders.
+    Extended,
 }
+
+const INIT: &str =
+    r#"{"subscriptions":{"agents":[],"commands":[],"terminals":false,"traces":false}}"#;
+const EXTENDED_INIT: &str = r#"{"subscriptions":{"agents":[],"commands":[],"terminals":false,"traces":false},"extensions":{"features":["output-bytes","output-spool","output-replay","stop-latch"]}}"#;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reads {

@@ -116,9 +116,11 @@ fn admit(
         );
         return Err(ErrorReply::new(ErrorCode::QueueFull, why));
     }
-    if let Some(why) = too_long(request) {
-        return Err(ErrorReply::new(ErrorCode::InvalidMessage, why));
-    }
+    let is_too_long = |dialect| match too_long(request, dialect) {
+        Some(why) => Err(ErrorReply::new(ErrorCode::InvalidMessage, why)),
+        None => Ok(()),
+    };
+    is_too_long(Dialect::Extended)?;
     // Refused and not queued: a release must not set off what was asked for during the stop (P-107).
     if let Some(order) = state.stop_of(&agent) {
         return Err(stopped(order, &agent));
@@ -148,6 +150,10 @@ fn admit(
         let why = "this agent is a legacy wrapper, which obeys neither `workingDirectory` nor `env`; \
                    put them into the command itself";
         return Err(ErrorReply::new(ErrorCode::NotSupported, why));
+    }
+    // Its arguments become part of the text, which goes out twice.
+    if dialect == Dialect::Legacy {
+        is_too_long(dialect)?;
     }
     // An agent may have written under this id before; what it wrote is not output of this command.
     if state.commands.get(id).is_some_and(|loose| loose.agent != agent) {

@@ -62,10 +62,6 @@ pub(super) mod counted {
             each(self.0.iter())
         }
 
-        pub(in crate::fleet) fn keys(&self) -> impl Iterator<Item = &K> {
-            each(self.0.keys())
-        }
-
         pub(in crate::fleet) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
             each(self.0.iter_mut())
         }
@@ -124,6 +120,17 @@ pub(super) mod counted {
         pub(in crate::fleet) fn entry(&mut self, key: K) -> btree_map::Entry<'_, K, V> {
             searched(self.0.len());
             self.0.entry(key)
+        }
+
+        pub(in crate::fleet) fn range<Q: Ord + ?Sized, R: RangeBounds<Q>>(
+            &self,
+            range: R,
+        ) -> impl Iterator<Item = (&K, &V)>
+        where
+            K: Borrow<Q>,
+        {
+            searched(self.0.len());
+            each(self.0.range(range))
         }
 
         pub(in crate::fleet) fn retain(&mut self, keep: impl FnMut(&K, &mut V) -> bool) {
@@ -195,9 +202,9 @@ pub(super) mod counted {
             self.0.pop_first()
         }
 
-        pub(in crate::fleet) fn range<Q: Ord + ?Sized>(
+        pub(in crate::fleet) fn range<Q: Ord + ?Sized, R: RangeBounds<Q>>(
             &self,
-            range: impl RangeBounds<Q>,
+            range: R,
         ) -> impl DoubleEndedIterator<Item = &T>
         where
             T: Borrow<Q>,

@@ -299,13 +299,28 @@ pub(super) fn cost_of(request: &CommandRequest) -> usize {
     args.chain(env).fold(request.text.len() + others + REQUEST_COST, usize::saturating_add)
 }
 
-/// Why a request cannot be handed to its agent in one message, if it cannot: the link would end on it, at each
-/// return of the agent.
-pub(super) fn too_long(request: &CommandRequest) -> Option<String> {
+/// What an agent of this dialect is sent: a legacy wrapper types the text and uses nothing else.
+pub(super) fn as_sent(request: &CommandRequest, dialect: Dialect) -> CommandRequest {
+    let mut request = request.clone();
+    match dialect {
+        Dialect::Extended => {}
+        Dialect::Legacy => {
+            for argument in core::mem::take(&mut request.args) {
+                request.text.push(' ');
+                request.text.push_str(&argument);
+            }
+        }
+    }
+    request
+}
+
+/// Why a request cannot be handed to an agent of this dialect in one message, if it cannot: it would be dropped at
+/// each return of the agent.
+pub(super) fn too_long(request: &CommandRequest, dialect: Dialect) -> Option<String> {
     if cost_of(request).saturating_mul(MOST_OF_A_BYTE) <= LONGEST_REQUEST {
         return None;
     }
-    let message = ServerToAgent::CommandRequest(request.clone());
+    let message = ServerToAgent::CommandRequest(as_sent(request, dialect));
     let bytes = wire::encode(&MessageId::new(""), WallTime::default(), &message).len();
     (bytes > LONGEST_REQUEST).then(|| {
         format!(

@@ -23,11 +23,11 @@ use crate::limits::Limits;
 use crate::model::{Capabilities, DASHBOARD_FEATURES, Dialect};
 use crate::output::{Cursor, Fetch, LogRecord};
 use crate::time::{Deadline, Timestamp, WallTime};
-use crate::wire::ServerToDashboard;
 use crate::wire::payload::{
-    Ack, DashboardExtensions, ErrorCode, ErrorReply, Replay, Subscription, SubscriptionKind,
-    Subscriptions,
+    Ack, DashboardExtensions, ErrorCode, ErrorReply, Replay, Selection, Subscription,
+    SubscriptionKind, Subscriptions,
 };
+use crate::wire::{ServerToDashboard, json_len};
 use agents::{After, Agents, Say};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -41,6 +41,8 @@ use sent::{End, Sent};
 const BATCH_BYTES: usize = 64 * 1024;
 /// Bytes of the output of an open command that a legacy dashboard gets when it connects late.
 const LEGACY_REPLAY: usize = 1 << 20;
+/// Bytes of subscriptions that an acknowledgement repeats.
+const REPEATED_BYTES: usize = 16 * 1024;
 /// Bytes that a feed counts for each agent and for each command of its user, and for the rest: its subscriptions, the
 /// output that it took, and unfinished lines.
 const AGENT_COST: usize = 2048;
@@ -234,9 +236,10 @@ impl DashboardFeed {
         self.look_at_all(view);
     }
 
-    /// Acknowledges, with the subscriptions in force.
+    /// Acknowledges, with the subscriptions in force as far as they are short: they are the dashboard's own words, and
+    /// each message of it would be answered with all of them.
     fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
-        let subscriptions = Some(self.subscriptions.clone());
+        let subscriptions = Some(&self.subscriptions).filter(|all| is_short(all)).cloned();
         Ack { message_id, success: true, subscriptions, ..Ack::default() }
     }
 
@@ -550,6 +553,21 @@ fn tail_of(entry: &CommandEntry) -> Option<Seek> {
     let ended = entry.view.is_some_and(|view| view.status.is_final());
     let tail = LEGACY_REPLAY.saturating_sub(entry.tail.unstored());
     (!ended).then_some(Seek::Tail(tail))
+}
+
+/// Whether subscriptions are repeated in acknowledgements.
+fn is_short(subscriptions: &Subscriptions) -> bool {
+    let mut left = REPEATED_BYTES;
+    let Subscriptions { agents, commands, .. } = subscriptions;
+    [agents, commands].into_iter().all(|selection| match selection {
+        Selection::None | Selection::All => true,
+        Selection::Only(ids) => ids.iter().all(|id| {
+            let bytes = json_len(id).saturating_add(1);
+            let fits = bytes <= left;
+            left = left.saturating_sub(bytes);
+            fits
+        }),
+    })
 }
 
 #[cfg(test)]

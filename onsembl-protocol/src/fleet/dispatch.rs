@@ -2,7 +2,9 @@
 //! return of an agent means, and what is published and stored of where a command is.
 
 use super::action::{Token, Write};
-use super::command::{AfterEnd, Command, Course, Heard, Log, Open, Row, misread, too_long};
+use super::command::{
+    AfterEnd, Command, Course, Heard, Log, Open, Row, as_sent, misread, too_long,
+};
 use super::commands::Fed;
 use super::event::{Inserted, StoreFault};
 use super::note::FleetNote;
@@ -20,9 +22,7 @@ use crate::model::{CommandAckStatus, Dialect, Force, Pausing};
 use crate::output::Written;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
-use crate::wire::payload::{
-    CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
-};
+use crate::wire::payload::{CommandCancel, CommandComplete, CommandPhase, ErrorCode, ErrorReply};
 use alloc::borrow::ToOwned as _;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
@@ -135,14 +135,16 @@ fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
         state.work.feed(id, CommandEvent::Completed { phase, exit: None });
         return false;
     }
-    // An earlier version of this server took requests of any length.
-    if let Some(why) = too_long(&open.request) {
+    let session = state.roster.session(&command.agent).map(|(_, session)| session);
+    let dialect = session.map_or(Dialect::Extended, |session| session.capabilities.dialect());
+    // An earlier version of this server took requests of any length; and the agent may come back as a wrapper.
+    if let Some(why) = too_long(&open.request, dialect) {
         state.end_because(id, CommandPhase::Failed, &why);
         return false;
     }
     // Without a session there is nothing to hold it against, and it is not sent either.
-    let Some((_, session)) = state.roster.session(&command.agent) else { return true };
-    match misread(session.capabilities.dialect(), Some(session), open.request.input.as_ref()) {
+    let Some(session) = session else { return true };
+    match misread(dialect, Some(session), open.request.input.as_ref()) {
         Some(why) => {
             state.end_because(id, CommandPhase::Failed, why);
             false
@@ -165,12 +167,12 @@ fn send(state: &mut State, id: &CommandId) {
     }
     let Some(command) = state.commands.get(id) else { return };
     let (agent, Some(open)) = (command.agent.clone(), command.open()) else { return };
-    let mut request = (*open.request).clone();
     let Some((seat, session)) = state.roster.session(&agent) else {
         return state.no_session(&agent, id);
     };
-    if session.capabilities.dialect() == Dialect::Legacy {
-        as_text(&mut request);
+    let dialect = session.capabilities.dialect();
+    let request = as_sent(&open.request, dialect);
+    if dialect == Dialect::Legacy {
         // A legacy wrapper reports no ends: that it gets the next one is all that is known of the others.
         for other in state.commands.others_of(&agent, id) {
             state.work.feed(&other, CommandEvent::NextCommand);
@@ -181,14 +183,6 @@ fn send(state: &mut State, id: &CommandId) {
     }
     state.out.send(seat, ServerToAgent::CommandRequest(request));
     state.out.note(FleetNote::CommandSent { command: id.clone(), agent });
-}
-
-/// A legacy wrapper types the text and uses nothing else.
-fn as_text(request: &mut CommandRequest) {
-    for argument in core::mem::take(&mut request.args) {
-        request.text.push(' ');
-        request.text.push_str(&argument);
-    }
 }
 
 /// Shows and stores where a command is.

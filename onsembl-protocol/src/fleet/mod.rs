@@ -58,6 +58,7 @@ mod state;
 #[cfg(test)]
 mod steps_tests;
 mod stop;
+mod stop_turns;
 mod stored_request;
 mod terminal;
 mod told;
@@ -68,7 +69,7 @@ pub use crate::command::{
     Candidate, CommandCause, CommandOrigin, CommandStage, CommandView, Unroutable, choose_agent,
 };
 pub use crate::output::{
-    Cursor, Fetch, LineAssembler, LogRecord, OutputFollower, OutputPosition, OutputTail,
+    Cursor, Fetch, LineAssembler, LogRecord, OutputFollower, OutputPosition, OutputTail, Pieces,
     RetentionClock, StoredBody, StoredPosition, StreamCut, StreamSums, cursor_before,
 };
 pub use crate::stop::StopOrder;
@@ -415,12 +416,12 @@ impl Fleet {
             Request::Command(request) => admission::on_command(state, token, request, now),
             Request::Cancel(cancel) => dispatch::on_cancel(state, token, &cancel),
             Request::Control(control) => admission::on_control(state, token, control),
-            Request::StopOnce(stop) => stop::on_stop_once(state, token, stop, now),
+            Request::StopOnce(stop) => self.stops.on_stop_once(state, token, stop, now),
             Request::LatchStop(stop) => self.stops.on_latch_stop(state, token, stop, now),
             Request::Stop { scope, reason } => {
                 self.stops.on_stop(state, token, scope, reason, now);
             }
-            Request::Release(scope) => self.stops.on_release(state, token, &scope),
+            Request::Release(scope) => self.stops.on_release(state, token, &scope, now),
             Request::DeleteAgent(agent) => admission::on_delete(state, token, agent),
             Request::Audit(agent) => self.audits.on_request(state, token, agent, now),
         }

@@ -33,8 +33,15 @@ pub(super) fn on_output(state: &mut State, agent: &AgentId, output: TerminalOutp
     let position =
         numbers.map(|((offset, incarnation), sequence)| Position { incarnation, sequence, offset });
     let stream = output.stream.stream();
-    let piece = Piece { stream, position, body: StoredBody::Chunk(bytes) };
-    on_piece(state, agent, &output.command_id, piece, now);
+    // What is longer than a chunk may be is cut here (P-113): it is stored, kept and shown in pieces that any link
+    // takes, however they are written there. They go by its number, and are told apart by their places.
+    for (at, body) in StoredBody::Chunk(bytes).into_pieces() {
+        let position = position.map(|position| {
+            let offset = ByteOffset(position.offset.0.saturating_add(at));
+            Position { offset, ..position }
+        });
+        on_piece(state, agent, &output.command_id, Piece { stream, position, body }, now);
+    }
 }
 
 /// An agent declared that output is missing.

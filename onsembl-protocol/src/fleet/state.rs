@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) commands: Commands,
     /// The emergency stops in force: a rule of the user, not of one agent.
     pub(super) latch: StopLatch,
+    /// Agents that were told of a stop and have not said, as far as is known, that nothing runs.
+    pub(super) unverified: Set<AgentId>,
     /// Agents that the store is asked to delete.
     pub(super) deletions: usize,
     /// Unknown commands that were reported to agents.
@@ -56,6 +58,7 @@ impl State {
             roster: Roster::new(first_seat, limits),
             commands: Commands::new(&limits),
             latch: StopLatch::default(),
+            unverified: Set::new(),
             deletions: 0,
             told: ReportedUnknown::new(limits.told_bytes / 2),
             not_taken: ReportedUnknown::new(limits.told_bytes / 2),

@@ -6,13 +6,14 @@ use super::*;
 use crate::close::{CloseCause, CloseReason};
 use crate::id::{
     AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId, JournalId,
-    LinkId, PresenceVersion, SessionId,
+    LinkId, PresenceVersion, SessionId, StopId,
 };
 use crate::model::{
     AGENT_FEATURES, Capabilities, Dialect, Pausing, SERVER_FEATURES, StopScope, Stream,
 };
 use crate::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
 use crate::time::WallTime;
+use crate::wire::ServerToAgent;
 use crate::wire::payload::{
     AgentConnect, AgentExtensions, AgentType, CommandRequest, EmergencyStop, HealthMetrics,
     LegacyCapabilities, OutputContent, StreamType, TerminalOutput,
@@ -37,6 +38,9 @@ struct World {
     agent: AgentId,
     seat: SeatId,
     session: SessionId,
+    /// Of all agents in session.
+    seats: Vec<SeatId>,
+    reports: Vec<StopReport>,
     next: u64,
 }
 
@@ -62,6 +66,8 @@ impl World {
             agent: AgentId::new("none"),
             seat: SeatId(0),
             session: SessionId::new("none"),
+            seats: Vec::new(),
+            reports: Vec::new(),
             next: 0,
         };
         for n in 0..others {
@@ -151,6 +157,7 @@ impl World {
             _ => None,
         });
         self.seat = seat.expect("it may join");
+        self.seats.push(self.seat);
         let actions = self.feed(FleetEvent::Admit { seat: self.seat, link });
         let (session, answer) = self.asked(actions);
         let _ = self.feed(answer);
@@ -403,16 +410,93 @@ fn no_event_looks_at_more_the_more_agents_and_commands_there_are() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What is asked of all agents costs each of them a few steps, and no more.
+impl World {
+    /// Takes the turns that are due, and gives the most steps that an event took, and the orders that were sent.
+    fn takes_turns(&mut self, event: FleetEvent) -> (u64, Vec<StopId>) {
+        let (mut most, mut next, mut told) = (0, Some(event), Vec::new());
+        while let Some(event) = next {
+            let _ = take_steps();
+            for action in self.feed(event) {
+                match action {
+                    FleetAction::Send { message, .. } => match *message {
+                        ServerToAgent::EmergencyStop(stop) => told.extend(stop.stop_id),
+                        ServerToAgent::StopRelease(release) => told.push(release.stop_id),
+                        _ => {}
+                    },
+                    FleetAction::Reply { answer: Answer::Stopped(report), .. } => {
+                        self.reports.push(report);
+                    }
+                    _ => {}
+                }
+            }
+            most = most.max(take_steps());
+            next = self.fleet.deadline().is_due(self.now.monotonic).then_some(FleetEvent::Wake);
+        }
+        (most, told)
+    }
+
+    fn stops_all(&mut self) -> (u64, Vec<StopId>) {
+        let stop = self.request(Request::Stop { scope: StopScope::All, reason: "x".into() });
+        self.takes_turns(stop)
+    }
+
+    fn waits(&mut self, time: Duration) -> (u64, Vec<StopId>) {
+        self.now = Now::from_origin(self.now.monotonic.since_origin() + time);
+        self.takes_turns(FleetEvent::Wake)
+    }
+}
+
+/// A stop of all is in force at once, and is told, repeated, reported and released in turns: none of its events looks at
+/// more agents than one turn has, and each agent hears of it.
 #[test]
-fn a_stop_of_all_costs_each_agent_the_same() {
-    let steps = |others: usize| {
-        let mut world = World::new(others);
-        let stop = world.request(Request::Stop { scope: StopScope::All, reason: "x".into() });
-        let _ = take_steps();
-        let _ = world.feed(stop);
-        take_steps() / others as u64
-    };
-    let (few, many) = (steps(100), steps(MANY));
-    assert!(many < 3 * few, "{few} for each of 100, {many} for each of {MANY}");
+fn a_stop_of_all_goes_by_turns() {
+    // As many as one turn takes.
+    let (one_turn, told) = World::new(200).stops_all();
+    assert_eq!(told.len(), 201);
+    let most = 3 * one_turn;
+    let mut world = World::new(MANY);
+    let (steps, told) = world.stops_all();
+    assert_eq!(told.len(), MANY + 1, "each agent is told once");
+    assert!(steps < most, "{steps} steps in one event, and {one_turn} for 201 agents");
+    let stop = told[0].clone();
+    assert!(told.iter().all(|told| *told == stop));
+    let stored = StoreAnswer::Stopped { stop: stop.clone(), stored: Ok(()) };
+    let (steps, _) = world.takes_turns(FleetEvent::Store(stored));
+    assert!(steps < most, "{steps} steps when it is stored");
+
+    let (steps, told) = world.waits(Duration::from_millis(2000));
+    assert_eq!(told.len(), MANY + 1, "none has said that nothing runs");
+    assert!(steps < most, "{steps} steps in one event of a repetition");
+    for seat in world.seats.clone() {
+        let text = format!(r#"{{"stopId":"{stop}","stage":"VERIFIED"}}"#);
+        let receipt = AgentToServer::StopReceipt(serde_json::from_str(&text).unwrap());
+        let event = FleetEvent::Message { seat, message: Box::new(receipt) };
+        let (steps, _) = world.takes_turns(event);
+        assert!(steps < most, "{steps} steps for a receipt");
+    }
+    assert_eq!(world.reports.len(), 1);
+    let report = &world.reports[0];
+    assert_eq!((report.agents.len(), report.commands), (MANY + 1, MANY));
+    assert!(report.agents.iter().all(|agent| agent.state == StopState::Verified));
+    let (steps, told) = world.waits(Duration::from_millis(2000));
+    assert_eq!(told.len(), 0, "all have said that nothing runs");
+    assert!(steps < MORE_AT_MOST, "{steps} steps of a repetition for nobody");
+
+    let release = world.request(Request::Release(StopScope::All));
+    let (steps, told) = world.takes_turns(release);
+    assert_eq!(told.len(), MANY + 1);
+    assert!(steps < most, "{steps} steps in one event of a release");
+}
+
+/// The same for a momentary stop.
+#[test]
+fn a_momentary_stop_of_all_goes_by_turns() {
+    let once = |world: &mut World| world.request(Request::StopOnce(EmergencyStop::default()));
+    let mut small = World::new(200);
+    let event = once(&mut small);
+    let most = 3 * small.takes_turns(event).0;
+    let mut world = World::new(MANY);
+    let event = once(&mut world);
+    let (steps, _) = world.takes_turns(event);
+    assert!(steps < most, "{steps} steps in one event, of at most {most}");
 }

@@ -2,21 +2,22 @@
 //! nothing runs, and the first thing that an agent gets when it comes back.
 
 use super::action::{Answer, Question, SeatId, Token};
+use super::collections::Set;
 use super::event::StoreFault;
 use super::note::FleetNote;
 use super::report::{ReleaseReport, StopReport, StopState, StoppedAgent};
 use super::state::State;
-use super::work::Todo;
-use crate::command::CommandEvent;
+use super::stop_turns::{
+    AGENTS_A_TURN, Stopped, Told, Turns, agents_behind, one_of, send_order, stop_once, tell,
+    tell_release,
+};
 use crate::id::{AgentId, StopId};
 use crate::limits::Limits;
-use crate::model::{Capabilities, Dialect, Force};
 use crate::stop::{StopOrder, StopScope};
 use crate::time::{Deadline, Now, Timestamp};
-use crate::wire::ServerToAgent;
-use crate::wire::payload::{EmergencyStop, ErrorCode, ErrorReply, StopReceipt, StopRelease};
+use crate::wire::json_len;
+use crate::wire::payload::{EmergencyStop, ErrorCode, ErrorReply, StopReceipt};
 use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -27,6 +28,9 @@ use core::time::Duration;
 const REPEAT: Duration = Duration::from_secs(2);
 /// How long the sender of a stop waits for the agents' receipts.
 const RECEIPTS_WITHIN: Duration = Duration::from_secs(3);
+/// Bytes of the list of agents in a momentary stop that each of them is sent. One that is longer is not repeated to
+/// each: the agent is sent its own name.
+const LONGEST_LIST: usize = 4096;
 
 /// Stops and releases that are not answered yet.
 #[derive(Debug, Default)]
@@ -34,6 +38,9 @@ pub(super) struct Stops {
     waits: Vec<Wait>,
     releases: Vec<Releasing>,
     repeat_at: Deadline,
+    turns: Turns,
+    /// When the next turn is due, of the passes over agents and of the reports.
+    turn_at: Deadline,
 }
 
 /// A stop that is not answered yet.
@@ -52,26 +59,26 @@ struct Wait {
     report: Report,
 }
 
-/// Open commands of the agents of a stop.
-#[derive(Clone, Copy, Debug, Default)]
-struct Stopped {
-    /// Those that are being killed.
-    killed: usize,
-    /// Those of agents that cannot confirm anything.
-    notified: usize,
-}
-
 /// What is answered to a stop.
 #[derive(Debug)]
 enum Report {
     /// That it is durable. A dashboard is shown how far its agents are.
     Stored,
-    /// How far these agents are, once they have said all that they will.
-    Receipts {
-        agents: Vec<AgentId>,
-        /// Those of them that may still say something.
-        awaited: Vec<AgentId>,
-    },
+    /// How far this agent is, once it has said all that it will.
+    OfOne(AgentId),
+    /// The same of all agents.
+    OfAll(Course),
+}
+
+/// How far the report of a stop of all is. No list of agents is kept for it: it goes by their ids.
+#[derive(Debug)]
+enum Course {
+    /// The agents are being told.
+    Telling,
+    /// All agents up to this one have said all that they will.
+    Awaiting { behind: Option<AgentId> },
+    /// What they said is written down, up to this one.
+    Reporting { behind: Option<AgentId>, agents: Vec<StoppedAgent> },
 }
 
 /// A release that is not answered yet.
@@ -83,22 +90,56 @@ struct Releasing {
     still: Option<ErrorReply>,
 }
 
+/// What came of looking at a report.
+enum Progress {
+    Complete,
+    /// Something is to be heard first.
+    Waits,
+    /// The event has looked at as many agents as it may.
+    Cut,
+}
+
 impl Wait {
-    /// Whether an agent may still say how far it is. Each agent is looked at until it is done and never again,
-    /// so that a stop of all costs one look an event, however many agents there are.
-    fn awaits_receipts(&mut self, state: &State) -> bool {
-        let Some(order) = self.orders.first() else { return false };
-        let awaited = match &mut self.report {
-            Report::Receipts { awaited, .. } => awaited,
-            Report::Stored => return false,
+    /// Goes on with the report, by at most `room` looks at agents, which it takes from it. Each agent is looked at until
+    /// it is done and never again.
+    fn goes_on(&mut self, state: &State, room: &mut usize, now: Now) -> Progress {
+        let Some(order) = self.orders.first().map(|order| order.id.clone()) else {
+            return Progress::Complete;
         };
-        while let Some(agent) = awaited.last() {
-            if state.stop_state(agent, &order.id).is_pending() {
-                return true;
+        let is_late = self.until <= now.monotonic;
+        let course = match &mut self.report {
+            Report::Stored => return Progress::Complete,
+            Report::OfOne(agent) if is_late || !state.stop_state(agent, &order).is_pending() => {
+                return Progress::Complete;
             }
-            let _ = awaited.pop();
+            Report::OfOne(_) => return Progress::Waits,
+            Report::OfAll(course) => course,
+        };
+        if let Course::Awaiting { behind } = course {
+            while !is_late {
+                if *room == 0 {
+                    return Progress::Cut;
+                }
+                let Some(agent) = agents_behind(state, behind.as_ref(), 1).pop() else { break };
+                *room = room.saturating_sub(1);
+                if state.stop_state(&agent, &order).is_pending() {
+                    return Progress::Waits;
+                }
+                *behind = Some(agent);
+            }
+            *course = Course::Reporting { behind: None, agents: Vec::new() };
         }
-        false
+        match course {
+            Course::Telling | Course::Awaiting { .. } => Progress::Waits,
+            Course::Reporting { behind, agents } => {
+                let next = agents_behind(state, behind.as_ref(), *room);
+                let is_all = next.len() < *room;
+                *room = room.saturating_sub(next.len());
+                agents.extend(next.iter().map(|agent| told_of(state, agent, &order)));
+                *behind = next.into_iter().next_back().or_else(|| behind.take());
+                if is_all { Progress::Complete } else { Progress::Cut }
+            }
+        }
     }
 }
 
@@ -110,14 +151,32 @@ impl Stops {
     /// When [`on_time`](Self::on_time) must be called.
     pub(super) fn deadline(&self) -> Deadline {
         let waits = self.waits.iter().map(|wait| Deadline::At(wait.until));
-        waits.fold(self.repeat_at, Deadline::min)
+        waits.fold(self.repeat_at.min(self.turn_at), Deadline::min)
     }
 
     pub(super) fn on_time(&mut self, state: &mut State, now: Now) {
         if self.repeat_at.is_due(now.monotonic) {
             self.repeat(state, now);
         }
+        if self.turn_at.is_due(now.monotonic) {
+            self.turn(state, now);
+        }
         self.answer(state, now);
+    }
+
+    /// One turn of the passes over agents.
+    fn turn(&mut self, state: &mut State, now: Now) {
+        for Told { order, stopped } in self.turns.take(state) {
+            let of_it = |wait: &&mut Wait| wait.orders.first().is_some_and(|o| o.id == order);
+            for wait in self.waits.iter_mut().filter(of_it) {
+                if let Report::OfAll(course @ Course::Telling) = &mut wait.report {
+                    *course = Course::Awaiting { behind: None };
+                    wait.commands = stopped;
+                    wait.until = now.monotonic.saturating_add(RECEIPTS_WITHIN);
+                }
+            }
+        }
+        self.turn_at = self.turns.deadline(now);
     }
 
     /// A stop for one scope, which is answered with what the agents say.
@@ -132,7 +191,11 @@ impl Stops {
         if let Some(error) = unknown_agent(state, &scope) {
             return state.out.reply(token, Err(error));
         }
-        let Carried { order, is_new, agents, commands } = carry_out(state, scope, reason, now);
+        let Carried { order, is_new, commands } = self.carry_out(state, scope, reason, now);
+        let report = match &order.scope {
+            StopScope::All => Report::OfAll(Course::Telling),
+            StopScope::Agent(agent) => Report::OfOne(agent.clone()),
+        };
         let wait = Wait {
             token,
             new: is_new.then(|| order.id.clone()).into_iter().collect(),
@@ -141,7 +204,7 @@ impl Stops {
             fault: None,
             commands,
             until: now.monotonic.saturating_add(RECEIPTS_WITHIN),
-            report: Report::Receipts { awaited: agents.clone(), agents },
+            report,
         };
         self.wait(state, wait, now);
     }
@@ -166,9 +229,8 @@ impl Stops {
             match unknown_agent(state, &scope) {
                 Some(error) => unknown = unknown.or(Some(error)),
                 None => {
-                    let carried = carry_out(state, scope, reason.clone(), now);
-                    commands.killed += carried.commands.killed;
-                    commands.notified += carried.commands.notified;
+                    let carried = self.carry_out(state, scope, reason.clone(), now);
+                    commands.add(carried.commands);
                     if carried.is_new {
                         let _ = new.insert(carried.order.id.clone());
                     }
@@ -210,10 +272,82 @@ impl Stops {
         }
         // Stops are never refused for want of room: only the answer is, which says so.
         if is_full {
+            self.turn(state, now);
             let why = "the stop is carried out, but too many stops wait for the database to know whether it is durable";
             return state.out.reply(wait.token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
         }
         self.waits.push(wait);
+        self.turn(state, now);
+    }
+
+    /// Puts an order in force, and has what runs killed: of one agent now, of all in turns.
+    fn carry_out(
+        &mut self,
+        state: &mut State,
+        scope: StopScope,
+        reason: String,
+        now: Now,
+    ) -> Carried {
+        // Each agent that it is for is shown with it.
+        let reason = shortened(reason);
+        let id = state.ids.stop(now.wall);
+        let minted = id.clone();
+        let order = StopOrder { id, scope, reason, by: state.user.clone(), at: now.wall };
+        let order = state.latch.set(order).clone();
+        let commands = match &order.scope {
+            StopScope::All => {
+                self.turns.stop(order.id.clone());
+                self.turn_at = Deadline::At(now.monotonic);
+                Stopped::default()
+            }
+            StopScope::Agent(_) => {
+                let agents = one_of(state, &order.scope);
+                let commands = tell(state, &agents, &order);
+                state.out.note(FleetNote::Stop {
+                    stop: Some(order.id.clone()),
+                    reason: order.reason.clone(),
+                    agents: agents.len(),
+                    commands: commands.all(),
+                });
+                commands
+            }
+        };
+        Carried { is_new: order.id == minted, order, commands }
+    }
+
+    /// Cancels every open command without grace, and tells the agents to stop all that they run. Nothing is held
+    /// back afterwards.
+    pub(super) fn on_stop_once(
+        &mut self,
+        state: &mut State,
+        token: Token,
+        mut stop: EmergencyStop,
+        now: Now,
+    ) {
+        stop.reason = stop.reason.map(shortened);
+        stop.triggered_by = Some(state.user.as_str().to_owned());
+        stop.timestamp = Some(now.wall);
+        let only: BTreeSet<AgentId> = stop.affected_agents.iter().map(AgentId::new).collect();
+        if only.is_empty() {
+            self.turns.stop_once(stop);
+            self.turn(state, now);
+        } else {
+            let agents: Vec<AgentId> =
+                only.into_iter().filter(|id| state.roster.agent(id).is_some()).collect();
+            let named = stop.affected_agents.iter().map(|agent| json_len(agent));
+            let is_short = named.sum::<usize>() <= LONGEST_LIST;
+            let mut commands: usize = 0;
+            for agent in &agents {
+                if !is_short {
+                    stop.affected_agents = alloc::vec![agent.as_str().to_owned()];
+                }
+                let one = core::slice::from_ref(agent);
+                commands = commands.saturating_add(stop_once(state, one, &stop));
+            }
+            let reason = stop.reason.unwrap_or_default();
+            state.out.note(FleetNote::Stop { stop: None, reason, agents: agents.len(), commands });
+        }
+        state.out.reply(token, Ok(()));
     }
 
     /// The store took an order, or did not.
@@ -252,6 +386,9 @@ impl Stops {
         if let Some((_, session)) = state.roster.session_mut(agent) {
             session.stop_receipt = Some((stop.clone(), StopState::of(&stage)));
         }
+        if state.stop_of(agent).is_none_or(|o| !state.stop_state(agent, &o.id).is_pending()) {
+            let _ = state.unverified.remove(agent);
+        }
         state.out.note(FleetNote::StopReceipt { agent: agent.clone(), stop, stage });
         state.show_stop(agent);
         self.answer(state, now);
@@ -259,46 +396,44 @@ impl Stops {
 
     /// Answers stops that are durable, and seen through or waited for long enough.
     pub(super) fn answer(&mut self, state: &mut State, now: Now) {
+        // Each may look at one agent that it waits for.
+        let mut room = AGENTS_A_TURN.saturating_add(self.waits.len());
+        let mut is_cut = false;
         for mut wait in core::mem::take(&mut self.waits) {
-            if !wait.unstored.is_empty() {
-                // The database decides when; then there is nothing more to wait for.
+            let is_told = !matches!(wait.report, Report::OfAll(Course::Telling));
+            if !wait.unstored.is_empty() || !is_told {
+                // The database, or the turns, decide when; then there is nothing more to wait for.
                 let again = now.monotonic.saturating_add(RECEIPTS_WITHIN);
                 if wait.until <= now.monotonic {
                     wait.until = again;
                 }
                 self.waits.push(wait);
-            } else if now.monotonic < wait.until && wait.awaits_receipts(state) {
-                self.waits.push(wait);
-            } else {
-                answer(state, wait);
+                continue;
             }
+            match wait.goes_on(state, &mut room, now) {
+                Progress::Complete => answer(state, wait),
+                Progress::Waits => self.waits.push(wait),
+                Progress::Cut => {
+                    is_cut = true;
+                    self.waits.push(wait);
+                }
+            }
+        }
+        if is_cut {
+            self.turn_at = Deadline::At(now.monotonic);
         }
     }
 
     /// Tells agents again that have not said that nothing runs.
     fn repeat(&mut self, state: &mut State, now: Now) {
         if state.latch.orders().next().is_none() {
+            state.unverified = Set::new();
             self.repeat_at = Deadline::Never;
             return;
         }
         self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
-        let orders: Vec<(AgentId, SeatId, StopOrder)> = state
-            .roster
-            .agents()
-            .keys()
-            .filter_map(|agent| {
-                let (seat, session) = state.roster.session(agent)?;
-                let order = state.stop_of(agent)?;
-                // Only to a peer that confirms: any other is shown as not confirmed (P-197).
-                let pending = session.capabilities.latches_stops()
-                    && session.stop_state(&order.id).is_pending();
-                pending.then(|| (agent.clone(), seat, order.clone()))
-            })
-            .collect();
-        for (agent, seat, order) in orders {
-            send_order(state, seat, &order);
-            state.out.note(FleetNote::StopRepeated { agent, stop: order.id });
-        }
+        self.turns.repeat();
+        self.turn_at = Deadline::At(now.monotonic);
     }
 
     /// An order that an earlier run of this server left in force.
@@ -330,7 +465,13 @@ impl Stops {
     }
 
     /// A user releases stops.
-    pub(super) fn on_release(&mut self, state: &mut State, token: Token, scope: &StopScope) {
+    pub(super) fn on_release(
+        &mut self,
+        state: &mut State,
+        token: Token,
+        scope: &StopScope,
+        now: Now,
+    ) {
         if self.releases.len() >= state.limits.waiting_stops {
             let why = "too many releases wait for the database; try again later";
             return state.out.reply(token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
@@ -342,11 +483,16 @@ impl Stops {
             StopScope::Agent(agent) => unknown_agent(state, scope)
                 .or_else(|| state.stop_of(agent).map(|order| stopped(order, agent))),
         };
-        for order in &released {
-            state.out.note(FleetNote::StopReleased { stop: order.id.clone() });
-            tell_release(state, order);
+        match scope {
+            StopScope::All => self.turns.release(released.clone()),
+            StopScope::Agent(agent) => {
+                for order in &released {
+                    state.out.note(FleetNote::StopReleased { stop: order.id.clone() });
+                    tell_release(state, agent, order);
+                }
+            }
         }
-        covered(state, scope).iter().for_each(|agent| state.show_stop(agent));
+        self.turn(state, now);
         let count = released.len();
         state.out.ask(Question::Release { token, orders: released });
         self.releases.push(Releasing { token, count, still });
@@ -375,6 +521,22 @@ impl Stops {
     }
 }
 
+/// How far an agent is.
+fn told_of(state: &State, agent: &AgentId, order: &StopId) -> StoppedAgent {
+    let known = state.roster.agent(agent);
+    StoppedAgent {
+        name: known.map_or_else(|| agent.as_str().to_owned(), |known| known.shown.name.clone()),
+        state: state.stop_state(agent, order),
+        agent_id: agent.as_str().to_owned(),
+    }
+}
+
+/// A reason, as far as it is kept.
+fn shortened(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(Limits::DEFAULT.name_bytes));
+    reason
+}
+
 fn answer(state: &mut State, wait: Wait) {
     let Wait { token, orders, fault, commands, report, .. } = wait;
     if let Some(fault) = fault {
@@ -388,23 +550,22 @@ fn answer(state: &mut State, wait: Wait) {
         let error = ErrorReply::new(ErrorCode::StorageUnavailable, text);
         return state.out.reply(token, Err(error));
     }
-    match (report, orders.first()) {
-        (Report::Receipts { agents, .. }, Some(order)) => {
-            let agents = agents.into_iter().map(|agent| StoppedAgent {
-                name: state
-                    .roster
-                    .agent(&agent)
-                    .map_or_else(|| agent.as_str().to_owned(), |known| known.shown.name.clone()),
-                state: state.stop_state(&agent, &order.id),
-                agent_id: agent.as_str().to_owned(),
-            });
-            let Stopped { killed, notified } = commands;
-            let (stop_id, agents) = (order.id.as_str().to_owned(), agents.collect());
-            let report = StopReport { stop_id, agents, commands: killed, notified };
-            state.out.answer(token, Answer::Stopped(report));
+    let Some(order) = orders.first().map(|order| &order.id) else {
+        return state.out.reply(token, Ok(()));
+    };
+    let agents = match report {
+        Report::Stored => return state.out.reply(token, Ok(())),
+        Report::OfOne(agent) => {
+            let known = state.roster.agent(&agent);
+            known.map(|_| told_of(state, &agent, order)).into_iter().collect()
         }
-        (Report::Stored, _) | (Report::Receipts { .. }, None) => state.out.reply(token, Ok(())),
-    }
+        Report::OfAll(Course::Reporting { agents, .. }) => agents,
+        Report::OfAll(Course::Telling | Course::Awaiting { .. }) => Vec::new(),
+    };
+    let Stopped { killed, notified } = commands;
+    let report =
+        StopReport { stop_id: order.as_str().to_owned(), agents, commands: killed, notified };
+    state.out.answer(token, Answer::Stopped(report));
 }
 
 /// An order in force, and what was done.
@@ -412,77 +573,13 @@ struct Carried {
     order: StopOrder,
     /// Whether it was not in force before.
     is_new: bool,
-    agents: Vec<AgentId>,
     commands: Stopped,
-}
-
-/// Puts an order in force, and kills what runs.
-fn carry_out(state: &mut State, scope: StopScope, reason: String, now: Now) -> Carried {
-    // Each agent that it is for is shown with it.
-    let mut reason = reason;
-    reason.truncate(reason.floor_char_boundary(Limits::DEFAULT.name_bytes));
-    let id = state.ids.stop(now.wall);
-    let minted = id.clone();
-    let order = StopOrder { id, scope, reason, by: state.user.clone(), at: now.wall };
-    let order = state.latch.set(order).clone();
-    let agents = covered(state, &order.scope);
-    // The order goes to the agents first; everything else can wait.
-    for agent in &agents {
-        if let Some((seat, _)) = state.roster.session(agent) {
-            send_order(state, seat, &order);
-        }
-    }
-    let mut commands = Stopped::default();
-    for agent in &agents {
-        let session = state.roster.session(agent).map(|(_, session)| session.capabilities);
-        let count = match session.map(Capabilities::dialect) {
-            Some(Dialect::Legacy) => &mut commands.notified,
-            Some(Dialect::Extended) | None => &mut commands.killed,
-        };
-        for command in state.commands.open_of(agent) {
-            *count += 1;
-            state.work.feed(&command, CommandEvent::Cancel { force: Force::AtOnce });
-        }
-        state.show_stop(agent);
-    }
-    state.out.note(FleetNote::Stop {
-        stop: Some(order.id.clone()),
-        reason: order.reason.clone(),
-        agents: agents.len(),
-        commands: commands.killed.saturating_add(commands.notified),
-    });
-    Carried { is_new: order.id == minted, order, agents, commands }
-}
-
-/// Cancels every open command without grace, and tells the agents to stop all that they run. Nothing is held
-/// back afterwards.
-pub(super) fn on_stop_once(state: &mut State, token: Token, mut stop: EmergencyStop, now: Now) {
-    let only: BTreeSet<AgentId> = stop.affected_agents.iter().map(AgentId::new).collect();
-    let agents: Vec<AgentId> = match only.is_empty() {
-        true => state.roster.agents().keys().cloned().collect(),
-        false => only.into_iter().filter(|id| state.roster.agent(id).is_some()).collect(),
-    };
-    stop.triggered_by = Some(state.user.as_str().to_owned());
-    stop.timestamp = Some(now.wall);
-    let mut commands = 0;
-    for agent in &agents {
-        for command in state.commands.open_of(agent) {
-            commands += 1;
-            state.work.feed(&command, CommandEvent::Cancel { force: Force::AtOnce });
-        }
-        // Legacy wrappers stop for good at it, so that the cancellations come first.
-        let message = Box::new(ServerToAgent::EmergencyStop(stop.clone()));
-        state.work.add(Todo::Send(agent.clone(), message));
-    }
-    let reason = stop.reason.unwrap_or_default();
-    state.out.note(FleetNote::Stop { stop: None, reason, agents: agents.len(), commands });
-    state.out.reply(token, Ok(()));
 }
 
 /// An agent came back: before anything else it gets the stop in force.
 pub(super) fn repeat_to(state: &mut State, agent: &AgentId, seat: SeatId) {
     if let Some(order) = state.stop_of(agent).cloned() {
-        send_order(state, seat, &order);
+        send_order(state, agent, seat, &order);
         state.out.note(FleetNote::StopAwaitedAgent { agent: agent.clone(), stop: order.id });
     }
     state.show_stop(agent);
@@ -501,48 +598,9 @@ pub(super) fn stopped(order: &StopOrder, agent: &AgentId) -> ErrorReply {
     ErrorReply::new(ErrorCode::AgentStopped, why).for_agent(Some(agent.clone()))
 }
 
-/// The agents that an order of this scope is for.
-fn covered(state: &State, scope: &StopScope) -> Vec<AgentId> {
-    match scope {
-        StopScope::All => state.roster.agents().keys().cloned().collect(),
-        StopScope::Agent(agent) => {
-            state.roster.agent(agent).map(|_| agent.clone()).into_iter().collect()
-        }
-    }
-}
-
 fn unknown_agent(state: &State, scope: &StopScope) -> Option<ErrorReply> {
     let agent = scope.agent()?;
     let error = ErrorReply::new(ErrorCode::AgentNotFound, "no agent of yours has this id");
     // One that is deleted may have a machine for a moment more; a stop for it would never be released.
     (!state.is_listed(agent)).then(|| error.for_agent(Some(agent.clone())))
-}
-
-/// Says to an agent in session that it is stopped.
-fn send_order(state: &mut State, seat: SeatId, order: &StopOrder) {
-    let stop = EmergencyStop {
-        reason: Some(order.reason.clone()),
-        triggered_by: Some(order.by.as_str().to_owned()),
-        timestamp: Some(order.at),
-        stop_id: Some(order.id.clone()),
-        ..EmergencyStop::default()
-    };
-    state.out.send(seat, ServerToAgent::EmergencyStop(stop));
-}
-
-/// Tells the agents that were stopped by this order. Those for whom another one is in force now hear of that;
-/// those that are away learn it from the next welcome.
-fn tell_release(state: &mut State, order: &StopOrder) {
-    for agent in covered(state, &order.scope) {
-        let Some((seat, session)) = state.roster.session(&agent) else { continue };
-        // It holds nothing that could be released: to it the stop was momentary (P-107).
-        if !session.capabilities.latches_stops() {
-            continue;
-        }
-        let release = StopRelease { stop_id: order.id.clone() };
-        state.out.send(seat, ServerToAgent::StopRelease(release));
-        if let Some(other) = state.stop_of(&agent).cloned() {
-            send_order(state, seat, &other);
-        }
-    }
 }

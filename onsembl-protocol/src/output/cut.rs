@@ -31,7 +31,7 @@ impl Utf8Cutter {
 }
 
 /// How many bytes at the end begin a character that is not complete.
-fn begun_character(bytes: &[u8]) -> usize {
+pub(super) fn begun_character(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
         let Some(&byte) = bytes.get(bytes.len() - back) else { return 0 };
         let needs = match byte {

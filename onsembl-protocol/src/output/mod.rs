@@ -32,5 +32,5 @@ pub use record::{Record, RecordBody, Run};
 pub use retention::{RetentionClock, StreamCut, cursor_before};
 pub(crate) use spool::SpoolAction;
 pub use spool::{LeftRun, RECORD_COST, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest};
-pub use stored::{Cursor, StoredBody, StoredPosition, StreamSums};
+pub use stored::{Cursor, Pieces, StoredBody, StoredPosition, StreamSums};
 pub use tail::{Fetch, OutputTail};

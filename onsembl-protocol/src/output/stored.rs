@@ -3,6 +3,8 @@
 //! What is stored of a stream is always whole: here it is decided what of a record is new, where a
 //! hole is declared, and when an open end is open no more. The database is an effect.
 
+use super::cut::begun_character;
+use super::outbox::CHUNK_BYTES;
 use super::record::RecordBody;
 use crate::id::{ByteOffset, ChunkSequence, Incarnation};
 use crate::model::{GapCause, Stream};
@@ -47,6 +49,12 @@ impl StoredBody {
         matches!(self, Self::Gap { length: None, .. })
     }
 
+    /// Cuts what is longer than a chunk may be (P-113), with where in it each piece begins. A piece of something
+    /// longer is a copy, so that a reader that is slow does not keep all of it in memory.
+    pub const fn into_pieces(self) -> Pieces {
+        Pieces { rest: Some(self), at: 0 }
+    }
+
     /// Without its first `count` bytes.
     #[must_use]
     pub fn without_first(self, count: u64) -> Self {
@@ -59,6 +67,39 @@ impl StoredBody {
                 Self::Gap { length: length.map(|l| l.saturating_sub(count)), because }
             }
         }
+    }
+}
+
+/// The [pieces](StoredBody::into_pieces) of what a record holds.
+#[derive(Clone, Debug)]
+pub struct Pieces {
+    rest: Option<StoredBody>,
+    at: u64,
+}
+
+impl Pieces {
+    /// Whether none is left.
+    pub const fn is_empty(&self) -> bool {
+        self.rest.is_none()
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = (u64, StoredBody);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (at, body) = (self.at, self.rest.take()?);
+        let StoredBody::Chunk(mut bytes) = body else { return Some((at, body)) };
+        if bytes.len() <= CHUNK_BYTES {
+            // The last of something longer holds all of it too.
+            let last = if at > 0 { Bytes::copy_from_slice(&bytes) } else { bytes };
+            return Some((at, StoredBody::Chunk(last)));
+        }
+        let begun = bytes.get(..CHUNK_BYTES).map_or(0, begun_character);
+        let piece = bytes.split_to(CHUNK_BYTES - begun);
+        self.at = at.saturating_add(piece.len() as u64);
+        self.rest = Some(StoredBody::Chunk(bytes));
+        Some((at, StoredBody::Chunk(Bytes::copy_from_slice(&piece))))
     }
 }
 

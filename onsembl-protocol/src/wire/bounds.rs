@@ -10,12 +10,20 @@ use super::payload::{
 use crate::id::{AgentId, CommandId, JournalId, StopId};
 use crate::limits::Limits;
 use alloc::string::String;
+use core::fmt;
 
 /// A field that is longer than its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong {
     pub(super) field: &'static str,
     pub(super) limit: usize,
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, limit } = self;
+        write!(f, "`{field}` is longer than {limit}")
+    }
 }
 
 /// Messages whose fields can be checked against [`Limits`].

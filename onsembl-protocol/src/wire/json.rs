@@ -10,6 +10,16 @@ pub(super) fn write<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Resul
     value.serialize(Writer(out))
 }
 
+/// How many bytes a text takes as JSON, with its quotes.
+pub fn json_len(text: &str) -> usize {
+    let each = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | 0x08 | b'\t' | b'\n' | 0x0c | b'\r' => 2,
+        ..=0x1f => 6,
+        _ => 1,
+    });
+    each.fold(2, usize::saturating_add)
+}
+
 /// A value that JSON has no form for.
 #[derive(Debug)]
 pub(super) struct Unwritable;
@@ -361,9 +371,17 @@ impl ser::SerializeStruct for Compound<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::quote;
+    use super::{json_len, quote};
     use alloc::format;
     use alloc::string::String;
+
+    #[test]
+    fn the_length_of_a_text_is_known_without_writing_it() {
+        for c in (0..0x100).map(|c| char::from(c as u8)).chain(['\u{1f600}', '\u{2028}']) {
+            let text = format!("a{c}{c}b");
+            assert_eq!(json_len(&text), serde_json::to_string(&text).unwrap().len(), "{c:?}");
+        }
+    }
 
     /// Every character that one byte holds and two longer ones, at every place of a word, alone and
     /// behind another escape.

@@ -12,6 +12,7 @@ use super::payload::{
     ReleaseRequest, ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalOpened,
     TerminalOutput, TerminalStream, TokenRefresh,
 };
+use crate::id::CommandId;
 use crate::model::CommandComplete;
 use alloc::boxed::Box;
 use serde::de::IgnoredAny;
@@ -33,6 +34,79 @@ pub trait MessageSet: Sized {
     /// Writes the payload.
     #[doc(hidden)]
     fn write_payload<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+}
+
+impl AgentToServer {
+    /// The command that it is about, if it is about one.
+    pub const fn command(&self) -> Option<&CommandId> {
+        match self {
+            Self::CommandAck(m) => Some(&m.command_id),
+            Self::CommandComplete(m) => Some(&m.command_id),
+            Self::Output(m) => Some(&m.command_id),
+            Self::OutputGap(m) => Some(&m.command_id),
+            Self::TerminalOpened(m) => Some(&m.command_id),
+            Self::Connect(_)
+            | Self::Heartbeat(_)
+            | Self::Fault(_)
+            | Self::OutputState(_)
+            | Self::StopReceipt(_)
+            | Self::BlackBox(_)
+            | Self::Trace(_)
+            | Self::Report(_)
+            | Self::Ping(_)
+            | Self::Pong(_)
+            | Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl ServerToAgent {
+    /// The command that it is about, if it is about one.
+    pub const fn command(&self) -> Option<&CommandId> {
+        match self {
+            Self::CommandRequest(m) => m.command_id.as_ref(),
+            Self::CommandCancel(m) => Some(&m.command_id),
+            Self::OutputAck(m) => Some(&m.command_id),
+            Self::Ack(m) => m.command_id.as_ref(),
+            Self::Error(m) => m.context.command_id.as_ref(),
+            Self::Heartbeat(_)
+            | Self::Ping(_)
+            | Self::Pong(_)
+            | Self::OutputResume(_)
+            | Self::OutputQuery(_)
+            | Self::BlackBoxAck(_)
+            | Self::Control(_)
+            | Self::EmergencyStop(_)
+            | Self::StopRelease(_)
+            | Self::TokenRefresh(_)
+            | Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl ServerToDashboard {
+    /// The command that it is about, if it is about one.
+    pub const fn command(&self) -> Option<&CommandId> {
+        match self {
+            Self::CommandStatus(m) => Some(&m.command_id),
+            Self::CommandComplete(m) => Some(&m.command_id),
+            Self::TerminalStream(m) => Some(&m.command_id),
+            Self::OutputGap(m) => Some(&m.command_id),
+            Self::Ack(m) => m.command_id.as_ref(),
+            Self::Error(m) => m.context.command_id.as_ref(),
+            Self::Connected(_)
+            | Self::AgentConnected(_)
+            | Self::AgentStatus(_)
+            | Self::AgentDisconnect(_)
+            | Self::Trace(_)
+            | Self::QueueUpdate(_)
+            | Self::EmergencyStop(_)
+            | Self::Ping(_)
+            | Self::Pong(_)
+            | Self::TokenRefresh(_)
+            | Self::Unknown(_) => None,
+        }
+    }
 }
 
 /// What can be read as the payload of an envelope: a set, or a view of one that borrows.

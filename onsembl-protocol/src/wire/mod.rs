@@ -28,4 +28,5 @@ pub use envelope::{Envelope, encode, encode_into};
 pub use envelopes::Envelopes;
 pub use error::{DecodeCause, DecodeError};
 pub use in_place::{AgentFrame, decode_in_place};
+pub use json::json_len;
 pub use message::{AgentToServer, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard};

@@ -8,15 +8,16 @@ use onsembl_protocol::fleet::{
     Admission, Answer, Bearer, Change, CommandStage, Fleet, FleetAction, FleetEvent, FleetLimits,
     Flow, Question, Request, SeatId, SeatOrigin, Token, View, Write,
 };
-use onsembl_protocol::id::{AgentId, CommandId, LinkId, SessionId, StopId, UserId};
+use onsembl_protocol::id::{AgentId, CommandId, LinkId, MessageId, SessionId, StopId, UserId};
+use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{Capabilities, Dialect, Pausing, SERVER_FEATURES};
 use onsembl_protocol::session::{
     ServerAction, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
 };
 use onsembl_protocol::step::Actions;
-use onsembl_protocol::time::Deadline;
+use onsembl_protocol::time::{Deadline, WallTime};
 use onsembl_protocol::wire::payload::AgentConnect;
-use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
+use onsembl_protocol::wire::{self, AgentToServer, MessageSet as _, ServerToAgent};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -160,6 +161,7 @@ impl Server {
                 FleetAction::Send { seat, message } => {
                     let link = self.machines.get(&seat).and_then(ServerConnection::link);
                     if let Some(link) = link {
+                        goes_out(&message);
                         self.sent.push(Sent::Down(link, Down::Message(message)));
                     }
                 }
@@ -437,4 +439,12 @@ fn check_stage(
         None if stage.is_final() => drop(ended.insert(command.clone(), stage)),
         None => {}
     }
+}
+
+/// A law: no message of our own is longer than a link takes (P-380).
+fn goes_out(message: &ServerToAgent) {
+    let id = MessageId::new("a-server-instance-1000000");
+    let bytes = wire::encode(&id, WallTime::default(), message).len();
+    let most = Limits::DEFAULT.message_bytes;
+    assert!(bytes <= most, "a message of our own, {}, has {bytes} bytes", message.kind());
 }

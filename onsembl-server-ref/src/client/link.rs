@@ -9,7 +9,7 @@ use onsembl_protocol::liveness::{
 };
 use onsembl_protocol::session::DialFailure;
 use onsembl_protocol::time::{Deadline, Human, Timestamp};
-use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
+use onsembl_protocol::wire::{self, DashboardToServer, MessageSet as _, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::messages::Envelopes;
 use onsembl_transport::pump::{self, LinkEvent, LinkHandle, LinkInput, PumpConfig};
@@ -166,6 +166,14 @@ impl ServerLink {
     pub(super) async fn send(&mut self, message: &DashboardToServer) -> Option<MessageId> {
         let State::Up(up) = &self.state else { return None };
         let (id, frame) = self.envelopes.frame(message, self.clock.now().wall);
+        if frame.byte_count() > Limits::DEFAULT.message_bytes {
+            tracing::warn!(
+                kind = message.kind(),
+                bytes = frame.byte_count(),
+                "a message to the server is too long; it is dropped"
+            );
+            return None;
+        }
         up.handle.data(frame).await.is_ok().then_some(id)
     }
 

@@ -10,6 +10,7 @@ use link::{Heard, Server, ServerLink};
 use notices::Notices;
 use onsembl_protocol::fleet::{OutputFollower, OutputPosition, StoredBody};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId};
+use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{Exit, Stream, TraceContext, gap_notice};
 use onsembl_protocol::wire::payload::{
     CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions,
@@ -17,7 +18,7 @@ use onsembl_protocol::wire::payload::{
     Replay, Selection, StreamContent, Subscription, SubscriptionKind, Subscriptions,
     TerminalStream,
 };
-use onsembl_protocol::wire::{DashboardToServer, ServerToDashboard};
+use onsembl_protocol::wire::{Bounded as _, DashboardToServer, ServerToDashboard};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::{Secret, TokenFile, TokenSource};
 use onsembl_transport::tls::TlsRoots;
@@ -157,6 +158,15 @@ impl RemoteCommand {
             .with_proxy(&self.proxy)?
             .with_token(self.token.clone());
         let command = CommandId::new(format!("cmd-{}", uuid::Uuid::now_v7()));
+        let request = request(&self, command.clone());
+        // Before anything is dialled: a server would refuse it, or the link would not take it.
+        if let Err(too_long) =
+            DashboardToServer::CommandRequest(request.clone()).check(&Limits::DEFAULT)
+        {
+            anyhow::bail!(
+                "the command is too long: {too_long}; put what it is to work on into a file or a pipe there"
+            );
+        }
         let mut interrupted = std::pin::pin!(interrupted);
         let link = tokio::select! {
             biased;
@@ -169,7 +179,7 @@ impl RemoteCommand {
         };
         let mut run = Run {
             link,
-            request: request(&self, command.clone()),
+            request,
             command,
             screen: Screen::new(stdout, stderr),
             ended: None,

@@ -17,8 +17,8 @@ use onsembl_protocol::id::{CommandId, LinkId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{Severity, TraceContext};
 use onsembl_protocol::session::DashboardStatus;
-use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::TokenRefresh;
+use onsembl_protocol::wire::{MessageSet as _, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::messages::Envelopes;
@@ -336,12 +336,22 @@ impl Session {
         });
     }
 
-    fn frame(&mut self, message: &ServerToDashboard) -> Frame {
-        self.envelopes.frame(message, self.clock.now().wall).1
+    /// `None`: it would not go out. The rest does, and what it is about is asked for otherwise.
+    fn frame(&mut self, message: &ServerToDashboard) -> Option<Frame> {
+        let (_, frame) = self.envelopes.frame(message, self.clock.now().wall);
+        if frame.byte_count() <= Limits::DEFAULT.message_bytes {
+            return Some(frame);
+        }
+        self.dashboard.counters.count("own_messages_too_long");
+        let (user, peer, kind, bytes) =
+            (&self.identity.user, &self.peer, message.kind(), frame.byte_count());
+        let command = message.command().map_or("", CommandId::as_str);
+        warn!(%user, %peer, command, kind, bytes, "a message to a dashboard is too long; it is dropped");
+        None
     }
 
     fn say(&mut self, message: &ServerToDashboard) {
-        let frame = self.frame(message);
+        let Some(frame) = self.frame(message) else { return };
         if self.handle.control(frame).is_err() {
             self.dashboard.counters.count("control_queue_full");
             warn!(user = %self.user, peer = %self.peer, "a dashboard does not read; its link is being ended");
@@ -349,7 +359,7 @@ impl Session {
     }
 
     fn tell(&mut self, message: &ServerToDashboard) {
-        let frame = self.frame(message);
+        let Some(frame) = self.frame(message) else { return };
         match self.handle.try_data(frame) {
             Ok(()) => {}
             // Room was seen just now, so the link is ending; its last event says how.

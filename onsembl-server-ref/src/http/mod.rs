@@ -36,7 +36,7 @@ pub(crate) use control::Control;
 pub use cors::{CorsOrigin, NoOrigin};
 pub(crate) use large_messages::{LARGE_MESSAGES, LargeMessages, SMALL};
 pub(crate) use metrics::open as open_metrics;
-pub(crate) use output::{OutputLine, PAGE, READERS};
+pub(crate) use output::{OutputLine, PAGE, READER, READERS};
 pub(crate) use page::{PAGE_BYTES, PAGES};
 pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;

@@ -10,24 +10,35 @@ use super::commands::CommandSummary;
 use super::signed_in::SignedIn;
 use super::streamed::json_lines;
 use crate::bounds::Share;
-use crate::store::{Cursor, StoreError, StoredBody, StoredRecord};
+use crate::store::{Cursor, READ_RECORDS, StoreError, StoredBody, StoredRecord};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use bytes::Bytes;
-use onsembl_protocol::fleet::OpenKind;
-use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation, UserId};
+use onsembl_protocol::fleet::{OpenKind, Pieces};
+use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
+use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::Stream;
+use onsembl_protocol::wire::json_len;
 use onsembl_protocol::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-/// Readers of output at a time; each holds one page.
+/// Readers of output at a time.
 pub(crate) const READERS: usize = 256;
-/// Bytes of output that are read at once.
+/// Bytes of output that are read at once, and the longest text of a page: JSON makes six bytes of some.
 pub(crate) const PAGE: usize = 256 * 1024;
+/// What a reader holds: the records that were read, of which an earlier version stored longer ones, up to a message;
+/// a page that its connection writes; and the next one, which is made when that one is taken.
+pub(crate) const READER: usize = READ + 2 * PAGE;
+/// Records that were read: their bytes, with what each takes besides; or a single long one.
+const READ: usize = PAGE + READ_RECORDS * 256;
+const _: () = assert!(READ >= Limits::DEFAULT.message_bytes, "a single record fits");
+/// What a line has at most besides its output and the id of its command.
+const LINE: usize = 256;
 /// So often a reader that waits gets an empty line, and can tell a quiet command from a dead link.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// How long the other side may take no page.
@@ -87,6 +98,8 @@ pub(super) async fn output(
         only,
         cursor,
         follow: query.follow,
+        rest: VecDeque::new(),
+        pieces: None,
         done: false,
         _slot: slot,
     };
@@ -124,6 +137,10 @@ struct Reader {
     only: Option<Stream>,
     cursor: Cursor,
     follow: bool,
+    /// What was read and is not in a page yet.
+    rest: VecDeque<StoredRecord>,
+    /// The first of it is being given in pieces.
+    pieces: Option<Pieces>,
     done: bool,
     _slot: Share<UserId>,
 }
@@ -132,11 +149,16 @@ impl Reader {
     /// Gives pages as fast as they are taken. A reader that takes none for too long must come again, or a few
     /// that sleep would keep all others out.
     async fn give(mut self, pages: mpsc::Sender<Bytes>) {
-        while let Some(page) = self.next(&pages).await {
-            if !matches!(tokio::time::timeout(STALLED, pages.send(page)).await, Ok(Ok(()))) {
+        loop {
+            // A page is made when the last one was taken, so that one that reads slowly holds two at most.
+            let Ok(Ok(room)) = tokio::time::timeout(STALLED, pages.reserve()).await else {
                 self.app.counters.count("readers_broken_off");
                 debug!(command = %self.command, "the reader of the output is closed");
                 return;
+            };
+            match self.next(&pages).await {
+                Some(page) => room.send(page),
+                None => return,
             }
         }
     }
@@ -158,6 +180,9 @@ impl Reader {
 
     async fn page(&mut self, pages: &mpsc::Sender<Bytes>) -> Result<Option<Bytes>, StoreError> {
         loop {
+            if let Some(page) = self.of_rest() {
+                return Ok(Some(page));
+            }
             let _commits_so_far = *self.commits.borrow_and_update();
             // Read before its output: the end of a command is stored behind it.
             let row = self.app.store.command(&self.user, &self.command).await?;
@@ -166,7 +191,8 @@ impl Reader {
                 self.app.store.read_output(&self.user, &self.command, only, cursor, PAGE).await?;
             if let Some(last) = records.last() {
                 self.cursor = Some((last.incarnation, last.sequence));
-                return Ok(lines(records.into_iter().map(OutputLine::from)));
+                self.rest = records.into();
+                continue;
             }
             let Some(row) = row else { return Ok(None) };
             if row.ended_at.is_some() || !self.follow {
@@ -186,6 +212,52 @@ impl Reader {
                 () = tokio::time::sleep(SIGN_OF_LIFE) => return Ok(Some(Bytes::from_static(b"\n"))),
             }
         }
+    }
+}
+
+impl Reader {
+    /// A page of what was read; `None` if nothing is left of it.
+    fn of_rest(&mut self) -> Option<Bytes> {
+        let mut text = Vec::new();
+        loop {
+            let Some(front) = self.rest.front_mut() else { break };
+            // Its bytes go into the pieces, so that a long record is not there twice.
+            let nothing = StoredBody::Chunk(Bytes::new());
+            let pieces = self
+                .pieces
+                .get_or_insert_with(|| std::mem::replace(&mut front.body, nothing).into_pieces());
+            let before = pieces.clone();
+            let Some((at, body)) = pieces.next() else {
+                self.pieces = None;
+                let _ = self.rest.pop_front();
+                continue;
+            };
+            let offset = ByteOffset(front.offset.0.saturating_add(at));
+            let line = OutputLine::from(StoredRecord { offset, body, ..front.clone() });
+            if !text.is_empty() && text.len().saturating_add(line.most_bytes()) > PAGE {
+                *pieces = before;
+                break;
+            }
+            serde_json::to_writer(&mut text, &line).ok()?;
+            text.push(b'\n');
+        }
+        text.shrink_to_fit();
+        (!text.is_empty()).then(|| text.into())
+    }
+}
+
+impl OutputLine {
+    /// How long it is as text at most.
+    fn most_bytes(&self) -> usize {
+        let (command, content) = match self {
+            Self::Output(output) => match &output.content {
+                StreamContent::Bytes(content) => (&output.command_id, content.json_len()),
+                StreamContent::Lines(_) => (&output.command_id, 0),
+            },
+            Self::Gap(gap) => (&gap.command_id, 0),
+            Self::End(_) => return 0,
+        };
+        json_len(command.as_str()).saturating_add(content).saturating_add(LINE)
     }
 }
 

@@ -4,22 +4,24 @@
 use super::App;
 use super::api::problem;
 use super::ask::unreadable;
+use super::page;
 use super::signed_in::SignedIn;
 use crate::store::{StoredBody, StoredRecord};
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
-use axum::response::IntoResponse as _;
 use onsembl_protocol::fleet::LineAssembler;
 use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::{Timestamp, WallTime};
+use onsembl_protocol::wire::json_len;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of output that are looked through, from the latest back.
 const BYTES: usize = 1 << 20;
+/// Bytes of the lines of an answer, as JSON. Of more, the latest are given.
+const TEXT: usize = page::PAGE_BYTES / 2;
 /// Lines of an answer at most.
 const MOST_LINES: usize = 10_000;
 /// Lines of an answer unless it says how many.
@@ -110,10 +112,9 @@ pub(super) async fn terminal_output(
     if !app.fleet_views.of(&identity.user).look().agents().contains_key(&agent) {
         return problem(StatusCode::NOT_FOUND, "no agent of yours has this id");
     }
-    let Some(_slot) = app.readers.take(&identity.user) else {
-        app.counters.count("readers_refused");
-        let why = "too many readers of output at a time, of yours or in all; come back later";
-        return problem(StatusCode::SERVICE_UNAVAILABLE, why);
+    let slot = match page::slot(&app, &identity.user) {
+        Ok(slot) => slot,
+        Err(refused) => return *refused,
     };
     match app.store.latest_output(&identity.user, &agent, BYTES).await {
         Ok(records) => {
@@ -122,15 +123,28 @@ pub(super) async fn terminal_output(
             for_each_line(&records, &wanted, |_| total += 1);
             let end = total.saturating_sub(query.offset);
             let range = end.saturating_sub(limit)..end;
-            let mut outputs = VecDeque::new();
+            let (mut outputs, mut bytes) = (VecDeque::<Line>::new(), 0_usize);
             let mut n: usize = 0;
             for_each_line(&records, &wanted, |piece| {
                 if range.contains(&n) {
-                    outputs.push_back(Line::new(&agent, n, piece));
+                    let line = Line::new(&agent, n, piece);
+                    bytes = bytes.saturating_add(line.bytes());
+                    outputs.push_back(line);
                 }
                 n += 1;
+                // The latest lines are what is asked for.
+                while bytes > TEXT
+                    && let Some(line) = outputs.pop_front()
+                {
+                    bytes = bytes.saturating_sub(line.bytes());
+                }
             });
-            Json(Lines { outputs, total, limit, offset: query.offset }).into_response()
+            drop(records);
+            let lines = Lines { outputs, total, limit, offset: query.offset };
+            match serde_json::to_vec(&lines) {
+                Ok(json) => page::whole(json, slot),
+                Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            }
         }
         Err(error) => unreadable(&app, &error),
     }
@@ -145,6 +159,22 @@ struct Piece<'a> {
 }
 
 impl Line {
+    /// How many bytes it takes as JSON.
+    fn bytes(&self) -> usize {
+        let Self { id, command_id, agent_id, stream, output, timestamp, created_at } = self;
+        let texts = [
+            id.as_str(),
+            command_id.as_str(),
+            agent_id.as_str(),
+            stream,
+            output.as_str(),
+            timestamp.as_str(),
+            created_at.as_str(),
+        ];
+        // The names of the fields.
+        texts.into_iter().map(json_len).fold(100, usize::saturating_add)
+    }
+
     fn new(agent: &AgentId, number: usize, piece: Piece<'_>) -> Self {
         let Piece { command, stream, at, text } = piece;
         let at = at.to_string();

@@ -82,6 +82,7 @@ pub(crate) use queue::{
 pub(crate) use reader::Asker;
 use reader::Readers;
 pub(crate) use reader::{READERS, WAITING as READS_WAITING, WAITING_BYTES as READS_WAITING_BYTES};
+pub(crate) use reading::READ_RECORDS;
 use request::Asked;
 pub(crate) use reserve::BYTES as RESERVE;
 use rusqlite::Connection;

@@ -16,7 +16,7 @@ use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Records that one read returns at most, but for those of the last number.
-const READ_RECORDS: usize = 4096;
+pub(crate) const READ_RECORDS: usize = 4096;
 
 /// Commands of an agent whose output is looked through for the latest of it.
 const LATEST_COMMANDS: u32 = 256;

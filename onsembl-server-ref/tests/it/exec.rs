@@ -77,6 +77,19 @@ async fn who_is_not_let_in_any_more_is_told_which_command_goes_on() {
     }
 }
 
+/// Nothing is dialled for it.
+#[tokio::test]
+async fn a_command_that_no_server_takes_is_refused_at_once() {
+    for length in [70_000, 1_200_000] {
+        let script = Script::new().await;
+        let command = RemoteCommand { text: "x".repeat(length), ..script.command(PATIENCE) };
+        let why = run(command).await.unwrap_err().to_string();
+        assert!(why.contains("too long") && why.contains("65536"), "{why}");
+        let dialled = timeout(Duration::from_millis(1), script.listener.accept()).await;
+        assert!(dialled.is_err(), "it was dialled");
+    }
+}
+
 #[tokio::test]
 async fn a_time_limit_that_no_clock_can_count_to_is_none() {
     let script = Script::new().await;

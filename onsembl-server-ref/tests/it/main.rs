@@ -41,6 +41,7 @@ mod legacy_restart;
 mod legacy_streams;
 mod legacy_work;
 mod log_floods;
+mod long_output;
 mod memory;
 mod metrics;
 mod open_requests;

@@ -13,7 +13,8 @@ use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, QueueFull, TryDataErro
 use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, End};
-use onsembl_protocol::id::{AgentId, LinkId};
+use onsembl_protocol::id::{AgentId, CommandId, LinkId};
+use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::Seen;
 use onsembl_protocol::model::Pausing;
 use onsembl_protocol::session::frames::{
@@ -23,8 +24,8 @@ use onsembl_protocol::session::{
     AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
 };
 use onsembl_protocol::time::{Deadline, Timestamp};
-use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{HealthMetrics, ServerHeartbeat};
+use onsembl_protocol::wire::{AgentToServer, MessageSet as _};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -219,6 +220,9 @@ impl AgentDriver {
     pub fn send(&mut self, message: &AgentToServer) -> Result<(), SendError> {
         let frame = self.frame(message);
         let link = self.in_session()?;
+        if self.is_too_long(message, &frame) {
+            return Ok(());
+        }
         link.control(frame).map_err(|_| SendError::Full)
     }
 
@@ -228,7 +232,25 @@ impl AgentDriver {
     /// There is no session, or no room.
     pub fn send_output(&mut self, message: &AgentToServer) -> Result<(), SendError> {
         let frame = self.frame(message);
+        if self.is_too_long(message, &frame) {
+            return self.in_session().map(drop);
+        }
         self.send_data(frame)
+    }
+
+    /// Whether it would not go out. Then it is dropped: it would not go out over the next link either.
+    fn is_too_long(&self, message: &AgentToServer, frame: &Frame) -> bool {
+        let (bytes, limit) = (frame.len(), Limits::DEFAULT.message_bytes);
+        if bytes <= limit {
+            return false;
+        }
+        self.counters.count("own_messages_too_long");
+        let command = message.command().map_or("", CommandId::as_str);
+        warn!(
+            kind = message.kind(),
+            command, bytes, limit, "a message to the server is too long; it is dropped"
+        );
+        true
     }
 
     /// Sends a binary message that [`OutputFrame::encode`](onsembl_protocol::wire::OutputFrame::encode) wrote, if the

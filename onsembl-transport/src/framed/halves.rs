@@ -293,7 +293,9 @@ impl<W: AsyncWrite + Unpin + Send> LinkWriter for Writer<W> {
     async fn send(&mut self, frame: Frame) -> Result<(), LinkEnd> {
         let (length, limit) = (frame.len(), self.limits.message_bytes);
         if length > limit {
-            return Err(own_fault(Malformed::TooBig { length, limit }));
+            // As over a WebSocket: the same message would end the next link too.
+            tracing::error!(length, limit, "a message of our own is too long; it is dropped");
+            return Ok(());
         }
         let mut frame = Some(match frame {
             Frame::Text(text) => Wire::Text(text),

@@ -5,14 +5,14 @@ use super::shard::Shard;
 use crate::link::Frame;
 use crate::pump::{LinkHandle, QueueFull};
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::id::{Epoch, LinkId};
+use onsembl_protocol::id::{AgentId, CommandId, Epoch, LinkId};
 use onsembl_protocol::model::{Cause, Hop};
 use onsembl_protocol::session::frames::{self, Admission};
 use onsembl_protocol::session::{AcceptedEvent, BeatOut, ServerAction, Unwanted};
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Now;
-use onsembl_protocol::wire::ServerToAgent;
+use onsembl_protocol::wire::{MessageSet as _, ServerToAgent};
 use tracing::{debug, error, warn};
 
 impl<A> Shard<A> {
@@ -145,6 +145,16 @@ impl<A> Shard<A> {
     ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let (_, frame) = entry.envelopes.frame(message, self.clock.now().wall);
+        if frame.len() > self.limits.message_bytes {
+            self.counters.count("own_messages_too_long");
+            let (peer, agent, kind, bytes) =
+                (&entry.peer, entry.agent.as_ref(), message.kind(), frame.len());
+            let (agent, command) = (
+                agent.map_or("", AgentId::as_str),
+                message.command().map_or("", CommandId::as_str),
+            );
+            return warn!(%link, %peer, agent, command, kind, bytes, "a message to an agent is too long; it is dropped");
+        }
         if queue(&entry.handle, frame).is_err() {
             self.counters.count("control_queue_full");
             warn!(%link, peer = %entry.peer, "the agent does not read; its link is being ended");

@@ -322,10 +322,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> LinkWriter for Writer<S> {
     async fn send(&mut self, frame: link::Frame) -> Result<(), LinkEnd> {
         let (length, limit) = (frame.len(), self.limits.message_bytes);
         if length > limit {
-            return Err(LinkEnd::local(
-                CloseCause::Internal,
-                format!("a message of our own has {length} bytes, the limit is {limit}"),
-            ));
+            // Whoever sends it drops it, and says what it was. That the link ended would help nobody: the same message
+            // would end the next one.
+            tracing::error!(length, limit, "a message of our own is too long; it is dropped");
+            return Ok(());
         }
         let message = match frame {
             link::Frame::Text(text) => Message::Text(text.into()),

@@ -1,8 +1,8 @@
 //! Output in the form that a dashboard takes: bytes as they are, or lines for a legacy dashboard.
 
-use crate::id::{AgentId, ChunkSequence, CommandId};
+use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId};
 use crate::model::{OutputFormat, Stream};
-use crate::output::{LineAssembler, LogRecord, StoredBody};
+use crate::output::{LineAssembler, LogRecord, Pieces, StoredBody};
 use crate::time::{Deadline, Timestamp, WallTime};
 use crate::wire::ServerToDashboard;
 use crate::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use bytes::Bytes;
 
 /// Bytes of unfinished lines of one dashboard. When there are more, the oldest are sent unfinished.
 pub(super) const MOST_UNFINISHED: usize = 256 * 1024;
@@ -52,6 +53,8 @@ struct Begun {
 #[derive(Clone, Debug)]
 enum Ready {
     Message(Box<ServerToDashboard>),
+    /// Bytes that are sent in pieces: an earlier version stored chunks of any length.
+    Pieces(Box<TerminalStream>, Pieces),
     Lines(Lines),
 }
 
@@ -96,6 +99,17 @@ impl Lines {
     }
 }
 
+/// A piece of output that begins there.
+fn piece_of(whole: &TerminalStream, at: u64, body: StoredBody) -> ServerToDashboard {
+    let bytes = match body {
+        StoredBody::Chunk(bytes) => bytes,
+        StoredBody::Gap { .. } => Bytes::new(),
+    };
+    let offset = whole.offset.map(|offset| ByteOffset(offset.0.saturating_add(at)));
+    let content = StreamContent::Bytes(OutputContent::from_bytes(&bytes));
+    ServerToDashboard::TerminalStream(TerminalStream { offset, content, ..whole.clone() })
+}
+
 impl Output {
     pub(super) const fn new(format: OutputFormat) -> Self {
         Self {
@@ -115,9 +129,18 @@ impl Output {
                     Some(message) => return Some(Box::new(message)),
                     None => drop(self.ready.pop_front()),
                 },
+                Ready::Pieces(whole, pieces) => {
+                    let message = pieces.next().map(|(at, body)| piece_of(whole, at, body));
+                    if pieces.is_empty() {
+                        drop(self.ready.pop_front());
+                    }
+                    if let Some(message) = message {
+                        return Some(Box::new(message));
+                    }
+                }
                 Ready::Message(_) => match self.ready.pop_front()? {
                     Ready::Message(message) => return Some(message),
-                    Ready::Lines(_) => {}
+                    Ready::Lines(_) | Ready::Pieces(..) => {}
                 },
             }
         }
@@ -154,17 +177,18 @@ impl Output {
                 self.ready.push_back(Ready::Message(Box::new(message)));
             }
             (StoredBody::Chunk(bytes), OutputFormat::Bytes | OutputFormat::Records) => {
-                let message = ServerToDashboard::TerminalStream(TerminalStream {
+                let whole = Box::new(TerminalStream {
                     command_id,
                     agent_id,
                     stream: stream.into(),
-                    content: StreamContent::Bytes(OutputContent::from_bytes(&bytes)),
+                    content: StreamContent::Lines(Vec::new()),
                     timestamp: Some(at),
                     sequence: Some(sequence),
                     offset: Some(offset),
                     incarnation: Some(incarnation),
                 });
-                self.ready.push_back(Ready::Message(Box::new(message)));
+                let pieces = StoredBody::Chunk(bytes).into_pieces();
+                self.ready.push_back(Ready::Pieces(whole, pieces));
             }
             (body, OutputFormat::Lines) => {
                 let whole = self.assemble(source, |assembler| match body {
@@ -272,9 +296,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{ByteOffset, Incarnation};
+    use crate::id::Incarnation;
     use crate::output::GapCause;
-    use bytes::Bytes;
     use core::time::Duration;
 
     fn source(command: &str, generation: u32) -> Source {
@@ -388,6 +411,31 @@ mod tests {
         shown.extend(told(&mut output).into_iter().step_by(2).map(|(session, _)| session));
         let all: Vec<String> = (0..100).map(|n| alloc::format!("c-{n:03}")).collect();
         assert_eq!((shown, output.unfinished_bytes), (all, 0), "the oldest first, and each once");
+    }
+
+    /// An earlier version stored chunks of any length; in one message some would be too long for the link.
+    #[test]
+    fn what_is_stored_longer_than_a_chunk_is_sent_in_pieces() {
+        let mut output = Output::new(OutputFormat::Bytes);
+        let text = "\u{1}".repeat(1 << 20);
+        output.wrote(&source("c", 0), chunk(&text), at(0));
+        let mut whole = 0_u64;
+        while let Some(message) = output.next() {
+            let id = crate::id::MessageId::new("m");
+            let bytes = crate::wire::encode(&id, WallTime::default(), &*message).len();
+            assert!(bytes <= 6 * 32 * 1024 + 1024, "{bytes}");
+            let ServerToDashboard::TerminalStream(TerminalStream {
+                content: StreamContent::Bytes(content),
+                offset,
+                ..
+            }) = *message
+            else {
+                panic!("not output")
+            };
+            assert_eq!(offset, Some(ByteOffset(whole)));
+            whole += content.as_bytes().len() as u64;
+        }
+        assert_eq!(whole, 1 << 20);
     }
 
     #[test]

@@ -378,3 +378,29 @@ fn a_dashboard_watches_only_so_many_one_by_one() {
         matches!(refused, Some(ServerToDashboard::Error(error)) if error.code == ErrorCode::QueueFull)
     );
 }
+
+/// Each message of a dashboard would be answered with all that it ever said, and one of them could not go out.
+#[test]
+fn subscriptions_that_are_long_are_not_repeated_in_acknowledgements() {
+    let (view, mut feed) = feed();
+    feed.watch(&view, Subscriptions::default());
+    let (mut longest, mut repeated) = (0, 0);
+    for n in 0..1000 {
+        let what = Subscription {
+            kind: SubscriptionKind::Command,
+            id: Some(alloc::format!("{n:04}{}", "\u{1}".repeat(250))),
+            all: false,
+            replay: None,
+        };
+        feed.subscribe(&view, None, what, WallTime::default());
+        while let FeedItem::Message(message) = next(&mut feed, &view) {
+            let bytes = crate::wire::encode(&MessageId::new("m"), WallTime::default(), &*message);
+            longest = longest.max(bytes.len());
+            if let ServerToDashboard::Ack(ack) = *message {
+                repeated += usize::from(ack.subscriptions.is_some());
+            }
+        }
+    }
+    assert!(longest < 2 * REPEATED_BYTES, "{longest} bytes");
+    assert!((1..20).contains(&repeated), "{repeated} of 1,000 acknowledgements repeat them");
+}

@@ -4,9 +4,10 @@
 use crate::close::CloseReason;
 use crate::fleet::*;
 use crate::id::{
-    AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, StopId,
-    UserId,
+    AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, MessageId, PresenceVersion,
+    StopId, UserId,
 };
+use crate::limits::Limits;
 use crate::model::{AGENT_FEATURES, Capabilities, Dialect, Feature, SERVER_FEATURES};
 use crate::output::Stream;
 use crate::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
@@ -14,7 +15,7 @@ use crate::time::{Deadline, Now};
 use crate::wire::payload::{
     AgentConnect, AgentExtensions, AgentType, CommandComplete, CommandPhase,
 };
-use crate::wire::{AgentToServer, ServerToAgent};
+use crate::wire::{AgentToServer, ServerToAgent, encode};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -108,7 +109,12 @@ impl Kit {
                     self.presence(seat, PresenceStatus::Online),
                 ];
             }
-            FleetAction::Send { message, .. } => self.sent.push(*message),
+            FleetAction::Send { message, .. } => {
+                // A law: no message of our own is longer than a link takes (P-380).
+                let bytes = encode(&MessageId::new("m"), self.now().wall, &*message).len();
+                assert!(bytes <= Limits::DEFAULT.message_bytes, "{bytes} bytes: {message:?}");
+                self.sent.push(*message);
+            }
             FleetAction::Note(note) => self.notes.push(note),
             FleetAction::Ask(Question::Session { seat, link, new }) => {
                 self.version += 1;

@@ -1,7 +1,9 @@
 //! What an agent says of itself.
 
 use crate::id::{AgentId, AgentKey, CommandId, InstanceId, JournalId, StopId};
+use crate::limits::Limits;
 use crate::model::Feature;
+use crate::wire::json_len;
 use crate::wire::payload::{AgentConnect, AgentExtensions, AgentType, LegacyCapabilities};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -9,6 +11,10 @@ use alloc::vec::Vec;
 
 /// Before the name of an agent it makes the name of a probe for that agent (P-370).
 pub const PROBE_FOR: &str = "doctor of ";
+
+/// Bytes of ids of commands in a hello: a message with more would not go out, at any dial. More than 1,024 ids of the
+/// usual characters take, so that commands are left out only if their ids are long and full of what JSON escapes.
+const NAMED_BYTES: usize = Limits::DEFAULT.message_bytes - 64 * 1024;
 
 /// What an agent says of itself in its hello.
 #[derive(Clone, Debug)]
@@ -79,11 +85,51 @@ impl AgentProfile {
                 agent_key: self.key.clone(),
                 instance: self.instance.clone(),
                 probe: self.probe,
-                commands: self.open_commands.clone(),
+                commands: named(&self.open_commands),
                 journal: self.journal.clone(),
                 max_parallel: self.max_parallel.map(|slots| slots as u64),
                 stop_id: self.stop.clone(),
             }),
         }
+    }
+}
+
+/// The commands that a hello names: the first ones, as many as fit.
+fn named(commands: &[CommandId]) -> Vec<CommandId> {
+    let mut left = NAMED_BYTES;
+    let fits = |id: &&CommandId| {
+        let bytes = json_len(id.as_str()).saturating_add(1);
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    };
+    commands.iter().take_while(fits).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::MessageId;
+    use crate::time::WallTime;
+    use crate::wire::{AgentToServer, encode};
+    use alloc::format;
+
+    fn hello(of: char) -> (usize, usize) {
+        let mut profile = AgentProfile::new("ada", AgentKey::new("k"), InstanceId::new("i"));
+        let id = |n| CommandId::new(format!("{n:04}{}", String::from(of).repeat(252)));
+        profile.open_commands = (0..1024).map(id).collect();
+        let hello = profile.hello(None);
+        let named = hello.extensions.as_ref().map_or(0, |e| e.commands.len());
+        let text =
+            encode(&MessageId::new("m"), WallTime::default(), &AgentToServer::Connect(hello));
+        (named, text.len())
+    }
+
+    #[test]
+    fn a_hello_goes_out_whatever_its_commands_are_called() {
+        assert_eq!(hello('x').0, 1024);
+        assert_eq!(hello('"').0, 1024);
+        let (named, bytes) = hello('\u{1}');
+        assert!(named > 500 && bytes <= Limits::DEFAULT.message_bytes, "{named} in {bytes} bytes");
     }
 }

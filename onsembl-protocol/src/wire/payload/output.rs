@@ -6,6 +6,7 @@ use crate::model::Text;
 use crate::model::lenient;
 use crate::model::wire_enum;
 use crate::time::WallTime;
+use crate::wire::json_len;
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -90,6 +91,14 @@ impl OutputContent {
         match self {
             Self::Text(text) | Self::Stripped { raw: text, .. } => Bytes::from(text),
             Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// How many bytes it takes as JSON, with its quotes.
+    pub fn json_len(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Stripped { text, .. } => json_len(text),
+            Self::Bytes(bytes) => bytes.len().div_ceil(3).saturating_mul(4).saturating_add(2),
         }
     }
 
