@@ -171,7 +171,7 @@ fn send(state: &mut State, id: &CommandId) {
         return state.no_session(&agent, id);
     };
     let dialect = session.capabilities.dialect();
-    let request = as_sent(&open.request, dialect);
+    let mut request = as_sent(&open.request, dialect);
     if dialect == Dialect::Legacy {
         // A legacy wrapper reports no ends: that it gets the next one is all that is known of the others.
         for other in state.commands.others_of(&agent, id) {
