@@ -270,7 +270,7 @@ impl Session {
                 self.tell(&message);
             }
             DashboardAction::Ask(number, request) => {
-                self.ask(number, request, brought.share.take())
+                self.ask(number, request, brought.share.take());
             }
             DashboardAction::CheckToken(number, refresh) => self.check_token(number, refresh),
             DashboardAction::UseToken => {
