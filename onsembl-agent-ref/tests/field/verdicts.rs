@@ -148,7 +148,6 @@ faults! {
         |w| std::fs::remove_file(w.token_file()).unwrap(), World::put_token);
     "restart-then-refused" => ["connection-refused"] |w| w.restarted_behind(
         |w| w.middlebox.listens(false), |w| w.middlebox.listens(true));
-    "restart-then-certificate" => ["tls"] |w| w.restarted_with_another_certificate();
     "swallowing-relay" => ["network-cut"] |w| w.swallowed_for_long(false, false);
     "swallowing-relay-to-server" => ["network-one-way"] |w| w.swallowed_for_long(false, true);
     "given-up-frozen-server" => ["server-stalled"] |w| {
