@@ -25,10 +25,10 @@ const JUDGED_WITHIN: Duration = Duration::from_secs(5);
 const STORED: Duration = Duration::from_millis(700);
 
 macro_rules! faults {
-    ($($name:literal $(needs $need:ident)? => [$($cause:literal),+] $plant:expr;)*) => {
+    ($($name:literal $(needs $($need:ident)+)? => [$($cause:literal),+] $plant:expr;)*) => {
         pub const CASES: &[Case] = &[$(Case {
             name: concat!("verdicts/", $name),
-            needs: &[$(Need::$need)?],
+            needs: &[$($(Need::$need),+)?],
             run: || planted($name, &[$($cause),+], $plant),
         },)*];
 
@@ -155,9 +155,9 @@ faults! {
         sleep(4 * AWAY);
         w.bench.server().thaw();
     };
-    "proxy-refuses" needs Network => ["proxy"] |w| w.behind_proxy_that(Some("ConnectPort 443"));
-    "proxy-wants-credentials" needs Network => ["proxy"] |w| w.behind_proxy_that(Some("BasicAuth ann secret1"));
-    "proxy-gone" needs Network => ["proxy"] |w| w.behind_proxy_that(None);
+    "proxy-refuses" needs Network Tinyproxy => ["proxy"] |w| w.behind_proxy_that(Some("ConnectPort 443"));
+    "proxy-wants-credentials" needs Network Tinyproxy => ["proxy"] |w| w.behind_proxy_that(Some("BasicAuth ann secret1"));
+    "proxy-gone" needs Network Tinyproxy => ["proxy"] |w| w.behind_proxy_that(None);
 }
 
 /// A server, and an agent that reaches it through a middlebox.
