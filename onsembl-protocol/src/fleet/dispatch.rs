@@ -417,6 +417,7 @@ pub(super) fn lost(state: &mut State, Lost { agent, dialect, course }: Lost, now
         state.work.feed(&id, event);
     }
     state.show_paused(&agent, false);
+    state.show_program_fault(&agent, None);
     state.show_stop(&agent);
 }
 

@@ -42,6 +42,7 @@ fn agent(view: &mut View, n: usize) {
         last_heard: None,
         metrics: None,
         paused: false,
+        program_fault: None,
         stopped: None,
         link_room: 0,
         claim: None,
