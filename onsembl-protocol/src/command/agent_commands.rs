@@ -113,7 +113,7 @@ impl AgentCommands {
         for (id, standing) in journal.standings() {
             match standing {
                 Standing::Starting { .. } | Standing::Started { .. } => {}
-                Standing::Ended { report, confirmed } => {
+                Standing::Ended { report, confirmed, .. } => {
                     self.end(id, report.clone());
                     if *confirmed {
                         self.on_confirmed(id);
@@ -369,6 +369,11 @@ impl AgentCommands {
     }
 
     /// The report of a command that ended, if it is remembered.
+    pub(crate) fn is_confirmed(&self, id: &CommandId) -> bool {
+        matches!(self.entries.get(id), Some(Entry::Ended { confirmed: true, .. }))
+    }
+
+    /// The report of its end, if it has ended.
     pub(crate) fn report(&self, id: &CommandId) -> Option<&CommandComplete> {
         match self.entries.get(id)? {
             Entry::Ended { report, .. } => Some(report),
