@@ -7,7 +7,7 @@ use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::{AgentCause, AgentStatus, EndOrder};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
-use onsembl_protocol::worker::{Fence, SpoolBounds, SpoolPolicy, WorkerEnd};
+use onsembl_protocol::worker::{BackgroundPolicy, Fence, SpoolBounds, SpoolPolicy, WorkerEnd};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 #[cfg(feature = "otel")]
@@ -56,6 +56,8 @@ pub struct AgentOptions {
     pub runner: Runner,
     /// What of a request is passed on to commands; what their executor says if not given.
     pub fence: Option<Fence>,
+    /// What becomes of processes that outlive the commands that started them.
+    pub background: BackgroundPolicy,
     /// Whether the terminal of this process is joined to that of a [`Runner::Terminal`]; the agent then
     /// ends with its program.
     pub attach: bool,
@@ -84,6 +86,7 @@ impl AgentOptions {
             spool_policy: None,
             runner: Runner::Shell,
             fence: None,
+            background: BackgroundPolicy::Keep,
             attach: false,
             max_parallel: None,
             #[cfg(feature = "otel")]

@@ -5,13 +5,13 @@ use super::credentials::Credentials;
 use crate::executor::{Execution, ExecutionEvents, Executor, Job, Started, TypingReply};
 use crate::journal::Journal;
 use crate::local_terminal::LocalTerminal;
-use crate::process::ProcessEvent;
+use crate::process::{self, ProcessEvent};
 use crate::spool::Spool;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fate, Fence, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent,
+    Fence, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity, SpoolEvent,
     SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd, WorkerEvent,
     WorkerNote,
 };
@@ -74,11 +74,24 @@ impl Effects {
             ProcessEvent::Output { key, stream, bytes } => {
                 WorkerEvent::Output { command: key, stream, bytes }
             }
-            ProcessEvent::Ended { key, exit, group_empty } => {
+            ProcessEvent::Ended { key, exit, group_empty, open } => {
+                self.terminal.take_if(|run| *run == key);
+                let rest = if group_empty { Rest::Gone } else { Rest::Watched };
+                // What it left is given orders too.
+                if group_empty {
+                    self.running.remove(&key);
+                }
+                WorkerEvent::Ended { command: key, exit, rest, open }
+            }
+            ProcessEvent::EndedUnwatched { key, exit } => {
                 self.running.remove(&key);
                 self.terminal.take_if(|run| *run == key);
-                let rest = if group_empty { Fate::Ended } else { Fate::Unknown };
-                WorkerEvent::Ended { command: key, exit, rest }
+                let (rest, open) = (Rest::Unwatched, Vec::new());
+                WorkerEvent::Ended { command: key, exit, rest, open }
+            }
+            ProcessEvent::Cleared { key } => {
+                self.running.remove(&key);
+                WorkerEvent::Cleared(key)
             }
         }
     }
@@ -97,6 +110,7 @@ impl Effects {
             WorkerAction::Cancel { command, grace } => {
                 self.order(&command, |execution| execution.cancel(grace));
             }
+            WorkerAction::Sweep => drop(tokio::task::spawn_blocking(process::sweep)),
             WorkerAction::Kill(command) => self.order(&command, |execution| execution.kill()),
             WorkerAction::PauseReading(command) => {
                 tracing::debug!(%command, "the outbox is full; the command waits");

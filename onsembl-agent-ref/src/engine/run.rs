@@ -80,9 +80,12 @@ enum Event {
 impl Agent {
     pub(super) async fn new(
         options: AgentOptions,
-        executor: Box<dyn Executor>,
+        mut executor: Box<dyn Executor>,
     ) -> Result<Self, AgentError> {
         options.check()?;
+        if options.attach {
+            executor.attach();
+        }
         let credentials = Credentials::new(&options.token);
         let at = SystemClock::new().now().wall;
         let opened = {
@@ -187,6 +190,7 @@ impl Agent {
             journal: journalling,
             terminal,
             fence,
+            background: options.background,
             unique: instance,
         };
         let mut worker = Worker::new(config, recovered, clock.now());

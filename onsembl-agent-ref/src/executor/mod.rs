@@ -22,7 +22,7 @@ use crate::process::{ProcessHandle, Runner};
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::{Fence, LineMode, ProcessIdentity, Task, Typing, Waiting};
+use onsembl_protocol::worker::{Fence, LineMode, ProcessIdentity, Screen, Task, Typing, Waiting};
 use std::io;
 use std::time::Duration;
 
@@ -40,6 +40,10 @@ pub trait Executor: Send {
     fn terminal(&self) -> Option<TerminalProgram> {
         None
     }
+
+    /// The terminal of the agent's process is joined to the one that this executor keeps. Said once, before
+    /// everything else.
+    fn attach(&mut self) {}
 
     /// What of a request gets to [`start`](Self::start); a request that holds more is refused. Asked once,
     /// before everything else, unless [the options](crate::engine::AgentOptions::fence) say it. By default
@@ -141,7 +145,7 @@ impl Runner {
                 Box::new(Program { program, arguments, text_on })
             }
             Self::Terminal { program, arguments, size } => {
-                Box::new(Terminal { program, arguments, size })
+                Box::new(Terminal { program, arguments, size, screen: Screen::Detached })
             }
         }
     }

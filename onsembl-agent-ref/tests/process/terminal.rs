@@ -6,13 +6,13 @@ use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::worker::{LineMode, Modes, Typing};
 
 /// What a program under a terminal shows, as it comes.
-struct Shown {
+pub(super) struct Shown {
     handle: ProcessHandle,
     events: mpsc::Receiver<ProcessEvent<CommandId>>,
     text: String,
 }
 
-fn open(script: &str) -> Shown {
+pub(super) fn open(script: &str) -> Shown {
     let runner = Runner::Terminal {
         program: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
@@ -32,14 +32,14 @@ impl Shown {
                     assert_eq!(stream, Stream::Terminal);
                     self.text.push_str(&String::from_utf8_lossy(&bytes));
                 }
-                ended @ ProcessEvent::Ended { .. } => {
+                ended => {
                     panic!("{ended:?} before it showed {text:?}: {:?}", self.text)
                 }
             }
         }
     }
 
-    async fn end(mut self) -> (Exit, bool, String) {
+    pub(super) async fn end(mut self) -> (Exit, bool, String) {
         loop {
             match soon("the end", self.events.recv()).await.expect("ended silently") {
                 ProcessEvent::Output { bytes, .. } => {
@@ -47,6 +47,9 @@ impl Shown {
                 }
                 ProcessEvent::Ended { exit, group_empty, .. } => {
                     return (exit, group_empty, self.text);
+                }
+                other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+                    panic!("{other:?}")
                 }
             }
         }
@@ -169,6 +172,9 @@ async fn a_flood_comes_whole_and_in_pieces_larger_than_a_terminal_hands_out() {
             ProcessEvent::Ended { exit, .. } => {
                 assert_eq!(exit, Exit::Code(0));
                 break;
+            }
+            other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+                panic!("{other:?}")
             }
         }
     }

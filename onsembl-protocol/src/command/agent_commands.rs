@@ -113,7 +113,7 @@ impl AgentCommands {
         for (id, standing) in journal.standings() {
             match standing {
                 Standing::Starting { .. } | Standing::Started { .. } => {}
-                Standing::Ended { report, confirmed } => {
+                Standing::Ended { report, confirmed, .. } => {
                     self.end(id, report.clone());
                     if *confirmed {
                         self.on_confirmed(id);
@@ -366,6 +366,11 @@ impl AgentCommands {
     /// Commands that have not ended.
     pub(crate) fn unfinished(&self) -> Vec<CommandId> {
         self.unfinished.iter().cloned().collect()
+    }
+
+    /// Whether the server has heard of its end.
+    pub(crate) fn is_confirmed(&self, id: &CommandId) -> bool {
+        matches!(self.entries.get(id), Some(Entry::Ended { confirmed: true, .. }))
     }
 
     /// The report of a command that ended, if it is remembered.

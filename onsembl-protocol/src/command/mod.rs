@@ -12,7 +12,7 @@ pub(crate) use crate::model::Exit;
 pub(crate) use agent_commands::{AgentCommands, CancelDecision, Decision};
 pub use fate::Fate;
 pub use journal::{
-    Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Standing,
+    Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Remains, Standing,
 };
 pub(crate) use lifecycle::{CommandAction, CommandEvent, CommandLifecycle, CommandTerms, Returned};
 pub use lifecycle::{CommandCause, CommandOrigin, CommandStage, CommandView};

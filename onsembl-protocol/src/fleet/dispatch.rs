@@ -414,6 +414,7 @@ pub(super) fn lost(state: &mut State, Lost { agent, dialect, course }: Lost, now
         state.work.feed(&id, event);
     }
     state.show_pausing(&agent, Pausing::Running);
+    state.show_program_fault(&agent, None);
     state.show_stop(&agent);
 }
 

@@ -102,7 +102,7 @@ pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};
-use crate::model::Pausing;
+use crate::model::{Pausing, ProgramFault, ToldFault};
 use crate::replay::Retired;
 use crate::time::{Deadline, Now, WallTime};
 use crate::wire::AgentToServer;
@@ -301,6 +301,7 @@ impl Fleet {
                     state.not_taken.forget(seat);
                     // Until this session says so.
                     state.show_pausing(&began.agent, Pausing::Running);
+                    state.show_program_fault(&began.agent, None);
                     stop::repeat_to(state, &began.agent, seat);
                     let agent = began.agent.clone();
                     for unknown in dispatch::reconcile(state, began, now) {
@@ -387,6 +388,9 @@ impl Fleet {
             }
             AgentToServer::Fault(fault) => {
                 let recoverable = fault.recoverable;
+                if let Some(fault) = ProgramFault::read(fault.details.as_ref()) {
+                    state.show_program_fault(agent, Some(ToldFault { fault, at: now.wall }));
+                }
                 state.out.note(FleetNote::AgentFault {
                     agent: agent.clone(),
                     kind: alloc::string::ToString::to_string(&fault.error_type),

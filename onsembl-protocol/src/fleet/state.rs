@@ -17,7 +17,7 @@ use super::view::Change;
 use super::work::WorkList;
 use crate::command::{CommandEvent, CommandOrigin};
 use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
-use crate::model::{Dialect, Force, IdMint, Pausing};
+use crate::model::{Dialect, Force, IdMint, Pausing, ToldFault};
 use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
@@ -253,6 +253,15 @@ impl State {
         let Some(known) = self.roster.agent_mut(agent) else { return };
         if known.shown.slept != Some(slept) {
             known.shown.slept = Some(slept);
+            self.roster.show(agent, &mut self.out);
+        }
+    }
+
+    /// Shows that the program of an agent's terminal does not run, or that nothing is known of it.
+    pub(super) fn show_program_fault(&mut self, agent: &AgentId, told: Option<ToldFault>) {
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        if known.shown.program_fault != told {
+            known.shown.program_fault = told;
             self.roster.show(agent, &mut self.out);
         }
     }

@@ -6,15 +6,18 @@
 //!
 //! Here are decisions only: nothing opens a terminal, and nothing draws one.
 
+mod environment;
 mod keys;
 mod line;
 mod modes;
 mod refusal;
 mod submission;
 mod supervisor;
+mod switched;
 mod typing_queue;
 
 pub(crate) use crate::model::{TERMINAL_PREFIX, TerminalSize};
+pub use environment::{EnvironmentChange, Surroundings};
 pub use modes::Modes;
 pub(crate) use refusal::Untypeable;
 pub use submission::{LineMode, Typing};

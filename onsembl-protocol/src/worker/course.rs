@@ -3,26 +3,29 @@
 use super::commands::Output;
 use super::delivery::Readiness;
 use super::end::WorkerEnd;
-use super::event::{Journalling, Task, WorkerAction};
+use super::event::{Journalling, Rest, Task, WorkerAction};
 use super::note::WorkerNote;
-use super::report::{MOST_WITHHELD, StoppedBy, reason};
+use super::report::{LeftRunning, MOST_WITHHELD, StoppedBy, reason};
 use super::{Work, Worker, terminal};
 use crate::command::{
-    Awaited, CancelDecision, Decision, Exit, Fate, JournalEntry, ProcessIdentity,
+    Awaited, CancelDecision, Decision, Exit, JournalEntry, ProcessIdentity, Remains,
 };
 use crate::id::{CommandId, Incarnation};
 use crate::model::{Force, Pausing};
 use crate::output::{Run, Stream};
 use crate::time::Now;
-use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandInput, CommandRequest};
+use crate::wire::payload::{
+    CommandAckStatus, CommandComplete, CommandInput, CommandPhase, CommandRequest,
+};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
 /// How long a process group may take to end after it was asked to.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 impl Worker {
     pub(super) fn work(&mut self, work: Work, now: Now) {
@@ -140,7 +143,7 @@ impl Worker {
             (None, None) => return self.refuse(id, LOST_REQUEST),
         };
         let Some(mark) = mark else { return self.refuse(id, LOST_REQUEST) };
-        self.commands.starts(id, &task);
+        self.commands.starts(id, &task, mark.clone());
         self.actions.push_back(WorkerAction::Start { command: id.clone(), mark, task });
     }
 
@@ -156,7 +159,7 @@ impl Worker {
             return self.actions.push_back(WorkerAction::Kill(id.clone()));
         };
         let is_cancelled = self.commands.all.on_started(id, starting.limit, now.monotonic);
-        if let Some(process) = process {
+        if let Some(process) = process.clone() {
             self.write(JournalEntry::Started { command: id.clone(), process });
         }
         // A clock before 1970 gives 0: the number is a label that tells two runs of one id apart.
@@ -164,7 +167,7 @@ impl Worker {
         let run = Run { command: id.clone(), incarnation: Incarnation(started) };
         let open = self.delivery.open(run);
         self.actions.push_back(WorkerAction::Spool(open));
-        self.commands.runs(id);
+        self.commands.runs(id, Remains { mark: starting.mark, process });
         if self.is_terminal_run(id) {
             self.terminal_started(id, now);
         } else {
@@ -224,10 +227,17 @@ impl Worker {
                     self.withdraw(id);
                 }
             }
-            CancelDecision::Report(_) if self.reports.withholds(id) => {
-                self.note(WorkerNote::CancelledTooLate(id.clone()));
+            CancelDecision::Report(report) => {
+                // Its end stays what it was; what it left running is ended.
+                if self.background.has(id) {
+                    self.stop_process(id, force);
+                }
+                if self.reports.withholds(id) {
+                    self.note(WorkerNote::CancelledTooLate(id.clone()));
+                } else {
+                    self.uplink.queue.report(report);
+                }
             }
-            CancelDecision::Report(report) => self.uplink.queue.report(report),
             CancelDecision::NeverRan(report) => {
                 self.commands.forget(id);
                 self.report_never_ran(report);
@@ -235,7 +245,7 @@ impl Worker {
         }
     }
 
-    fn stop_process(&mut self, id: &CommandId, force: Force) {
+    pub(super) fn stop_process(&mut self, id: &CommandId, force: Force) {
         self.actions.push_back(match force {
             Force::Grace => WorkerAction::Cancel { command: id.clone(), grace: GRACE },
             Force::AtOnce => WorkerAction::Kill(id.clone()),
@@ -248,6 +258,52 @@ impl Worker {
             // What ended it first is what its report says.
             let _ = self.reports.remark(&id).stopped_by.get_or_insert(by);
             self.cancel(&id, force);
+        }
+        self.stop_background(force);
+    }
+
+    /// Ends what commands left that have ended.
+    pub(super) fn stop_background(&mut self, force: Force) {
+        let left: Vec<CommandId> = self.background.ids().cloned().collect();
+        for id in left {
+            self.stop_process(&id, force);
+        }
+    }
+
+    /// Something of a command lives that has ended itself.
+    fn on_left(&mut self, id: &CommandId, processes: Remains) {
+        self.note(WorkerNote::LeftInBackground(id.clone()));
+        let force = match self.background.leave(id, processes) {
+            // It may have been born while the others were killed.
+            _ if self.emergency.is_latched() => Some(Force::AtOnce),
+            force => force,
+        };
+        self.reports.remark(id).left = match force {
+            None => Some(LeftRunning::Kept),
+            Some(Force::Grace | Force::AtOnce) => Some(LeftRunning::BeingEnded),
+        };
+        if let Some(force) = force {
+            self.stop_process(id, force);
+        }
+    }
+
+    /// Nothing lives any more of what a command left.
+    pub(super) fn on_cleared(&mut self, id: &CommandId) {
+        if !self.background.clear(id) {
+            return self.note(WorkerNote::Unexpected(id.clone()));
+        }
+        self.note(WorkerNote::BackgroundEnded(id.clone()));
+        let is_reported = self.commands.all.report(id).is_some();
+        if !is_reported || self.commands.all.is_confirmed(id) {
+            self.write_cleared(id);
+        }
+    }
+
+    fn write_cleared(&mut self, id: &CommandId) {
+        if self.background.take_cleared(id)
+            && let Some(report) = self.commands.all.report(id).cloned()
+        {
+            self.write(JournalEntry::Ended { report, remains: None });
         }
     }
 
@@ -283,7 +339,13 @@ impl Worker {
         self.delivery.push(id, stream, whole);
     }
 
-    pub(super) fn on_ended(&mut self, id: &CommandId, exit: Exit, rest: Fate, now: Now) {
+    pub(super) fn on_ended(
+        &mut self,
+        id: &CommandId,
+        (exit, rest): (Exit, Rest),
+        open: &[Stream],
+        now: Now,
+    ) {
         let Some(mut running) = self.commands.ended(id) else {
             return self.note(WorkerNote::Unexpected(id.clone()));
         };
@@ -296,12 +358,16 @@ impl Worker {
             }
             Output::Muted => {}
         }
-        self.delivery.end(id);
+        match running.output {
+            Output::Taken => self.delivery.end(id, open),
+            Output::Muted => self.delivery.end(id, &[]),
+        }
         match rest {
-            Fate::Ended => {}
-            Fate::Unknown => {
-                self.note(WorkerNote::SurvivorsPossible(id.clone()));
-                self.reports.remark(id).survivors_possible = true;
+            Rest::Gone => {}
+            Rest::Watched => self.on_left(id, running.processes),
+            Rest::Unwatched => {
+                self.note(WorkerNote::LeftInBackground(id.clone()));
+                self.reports.remark(id).left = Some(LeftRunning::Kept);
                 self.emergency.on_survivors();
             }
         }
@@ -309,9 +375,15 @@ impl Worker {
         match self.commands.all.on_ended(id, exit, totals, now.monotonic, now.wall) {
             Some(report) => {
                 let (command, phase, ms) = (id.clone(), report.status.clone(), report.duration_ms);
+                let is_ordered = phase == CommandPhase::Cancelled;
                 self.note(WorkerNote::Ended { command, exit, phase, ms });
                 if self.is_terminal_run(id) {
                     self.terminal_ended(exit, now);
+                    // Whoever ended it needs no word that it did.
+                    match is_ordered {
+                        true => self.forget_program_fault(),
+                        false => self.say_program_fault(now),
+                    }
                 }
                 self.todo.push_back(Work::Over(report));
             }
@@ -331,7 +403,8 @@ impl Worker {
             Journalling::Kept => {
                 self.reports.write(&id);
                 let report = self.reports.amend(report);
-                self.write(JournalEntry::Ended { report });
+                let remains = self.background.remains(&id);
+                self.write(JournalEntry::Ended { report, remains });
             }
         }
     }
@@ -359,6 +432,7 @@ impl Worker {
         self.commands.all.on_confirmed(id);
         self.reports.forget(id);
         self.write(JournalEntry::Confirmed { command: id.clone() });
+        self.write_cleared(id);
     }
 
     /// The server cannot take up this command now. What is kept of it is said in the next session.

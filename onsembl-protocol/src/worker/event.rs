@@ -1,10 +1,11 @@
 //! The events of a worker, and its actions. Plain values; nothing is decided here.
 
+use super::background::BackgroundPolicy;
 use super::end::WorkerEnd;
 use super::fence::Fence;
 use super::note::WorkerNote;
 use crate::command::{
-    Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, Fate, JournalEntry, ProcessIdentity,
+    Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, JournalEntry, ProcessIdentity,
 };
 use crate::id::{AgentId, CommandId, RunMark, StopId};
 use crate::model::{Capabilities, Finding, PastFinding, Pausing};
@@ -37,6 +38,8 @@ pub struct WorkerConfig {
     pub terminal: Option<TerminalConfig>,
     /// What of a request is passed on; one that holds more is refused.
     pub fence: Fence,
+    /// What becomes of processes that outlive the commands that started them.
+    pub background: BackgroundPolicy,
     /// Tells this process of the agent from every other of all time, as an
     /// [`InstanceId`](crate::id::InstanceId) does; without `:`. The marks of runs and the ids of
     /// terminals are made of it, so draw a new one for each process.
@@ -75,9 +78,10 @@ pub struct TerminalConfig {
 }
 
 /// Where a terminal is shown besides the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Screen {
     /// Nowhere. The program is started again whenever it ends.
+    #[default]
     Detached,
     /// At the terminal from which the agent was started. The agent ends with the program.
     Attached,
@@ -176,9 +180,13 @@ pub enum WorkerEvent {
     Ended {
         command: CommandId,
         exit: Exit,
-        /// Whether everything that it started is confirmed to have ended.
-        rest: Fate,
+        /// What is left of it.
+        rest: Rest,
+        /// What of its output a process that outlives it still has open. Nothing of that comes any more.
+        open: Vec<Stream>,
     },
+    /// Nothing lives any more of a command that ended before.
+    Cleared(CommandId),
     /// A journal entry that something waits for is durable, or cannot be written.
     Journalled {
         awaited: Awaited,
@@ -196,6 +204,17 @@ pub enum WorkerEvent {
     Screen(ScreenEvent),
     /// The agent is to end, because its machine says so.
     ShutDown,
+}
+
+/// What is left of a command that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing: everything that it started is confirmed to have ended.
+    Gone,
+    /// Something lives, or may. [`WorkerEvent::Cleared`] says when nothing does any more.
+    Watched,
+    /// Something may live, and nobody will say when it does not.
+    Unwatched,
 }
 
 /// How a typing went.
@@ -246,8 +265,10 @@ pub enum WorkerAction {
         /// How long it may take.
         grace: Duration,
     },
-    /// End it at once.
+    /// End it at once. It may have ended, as with [`Cancel`](Self::Cancel): then this is about what it left.
     Kill(CommandId),
+    /// Kill every process that one of several runs started, whichever it was. No command runs any more.
+    Sweep,
     /// Read nothing of what it writes.
     PauseReading(CommandId),
     ResumeReading(CommandId),

@@ -30,6 +30,8 @@
 //! output is not stored (then commands are refused, and the program of a terminal is not started), 64 pages
 //! of answers to its questions (the oldest go). Output is bounded by [`SpoolBounds`].
 
+mod after_exit;
+mod background;
 mod commands;
 mod course;
 mod delivery;
@@ -42,6 +44,7 @@ mod fence;
 mod findings;
 mod form;
 mod journal;
+mod kin;
 mod message;
 mod note;
 mod outbound;
@@ -56,20 +59,24 @@ mod work;
 
 pub use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Fate, JournalEntry, LeftBehind,
-    ProcessIdentity, Standing,
+    ProcessIdentity, Remains, Standing,
 };
 pub use crate::model::Severity;
 pub use crate::output::{
     CHUNK_BYTES, LeftRun, RECORD_COST, Record, RecordBody, RecoveredRun, Run, SpoolBounds,
     SpoolEvent, SpoolPolicy, SpoolRequest, StreamState,
 };
-pub use crate::terminal::{LineMode, Modes, Typed, Typing};
+pub use crate::terminal::{EnvironmentChange, LineMode, Modes, Surroundings, Typed, Typing};
+pub use after_exit::AfterExit;
+pub use background::BackgroundPolicy;
 pub use end::WorkerEnd;
 pub use event::{
-    Journalling, Predecessor, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
-    TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
+    Journalling, Predecessor, Recovered, Rest, Screen, ScreenAction, ScreenEvent, Task,
+    TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
+    WorkerSession,
 };
 pub use fence::Fence;
+pub use kin::{Kinship, Orphans, ProcessName, RunKey, RunRest, SeenProcess};
 pub use note::WorkerNote;
 #[cfg(any(feature = "sim", feature = "testing"))]
 pub use unstored::{UnstoredOutput, WriterState};
@@ -82,6 +89,7 @@ use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
+use background::Background;
 use commands::Commands;
 use delivery::{Delivery, News};
 use doubts::Doubts;
@@ -104,6 +112,7 @@ pub struct Worker {
     reports: Reports,
     uplink: Uplink,
     emergency: EmergencyStop,
+    background: Background,
     terminal: Option<Terminal>,
     fence: Fence,
     journal: Journal,
@@ -118,7 +127,8 @@ pub struct Worker {
 impl Worker {
     /// A worker that takes up what an earlier process of the agent left. It has actions at once.
     pub fn new(config: WorkerConfig, recovered: Recovered, now: Now) -> Self {
-        let WorkerConfig { slots, spool, policy, journal, terminal, fence, unique } = config;
+        let WorkerConfig { slots, spool, policy, journal, terminal, fence, background, unique } =
+            config;
         let Recovered { journal: before, cleared, runs, findings, findings_ago } = recovered;
         let mut worker = Self {
             commands: Commands::new(slots, unique),
@@ -126,6 +136,7 @@ impl Worker {
             reports: Reports::default(),
             uplink: Uplink::default(),
             emergency: EmergencyStop::recovered(before.stop().cloned()),
+            background: Background::new(background),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
             fence,
             journal: Journal::new(journal),
@@ -142,7 +153,7 @@ impl Worker {
             worker.note(WorkerNote::StopFound);
         }
         cleared.into_iter().for_each(|cleared| worker.recover_command(cleared));
-        runs.into_iter().for_each(|run| worker.recover_run(run));
+        runs.into_iter().for_each(|run| worker.recover_run(run, &before));
         worker.work_off(now);
         worker
     }
@@ -150,6 +161,14 @@ impl Worker {
     /// A command ran when the earlier process died.
     fn recover_command(&mut self, cleared: Cleared) {
         let Cleared { command, fate, why } = cleared;
+        if let Some(report) = self.commands.all.report(&command).cloned() {
+            // It had ended, and left something that lived on.
+            self.note(WorkerNote::RunLeft(command, fate, why));
+            return match fate {
+                Fate::Ended => self.write(JournalEntry::Ended { report, remains: None }),
+                Fate::Unknown => self.emergency.on_survivors(),
+            };
+        }
         let text = format!("the agent's process died while this command ran; {why}");
         self.note(WorkerNote::RunLeft(command.clone(), fate, why));
         match fate {
@@ -162,7 +181,7 @@ impl Worker {
     }
 
     /// Output of a run is in the spool.
-    fn recover_run(&mut self, run: LeftRun) {
+    fn recover_run(&mut self, run: LeftRun, before: &CommandJournal) {
         let name = run.recovered.run().clone();
         let (id, why) = (name.command.clone(), if run.ended { ENDED_UNREPORTED } else { LOST });
         self.note(WorkerNote::OutputLeft(id.clone()));
@@ -171,7 +190,10 @@ impl Worker {
         let counted = known.as_ref().and_then(|report| report.output);
         let is_counted = counted.is_some_and(|all| all.incarnation == name.incarnation);
         let has_ended = run.ended;
-        self.delivery.recover(run, is_counted);
+        // What was read after the end of its command is not known if something of it lived on then.
+        let is_end_known = (has_ended || is_counted) && !before.has_remains(&id);
+        let end = if is_end_known { Fate::Ended } else { Fate::Unknown };
+        self.delivery.recover(run, end);
         let found = self.delivery.outbox().totals(&id);
         let report = match known {
             Some(report) => report,
@@ -224,9 +246,10 @@ impl Worker {
             }
             WorkerEvent::Started { command, process } => self.on_started(&command, process, now),
             WorkerEvent::NotStarted { command, why } => self.on_not_started(&command, &why, now),
-            WorkerEvent::Ended { command, exit, rest } => {
-                self.on_ended(&command, exit, rest, now);
+            WorkerEvent::Ended { command, exit, rest, open } => {
+                self.on_ended(&command, (exit, rest), &open, now);
             }
+            WorkerEvent::Cleared(command) => self.on_cleared(&command),
             WorkerEvent::Journalled { awaited, outcome } => self.on_journalled(awaited, outcome),
             WorkerEvent::Spool(event) => self.on_spool(event, now),
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
@@ -251,22 +274,39 @@ impl Worker {
             }
         }
         // What is asked to end may still start what it was about to.
-        if self.commands.are_none() && self.emergency.on_nothing_runs() {
-            self.say_receipt();
+        if self.commands.are_none() {
+            self.look_after_background(now);
+            if self.background.is_empty() && self.emergency.on_nothing_runs() {
+                self.say_receipt();
+            }
         }
         let unsent = self.uplink.has_session() && self.has_messages();
         let left = Left {
-            running: !self.commands.are_none() || self.is_typing(),
+            running: !self.commands.are_none() || !self.background.is_empty() || self.is_typing(),
             unsent,
             unconfirmed: self.uplink.has_session() && self.reports.awaits_confirmation(),
             sent_unconfirmed_at: self.uplink.unconfirmed_at(),
         };
         if let Some(end) = self.shutdown.as_mut().and_then(|s| s.look(left, now.monotonic)) {
-            let running = self.commands.count();
+            let running = self.commands.count() + self.background.count();
             if running > 0 {
                 self.note(WorkerNote::LeftRunning(running));
             }
             self.actions.push_back(WorkerAction::End(end));
+        }
+    }
+
+    /// No command runs. If nothing is to be left of them either, what is left is ended.
+    fn look_after_background(&mut self, now: Now) {
+        if let Some(shutdown) = &mut self.shutdown
+            && self.background.begin_leaving(now.monotonic)
+        {
+            shutdown.on_only_background(now.monotonic);
+            self.stop_background(Force::Grace);
+        }
+        let is_to_end = self.emergency.is_latched() || self.shutdown.is_some();
+        if is_to_end && self.background.take_sweep(now.monotonic) {
+            self.actions.push_back(WorkerAction::Sweep);
         }
     }
 
@@ -308,7 +348,11 @@ impl Worker {
         let terminal = self.terminal.as_ref().map_or(Deadline::Never, Terminal::deadline);
         let shutdown = self.shutdown.as_ref().map_or(Deadline::Never, Shutdown::deadline);
         let work = self.commands.all.deadline().min(self.delivery.deadline());
-        work.min(self.reports.deadline()).min(terminal).min(shutdown)
+        let sweep = match self.commands.are_none() {
+            true => self.background.deadline(),
+            false => Deadline::Never,
+        };
+        work.min(self.reports.deadline()).min(terminal).min(shutdown).min(sweep)
     }
 
     // --- sessions
@@ -339,11 +383,12 @@ impl Worker {
             let opened = self.opened(id);
             self.uplink.queue.open(opened);
         }
-        for id in self.reports.withheld().filter(|id| !self.delivery.left().has(id)) {
+        for id in self.reports.withheld().filter(|id| !self.delivery.left().is_of_earlier(id)) {
             self.uplink.queue.acknowledge(id.clone());
         }
         self.todo.extend(self.delivery.left().commands().into_iter().map(Work::Settle));
         self.repeat_reports();
+        self.say_program_fault(now);
         if capabilities.latches_stops() {
             // A welcome that names no stop releases the one that is in force (P-197).
             if let Some(released) = self.emergency.on_welcome(stopped.as_ref()) {
@@ -451,12 +496,14 @@ impl Worker {
             self.note(WorkerNote::StopOrdered(stop.clone()));
             // Killing does not wait for the disk.
             self.stop_all(StoppedBy::Emergency, Force::AtOnce);
+            self.background.sweep_at_once();
             self.write(JournalEntry::Stopped { stop });
         }
         self.say_receipt();
     }
 
     fn on_released(&mut self, stop: StopId) {
+        self.background.stop_sweeping();
         self.note(WorkerNote::StopReleased(stop.clone()));
         self.write(JournalEntry::Released { stop });
     }
@@ -567,6 +614,11 @@ impl Worker {
     /// How many commands run.
     pub fn running(&self) -> usize {
         self.commands.count()
+    }
+
+    /// Commands that have ended and left something running.
+    pub fn background(&self) -> impl Iterator<Item = &CommandId> {
+        self.background.ids()
     }
 
     /// How many ran to their end.

@@ -44,8 +44,10 @@ pub enum WorkerNote {
     },
     /// A start or an end came for a command that does not run.
     Unexpected(CommandId),
-    /// A command ended, and something that it started may still run.
-    SurvivorsPossible(CommandId),
+    /// A command ended, and something that it started runs on, or may.
+    LeftInBackground(CommandId),
+    /// Nothing of that lives any more.
+    BackgroundEnded(CommandId),
     /// The agent ends, and what the server does not take becomes a gap.
     OutputCut(CommandId),
     /// The server does not know this command; its output and its report are dropped.
@@ -129,7 +131,7 @@ impl WorkerNote {
             Self::Refused(..) => Some("commands_refused"),
             Self::OverLimit(_) => Some("commands_over_limit"),
             Self::Unexpected(_) => Some("ends_without_command"),
-            Self::SurvivorsPossible(_) => Some("groups_not_confirmed_empty"),
+            Self::LeftInBackground(_) => Some("commands_with_background"),
             Self::OutputCut(_) => Some("output_cut"),
             Self::UnknownToServer(_) => Some("commands_unknown_to_server"),
             Self::NotTakenByServer(_) => Some("commands_not_taken_by_server"),
@@ -164,6 +166,7 @@ impl WorkerNote {
             | Self::ToBeTyped(_)
             | Self::Typing(_)
             | Self::Resized(_)
+            | Self::BackgroundEnded(_)
             | Self::Ordered(..)
             | Self::Ending(_) => None,
         }
@@ -185,13 +188,14 @@ impl WorkerNote {
             | Self::SpoolRetried
             | Self::TerminalEnded { .. }
             | Self::Typing(_)
+            | Self::LeftInBackground(_)
+            | Self::BackgroundEnded(_)
             | Self::Ordered(..) => Severity::Info,
             Self::StopFound
             | Self::RunLeft(..)
             | Self::OutputLeft(_)
             | Self::Refused(..)
             | Self::OverLimit(_)
-            | Self::SurvivorsPossible(_)
             | Self::OutputCut(_)
             | Self::UnknownToServer(_)
             | Self::NotTakenByServer(_)
@@ -237,7 +241,8 @@ impl WorkerNote {
             | Self::OverLimit(id)
             | Self::Ended { command: id, .. }
             | Self::Unexpected(id)
-            | Self::SurvivorsPossible(id)
+            | Self::LeftInBackground(id)
+            | Self::BackgroundEnded(id)
             | Self::OutputCut(id)
             | Self::UnknownToServer(id)
             | Self::NotTakenByServer(id)
@@ -294,7 +299,8 @@ impl fmt::Display for WorkerNote {
                 }
             }
             Self::Unexpected(_) => f.write_str("a start or an end came for a command that does not run"),
-            Self::SurvivorsPossible(_) => f.write_str("a command ended, but its process group could not be confirmed empty"),
+            Self::LeftInBackground(_) => f.write_str("a command ended, and a process that it started runs on in the background, or may"),
+            Self::BackgroundEnded(_) => f.write_str("nothing is left any more of what a command had left in the background"),
             Self::OutputCut(_) => f.write_str("stopping, and the server takes no output; what does not fit becomes a gap"),
             Self::UnknownToServer(_) => f.write_str("the server does not know this command; dropping its output and its report"),
             Self::NotTakenByServer(_) => f.write_str("the server does not have this command and does not take it up now; it continues here, and what is kept of it is offered again in the next session"),

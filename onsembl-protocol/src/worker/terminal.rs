@@ -5,6 +5,7 @@ use super::end::WorkerEnd;
 use super::event::{Screen, TerminalConfig};
 use crate::command::Exit;
 use crate::id::CommandId;
+use crate::model::ProgramFault;
 use crate::terminal::{
     AfterEnd, LineMode, Modes, TerminalSize, TerminalSupervisor, Typed, Typing, TypingAction,
     TypingQueue, Untypeable,
@@ -44,6 +45,8 @@ pub(super) struct Terminal {
     /// What was said last of stops at the screen.
     shown: Shown,
     start: Start,
+    /// Why the program does not run, until it does.
+    fault: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +118,7 @@ impl Terminal {
             finished: None,
             shown: Shown::Released,
             start: Start::Allowed,
+            fault: None,
         }
     }
 
@@ -201,6 +205,7 @@ impl Terminal {
 
     pub(super) fn on_not_started(&mut self, why: &str, now: Timestamp) {
         self.run = None;
+        self.fault = Some(why.to_owned());
         self.supervisor.on_failed(now);
         if self.is_attached() {
             let _ = self.finished.get_or_insert(WorkerEnd::ProgramCannotStart(why.to_owned()));
@@ -210,6 +215,10 @@ impl Terminal {
     pub(super) fn on_ended(&mut self, exit: Exit, now: Timestamp) -> ProgramEnd {
         self.run = None;
         self.watched_until = None;
+        self.fault = match self.supervisor.is_well(now) || self.shown == Shown::Stopped {
+            true => None,
+            false => Some(format!("it ended at once: {exit}")),
+        };
         let after = self.supervisor.on_ended(now);
         match after {
             AfterEnd::Finish => {
@@ -222,6 +231,17 @@ impl Terminal {
             let _ = self.asked.remove(id);
         }
         ProgramEnd { typing, waiting, after }
+    }
+
+    /// It was ended by order.
+    pub(super) fn forget_fault(&mut self) {
+        self.fault = None;
+    }
+
+    /// Why the program does not run, if that is so.
+    pub(super) fn fault(&self, now: Timestamp) -> Option<ProgramFault> {
+        let why = self.fault.clone().filter(|_| !self.supervisor.is_well(now))?;
+        Some(ProgramFault { program: self.program.clone(), why })
     }
 
     /// Why the agent is to end, once.
@@ -264,8 +284,9 @@ impl Terminal {
     ) -> Result<(), String> {
         if self.supervisor.cannot_start() {
             let program = &self.program;
+            let why = self.fault.as_deref().unwrap_or("the agent tries it again soon");
             return Err(format!(
-                "the program of this agent's terminal, {program}, cannot be started"
+                "the program of this agent's terminal, {program}, cannot be started: {why}"
             ));
         }
         if !request.args.is_empty()

@@ -2,7 +2,7 @@
 //! typed into it.
 
 use super::event::{ScreenAction, ScreenEvent, TypingOutcome, Waiting, WorkerAction};
-use super::message::complaint;
+use super::message::{complaint, program_does_not_run};
 use super::note::WorkerNote;
 use super::terminal::{Keys, ProgramEnd, TerminalTask};
 use super::{Journalling, Work, Worker};
@@ -87,9 +87,24 @@ impl Worker {
         self.note(WorkerNote::TerminalCannotStart { program, why: why.to_string() });
         self.commands.forget(id);
         let report = self.commands.all.refuse(id, why.to_string());
-        self.write(JournalEntry::Ended { report });
+        self.write(JournalEntry::Ended { report, remains: None });
         self.confirm(id);
         self.todo.push_back(Work::Advance);
+        self.say_program_fault(now);
+    }
+
+    /// Tells the server why the program of the terminal does not run, as long as it does not.
+    pub(super) fn say_program_fault(&mut self, now: Now) {
+        let fault = self.terminal.as_ref().and_then(|terminal| terminal.fault(now.monotonic));
+        if let Some(fault) = fault.filter(|_| self.uplink.has_session()) {
+            self.actions.push_back(WorkerAction::Complain(program_does_not_run(&fault)));
+        }
+    }
+
+    pub(super) fn forget_program_fault(&mut self) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.forget_fault();
+        }
     }
 
     pub(super) fn terminal_ended(&mut self, exit: Exit, now: Now) {

@@ -8,8 +8,8 @@ use onsembl_protocol::model::{Capabilities, Exit, Pausing, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, Recovered, Screen,
-    SpoolBounds, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig,
+    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, Recovered, Rest,
+    Screen, SpoolBounds, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig,
     WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use std::collections::VecDeque;
@@ -28,6 +28,7 @@ pub(super) enum Asked {
     Start(CommandId),
     Type(CommandId),
     End(CommandId),
+    Sweep,
 }
 
 /// A process of an agent.
@@ -75,6 +76,7 @@ impl Agent {
             journal: Journalling::Kept,
             terminal,
             fence: Fence::open(),
+            background: Default::default(),
             unique,
         };
         let mut agent = Self {
@@ -104,6 +106,7 @@ impl Agent {
                 WorkerAction::Cancel { command, .. } | WorkerAction::Kill(command) => {
                     self.asked.push_back(Asked::End(command));
                 }
+                WorkerAction::Sweep => self.asked.push_back(Asked::Sweep),
                 WorkerAction::Type { command, .. } => self.asked.push_back(Asked::Type(command)),
                 WorkerAction::Journal(entry) => self.unsynced.push_back(entry),
                 WorkerAction::SayPaused(pausing) => {
@@ -153,12 +156,16 @@ impl Agent {
         self.feed(WorkerEvent::NotStarted { command, why }, at);
     }
 
-    pub(super) fn ended(&mut self, command: CommandId, exit: Exit, rest: Fate, at: Duration) {
+    pub(super) fn ended(&mut self, command: CommandId, exit: Exit, rest: Rest, at: Duration) {
         // What was to be typed into a terminal that ended is typed nowhere.
         if command.is_terminal() {
             self.asked.retain(|asked| !matches!(asked, Asked::Type(_)));
         }
-        self.feed(WorkerEvent::Ended { command, exit, rest }, at);
+        self.feed(WorkerEvent::Ended { command, exit, rest, open: Vec::new() }, at);
+    }
+
+    pub(super) fn cleared(&mut self, command: CommandId, at: Duration) {
+        self.feed(WorkerEvent::Cleared(command), at);
     }
 
     pub(super) fn typed(&mut self, command: CommandId, outcome: TypingOutcome, at: Duration) {

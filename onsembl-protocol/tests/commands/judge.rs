@@ -24,6 +24,18 @@ pub(super) struct Truth {
     pub(super) is_owed: bool,
     /// The user was told that it is taken.
     pub(super) is_accepted: bool,
+    /// What of it outlives it.
+    pub(super) rest: Remnant,
+}
+
+/// What outlives a command that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remnant {
+    Nothing,
+    /// A process that is known to be its own.
+    Member,
+    /// One that shed everything that ties it to its command.
+    Stray,
 }
 
 impl Truth {
@@ -37,6 +49,7 @@ impl Truth {
             is_orphaned: false,
             is_owed: false,
             is_accepted: false,
+            rest: Remnant::Nothing,
         }
     }
 }
@@ -92,7 +105,8 @@ impl World {
             return;
         }
         for (id, truth) in self.truth.iter().filter(|(_, truth)| truth.host == n) {
-            assert!(!truth.is_alive || truth.is_orphaned, "{id} lives on {agent}: {truth:?}");
+            let is_dead = !truth.is_alive && truth.rest == Remnant::Nothing;
+            assert!(is_dead || truth.is_orphaned, "{id} lives on {agent}: {truth:?}");
         }
     }
 

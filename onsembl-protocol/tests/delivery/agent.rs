@@ -11,7 +11,7 @@ use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
     Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, LeftRun,
-    Recovered, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
+    Recovered, Rest, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
     TerminalConfig, TypingOutcome, UnstoredOutput, Worker, WorkerAction, WorkerConfig, WorkerEvent,
     WorkerMessage, WorkerSession,
 };
@@ -84,6 +84,7 @@ impl Agent {
             journal: Journalling::Kept,
             terminal,
             fence: Fence::open(),
+            background: Default::default(),
             unique: unique.to_string(),
         };
         let mut agent = Self {
@@ -133,7 +134,7 @@ impl Agent {
                     outcomes.extend(self.ask(request).map(WorkerEvent::Spool));
                 }
                 WorkerAction::Type { command, .. } => self.typing.push_back(command),
-                WorkerAction::End(_) | WorkerAction::Note(_) => {}
+                WorkerAction::Complain(_) | WorkerAction::End(_) | WorkerAction::Note(_) => {}
                 other => panic!("in no world of output: {other:?}"),
             }
         }
@@ -172,7 +173,10 @@ impl Agent {
     pub(super) fn on_ended(&mut self, process: &mut Process, at: Duration) {
         process.state = ProcessState::Done;
         let command = process.run.command.clone();
-        self.feed(WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Fate::Ended }, at);
+        self.feed(
+            WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Rest::Gone, open: vec![] },
+            at,
+        );
         self.was_full |= UnstoredOutput::is_full(&self.worker);
     }
 

@@ -60,6 +60,14 @@ enum Command {
     /// Pause, resume, restart or end an agent, or resize its terminal.
     Control(control::Control),
     /// Stop agents at once: all that runs is killed, and nothing starts until it is released.
+    ///
+    /// What runs is every process that a command of the agent started, also in the background and whatever it did to
+    /// get away; but not what another service started for it (systemd-run, at, a container engine).
+    ///
+    /// Exit code 0: every agent has verified that nothing lives; 3: it is in force, and an agent that is there has not
+    /// verified that yet; 4: it is in force, and an agent is away (it starts nothing when it returns) or cannot
+    /// confirm anything; 2: the command line is wrong; 1: anything else, and then ask again, since it may not be in
+    /// force.
     Stop(stop::Stop),
     /// Release a stop, so that commands can start again.
     Release(stop::Release),
@@ -105,7 +113,7 @@ pub fn main() -> ExitCode {
             Command::Exec(exec) => exec.run().await,
             Command::Cancel(cancel) => finish(cancel.run().await),
             Command::Control(control) => finish(control.run().await),
-            Command::Stop(stop) => finish(stop.run().await),
+            Command::Stop(stop) => stop.run().await,
             Command::Release(release) => finish(release.run().await),
             Command::Commands(commands) => finish(commands.run().await),
             Command::Output(output) => finish(output.run().await),

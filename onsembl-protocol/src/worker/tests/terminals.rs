@@ -66,7 +66,12 @@ fn terminals_have_ids_in_the_order_in_which_they_were_opened() {
     let (mut worker, first) = with_terminal();
     assert!(first.is_terminal());
     worker.handle(
-        WorkerEvent::Ended { command: first.clone(), exit: Exit::Code(0), rest: Fate::Ended },
+        WorkerEvent::Ended {
+            command: first.clone(),
+            exit: Exit::Code(0),
+            rest: Rest::Gone,
+            open: vec![],
+        },
         at(1),
     );
     worker.handle(WorkerEvent::Wake, at(60));
