@@ -161,6 +161,7 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         spool_policy: args.spool_policy,
         max_parallel: args.max_parallel,
         attach: args.attach,
+        line_idle: args.line_idle,
         ..AgentOptions::new(args.server, token, args.name)
     })
 }

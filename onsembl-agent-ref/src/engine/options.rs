@@ -7,11 +7,12 @@ use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::{AgentCause, AgentStatus, EndOrder};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
-use onsembl_protocol::worker::{Fence, SpoolBounds, SpoolPolicy, WorkerEnd};
+use onsembl_protocol::worker::{Fence, SpoolBounds, SpoolPolicy, TerminalConfig, WorkerEnd};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::websocket::DialerError;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::AgentError;
@@ -57,6 +58,8 @@ pub struct AgentOptions {
     /// Whether the terminal of this process is joined to that of a [`Runner::Terminal`]; the agent then
     /// ends with its program.
     pub attach: bool,
+    /// How long a line that was begun at that terminal, and that nobody touches, holds texts of others back.
+    pub line_idle: Duration,
     /// How many commands run at once, at least one; the others wait. If not given, 4, and 1 with a
     /// terminal.
     pub max_parallel: Option<usize>,
@@ -80,6 +83,7 @@ impl AgentOptions {
             runner: Runner::Shell,
             fence: None,
             attach: false,
+            line_idle: TerminalConfig::LINE_IDLE,
             max_parallel: None,
             observer: None,
         }

@@ -39,6 +39,7 @@ mod handle;
 mod leader;
 mod pipes;
 mod pty;
+mod reads;
 mod spec;
 mod stopping;
 mod survivors;

@@ -128,6 +128,17 @@ impl Capabilities {
         self.has(&Feature::BlackBox)
     }
 
+    /// It is said what a command waits for on its agent, and an agent knows what a text is to do about a line that was
+    /// begun at its own terminal.
+    pub fn says_what_typing_waits_for(self) -> bool {
+        self.has(&Feature::TypingWaits)
+    }
+
+    /// A text may be a secret, which is kept nowhere.
+    pub fn takes_secrets(self) -> bool {
+        self.has(&Feature::SecretInput)
+    }
+
     /// A dashboard is told why an agent is where it is.
     pub fn explains_presence(self) -> bool {
         self.has(&Feature::PresenceWhy)
@@ -168,6 +179,8 @@ const ORDER: &[Feature] = &[
     Feature::CommandAdoption,
     Feature::BlackBox,
     Feature::PresenceWhy,
+    Feature::TypingWaits,
+    Feature::SecretInput,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -204,6 +217,8 @@ const fn bit(feature: &Feature) -> u16 {
         Feature::CommandAdoption => 1 << 11,
         Feature::BlackBox => 1 << 12,
         Feature::PresenceWhy => 1 << 13,
+        Feature::TypingWaits => 1 << 14,
+        Feature::SecretInput => 1 << 15,
         Feature::Unknown(_) => 0,
     }
 }
@@ -219,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_feature_has_a_bit_and_a_place_in_the_order() {
-        let bits: u16 = ORDER.iter().map(bit).sum();
+        let bits: u32 = ORDER.iter().map(|feature| u32::from(bit(feature))).sum();
         assert_eq!(bits, (1 << ORDER.len()) - 1);
     }
 

@@ -38,6 +38,10 @@ wire_enum! {
         BlackBox = "black-box",
         /// Of dashboards: `AGENT_STATUS` has the presence explained, and in hindsight when the agent slept.
         PresenceWhy = "presence-why",
+        /// `COMMAND_ACK` says with `waitsFor` what a command waits for on its agent, and an agent knows `openLine`.
+        TypingWaits = "typing-waits",
+        /// `input: "secret"`: a text that the server keeps in memory only, and that an agent types into its terminal.
+        SecretInput = "secret-input",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -57,6 +61,8 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::EndOrders,
     Feature::CommandAdoption,
     Feature::BlackBox,
+    Feature::TypingWaits,
+    Feature::SecretInput,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.
@@ -69,4 +75,5 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::OutputReplay,
     Feature::StopLatch,
     Feature::PresenceWhy,
+    Feature::SecretInput,
 ];

@@ -63,8 +63,12 @@ pub use crate::output::{
     CHUNK_BYTES, LeftRun, RECORD_COST, Record, RecordBody, RecoveredRun, Run, SpoolBounds,
     SpoolEvent, SpoolPolicy, SpoolRequest, StreamState,
 };
-pub use crate::terminal::{LineMode, Modes, Typed, Typing};
+pub use crate::terminal::{
+    CarriageReturn, Echo, Foreground, LineMode, Modes, Stroke, StrokeKind, TerminalSettings, Typed,
+    Typing,
+};
 pub use end::WorkerEnd;
+pub use escapes::plain_text;
 pub use event::{
     Journalling, Pausing, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
     TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
@@ -193,7 +197,7 @@ impl Worker {
         match event {
             WorkerEvent::Output { command, stream, bytes } => {
                 // The most frequent event, which changes nothing else.
-                return self.on_output(&command, stream, bytes);
+                return self.on_output(&command, stream, bytes, now);
             }
             WorkerEvent::Wake => self.on_time(now),
             WorkerEvent::Joined(session) => self.on_joined(session, now),
@@ -227,6 +231,7 @@ impl Worker {
             WorkerEvent::Journalled { awaited, outcome } => self.on_journalled(awaited, outcome),
             WorkerEvent::Spool(event) => self.on_spool(event, now),
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
+            WorkerEvent::Looked(settings) => self.on_looked(settings, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
                 // A second one does not restart the wait; it ends one for commands that run on (P-241).
@@ -283,7 +288,13 @@ impl Worker {
     pub fn next_message(&mut self, now: Now) -> Option<WorkerMessage> {
         loop {
             let all = &self.commands.all;
-            let offer = self.uplink.offer(|queue| match queue.next(|id| all.status(id)) {
+            let terminal = self.terminal.as_ref();
+            let status = |id: &CommandId| {
+                let status = all.status(id);
+                let waits_for = terminal.and_then(|terminal| terminal.waits_for(id, &status));
+                (status, waits_for)
+            };
+            let offer = self.uplink.offer(|queue| match queue.next(status) {
                 Some(Outbound::Complete(report)) => {
                     Some(Outbound::Complete(self.reports.amend(report)))
                 }
@@ -490,25 +501,6 @@ impl Worker {
         if let (News::Changed, Some(why)) = (news, failed) {
             self.note(WorkerNote::SpoolFailed(why));
         }
-    }
-
-    /// Another process of this agent has the session. Nothing starts here any more; what runs continues to its end,
-    /// because no order says that it end, and what it writes is kept for a successor.
-    fn leave(&mut self, why: WorkerEnd, now: Now) {
-        if self.shutdown.is_some() {
-            return self.end(why, Force::Grace, now);
-        }
-        let running = self.commands.count();
-        self.note(match running {
-            0 => WorkerNote::Ending(why.clone()),
-            _ => WorkerNote::Leaving(running),
-        });
-        self.shutdown = Some(Shutdown::patient(why));
-        if let Some(terminal) = &mut self.terminal {
-            terminal.finish();
-        }
-        self.commands.all.pause(true);
-        self.delivery.wind_up();
     }
 
     /// The agent is to end: nothing starts any more, and what runs is ended. Reading continues, since the end

@@ -2,7 +2,9 @@
 
 use crate::fixture::PATIENCE;
 use futures::StreamExt as _;
-use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
+use onsembl_protocol::wire::payload::{
+    CommandInput, OfflinePolicy, OpenLine, Priority, SecretEcho,
+};
 use onsembl_server_ref::client::{Canceller, Followed, RemoteCommand};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
@@ -36,6 +38,8 @@ impl Script {
             offline: OfflinePolicy::Refuse,
             priority: Priority::Normal,
             input: CommandInput::Text,
+            open_line: OpenLine::Wait,
+            echo: SecretEcho::Refuse,
         }
     }
 
