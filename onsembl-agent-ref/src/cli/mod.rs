@@ -127,6 +127,10 @@ struct RunArgs {
     /// directory if its standard error is this terminal.
     #[arg(long, env = "ONSEMBL_ATTACH")]
     attach: bool,
+    /// With --attach: how long a line that was begun here, and that nobody touches, holds texts of others back. They
+    /// would be sent with it.
+    #[arg(long, env = "ONSEMBL_LINE_IDLE", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    line_idle: Duration,
     /// The program and its arguments, with `--runner program` and `--runner terminal`.
     #[arg(last = true, value_name = "PROGRAM")]
     program: Vec<String>,

@@ -180,6 +180,7 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         spool_policy: args.spool_policy,
         max_parallel: args.max_parallel,
         attach: args.attach,
+        line_idle: args.line_idle,
         #[cfg(feature = "otel")]
         traces: onsembl_transport::traces::TraceSettings::from_env("onsembl-agent")?,
         ..AgentOptions::new(args.server, token, args.name)

@@ -7,13 +7,14 @@ use crate::journal::Journal;
 use crate::local_terminal::LocalTerminal;
 use crate::process::{self, ProcessEvent};
 use crate::spool::Spool;
+use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fence, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity, SpoolEvent,
-    SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd, WorkerEvent,
-    WorkerNote,
+    Fence, Foreground, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity,
+    SpoolEvent, SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd,
+    WorkerEvent, WorkerNote,
 };
 use onsembl_transport::agent::AgentDriver;
 use onsembl_transport::counters::Counters;
@@ -125,11 +126,18 @@ impl Effects {
             WorkerAction::Type { command, typing, required_mode } => {
                 return self.type_in(command, typing, required_mode);
             }
-            WorkerAction::TypeKeys(keys) => {
-                let taken = self.of_terminal(|execution| execution.type_keys(keys));
-                if taken != Some(true) {
-                    self.counters.count("local_keys_dropped");
-                    tracing::warn!("the program does not read what is typed here; it is dropped");
+            WorkerAction::LookAtTerminal => {
+                let settings = self.of_terminal(|execution| execution.terminal_settings());
+                return Some(WorkerEvent::Looked(settings.flatten()));
+            }
+            WorkerAction::TypeKeys(keys) => self.type_keys(keys),
+            WorkerAction::TypeSuspending(keys) => {
+                let settings = self.of_terminal(|execution| execution.terminal_settings());
+                match settings.flatten().map(|settings| settings.foreground) {
+                    Some(Foreground::Program) => {
+                        return Some(WorkerEvent::Screen(ScreenEvent::SuspendWithheld));
+                    }
+                    Some(Foreground::Job) | None => self.type_keys(keys),
                 }
             }
             WorkerAction::Resize(size) => {
@@ -196,6 +204,13 @@ impl Effects {
     fn of_terminal<R>(&mut self, act: impl FnOnce(&mut dyn Execution) -> R) -> Option<R> {
         let execution = self.running.get_mut(self.terminal.as_ref()?)?;
         Some(act(execution.as_mut()))
+    }
+
+    fn type_keys(&mut self, keys: Bytes) {
+        if self.of_terminal(|execution| execution.type_keys(keys)) != Some(true) {
+            self.counters.count("local_keys_dropped");
+            tracing::warn!("the program does not read what is typed here; it is dropped");
+        }
     }
 
     fn type_in(

@@ -22,7 +22,9 @@ use crate::process::{ProcessHandle, Runner};
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::{Fence, LineMode, ProcessIdentity, Screen, Task, Typing, Waiting};
+use onsembl_protocol::worker::{
+    Fence, LineMode, ProcessIdentity, Screen, Task, TerminalSettings, Typing, Waiting,
+};
 use std::io;
 use std::time::Duration;
 
@@ -114,6 +116,12 @@ pub trait Execution: Send {
         let _ = waiting;
     }
 
+    /// How its terminal is set now; `None` if there is none, or that cannot be seen. Then a program is taken for one
+    /// that reads when it has written and is silent.
+    fn terminal_settings(&self) -> Option<TerminalSettings> {
+        None
+    }
+
     /// Types this, if the terminal is in the mode `required_mode` or that does not matter.
     fn type_in(&mut self, typing: Typing, required_mode: Option<LineMode>, reply: TypingReply) {
         let _ = (typing, required_mode);
@@ -172,11 +180,16 @@ impl Execution for ProcessHandle {
         self.wait_for_watcher(waiting == Waiting::Waits);
     }
 
+    fn terminal_settings(&self) -> Option<TerminalSettings> {
+        Self::terminal_settings(self)
+    }
+
     fn type_in(&mut self, typing: Typing, required_mode: Option<LineMode>, reply: TypingReply) {
+        let lines = Self::terminal_settings(self).map(|settings| settings.lines);
         let Some(keyboard) = self.keyboard() else {
             return reply.refuse("this process has no terminal to type into");
         };
-        if required_mode.is_some_and(|mode| mode != keyboard.line_mode()) {
+        if required_mode.is_some() && required_mode != lines {
             return reply.other_mode();
         }
         match keyboard.reserve() {

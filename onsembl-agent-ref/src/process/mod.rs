@@ -42,6 +42,7 @@ mod leader;
 mod linger;
 mod pipes;
 mod pty;
+mod reads;
 mod spec;
 mod stopping;
 mod survivors;

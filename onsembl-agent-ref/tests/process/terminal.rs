@@ -3,7 +3,10 @@
 use super::*;
 use onsembl_agent_ref::process::{Runner, TypingError};
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::{LineMode, Modes, Typing};
+use onsembl_protocol::worker::{
+    CarriageReturn, Echo, Foreground, LineMode, Modes, Stroke, StrokeKind, TerminalSettings, Typed,
+    Typing,
+};
 
 /// What a program under a terminal shows, as it comes.
 pub(super) struct Shown {
@@ -55,6 +58,10 @@ impl Shown {
         }
     }
 
+    fn settings(&self) -> TerminalSettings {
+        self.handle.terminal_settings().unwrap()
+    }
+
     async fn types(&self, typing: Typing) -> Result<(), TypingError> {
         let (done, mut typed) = mpsc::channel(1);
         let permit = self.handle.keyboard().unwrap().reserve().unwrap();
@@ -64,7 +71,10 @@ impl Shown {
 }
 
 fn line(text: &str) -> Typing {
-    Typing { bytes: text.as_bytes().to_vec(), enter: b"\r".to_vec(), within: Typing::TAKEN_WITHIN }
+    let text = StrokeKind::Text(text.as_bytes().to_vec());
+    let text = Stroke { what: text, pause: Typing::PAUSE };
+    let enter = Stroke { what: StrokeKind::Enter, pause: Duration::ZERO };
+    Typing { strokes: vec![text, enter], within: Typing::TAKEN_WITHIN }
 }
 
 fn session(pid: u32) -> Vec<String> {
@@ -91,7 +101,7 @@ async fn what_is_typed_arrives_and_a_new_size_is_seen() {
         "trap 'stty size; echo resized' WINCH; echo ready; read a; echo \"got:$a\"; while :; do read b && break; done; echo bye",
     );
     shown.shows("ready").await;
-    assert_eq!(shown.handle.keyboard().unwrap().line_mode(), LineMode::Terminal);
+    assert_eq!(shown.settings(), TerminalSettings::AS_OPENED);
     shown.types(line("two words")).await.unwrap();
     shown.shows("got:two words").await;
     shown.handle.keyboard().unwrap().resize(TerminalSize::new(120, 40).unwrap()).unwrap();
@@ -115,9 +125,15 @@ async fn keys_act_as_those_of_a_person() {
 
 #[tokio::test]
 async fn a_program_that_reads_its_own_keys_is_told_apart_from_one_that_reads_lines() {
-    let mut shown = open("stty raw; echo ready; cat");
+    let mut shown = open("stty raw -echo; echo ready; cat");
     shown.shows("ready").await;
-    assert_eq!(shown.handle.keyboard().unwrap().line_mode(), LineMode::Program);
+    let settings = TerminalSettings {
+        lines: LineMode::Program,
+        echo: Echo::Off,
+        carriage_return: CarriageReturn::Kept,
+        foreground: Foreground::Program,
+    };
+    assert_eq!(shown.settings(), settings);
     shown.handle.kill();
     assert_eq!(shown.end().await.0, Exit::Signal(9));
 }
@@ -240,4 +256,88 @@ async fn a_session_that_breeds_is_killed_whole() {
     let (_, empty, _) = shown.end().await;
     assert!(empty);
     assert_eq!(session(pid), [""; 0]);
+}
+
+/// A program that reads its own keys, each read on a line of its own behind `read `. First it does what `before` says.
+fn reader(before: &str) -> String {
+    format!(
+        "exec python3 -uc '\
+import os, sys, time, tty, termios\n\
+{before}\n\
+print(\"ready\", end=\"\\r\\n\")\n\
+while True: print(\"read\", os.read(0, 4096), end=\"\\r\\n\")'"
+    )
+}
+
+#[tokio::test]
+async fn enter_is_a_read_of_its_own_however_late_the_program_reads() {
+    let mut shown = open(&reader("tty.setraw(0); print(\"raw\"); time.sleep(0.7)"));
+    shown.shows("raw").await;
+    shown.types(line("hello")).await.unwrap();
+    shown.shows("read b\'\\r\'").await;
+    assert!(shown.text.contains("read b\'hello\'"), "{}", shown.text);
+}
+
+#[tokio::test]
+async fn an_escape_is_a_read_of_its_own_within_a_command_and_before_the_next() {
+    let mut shown = open(&reader("tty.setraw(0)"));
+    shown.shows("ready").await;
+    for keys in ["a escape b", "escape", "h e y"] {
+        shown.types(Typing::keys(keys, &Modes::default()).unwrap()).await.unwrap();
+    }
+    for read in ["a\\x1b", "b", "\\x1b", "hey"] {
+        shown.shows(&format!("read b\'{read}\'")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_program_threw_away_unread_was_not_taken() {
+    let before = "print(\"cooked\"); time.sleep(1.5); tty.setraw(0)";
+    let mut shown = open(&reader(before));
+    shown.shows("cooked").await;
+    let early = shown.types(line("early")).await;
+    assert!(matches!(early, Err(TypingError::ThrownAway)), "{early:?}");
+    assert_eq!(early.unwrap_err().typed(), Typed::Nothing);
+    shown.shows("ready").await;
+    shown.types(line("later")).await.unwrap();
+    shown.shows("read b\'later\'").await;
+    assert!(!shown.text.contains("read b\'early"), "{}", shown.text);
+}
+
+#[tokio::test]
+async fn what_was_typed_whole_and_is_not_read_is_told_apart_from_what_is() {
+    let mut shown = open("echo ready; sleep 1000");
+    shown.shows("ready").await;
+    let limit = Some(Duration::from_millis(300));
+    let unread = shown.types(line("never read").limited(limit)).await.unwrap_err();
+    assert_eq!(unread.typed(), Typed::Whole, "{unread}");
+    assert!(matches!(unread, TypingError::NotRead { taken: 11, all: 11, .. }), "{unread:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_ends_by_what_it_reads_has_read_it() {
+    for _ in 0..20 {
+        let mut shown = open("echo ready; read x; exit 7");
+        shown.shows("ready").await;
+        shown.types(line("exit")).await.unwrap();
+        assert_eq!(shown.end().await.0, Exit::Code(7));
+    }
+}
+
+#[tokio::test]
+async fn enter_ends_a_line_also_where_a_carriage_return_would_not() {
+    let mut shown = open("stty -icrnl; echo ready; read x; echo \"got:$x.\"");
+    shown.shows("ready").await;
+    shown.types(line("hello")).await.unwrap();
+    shown.shows("got:hello.").await;
+}
+
+#[tokio::test]
+async fn a_job_in_the_foreground_is_told_apart_from_the_program_itself() {
+    let mut shown = open("echo ready; read x; set -m; sh -c \'echo job; sleep 1000\'");
+    shown.shows("ready").await;
+    assert_eq!(shown.settings().foreground, Foreground::Program);
+    shown.types(line("go")).await.unwrap();
+    shown.shows("job").await;
+    assert_eq!(shown.settings().foreground, Foreground::Job);
 }

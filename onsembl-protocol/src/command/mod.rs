@@ -9,7 +9,7 @@ mod queue;
 mod routing;
 
 pub(crate) use crate::model::Exit;
-pub(crate) use agent_commands::{AgentCommands, CancelDecision, Decision};
+pub(crate) use agent_commands::{AgentCommands, CancelDecision, Decision, TypingEnd};
 pub use fate::Fate;
 pub use journal::{
     Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Remains, Standing,

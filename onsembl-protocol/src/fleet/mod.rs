@@ -377,7 +377,7 @@ impl Fleet {
             }
             AgentToServer::CommandAck(ack) => {
                 adoption::on_named(state, agent, &ack.command_id, now);
-                dispatch::on_acknowledged(state, agent, &ack.command_id, ack.status, now);
+                dispatch::on_acknowledged(state, agent, ack, now);
             }
             AgentToServer::CommandComplete(report) => {
                 adoption::on_named(state, agent, &report.command_id, now);

@@ -314,7 +314,7 @@ impl State {
             command: id.clone(),
             agent: command.agent.clone(),
             view: command.view(),
-            detail: command.detail.clone(),
+            detail: command.detail.clone().or_else(|| command.waits_for()),
         });
     }
 

@@ -30,7 +30,10 @@ pub(crate) mod trace;
 pub use crate::text::Text;
 pub use capabilities::{Capabilities, OutputFormat};
 pub use cause::{Cause, Confidence};
-pub use command::{CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, Priority};
+pub use command::{
+    CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, OpenLine, PROGRAM_ENDED, Priority,
+    SecretEcho, TYPED_INTO, WaitsFor,
+};
 pub use dialect::Dialect;
 pub use evidence::{Evidence, Fact};
 pub use exit::Exit;

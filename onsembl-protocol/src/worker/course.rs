@@ -6,6 +6,7 @@ use super::end::WorkerEnd;
 use super::event::{Journalling, Rest, Task, WorkerAction};
 use super::note::WorkerNote;
 use super::report::{LeftRunning, MOST_WITHHELD, StoppedBy, reason};
+use super::shutdown::Shutdown;
 use super::{Work, Worker, terminal};
 use crate::command::{
     Awaited, CancelDecision, Decision, Exit, JournalEntry, ProcessIdentity, Remains,
@@ -132,6 +133,9 @@ impl Worker {
             }
             (None, Some(request)) => match &request.input {
                 None | Some(CommandInput::Text) => Task::Command(Box::new(request)),
+                Some(CommandInput::Secret) => {
+                    return self.refuse(id, "this agent has no terminal into which a secret could be typed; it runs each command by itself, and would show it to others on its machine");
+                }
                 Some(CommandInput::Keys) => {
                     return self.refuse(id, "this agent has no terminal in which keys could be pressed; it runs each command by itself");
                 }
@@ -246,6 +250,9 @@ impl Worker {
     }
 
     pub(super) fn stop_process(&mut self, id: &CommandId, force: Force) {
+        if let Some(terminal) = self.terminal.as_mut().filter(|terminal| terminal.is_run(id)) {
+            terminal.on_ending();
+        }
         self.actions.push_back(match force {
             Force::Grace => WorkerAction::Cancel { command: id.clone(), grace: GRACE },
             Force::AtOnce => WorkerAction::Kill(id.clone()),
@@ -317,9 +324,9 @@ impl Worker {
         }
     }
 
-    pub(super) fn on_output(&mut self, id: &CommandId, stream: Stream, bytes: Bytes) {
+    pub(super) fn on_output(&mut self, id: &CommandId, stream: Stream, bytes: Bytes, now: Now) {
         if self.is_terminal_run(id) {
-            self.watch_terminal(&bytes);
+            self.watch_terminal(&bytes, now);
         }
         let Some(running) = self.commands.running(id) else {
             return self.note(WorkerNote::Unexpected(id.clone()));
@@ -497,6 +504,25 @@ impl Worker {
                 self.say_receipt();
             }
         }
+    }
+
+    /// Another process of this agent has the session. Nothing starts here any more; what runs continues to its end,
+    /// because no order says that it end, and what it writes is kept for a successor.
+    pub(super) fn leave(&mut self, why: WorkerEnd, now: Now) {
+        if self.shutdown.is_some() {
+            return self.end(why, Force::Grace, now);
+        }
+        let running = self.commands.count();
+        self.note(match running {
+            0 => WorkerNote::Ending(why.clone()),
+            _ => WorkerNote::Leaving(running),
+        });
+        self.shutdown = Some(Shutdown::patient(why));
+        if let Some(terminal) = &mut self.terminal {
+            terminal.finish();
+        }
+        self.commands.all.pause(Pausing::Paused);
+        self.delivery.wind_up();
     }
 
     /// The agent is to end because of its terminal, unless it does already.

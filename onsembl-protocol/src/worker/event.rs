@@ -13,7 +13,7 @@ use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
 use crate::session::{AgentCause, AgentReport, AgentStatus};
-use crate::terminal::{LineMode, TerminalSize, Typed, Typing};
+use crate::terminal::{LineMode, TerminalSettings, TerminalSize, Typed, Typing};
 use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
 use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::boxed::Box;
@@ -75,6 +75,14 @@ pub struct TerminalConfig {
     pub size: TerminalSize,
     /// Whether it is shown at a terminal of the agent's machine.
     pub screen: Screen,
+    /// How long a line that was begun at that terminal, and that nobody touches, holds texts of others back.
+    pub line_idle: Duration,
+}
+
+impl TerminalConfig {
+    /// [`line_idle`](Self::line_idle) unless something else is wanted: a minute. Who is thinking about the next word
+    /// presses a key within it; who pressed one key and left is not awaited for ever.
+    pub const LINE_IDLE: Duration = Duration::from_secs(60);
 }
 
 /// Where a terminal is shown besides the server.
@@ -200,6 +208,9 @@ pub enum WorkerEvent {
         command: CommandId,
         outcome: TypingOutcome,
     },
+    /// How the terminal is set, as [`WorkerAction::LookAtTerminal`] asks. `None` if there is no terminal to look at, or
+    /// what keeps it does not say.
+    Looked(Option<TerminalSettings>),
     /// Something happened at the terminal of the agent's machine.
     Screen(ScreenEvent),
     /// The agent is to end, because its machine says so.
@@ -221,7 +232,7 @@ pub enum Rest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum TypingOutcome {
-    /// All of it was typed.
+    /// All of it was typed, and the program has read it, as far as that shows.
     Typed,
     /// Not all of it.
     Broken {
@@ -240,6 +251,8 @@ pub enum TypingOutcome {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum ScreenEvent {
     Keys(Bytes),
+    /// What [`WorkerAction::TypeSuspending`] asks for was not typed.
+    SuspendWithheld,
     /// It has another size.
     Resized(TerminalSize),
     /// It is far behind with what the program writes.
@@ -285,8 +298,13 @@ pub enum WorkerAction {
         /// [`TypingOutcome::OtherMode`].
         required_mode: Option<LineMode>,
     },
+    /// Say by [`Looked`](WorkerEvent::Looked) how the terminal is set now.
+    LookAtTerminal,
     /// Type what was pressed at the terminal of the agent's machine.
     TypeKeys(Bytes),
+    /// Type this, which suspends what is in the foreground, if that is a
+    /// [job](super::Foreground::Job); else say [`SuspendWithheld`](ScreenEvent::SuspendWithheld).
+    TypeSuspending(Bytes),
     /// The terminal has this size from now on.
     Resize(TerminalSize),
     /// Stop reading from the program of the terminal, or read on, for the one who looks on at the
@@ -401,7 +419,8 @@ mod tests {
     fn commands_are_typed_one_after_the_other_unless_somebody_wants_more() {
         let program = "sh".into();
         let size = TerminalSize::DEFAULT;
-        let terminal = TerminalConfig { program, size, screen: Screen::Detached };
+        let line_idle = TerminalConfig::LINE_IDLE;
+        let terminal = TerminalConfig { program, size, screen: Screen::Detached, line_idle };
         assert_eq!(WorkerConfig::slots(None, None), DEFAULT_SLOTS);
         assert_eq!(WorkerConfig::slots(None, Some(&terminal)), 1);
         assert_eq!(WorkerConfig::slots(Some(3), Some(&terminal)), 3);

@@ -39,7 +39,7 @@ impl WorkerSession {
                 AgentToServer::TerminalOpened(opened.clone())
             }
             Outbound::Opened(_) => return None,
-            Outbound::Acknowledgement(id, _) if is_unknown(id) => return None,
+            Outbound::Acknowledgement(id, ..) if is_unknown(id) => return None,
             Outbound::Complete(report) if is_unknown(&report.command_id) => return None,
             Outbound::OutputState(state) => AgentToServer::OutputState(state.clone()),
             Outbound::BlackBox(found) => AgentToServer::BlackBox(found.clone()),
@@ -55,12 +55,17 @@ impl WorkerSession {
                 because: end.because,
                 timestamp: None,
             }),
-            Outbound::Acknowledgement(id, status) => AgentToServer::CommandAck(CommandAck {
-                command_id: id.clone(),
-                agent_id,
-                status: status.clone(),
-                queue_position: None,
-            }),
+            Outbound::Acknowledgement(id, status, waits_for) => {
+                AgentToServer::CommandAck(CommandAck {
+                    command_id: id.clone(),
+                    agent_id,
+                    status: status.clone(),
+                    queue_position: None,
+                    waits_for: waits_for
+                        .clone()
+                        .filter(|_| capabilities.says_what_typing_waits_for()),
+                })
+            }
             Outbound::Complete(report) => {
                 let mut report = report.clone();
                 report.agent_id = agent_id;

@@ -66,10 +66,14 @@ pub use crate::output::{
     CHUNK_BYTES, LeftRun, RECORD_COST, Record, RecordBody, RecoveredRun, Run, SpoolBounds,
     SpoolEvent, SpoolPolicy, SpoolRequest, StreamState,
 };
-pub use crate::terminal::{EnvironmentChange, LineMode, Modes, Surroundings, Typed, Typing};
+pub use crate::terminal::{
+    CarriageReturn, Echo, EnvironmentChange, Foreground, LineMode, Modes, Stroke, StrokeKind,
+    Surroundings, TerminalSettings, Typed, Typing,
+};
 pub use after_exit::AfterExit;
 pub use background::BackgroundPolicy;
 pub use end::WorkerEnd;
+pub use escapes::plain_text;
 pub use event::{
     Journalling, Predecessor, Recovered, Rest, Screen, ScreenAction, ScreenEvent, Task,
     TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
@@ -215,7 +219,7 @@ impl Worker {
         match event {
             WorkerEvent::Output { command, stream, bytes } => {
                 // The most frequent event, which changes nothing else.
-                return self.on_output(&command, stream, bytes);
+                return self.on_output(&command, stream, bytes, now);
             }
             WorkerEvent::Wake => self.on_time(now),
             WorkerEvent::Joined(session) => self.on_joined(session, now),
@@ -253,6 +257,7 @@ impl Worker {
             WorkerEvent::Journalled { awaited, outcome } => self.on_journalled(awaited, outcome),
             WorkerEvent::Spool(event) => self.on_spool(event, now),
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
+            WorkerEvent::Looked(settings) => self.on_looked(settings, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
                 // A second one does not restart the wait; it ends one for commands that run on (P-241).
@@ -326,7 +331,13 @@ impl Worker {
     pub fn next_message(&mut self, now: Now) -> Option<WorkerMessage> {
         loop {
             let all = &self.commands.all;
-            let offer = self.uplink.offer(|queue| match queue.next(|id| all.status(id)) {
+            let terminal = self.terminal.as_ref();
+            let status = |id: &CommandId| {
+                let status = all.status(id);
+                let waits_for = terminal.and_then(|terminal| terminal.waits_for(id, &status));
+                (status, waits_for)
+            };
+            let offer = self.uplink.offer(|queue| match queue.next(status) {
                 Some(Outbound::Complete(report)) => {
                     Some(Outbound::Complete(self.reports.amend(report)))
                 }
@@ -540,25 +551,6 @@ impl Worker {
         if let (News::Changed, Some(why)) = (news, failed) {
             self.note(WorkerNote::SpoolFailed(why));
         }
-    }
-
-    /// Another process of this agent has the session. Nothing starts here any more; what runs continues to its end,
-    /// because no order says that it end, and what it writes is kept for a successor.
-    fn leave(&mut self, why: WorkerEnd, now: Now) {
-        if self.shutdown.is_some() {
-            return self.end(why, Force::Grace, now);
-        }
-        let running = self.commands.count();
-        self.note(match running {
-            0 => WorkerNote::Ending(why.clone()),
-            _ => WorkerNote::Leaving(running),
-        });
-        self.shutdown = Some(Shutdown::patient(why));
-        if let Some(terminal) = &mut self.terminal {
-            terminal.finish();
-        }
-        self.commands.all.pause(Pausing::Paused);
-        self.delivery.wind_up();
     }
 
     /// The agent is to end: nothing starts any more, and what runs is ended. Reading continues, since the end

@@ -93,6 +93,10 @@ pub enum WorkerNote {
     Typing(CommandId),
     /// A command was not typed to its end.
     NotTyped(CommandId, String),
+    /// The program of the terminal read a command, and ended.
+    ProgramEndedBy(CommandId, Exit),
+    /// A key of the agent's own terminal that would suspend the program for good is not passed on.
+    SuspendWithheld,
     /// Keys of the agent's own terminal are for no program.
     KeysDropped,
     /// The agent's own terminal does not show what the program writes.
@@ -144,6 +148,7 @@ impl WorkerNote {
             Self::TerminalCannotStart { .. } => Some("terminal_start_failures"),
             Self::TerminalWaits => Some("terminal_starts_put_off"),
             Self::NotTyped(..) => Some("commands_not_typed"),
+            Self::SuspendWithheld => Some("local_suspends_withheld"),
             Self::KeysDropped => Some("local_keys_dropped"),
             Self::ScreenLeftBehind => Some("local_screen_left_behind"),
             Self::RequestWithoutId => Some("requests_without_id"),
@@ -165,6 +170,7 @@ impl WorkerNote {
             | Self::TerminalEnded { .. }
             | Self::ToBeTyped(_)
             | Self::Typing(_)
+            | Self::ProgramEndedBy(..)
             | Self::Resized(_)
             | Self::BackgroundEnded(_)
             | Self::Ordered(..)
@@ -190,6 +196,8 @@ impl WorkerNote {
             | Self::Typing(_)
             | Self::LeftInBackground(_)
             | Self::BackgroundEnded(_)
+            | Self::ProgramEndedBy(..)
+            | Self::SuspendWithheld
             | Self::Ordered(..) => Severity::Info,
             Self::StopFound
             | Self::RunLeft(..)
@@ -251,6 +259,7 @@ impl WorkerNote {
             | Self::EndNotWritten(id)
             | Self::ToBeTyped(id)
             | Self::Typing(id)
+            | Self::ProgramEndedBy(id, _)
             | Self::NotTyped(id, _) => Some(id),
             Self::ErrorOfServer { command, .. } => command.as_ref(),
             Self::StopFound
@@ -265,6 +274,7 @@ impl WorkerNote {
             | Self::TerminalCannotStart { .. }
             | Self::TerminalEnded { .. }
             | Self::TerminalWaits
+            | Self::SuspendWithheld
             | Self::KeysDropped
             | Self::ScreenLeftBehind
             | Self::Resized(_)
@@ -327,6 +337,8 @@ impl fmt::Display for WorkerNote {
             Self::ToBeTyped(_) => f.write_str("a command is to be typed"),
             Self::Typing(_) => f.write_str("typing a command into the terminal"),
             Self::NotTyped(_, error) => write!(f, "a command was not typed to its end: {error}"),
+            Self::ProgramEndedBy(_, exit) => write!(f, "the program of the terminal read this command and ended: {exit}"),
+            Self::SuspendWithheld => f.write_str("a key that would suspend the program of the terminal for good is not passed on"),
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),

@@ -4,7 +4,7 @@ use crate::id::{CommandId, StopId};
 use crate::output::{Outgoing, Run, Stream, UnknownEnd};
 use crate::wire::payload::{
     AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage,
-    TerminalOpened,
+    TerminalOpened, WaitsFor,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -20,7 +20,7 @@ pub(super) enum Outbound {
     /// What is held of these streams.
     OutputState(OutputState),
     /// It has a command, which is at this stage.
-    Acknowledgement(CommandId, CommandAckStatus),
+    Acknowledgement(CommandId, CommandAckStatus, Option<WaitsFor>),
     /// The stream ends here with a gap of unknown length.
     OpenEnd(UnknownEnd),
     /// What it found while it was away.
@@ -119,10 +119,10 @@ impl OutboundQueue {
         let _ = self.reports.remove(command);
     }
 
-    /// The next thing, except for output. `status` says how far a command is.
+    /// The next thing, except for output. `status` says how far a command is, and what it waits for.
     pub(super) fn next(
         &mut self,
-        status: impl FnOnce(&CommandId) -> CommandAckStatus,
+        status: impl FnOnce(&CommandId) -> (CommandAckStatus, Option<WaitsFor>),
     ) -> Option<Outbound> {
         // Somebody waits for the receipt of a stop more than for anything else.
         if let Some((stop, stage)) = self.receipt.take() {
@@ -137,8 +137,8 @@ impl OutboundQueue {
             return Some(Outbound::OutputState(page));
         }
         if let Some(command) = self.acknowledgements.pop_first() {
-            let status = status(&command);
-            return Some(Outbound::Acknowledgement(command, status));
+            let (status, waits_for) = status(&command);
+            return Some(Outbound::Acknowledgement(command, status, waits_for));
         }
         // Before reports: a report ends its command, and its output is to be whole by then.
         if let Some((_, end)) = self.open_ends.pop_first() {

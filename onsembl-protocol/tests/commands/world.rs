@@ -29,6 +29,8 @@ use std::time::Duration;
 pub(super) const COMMANDS: usize = 16;
 /// Terminals that programs of agents may open in all.
 const TERMINALS: usize = 12;
+/// How long a program must outlive what it read for that to be completed.
+const MOMENT: Duration = Duration::from_millis(200);
 
 pub(super) type Story = Rc<RefCell<Vec<String>>>;
 
@@ -245,9 +247,13 @@ impl World {
                 self.with_agent(n, |agent| agent.typed(id, outcome, at));
             }
             Asked::Type(id) => {
+                let open = self.truth.iter().find(|(id, truth)| {
+                    id.is_terminal() && truth.host == n && truth.is_alive && !truth.is_orphaned
+                });
+                let terminal = open.map(|(id, _)| id.clone());
                 let truth = self.truth_of(&id, n);
                 truth.runs += 1;
-                truth.is_typed = true;
+                truth.typed = terminal.map(|terminal| (terminal, at));
                 self.with_agent(n, |agent| agent.typed(id, TypingOutcome::Typed, at));
             }
             Asked::End(id) => {
@@ -299,6 +305,12 @@ impl World {
         truth.rest = remnant;
         self.log(|| format!("{id} ends: {exit:?}"));
         let (id, at) = (id.clone(), self.at);
+        for truth in self.truth.values_mut() {
+            let read = truth.typed.as_ref().filter(|(terminal, _)| *terminal == id);
+            if read.is_some_and(|(_, read_at)| at < *read_at + MOMENT) {
+                truth.ended_by = Some(exit);
+            }
+        }
         let reports = self.random.bool();
         match &mut self.hosts[n].program {
             Program::Worker(agent) => agent.ended(id, exit, rest, at),

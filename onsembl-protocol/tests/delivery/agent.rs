@@ -10,13 +10,17 @@ use onsembl_protocol::model::{Capabilities, Exit, Stream, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, LeftRun,
+    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, LeftRun, LineMode,
     Recovered, Rest, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
-    TerminalConfig, TypingOutcome, UnstoredOutput, Worker, WorkerAction, WorkerConfig, WorkerEvent,
-    WorkerMessage, WorkerSession,
+    TerminalConfig, TerminalSettings, TypingOutcome, UnstoredOutput, Worker, WorkerAction,
+    WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+/// The program of a terminal reads its own keys.
+const READS: TerminalSettings =
+    TerminalSettings { lines: LineMode::Program, ..TerminalSettings::AS_OPENED };
 
 /// What stays the same over all processes of an agent.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +80,7 @@ impl Agent {
             program: "a shell".to_owned(),
             size: TerminalSize::DEFAULT,
             screen: Screen::Detached,
+            line_idle: TerminalConfig::LINE_IDLE,
         });
         let config = WorkerConfig {
             slots: make.slots,
@@ -134,6 +139,9 @@ impl Agent {
                     outcomes.extend(self.ask(request).map(WorkerEvent::Spool));
                 }
                 WorkerAction::Type { command, .. } => self.typing.push_back(command),
+                WorkerAction::LookAtTerminal => {
+                    outcomes.push_back(WorkerEvent::Looked(Some(READS)))
+                }
                 WorkerAction::Complain(_) | WorkerAction::End(_) | WorkerAction::Note(_) => {}
                 other => panic!("in no world of output: {other:?}"),
             }

@@ -6,6 +6,7 @@ mod cancel;
 mod commands;
 mod control;
 mod exec;
+mod exec_text;
 mod export;
 mod limits;
 mod listen;
@@ -21,6 +22,7 @@ mod token;
 mod tokens;
 mod why;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use onsembl_transport::logging::{self, LogFormat, LogRules, LogTo, Targets};
 use std::fmt::Display;
@@ -90,7 +92,10 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
     // A client's standard error belongs to the command it runs: it logs only what is asked for.
     let is_client = !matches!(arguments.command, Command::Serve(_));
     let default = if is_client { "error" } else { "info" };
@@ -127,6 +132,24 @@ pub fn main() -> ExitCode {
     // A read of standard input or a name look-up may still block a thread; that is not waited for.
     runtime.shutdown_background();
     code
+}
+
+/// What clap says of arguments that it does not take, and what is most often behind it.
+fn misused(error: &clap::Error) -> ExitCode {
+    // If standard error is closed, the exit code is what is left to say.
+    let _ = error.print();
+    let words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let is_exec = words.iter().any(|word| word == "exec");
+    let lacks_dashes = !words.iter().any(|word| word == "--");
+    let is_about_words =
+        matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument);
+    if is_exec && lacks_dashes && is_about_words {
+        let _ = print::note(
+            "onsembl-server: the command goes behind `--`, all options before it: onsembl-server exec AGENT -- ls -l",
+        );
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn log_format(word: &str) -> Result<LogFormat, &'static str> {
