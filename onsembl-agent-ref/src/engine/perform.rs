@@ -81,6 +81,8 @@ impl Effects {
                 // What it left is given orders too.
                 if group_empty {
                     self.running.remove(&key);
+                } else {
+                    self.order(&key, |execution| execution.leader_ended());
                 }
                 WorkerEvent::Ended { command: key, exit, rest, open }
             }

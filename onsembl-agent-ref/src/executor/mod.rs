@@ -105,6 +105,10 @@ pub trait Execution: Send {
     /// End at once.
     fn kill(&mut self);
 
+    /// It has ended, and something that it started may live: from now on it is only asked to end. A keyboard, whose
+    /// program is gone, is to be given up.
+    fn leader_ended(&mut self) {}
+
     /// Write nothing for now, or write again. One that continues is held by its
     /// [`ExecutionEvents`], which takes no more than a few pieces.
     fn set_reading(&mut self, waiting: Waiting) {
@@ -167,6 +171,10 @@ impl Execution for ProcessHandle {
 
     fn kill(&mut self) {
         Self::kill(self);
+    }
+
+    fn leader_ended(&mut self) {
+        self.drop_keyboard();
     }
 
     fn set_reading(&mut self, waiting: Waiting) {

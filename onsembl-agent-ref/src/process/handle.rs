@@ -49,6 +49,11 @@ impl ProcessHandle {
         self.keyboard.as_ref()
     }
 
+    /// Gives the keyboard up: nobody reads any more, and what is being typed is not awaited.
+    pub(crate) fn drop_keyboard(&mut self) {
+        self.keyboard = None;
+    }
+
     /// How its terminal is set now, if it has one.
     pub fn terminal_settings(&self) -> Option<TerminalSettings> {
         self.keyboard.as_ref().map(|keyboard| keyboard.settings(self.pid))
