@@ -5,19 +5,21 @@ use super::delivery::Readiness;
 use super::end::WorkerEnd;
 use super::event::{Journalling, Rest, Task, WorkerAction};
 use super::note::WorkerNote;
-use super::report::{LeftRunning, MOST_WITHHELD, StoppedBy, reason};
+use super::report::{ENDED_UNREPORTED, LOST, LeftRunning, MOST_WITHHELD, StoppedBy, reason};
 use super::shutdown::Shutdown;
 use super::{Work, Worker, terminal};
 use crate::command::{
-    Awaited, CancelDecision, Decision, Exit, JournalEntry, ProcessIdentity, Remains,
+    Awaited, CancelDecision, Cleared, CommandJournal, Decision, Exit, Fate, JournalEntry,
+    ProcessIdentity, Remains,
 };
 use crate::id::{CommandId, Incarnation};
 use crate::model::{Force, Pausing};
-use crate::output::{Run, Stream};
+use crate::output::{LeftRun, Run, Stream};
 use crate::time::Now;
 use crate::wire::payload::{
     CommandAckStatus, CommandComplete, CommandInput, CommandPhase, CommandRequest,
 };
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -29,6 +31,58 @@ use core::time::Duration;
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 impl Worker {
+    /// A command ran when the earlier process died.
+    pub(super) fn recover_command(&mut self, cleared: Cleared) {
+        let Cleared { command, fate, why } = cleared;
+        if let Some(report) = self.commands.all.report(&command).cloned() {
+            // It had ended, and left something that lived on.
+            self.note(WorkerNote::RunLeft(command, fate, why));
+            return match fate {
+                Fate::Ended => self.write(JournalEntry::Ended { report, remains: None }),
+                Fate::Unknown => self.emergency.on_survivors(),
+            };
+        }
+        let text = format!("the agent's process died while this command ran; {why}");
+        self.note(WorkerNote::RunLeft(command.clone(), fate, why));
+        match fate {
+            Fate::Ended => {}
+            // A stop that was in force must not be called verified.
+            Fate::Unknown => self.emergency.on_survivors(),
+        }
+        let report = self.commands.all.lose(&command, fate, reason(&text));
+        self.over(report);
+    }
+
+    /// Output of a run is in the spool.
+    pub(super) fn recover_run(&mut self, run: LeftRun, before: &CommandJournal) {
+        let name = run.recovered.run().clone();
+        let (id, why) = (name.command.clone(), if run.ended { ENDED_UNREPORTED } else { LOST });
+        self.note(WorkerNote::OutputLeft(id.clone()));
+        let known = self.commands.all.report(&id).cloned();
+        // A process that saw the end counted what was written, even if the spool did not hear of that end.
+        let counted = known.as_ref().and_then(|report| report.output);
+        let is_counted = counted.is_some_and(|all| all.incarnation == name.incarnation);
+        let has_ended = run.ended;
+        // What was read after the end of its command is not known if something of it lived on then.
+        let is_end_known = (has_ended || is_counted) && !before.has_remains(&id);
+        let end = if is_end_known { Fate::Ended } else { Fate::Unknown };
+        self.delivery.recover(run, end);
+        let found = self.delivery.outbox().totals(&id);
+        let report = match known {
+            Some(report) => report,
+            None => {
+                let lost = self.commands.all.lose(&id, Fate::Unknown, why.to_owned());
+                // What is found of a run that did not end is no count: written down it would be taken for
+                // one by the next process, which then said nothing of the end that is not known.
+                let output = found.filter(|_| has_ended);
+                self.over(CommandComplete { output, ..lost.clone() });
+                lost
+            }
+        };
+        let output = counted.or(found);
+        self.reports.withhold(CommandComplete { output, ..report });
+    }
+
     pub(super) fn work(&mut self, work: Work, now: Now) {
         match work {
             Work::Advance => self.advance(),

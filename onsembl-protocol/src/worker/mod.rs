@@ -88,10 +88,8 @@ pub use unstored::{UnstoredOutput, WriterState};
 use crate::id::{CommandId, StopId};
 use crate::model::{Force, PastFinding, Pausing};
 use crate::time::{Deadline, Now};
-use crate::wire::payload::{CommandAckStatus, CommandComplete};
-use alloc::borrow::ToOwned;
+use crate::wire::payload::CommandAckStatus;
 use alloc::collections::VecDeque;
-use alloc::format;
 use alloc::vec::Vec;
 use background::Background;
 use commands::Commands;
@@ -102,7 +100,7 @@ use findings::Findings;
 use journal::Journal;
 use message::Instruction;
 use outbound::Outbound;
-use report::{ENDED_UNREPORTED, LOST, Reports, StoppedBy, reason};
+use report::{Reports, StoppedBy};
 use shutdown::{Left, Shutdown};
 use terminal::Terminal;
 use uplink::{Expected, Offer, Uplink};
@@ -160,58 +158,6 @@ impl Worker {
         runs.into_iter().for_each(|run| worker.recover_run(run, &before));
         worker.work_off(now);
         worker
-    }
-
-    /// A command ran when the earlier process died.
-    fn recover_command(&mut self, cleared: Cleared) {
-        let Cleared { command, fate, why } = cleared;
-        if let Some(report) = self.commands.all.report(&command).cloned() {
-            // It had ended, and left something that lived on.
-            self.note(WorkerNote::RunLeft(command, fate, why));
-            return match fate {
-                Fate::Ended => self.write(JournalEntry::Ended { report, remains: None }),
-                Fate::Unknown => self.emergency.on_survivors(),
-            };
-        }
-        let text = format!("the agent's process died while this command ran; {why}");
-        self.note(WorkerNote::RunLeft(command.clone(), fate, why));
-        match fate {
-            Fate::Ended => {}
-            // A stop that was in force must not be called verified.
-            Fate::Unknown => self.emergency.on_survivors(),
-        }
-        let report = self.commands.all.lose(&command, fate, reason(&text));
-        self.over(report);
-    }
-
-    /// Output of a run is in the spool.
-    fn recover_run(&mut self, run: LeftRun, before: &CommandJournal) {
-        let name = run.recovered.run().clone();
-        let (id, why) = (name.command.clone(), if run.ended { ENDED_UNREPORTED } else { LOST });
-        self.note(WorkerNote::OutputLeft(id.clone()));
-        let known = self.commands.all.report(&id).cloned();
-        // A process that saw the end counted what was written, even if the spool did not hear of that end.
-        let counted = known.as_ref().and_then(|report| report.output);
-        let is_counted = counted.is_some_and(|all| all.incarnation == name.incarnation);
-        let has_ended = run.ended;
-        // What was read after the end of its command is not known if something of it lived on then.
-        let is_end_known = (has_ended || is_counted) && !before.has_remains(&id);
-        let end = if is_end_known { Fate::Ended } else { Fate::Unknown };
-        self.delivery.recover(run, end);
-        let found = self.delivery.outbox().totals(&id);
-        let report = match known {
-            Some(report) => report,
-            None => {
-                let lost = self.commands.all.lose(&id, Fate::Unknown, why.to_owned());
-                // What is found of a run that did not end is no count: written down it would be taken for
-                // one by the next process, which then said nothing of the end that is not known.
-                let output = found.filter(|_| has_ended);
-                self.over(CommandComplete { output, ..lost.clone() });
-                lost
-            }
-        };
-        let output = counted.or(found);
-        self.reports.withhold(CommandComplete { output, ..report });
     }
 
     /// Takes an event. Actions may follow.

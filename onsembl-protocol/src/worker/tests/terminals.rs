@@ -3,7 +3,9 @@
 use super::*;
 use crate::model::Feature;
 use crate::terminal::TerminalSize;
-use crate::wire::payload::{CommandInput, CommandPhase, OpenLine, SecretEcho, WaitsFor};
+use crate::wire::payload::{
+    CommandComplete, CommandInput, CommandPhase, OpenLine, SecretEcho, WaitsFor,
+};
 
 const RAW: TerminalSettings =
     TerminalSettings { lines: LineMode::Program, ..TerminalSettings::AS_OPENED };
