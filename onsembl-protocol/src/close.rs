@@ -63,8 +63,8 @@ impl CloseCode {
 }
 
 impl CloseCode {
-    /// What a code of the standard means to whoever sends it (RFC 6455, section 7.4.1). Anything that speaks WebSocket on
-    /// the way may send it, so it is shown by this, and not by what a peer of ours would mean; `None` for other codes.
+    /// The meaning of a standard close code (RFC 6455, section 7.4.1); `None` for other codes. A proxy can send it too, so
+    /// readers are shown this meaning rather than the one that a peer of ours attaches to it.
     #[must_use]
     pub const fn meaning(self) -> Option<&'static str> {
         Some(match self.0 {

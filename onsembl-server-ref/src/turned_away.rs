@@ -8,37 +8,38 @@
 use onsembl_protocol::diagnosis::TurnedAway;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::model::Cause;
+use onsembl_protocol::shared_pool::SharedPool;
 use onsembl_protocol::time::WallTime;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most agents that are remembered; then the one that was turned away first is forgotten.
+/// Most agents that are remembered. Beyond it the user with the most loses the one that was turned away longest ago.
 const MOST: usize = 4096;
 
-type Known = BTreeMap<(UserId, AgentId), TurnedAway>;
+type Known = SharedPool<UserId, AgentId, TurnedAway>;
 
 /// A handle to the record.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct TurnedAwayAgents(Arc<Mutex<Known>>);
+
+impl Default for TurnedAwayAgents {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(SharedPool::new(MOST))))
+    }
+}
 
 impl TurnedAwayAgents {
     /// This agent of this user is turned away now.
     pub(crate) fn note(&self, user: &UserId, agent: &AgentId, cause: Cause, now: WallTime) {
         let mut known = self.known();
-        let key = (user.clone(), agent.clone());
-        let turned = TurnedAway::now(known.get(&key).copied(), cause, now);
-        let _ = known.insert(key, turned);
-        if known.len() > MOST {
-            let oldest = known.iter().min_by_key(|(_, turned)| turned.last);
-            if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-                let _ = known.remove(&key);
-            }
-        }
+        let before = known.get_mut(user, agent).copied();
+        let turned = TurnedAway::now(before, cause, now);
+        // What goes for it is forgotten: it is evidence, and a newer refusal brings it back.
+        drop(known.insert(user.clone(), agent.clone(), turned));
     }
 
     /// How it was turned away lately.
     pub(crate) fn of(&self, user: &UserId, agent: &AgentId) -> Option<TurnedAway> {
-        self.known().get(&(user.clone(), agent.clone())).copied()
+        self.known().get_mut(user, agent).copied()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -66,5 +67,21 @@ mod tests {
         }
         assert_eq!(record.of(&user, &agent(0)), None);
         assert!(record.of(&user, &agent(1)).is_some());
+    }
+
+    /// However many agents of one user are turned away.
+    #[test]
+    fn no_user_evicts_what_is_remembered_of_another() {
+        let agents = TurnedAwayAgents::default();
+        let (quiet, busy) = (UserId::new("quiet"), UserId::new("busy"));
+        let at = WallTime::from_unix_millis;
+        agents.note(&quiet, &AgentId::new("a"), Cause::TokenRevoked, at(0));
+        for n in 0..2 * MOST {
+            let agent = AgentId::new(format!("a{n}"));
+            agents.note(&busy, &agent, Cause::TokenRevoked, at(1 + n as i64));
+        }
+        assert!(agents.of(&quiet, &AgentId::new("a")).is_some());
+        assert!(agents.of(&busy, &AgentId::new(format!("a{}", 2 * MOST - 1))).is_some());
+        assert!(agents.of(&busy, &AgentId::new("a0")).is_none());
     }
 }

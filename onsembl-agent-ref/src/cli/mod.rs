@@ -139,7 +139,7 @@ struct RunArgs {
     /// [default: info].
     #[arg(long, env = "ONSEMBL_LOG", value_name = "FILTER")]
     log: Option<String>,
-    /// How the log is written: `text`, for people, or `json`, one object on each line.
+    /// Log format: `text`, or `json` with one object per line.
     #[arg(long, env = "ONSEMBL_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = log_format)]
     log_format: LogFormat,
 }

@@ -157,6 +157,7 @@ impl ProcessSpec {
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "an enum of another crate")]
     fn start_in_terminal(
         &self,
         program: &str,

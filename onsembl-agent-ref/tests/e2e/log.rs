@@ -56,7 +56,9 @@ fn an_agent_warns_of_dials_that_fail_once_a_minute_for_each_cause() {
     let folder = tempfile::tempdir().unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let log = folder.path().join("log");
-    let _agent = running(agent(&log, &format!("http://{free}"), &folder.path().join("s"), "t"));
+    let mut agent = agent(&log, &format!("http://{free}"), &folder.path().join("s"), "t");
+    let _ = agent.env("ONSEMBL_LOG", "debug");
+    let _agent = running(agent);
     let text = || std::fs::read_to_string(&log).unwrap();
     // Several dials: the connection line comes with each.
     eventually("it dials again", || text().matches("status=\"reconnecting\"").count() >= 4);

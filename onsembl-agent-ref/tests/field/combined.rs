@@ -22,18 +22,6 @@ impl World {
         clear(self);
     }
 
-    /// The server is restarted with a certificate that the agent does not trust.
-    pub fn restarted_with_another_certificate(&mut self) {
-        let authority = self.secure();
-        self.joins();
-        sleep(Duration::from_millis(1200));
-        self.serves(&strange(&authority));
-        self.server_ends("-TERM");
-        self.bench.start_server();
-        sleep(LONG);
-        self.serves(&Pair::dated(&authority));
-    }
-
     /// What accepts connections on the way passes a direction, or nothing, on, for longer than a dial takes.
     pub fn swallowed_for_long(&mut self, to_server: bool, to_agent: bool) {
         self.middlebox.passes(to_server, to_agent);

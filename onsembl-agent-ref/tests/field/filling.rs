@@ -1,6 +1,6 @@
-//! Fills `docs/verdicts.jsonl`: `fill` makes those runs of the fault matrix that are missing or outdated, side by side, and
-//! writes the file whenever one is over, so that it can be interrupted and goes on where it was. `fill FAULT...` makes those
-//! of these faults anew, and no others.
+//! Fills `docs/verdicts.jsonl`: `fill` makes those runs of the fault matrix that are missing or outdated, in
+//! parallel, and saves after each, so that an interrupted fill resumes. `fill FAULT...` repeats the runs of these faults
+//! only.
 //!
 //! Outdated are runs of faults that expect another cause by now, and with `ONSEMBL_SINCE=COMMIT` those that were made
 //! without that commit. `ONSEMBL_RUNS` is the number of runs of each (20).

@@ -25,10 +25,10 @@ const JUDGED_WITHIN: Duration = Duration::from_secs(5);
 const STORED: Duration = Duration::from_millis(700);
 
 macro_rules! faults {
-    ($($name:literal $(needs $need:ident)? => [$($cause:literal),+] $plant:expr;)*) => {
+    ($($name:literal $(needs $($need:ident)+)? => [$($cause:literal),+] $plant:expr;)*) => {
         pub const CASES: &[Case] = &[$(Case {
             name: concat!("verdicts/", $name),
-            needs: &[$(Need::$need)?],
+            needs: &[$($(Need::$need),+)?],
             run: || planted($name, &[$($cause),+], $plant),
         },)*];
 
@@ -148,7 +148,6 @@ faults! {
         |w| std::fs::remove_file(w.token_file()).unwrap(), World::put_token);
     "restart-then-refused" => ["connection-refused"] |w| w.restarted_behind(
         |w| w.middlebox.listens(false), |w| w.middlebox.listens(true));
-    "restart-then-certificate" => ["tls"] |w| w.restarted_with_another_certificate();
     "swallowing-relay" => ["network-cut"] |w| w.swallowed_for_long(false, false);
     "swallowing-relay-to-server" => ["network-one-way"] |w| w.swallowed_for_long(false, true);
     "given-up-frozen-server" => ["server-stalled"] |w| {
@@ -156,9 +155,9 @@ faults! {
         sleep(4 * AWAY);
         w.bench.server().thaw();
     };
-    "proxy-refuses" needs Network => ["proxy"] |w| w.behind_proxy_that(Some("ConnectPort 443"));
-    "proxy-wants-credentials" needs Network => ["proxy"] |w| w.behind_proxy_that(Some("BasicAuth ann secret1"));
-    "proxy-gone" needs Network => ["proxy"] |w| w.behind_proxy_that(None);
+    "proxy-refuses" needs Network Tinyproxy => ["proxy"] |w| w.behind_proxy_that(Some("ConnectPort 443"));
+    "proxy-wants-credentials" needs Network Tinyproxy => ["proxy"] |w| w.behind_proxy_that(Some("BasicAuth ann secret1"));
+    "proxy-gone" needs Network Tinyproxy => ["proxy"] |w| w.behind_proxy_that(None);
 }
 
 /// A server, and an agent that reaches it through a middlebox.

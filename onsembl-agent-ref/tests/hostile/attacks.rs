@@ -29,6 +29,14 @@ pub enum Serve {
     OneAddress,
 }
 
+/// They fill a share or a budget first, which takes a debug build longer than a short round.
+pub const FILLING: [&str; 4] = [
+    "links-without-end",
+    "ended-commands-asked-for-again",
+    "large-commands",
+    "large-commands-that-end",
+];
+
 macro_rules! attacks {
     ($($name:literal: $serve:ident, $run:expr, [$($effect:expr),+];)+) => {
         &[$(Attack {
@@ -512,7 +520,7 @@ async fn half_messages(target: Target) {
 
 fn command(id: u64, start_within_ms: u64, text: &str) -> String {
     let payload = format!(
-        r#"{{"agentId":"a","commandId":"c-{id}","command":"{text}","args":[],"env":{{}},"type":"NATURAL","priority":5,"startWithinMs":{start_within_ms}}}"#
+        r#"{{"agentId":"a","commandId":"c-{id}","command":"{text}","args":[],"env":{{}},"type":"NATURAL","priority":5,"offline":"queue","startWithinMs":{start_within_ms}}}"#
     );
     message("COMMAND_REQUEST", &payload)
 }

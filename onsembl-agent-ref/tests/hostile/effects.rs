@@ -76,6 +76,7 @@ pub fn write_notes() {
 /// What there was at a moment.
 pub struct Seen {
     values: Vec<u64>,
+    heard: BTreeMap<String, u64>,
 }
 
 /// How far all effects of an attack are.
@@ -97,7 +98,8 @@ pub fn look(effects: &[Effect], bench: &Bench, heard: &Path) -> Seen {
             of_it.map(|(_, count)| count).sum()
         }
     };
-    Seen { values: effects.iter().map(value).collect() }
+    let values = effects.iter().map(value).collect();
+    Seen { values, heard }
 }
 
 /// The effects that an attack did not have.
@@ -111,7 +113,10 @@ pub fn missing(effects: &[Effect], before: &Seen, after: &Seen) -> Vec<String> {
         | Effect::Heard(_, least)) = effect;
         grown < least
     });
-    missing.map(|(effect, grown)| format!("it has no effect: {effect:?} is {grown}")).collect()
+    let heard = &after.heard;
+    missing
+        .map(|(effect, grown)| format!("it has no effect: {effect:?} is {grown}; heard {heard:?}"))
+        .collect()
 }
 
 fn rows(bench: &Bench, query: &str) -> u64 {

@@ -36,7 +36,7 @@ mod effects;
 mod returning;
 mod target;
 
-use attacks::{ATTACKS, Attack, Serve};
+use attacks::{ATTACKS, Attack, FILLING, Serve};
 use bench::{Bench, Running, Times, server_binary};
 use bystander::Bystander;
 use serde_json::json;
@@ -220,7 +220,10 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
         after.push(recovered);
     }
     let seen = effects::look(attack.effects, &bench, &heard);
-    faults.extend(effects::missing(attack.effects, &before, &seen));
+    let is_short = cfg!(debug_assertions) || seconds < Duration::from_secs(5);
+    if !(is_short && FILLING.contains(&attack.name)) {
+        faults.extend(effects::missing(attack.effects, &before, &seen));
+    }
     if let [first, .., last] = peaks.as_slice()
         && last.saturating_sub(*first) > bound / 20
     {

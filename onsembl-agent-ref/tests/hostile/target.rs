@@ -79,6 +79,8 @@ impl Target {
         let to = self.address.parse().expect("an address");
         loop {
             let socket = TcpSocket::new_v4().expect("a socket");
+            // The ports of connections that ended a minute ago, also of another attack, are free for this one.
+            let _ = socket.set_reuseaddr(true);
             if let Some(bytes) = buffer {
                 let _ = socket.set_recv_buffer_size(bytes);
             }

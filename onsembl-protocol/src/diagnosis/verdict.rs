@@ -449,8 +449,11 @@ impl<'a> Case<'a> {
     /// What failed when it dialled, for some of the time: better than nothing.
     fn failed_once(self) -> Option<Finding> {
         let Phase { finding, .. } = self.longest()?;
-        let confidence = finding.confidence.min(Confidence::Medium);
-        Some(Finding { confidence, ..finding })
+        // That it was turned away is what the server itself has seen, and did.
+        let by_server =
+            self.drop.since.turned_away.is_some_and(|turned| turned.cause == finding.cause);
+        let most = if by_server { Confidence::High } else { Confidence::Medium };
+        Some(Finding { confidence: finding.confidence.min(most), ..finding })
     }
 
     fn longest(self) -> Option<Phase> {

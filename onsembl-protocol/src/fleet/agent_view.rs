@@ -136,6 +136,9 @@ impl ShownPresence {
     }
 }
 
+/// What the evidence of a presence calls the hop at which heartbeats stop.
+pub const HEARTBEATS_MISS: &str = "heartbeats_miss";
+
 impl AgentView {
     /// Its presence, explained.
     #[must_use]
@@ -147,7 +150,7 @@ impl AgentView {
                 let explained = explain(track, self.last_heard, rules);
                 let evidence = match self.beats.and_then(|beats| beats.stopped) {
                     Some(stop) => {
-                        explained.evidence.clone().with("heartbeats_miss", stop.hop.as_str())
+                        explained.evidence.clone().with(HEARTBEATS_MISS, stop.hop.as_str())
                     }
                     None => explained.evidence.clone(),
                 };

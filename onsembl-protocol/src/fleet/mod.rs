@@ -77,7 +77,9 @@ pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
 pub use agent::ALIASES;
-pub use agent_view::{AgentContest, AgentStop, AgentView, ShownPresence, SleptTime};
+pub use agent_view::{
+    AgentContest, AgentStop, AgentView, HEARTBEATS_MISS, ShownPresence, SleptTime,
+};
 pub use claims::{Bearer, Claim, TokenScope};
 pub use dashboard_feed::Seek;
 pub use dashboard_link::{

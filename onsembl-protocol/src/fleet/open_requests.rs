@@ -95,7 +95,7 @@ pub struct TokenTerm {
     pub expires: Option<WallTime>,
 }
 
-/// All that is open. See the [module](self).
+/// All that is open. One place decides when each ends.
 #[derive(Clone, Debug, Default)]
 pub struct OpenRequests {
     open: BTreeMap<OpenId, Open>,

@@ -116,11 +116,15 @@ impl Wait {
             Report::OfAll(course) => course,
         };
         if let Course::Awaiting { behind } = course {
-            while !is_late {
+            // Nobody is waited for any more when the time is over.
+            let next = |behind: Option<&AgentId>| match is_late {
+                true => None,
+                false => agents_behind(state, behind, 1).pop(),
+            };
+            while let Some(agent) = next(behind.as_ref()) {
                 if *room == 0 {
                     return Progress::Cut;
                 }
-                let Some(agent) = agents_behind(state, behind.as_ref(), 1).pop() else { break };
                 *room = room.saturating_sub(1);
                 if state.stop_state(&agent, &order).is_pending() {
                     return Progress::Waits;

@@ -43,7 +43,7 @@ enum Course {
     Failing,
 }
 
-/// Why a connection is in its status. See the [module](self).
+/// Why a connection is in its status..
 #[derive(Clone, Debug)]
 pub struct StatusReason {
     /// The reason of the latest report.

@@ -74,7 +74,7 @@ pub(super) struct Exec {
 fn offline(word: &str) -> Result<OfflinePolicy, &'static str> {
     match OfflinePolicy::parse(word) {
         OfflinePolicy::Unknown(_) => Err("it is refuse or queue"),
-        known => Ok(known),
+        known @ (OfflinePolicy::Refuse | OfflinePolicy::Queue) => Ok(known),
     }
 }
 

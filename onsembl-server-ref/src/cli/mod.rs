@@ -36,7 +36,7 @@ struct Arguments {
     /// RUST_LOG, which is heeded without it [default: info for serve, error for all others].
     #[arg(long, global = true, env = "ONSEMBL_LOG", value_name = "RULES")]
     log: Option<String>,
-    /// How the log is written: `text`, for people, or `json`, one object on each line.
+    /// Log format: `text`, or `json` with one object per line.
     #[arg(long, global = true, env = "ONSEMBL_LOG_FORMAT", default_value = "text", value_name = "FORMAT", value_parser = log_format)]
     log_format: LogFormat,
     #[command(subcommand)]

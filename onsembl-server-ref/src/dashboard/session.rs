@@ -270,7 +270,7 @@ impl Session {
                 self.tell(&message);
             }
             DashboardAction::Ask(number, request) => {
-                self.ask(number, request, brought.share.take())
+                self.ask(number, request, brought.share.take());
             }
             DashboardAction::CheckToken(number, refresh) => self.check_token(number, refresh),
             DashboardAction::UseToken => {
@@ -344,7 +344,7 @@ impl Session {
         }
         self.dashboard.counters.count("own_messages_too_long");
         let (user, peer, kind, bytes) =
-            (&self.identity.user, &self.peer, message.kind(), frame.byte_count());
+            (&self.user, &self.peer, message.kind(), frame.byte_count());
         let command = message.command().map_or("", CommandId::as_str);
         warn!(%user, %peer, command, kind, bytes, "a message to a dashboard is too long; it is dropped");
         None

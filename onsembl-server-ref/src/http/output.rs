@@ -219,8 +219,7 @@ impl Reader {
     /// A page of what was read; `None` if nothing is left of it.
     fn of_rest(&mut self) -> Option<Bytes> {
         let mut text = Vec::new();
-        loop {
-            let Some(front) = self.rest.front_mut() else { break };
+        while let Some(front) = self.rest.front_mut() {
             // Its bytes go into the pieces, so that a long record is not there twice.
             let nothing = StoredBody::Chunk(Bytes::new());
             let pieces = self

@@ -61,7 +61,7 @@ pub(super) async fn agent(
                     None => Door::Full,
                 }
             }
-            door => door,
+            door @ (Door::Open | Door::Full | Door::Denied(_)) => door,
         };
         match door {
             Door::Open | Door::Beside { .. } => {}

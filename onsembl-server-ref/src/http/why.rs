@@ -14,7 +14,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use onsembl_protocol::diagnosis::{BeatReport, Explanation, Finding, Records, Transition, Why};
-use onsembl_protocol::fleet::AgentView;
+use onsembl_protocol::fleet::{AgentView, HEARTBEATS_MISS};
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
@@ -129,13 +129,20 @@ pub(super) async fn why(
     let ledger = ledger.flatten().map(|ledger| *ledger);
     // Behind the log: what it does not have yet is in the view.
     let fleet_view = app.fleet_views.of(&user);
-    let (shown, last_heard) = {
+    let (mut shown, last_heard) = {
         let view = fleet_view.look();
         let Some(agent) = view.agents().get(&id) else {
             return problem(StatusCode::NOT_FOUND, "no agent of yours has this id");
         };
         (Shown::of(&app, agent), agent.last_heard)
     };
+    // The view is told when the ledgers are looked at next: both parts of one answer are to say the same.
+    if let Some(trouble) = ledger.as_ref().and_then(|ledger| ledger.trouble.as_ref())
+        && shown.presence.evidence.text(HEARTBEATS_MISS).is_none()
+    {
+        let hop = trouble.hop.as_str();
+        shown.presence.evidence = shown.presence.evidence.with(HEARTBEATS_MISS, hop);
+    }
     let now = now.wall;
     let log: Vec<Transition> = rows.iter().filter_map(PresenceRow::transition).collect();
     let history = History { log, told: findings };

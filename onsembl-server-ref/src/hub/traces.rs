@@ -361,14 +361,15 @@ impl On {
             return self.end(user, command, outcome, attributes);
         };
         let Some(open) = self.open.get_mut(&(user.clone(), command.clone())) else { return };
-        match phase {
-            // It waits for its turn, and was sent a moment before that is shown.
-            Phase::Queue if open.phase == Phase::Deliver && view.because == CommandCause::Waits => {
-            }
-            _ if open.phase == phase => {
-                open.events.add(&view.because.to_string(), SystemTime::now());
-            }
-            _ => open.enter(phase, &self.tracer, command),
+        // It waits for its turn, and was sent a moment before that is shown.
+        let was_sent = phase == Phase::Queue && open.phase == Phase::Deliver;
+        if was_sent && view.because == CommandCause::Waits {
+            return;
+        }
+        if open.phase == phase {
+            open.events.add(&view.because.to_string(), SystemTime::now());
+        } else {
+            open.enter(phase, &self.tracer, command);
         }
     }
 

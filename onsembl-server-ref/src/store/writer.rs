@@ -224,7 +224,7 @@ impl Writer<'_> {
                     call.refuse(StoreError::NoRoom);
                 }
                 (_, request) => {
-                    batch.requests.push(QueuedWrite { routing: queued.routing, request })
+                    batch.requests.push(QueuedWrite { routing: queued.routing, request });
                 }
             }
         }

@@ -248,10 +248,12 @@ async fn a_database_that_took_nothing_is_an_incident_of_the_server() {
     );
     held.release();
     let begin = Instant::now();
+    let mut number = 1;
     while world.get("/api/why", Some(&token)).await.json()["well"] == 0 {
         assert!(begin.elapsed() < Duration::from_secs(20), "it never heals");
-        link.send(beat(2, 0)).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let seen = link.expect("SERVER_HEARTBEAT").await["sequence"].as_u64().unwrap();
+        number += 1;
+        link.send(beat(number, seen)).await;
     }
     let said = world.get("/api/why", Some(&token)).await.json();
     assert_eq!(said["incidents"][0]["cause"], "heartbeat-not-recorded", "it is remembered: {said}");

@@ -175,7 +175,9 @@ fn meaning(error: Malformed) -> LinkEnd {
 fn own_fault(error: Malformed) -> LinkEnd {
     match error {
         Malformed::Io(error) => error.into(),
-        error => LinkEnd::local(CloseCause::Internal, format!("a message of our own: {error}")),
+        error @ (Malformed::TooBig { .. } | Malformed::Framing(_) | Malformed::Utf8) => {
+            LinkEnd::local(CloseCause::Internal, format!("a message of our own: {error}"))
+        }
     }
 }
 

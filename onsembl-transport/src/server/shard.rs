@@ -549,8 +549,13 @@ impl<A> Shard<A> {
     pub(super) fn verdict_of(&mut self, link: LinkId) -> Option<BeatVerdict> {
         let now = self.clock.now();
         let entry = self.links.get_mut(&link)?;
-        let _it_is_the_whole_that_is_asked_for = entry.note_beats(now, BeatLedger::look);
-        Some(entry.beats.as_ref()?.verdict(now))
+        let (changed, key) = (entry.note_beats(now, BeatLedger::look), entry.key);
+        let verdict = entry.beats.as_ref()?.verdict(now);
+        // Whatever this look finds first is not found again by the next.
+        if let (Some(_), Some(key)) = (changed, key) {
+            self.tell_of_beats(key, link, verdict);
+        }
+        Some(verdict)
     }
 
     /// Looks at the ledgers, four times an interval, and at no more of them at once than takes a few milliseconds.

@@ -93,6 +93,7 @@ impl Witness {
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "an enum of another crate")]
     fn certificate(&self, fault: &CertificateError) -> (DialFault, String) {
         match fault {
             CertificateError::ExpiredContext { time, not_after } => (

@@ -145,6 +145,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(found)
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "an enum of another crate")]
 fn file_error(what: &'static str, path: &Path, error: PemError) -> TlsError {
     let path = path.into();
     match error {

@@ -225,6 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
 }
 
 /// A message as it is sent: a large one in fragments (RFC 6455, section 5.4).
+#[allow(clippy::wildcard_enum_match_arm, reason = "an enum of another crate")]
 fn fragments(message: Message) -> Vec<Message> {
     let (kind, bytes) = match message {
         Message::Text(text) if text.len() > LARGE => (Data::Text, Bytes::from(text)),

@@ -113,6 +113,7 @@ fn granted<B>(answer: &Response<B>, accept: &str) -> Result<(), DialError> {
     Ok(())
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "an enum of another crate")]
 async fn refusal(mut exchange: Exchange, nonce: &str, by: Instant) -> DialError {
     let (status, headers) = (exchange.response.status(), exchange.response.headers());
     let answer = HttpRefusal {

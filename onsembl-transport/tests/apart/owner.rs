@@ -155,7 +155,7 @@ impl Owner {
                 self.at(seat, |shard, key| shard.join(link, key, claimant));
             }
             FleetAction::RefuseHello { link, error, cause } => {
-                self.shard.refuse(link, error, cause)
+                self.shard.refuse(link, error, cause);
             }
             FleetAction::Park { link, seat } => self.at(seat, |shard, key| shard.park(link, key)),
             FleetAction::GiveUpSilent(link) => self.shard.give_up_silent(link),

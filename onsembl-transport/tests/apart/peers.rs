@@ -56,10 +56,15 @@ fn without_times(text: &str) -> String {
         let (part, behind) = rest.split_at(run);
         let digits = part.bytes().filter(u8::is_ascii_digit).count();
         let is_time = digits >= 10 || part.len() >= 32;
-        plain.push_str(match (is_time, plain.ends_with("LinkId(")) {
-            (true, _) => "<time>",
-            (false, true) => "<link>",
-            (false, false) => part,
+        plain.push_str(if is_time {
+            "<time>"
+        } else if plain.ends_with("LinkId(") {
+            "<link>"
+        } else if plain.ends_with("\"ageMs\"") {
+            // By the clock that goes on while the machine sleeps, which is not paused here.
+            "<age>"
+        } else {
+            part
         });
         let (other, next) = behind.split_at(behind.find(is_part).unwrap_or(behind.len()));
         plain.push_str(other);

@@ -30,6 +30,7 @@ fn member(n: usize, state: PresenceStatus, since: i64, drops: Vec<Verdict>) -> M
 }
 
 /// What is wrong with it, behind a change of what is known.
+#[allow(clippy::needless_pass_by_value, reason = "tests read better")]
 fn seen(mut member: Member, fault: Option<Finding>) -> Member {
     member.why.now = member.why.wrong_now(fault.as_ref(), at(0)).cloned();
     member

@@ -538,6 +538,7 @@ fn a_hop_that_is_missed_explains_only_the_silence_that_follows_from_it() {
     assert_ne!(cause(of_agent, Cause::HeartbeatNotRecorded), Cause::HeartbeatNotRecorded);
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "tests read better")]
 fn judged(drop: &DropRecord, back: Option<Return>) -> (Cause, Confidence, String) {
     let Finding { cause, confidence, evidence } = judge(drop, back.as_ref()).finding;
     (cause, confidence, evidence.to_string())
