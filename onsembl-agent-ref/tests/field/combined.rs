@@ -1,7 +1,6 @@
 //! Faults of the fault matrix in which one thing ends a session and another one keeps the agent away, outages that last
 //! longer than a dial, and proxies that have a word of their own.
 
-use crate::certificates::{Pair, strange};
 use crate::connect::Tinyproxy;
 use crate::programs::ADDRESS;
 use crate::programs::free_port;

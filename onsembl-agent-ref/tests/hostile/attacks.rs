@@ -29,14 +29,6 @@ pub enum Serve {
     OneAddress,
 }
 
-/// They fill a share or a budget first, which takes a debug build longer than a short round.
-pub const FILLING: [&str; 4] = [
-    "links-without-end",
-    "ended-commands-asked-for-again",
-    "large-commands",
-    "large-commands-that-end",
-];
-
 macro_rules! attacks {
     ($($name:literal: $serve:ident, $run:expr, [$($effect:expr),+];)+) => {
         &[$(Attack {
@@ -127,9 +119,9 @@ pub const ATTACKS: &[Attack] = attacks! {
         [Heard("connected", 500)];
     // With the token of a dashboard.
     "links-without-end": Plain, links,
-        [Event("connections_over_share", 1)];
+        [Heard("connected", 1000), Event("connections_over_share", 1)];
     "dashboards-without-end": Plain, dashboards,
-        [Event("dashboards_over_share", 1)];
+        [Heard("sent", 100), Event("dashboards_over_share", 1)];
     "ended-commands-asked-for-again": Plain, ended_again,
         [Rows(ENDED, 200), Heard("ACK", 1000)];
     "large-commands": Plain, large_commands,
@@ -544,7 +536,7 @@ async fn ended_again(target: Target) {
     left(&target).await;
     let first = own_ids();
     let text = |n| command(first + n % 400, 1, "true");
-    let one = |_| target.repeat(Open::Dashboard, text, Reads::All);
+    let one = |_| target.repeat(Open::Extended, text, Reads::All);
     join_all((0..4).map(one)).await;
 }
 
@@ -567,7 +559,7 @@ async fn large_commands_that_end(target: Target) {
     let one = |link: u64| {
         let text = &text;
         let of_link = move |n| command(first + (link << 24) + n, 1, text);
-        target.repeat(Open::Dashboard, of_link, Reads::All)
+        target.repeat(Open::Extended, of_link, Reads::All)
     };
     join_all((0..4).map(one)).await;
 }

@@ -36,9 +36,10 @@ mod effects;
 mod returning;
 mod target;
 
-use attacks::{ATTACKS, Attack, FILLING, Serve};
+use attacks::{ATTACKS, Attack, Serve};
 use bench::{Bench, Running, Times, server_binary};
 use bystander::Bystander;
+use effects::Demand;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::Path;
@@ -221,9 +222,8 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
     }
     let seen = effects::look(attack.effects, &bench, &heard);
     let is_short = cfg!(debug_assertions) || seconds < Duration::from_secs(5);
-    if !(is_short && FILLING.contains(&attack.name)) {
-        faults.extend(effects::missing(attack.effects, &before, &seen));
-    }
+    let demand = if is_short { Demand::Trace } else { Demand::Whole };
+    faults.extend(effects::missing(attack.effects, demand, &before, &seen));
     if let [first, .., last] = peaks.as_slice()
         && last.saturating_sub(*first) > bound / 20
     {

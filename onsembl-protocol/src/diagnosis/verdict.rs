@@ -233,20 +233,19 @@ impl<'a> Case<'a> {
             Reach::Until(time) | Reach::UntilServerRuns(time) => time,
             Reach::UntilAnother => return finding,
         };
-        if self.absence().saturating_sub(explained) <= NOT_BACK {
-            return finding;
+        let unexplained = self.absence().saturating_sub(explained);
+        // What its dials met it tells a moment behind its return, and earlier versions never.
+        let is_accounted_for = unexplained <= STARTING || self.told().next().is_some();
+        if unexplained > NOT_BACK && self.back.is_none() {
+            let evidence =
+                Evidence::NONE.with("began_as", finding.cause.as_str()).and(&finding.evidence);
+            return Finding::new(Cause::Unknown, Confidence::Low).on(evidence);
         }
-        match self.back {
-            Some(_) => {
-                let confidence = finding.confidence.min(Confidence::Medium);
-                Finding { confidence, ..finding }
-            }
-            None => {
-                let evidence =
-                    Evidence::NONE.with("began_as", finding.cause.as_str()).and(&finding.evidence);
-                Finding::new(Cause::Unknown, Confidence::Low).on(evidence)
-            }
+        if unexplained > NOT_BACK || !is_accounted_for {
+            let confidence = finding.confidence.min(Confidence::Medium);
+            return Finding { confidence, ..finding };
         }
+        finding
     }
 
     /// Of an end that proves nothing by itself.

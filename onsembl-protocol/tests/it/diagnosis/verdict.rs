@@ -601,6 +601,19 @@ fn restarted() -> DropRecord {
 }
 
 #[test]
+fn an_end_is_sure_for_longer_than_it_explains_only_if_the_agent_told_what_it_met() {
+    let judged_after =
+        |absence, notes: &[Note]| sure_of(&restarted(), back(Process::Same, absence, notes));
+    let (medium, high) = (Confidence::Medium, Confidence::High);
+    assert_eq!(judged_after(28, &[]), (Cause::ServerRestarted, medium));
+    assert_eq!(judged_after(8, &[]), (Cause::ServerRestarted, high));
+    let refused = [dialled(DialFault::ConnectRefused, 1, 3, 3)];
+    assert_eq!(judged_after(28, &refused), (Cause::ServerRestarted, high));
+    let no_token = [dialled(DialFault::TokenMissing, 1, 26, 5)];
+    assert_eq!(judged_after(28, &no_token), (Cause::TokenMissing, high));
+}
+
+#[test]
 fn what_kept_an_agent_away_longer_than_the_restart_is_the_cause_and_both_are_told() {
     let (cause, confidence, evidence) = judged(
         &restarted(),
