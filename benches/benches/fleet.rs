@@ -210,6 +210,7 @@ fn acknowledges(running: &Running) -> FleetEvent {
         agent_id: None,
         status: CommandAckStatus::Executing,
         queue_position: None,
+        waits_for: None,
     };
     let message = Box::new(AgentToServer::CommandAck(ack));
     FleetEvent::Message { seat: running.seat, message }

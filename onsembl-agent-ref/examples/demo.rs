@@ -11,7 +11,9 @@ use onsembl_protocol::id::{BeatSequence, UserId};
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
-use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
+use onsembl_protocol::wire::payload::{
+    CommandInput, OfflinePolicy, OpenLine, Priority, SecretEcho,
+};
 use onsembl_server_ref::auth::{TokenKind, Tokens};
 use onsembl_server_ref::client::{Followed, RemoteCommand};
 use onsembl_server_ref::server::{BeatHop, BeatObserver, BeatSeen, Server, ServerOptions};
@@ -91,6 +93,8 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
         offline: OfflinePolicy::Refuse,
         priority: Priority::Normal,
         input: CommandInput::Text,
+        open_line: OpenLine::Wait,
+        echo: SecretEcho::Refuse,
     };
     let followed =
         command.run(tokio::io::stdout(), tokio::io::stderr(), std::future::pending()).await?;

@@ -50,6 +50,12 @@ pub struct AgentStatusFile {
     pub beats: Option<BeatReport>,
     /// Commands whose processes run.
     pub running_commands: u32,
+    /// Commands that have ended and left something running in the background.
+    #[serde(default)]
+    pub background_commands: u32,
+    /// The first of them.
+    #[serde(default)]
+    pub background: Vec<String>,
     /// Whether the disk takes no output, so that it is kept in memory only.
     #[serde(default)]
     pub spool_failed: bool,

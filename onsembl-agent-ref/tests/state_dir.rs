@@ -207,6 +207,8 @@ fn status(because: &str) -> AgentStatusFile {
         last_heartbeat_sent: Some("2026-11-23T10:00:30.000Z".into()),
         last_heartbeat_answered: None,
         running_commands: 2,
+        background_commands: 1,
+        background: vec!["c".to_owned()],
         spool_failed: false,
         journal_failed: false,
         stopped: None,

@@ -10,7 +10,7 @@ mod status;
 use crate::process::TextOn;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::{SpoolBounds, SpoolPolicy};
+use onsembl_protocol::worker::{BackgroundPolicy, SpoolBounds, SpoolPolicy};
 use onsembl_transport::logging::LogFormat;
 use onsembl_transport::secret::Secret;
 use std::convert::Infallible;
@@ -115,6 +115,10 @@ struct RunArgs {
     /// Let requests choose this working directory, and all below it: `--allow-directory /srv/work`.
     #[arg(long, env = "ONSEMBL_ALLOW_DIRECTORY", value_name = "DIR", num_args = 1.., value_delimiter = ',')]
     allow_directory: Vec<PathBuf>,
+    /// What becomes of processes that outlive the command that started them: keep (they stay until a stop, or until
+    /// this agent ends) or kill (they are ended with the command).
+    #[arg(long, env = "ONSEMBL_BACKGROUND", value_name = "POLICY", default_value = "keep", value_parser = background)]
+    background: BackgroundPolicy,
     /// How large the terminal is, with `--runner terminal`.
     #[arg(long, env = "ONSEMBL_SIZE", value_name = "COLUMNSxROWS", default_value_t = TerminalSize::DEFAULT, value_parser = size)]
     size: TerminalSize,
@@ -123,6 +127,10 @@ struct RunArgs {
     /// directory if its standard error is this terminal.
     #[arg(long, env = "ONSEMBL_ATTACH")]
     attach: bool,
+    /// With --attach: how long a line that was begun here, and that nobody touches, holds texts of others back. They
+    /// would be sent with it.
+    #[arg(long, env = "ONSEMBL_LINE_IDLE", value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    line_idle: Duration,
     /// The program and its arguments, with `--runner program` and `--runner terminal`.
     #[arg(last = true, value_name = "PROGRAM")]
     program: Vec<String>,
@@ -199,6 +207,10 @@ enum RunnerKind {
 
 fn text_on(word: &str) -> Result<TextOn, &'static str> {
     TextOn::parse(word).ok_or("it is argument or stdin")
+}
+
+fn background(word: &str) -> Result<BackgroundPolicy, &'static str> {
+    BackgroundPolicy::parse(word).ok_or("it is keep or kill")
 }
 
 fn variable(name: &str) -> Result<String, &'static str> {

@@ -2,9 +2,10 @@
 
 use super::log;
 use super::print;
+use super::signals::Hangup;
 use super::{DELETED, OK, REPLACED, REVOKED, RunArgs, RunnerKind, TokenArgs, signals};
 use crate::engine::{self, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
-use crate::process::Runner;
+use crate::process::{self, Runner};
 use anyhow::{Context, Result};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::session::AgentCause;
@@ -30,6 +31,13 @@ pub(super) fn run(args: RunArgs) -> Result<u8> {
     let end = runtime.block_on(async {
         let stop = signals::stop()?;
         let _caught = signals::catch()?;
+        match process::adopt_orphans() {
+            Ok(reaper) => drop(tokio::spawn(reaper)),
+            // Processes are found by group, session, mark and parent then.
+            Err(error) => {
+                tracing::warn!(%error, "a process that sheds its group, session, environment and parent is not found here");
+            }
+        }
         anyhow::Ok(engine::run(options, stop).await)
     });
     // A look-up at a silent name server, or a token file that does not answer, may still block a
@@ -84,6 +92,16 @@ fn restart() -> anyhow::Error {
         Err(error) => return anyhow::Error::new(error).context("cannot find its own program"),
     };
     tracing::info!("restarting by order of the server");
+    if signals::at_hangup() == Hangup::Ignored {
+        // It catches the signal by now, and what takes its place would have it at its default. Only a shell can
+        // ignore one in front of a program without unsafe code here; without a shell, better so than not at all.
+        let error = Command::new("/bin/sh")
+            .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+            .arg(&program)
+            .args(std::env::args_os().skip(1))
+            .exec();
+        tracing::warn!(%error, "restarting without a shell; the agent ends at a hangup from now on");
+    }
     let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
     anyhow::Error::new(error).context(format!(
         "cannot restart {}; the server ordered a restart, and the agent has ended",
@@ -153,6 +171,7 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
     Ok(AgentOptions {
         runner,
         fence,
+        background: args.background,
         agent_type: AgentType::parse(&args.agent_type),
         state_dir: args.state_dir,
         tls_ca: args.tls_ca,
@@ -161,6 +180,7 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         spool_policy: args.spool_policy,
         max_parallel: args.max_parallel,
         attach: args.attach,
+        line_idle: args.line_idle,
         #[cfg(feature = "otel")]
         traces: onsembl_transport::traces::TraceSettings::from_env("onsembl-agent")?,
         ..AgentOptions::new(args.server, token, args.name)

@@ -2,6 +2,7 @@
 //! its programs too.
 
 use anyhow::{Context, Result};
+use std::sync::OnceLock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const SIGHUP: i32 = 1;
@@ -28,6 +29,26 @@ fn harmless() -> [SignalKind; 8] {
     ]
 }
 
+/// What this process does at a hangup. Asked before anything is caught: then nothing is ignored any more.
+static STARTED_WITH: OnceLock<Hangup> = OnceLock::new();
+
+/// How this process was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// With `SIGHUP` ignored, as by `nohup`: it is to stay.
+    Ignored,
+    Heeded,
+}
+
+/// What this process does at a hangup.
+pub(super) fn at_hangup() -> Hangup {
+    *STARTED_WITH.get_or_init(hangup)
+}
+
+fn hangup() -> Hangup {
+    if ignored().contains(&SIGHUP) { Hangup::Ignored } else { Hangup::Heeded }
+}
+
 /// Completes at the first signal that asks this process to end.
 pub(super) fn stop() -> Result<impl Future<Output = ()>> {
     let mut terminate = listen(SignalKind::terminate())?;
@@ -35,9 +56,9 @@ pub(super) fn stop() -> Result<impl Future<Output = ()>> {
     let mut quit = listen(SignalKind::quit())?;
     // Closing the terminal must not leave processes behind either; but who started us with the
     // signal ignored (nohup) wants us to stay.
-    let mut hangup = match ignored().contains(&SIGHUP) {
-        true => None,
-        false => Some(listen(SignalKind::hangup())?),
+    let mut hangup = match STARTED_WITH.get_or_init(hangup) {
+        Hangup::Ignored => None,
+        Hangup::Heeded => Some(listen(SignalKind::hangup())?),
     };
     Ok(async move {
         let name = tokio::select! {
@@ -53,12 +74,14 @@ pub(super) fn stop() -> Result<impl Future<Output = ()>> {
 /// Catches signals that are to do nothing, as long as what is returned lives. A file that may not grow is a failure
 /// to write; by default it is the end of the process. And what this process was started with ignored, as a shell
 /// does in front of `&`, a program that it starts would ignore as well: its keys for interrupt and quit would be
-/// dead. A signal that is caught is at its default in a program that is started. An ignored `SIGHUP` stays so for
-/// them too: that is what nohup is for, and a program that takes the place of this one must find it.
+/// dead, and a shell in a terminal would outlive its hangup. A signal that is caught is at its default in a program
+/// that is started. This process outlives a hangup all the same if it was started so: it catches the signal and does
+/// nothing.
 pub(super) fn catch() -> Result<Vec<Signal>> {
+    let _first = STARTED_WITH.get_or_init(hangup);
     let mut caught = harmless().into_iter().map(listen).collect::<Result<Vec<_>>>()?;
     for number in ignored() {
-        if [SIGHUP, SIGPIPE].contains(&number) || NEVER_CAUGHT.contains(&number) {
+        if number == SIGPIPE || NEVER_CAUGHT.contains(&number) {
             continue;
         }
         match signal(SignalKind::from_raw(number)) {

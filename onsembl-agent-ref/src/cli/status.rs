@@ -143,6 +143,15 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
             rows.push(("directions", beats.ways.clone()));
         }
     }
+    if file.background_commands > 0 {
+        let more = match file.background_commands as usize > file.background.len() {
+            true => ", …",
+            false => "",
+        };
+        let text =
+            format!("left by {}: {}{more}", file.background_commands, file.background.join(", "));
+        rows.push(("background", text));
+    }
     if file.spool_failed {
         let text = "its disk takes nothing; output is kept in memory only, up to its bound";
         rows.push(("spool", text.to_owned()));
@@ -245,6 +254,8 @@ mod tests {
             last_heartbeat_recorded: None,
             beats: None,
             running_commands: 2,
+            background_commands: 0,
+            background: Vec::new(),
             spool_failed: false,
             journal_failed: false,
             stopped: None,

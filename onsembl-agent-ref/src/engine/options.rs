@@ -7,13 +7,16 @@ use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::{AgentCause, AgentStatus, EndOrder};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
-use onsembl_protocol::worker::{Fence, SpoolBounds, SpoolPolicy, WorkerEnd};
+use onsembl_protocol::worker::{
+    BackgroundPolicy, Fence, SpoolBounds, SpoolPolicy, TerminalConfig, WorkerEnd,
+};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 #[cfg(feature = "otel")]
 use onsembl_transport::traces::TraceSettings;
 use onsembl_transport::websocket::DialerError;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::AgentError;
@@ -56,9 +59,13 @@ pub struct AgentOptions {
     pub runner: Runner,
     /// What of a request is passed on to commands; what their executor says if not given.
     pub fence: Option<Fence>,
+    /// What becomes of processes that outlive the commands that started them.
+    pub background: BackgroundPolicy,
     /// Whether the terminal of this process is joined to that of a [`Runner::Terminal`]; the agent then
     /// ends with its program.
     pub attach: bool,
+    /// How long a line that was begun at that terminal, and that nobody touches, holds texts of others back.
+    pub line_idle: Duration,
     /// How many commands run at once, at least one; the others wait. If not given, 4, and 1 with a
     /// terminal.
     pub max_parallel: Option<usize>,
@@ -84,7 +91,9 @@ impl AgentOptions {
             spool_policy: None,
             runner: Runner::Shell,
             fence: None,
+            background: BackgroundPolicy::Keep,
             attach: false,
+            line_idle: TerminalConfig::LINE_IDLE,
             max_parallel: None,
             #[cfg(feature = "otel")]
             traces: None,

@@ -5,15 +5,16 @@ use super::credentials::Credentials;
 use crate::executor::{Execution, ExecutionEvents, Executor, Job, Started, TypingReply};
 use crate::journal::Journal;
 use crate::local_terminal::LocalTerminal;
-use crate::process::ProcessEvent;
+use crate::process::{self, ProcessEvent};
 use crate::spool::Spool;
+use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fate, Fence, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent,
-    SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd, WorkerEvent,
-    WorkerNote,
+    Fence, Foreground, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity,
+    SpoolEvent, SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd,
+    WorkerEvent, WorkerNote,
 };
 use onsembl_transport::agent::AgentDriver;
 use onsembl_transport::counters::Counters;
@@ -74,11 +75,26 @@ impl Effects {
             ProcessEvent::Output { key, stream, bytes } => {
                 WorkerEvent::Output { command: key, stream, bytes }
             }
-            ProcessEvent::Ended { key, exit, group_empty } => {
+            ProcessEvent::Ended { key, exit, group_empty, open } => {
+                self.terminal.take_if(|run| *run == key);
+                let rest = if group_empty { Rest::Gone } else { Rest::Watched };
+                // What it left is given orders too.
+                if group_empty {
+                    self.running.remove(&key);
+                } else {
+                    self.order(&key, |execution| execution.leader_ended());
+                }
+                WorkerEvent::Ended { command: key, exit, rest, open }
+            }
+            ProcessEvent::EndedUnwatched { key, exit } => {
                 self.running.remove(&key);
                 self.terminal.take_if(|run| *run == key);
-                let rest = if group_empty { Fate::Ended } else { Fate::Unknown };
-                WorkerEvent::Ended { command: key, exit, rest }
+                let (rest, open) = (Rest::Unwatched, Vec::new());
+                WorkerEvent::Ended { command: key, exit, rest, open }
+            }
+            ProcessEvent::Cleared { key } => {
+                self.running.remove(&key);
+                WorkerEvent::Cleared(key)
             }
         }
     }
@@ -97,6 +113,7 @@ impl Effects {
             WorkerAction::Cancel { command, grace } => {
                 self.order(&command, |execution| execution.cancel(grace));
             }
+            WorkerAction::Sweep => drop(tokio::task::spawn_blocking(process::sweep)),
             WorkerAction::Kill(command) => self.order(&command, |execution| execution.kill()),
             WorkerAction::PauseReading(command) => {
                 tracing::debug!(%command, "the outbox is full; the command waits");
@@ -111,11 +128,18 @@ impl Effects {
             WorkerAction::Type { command, typing, required_mode } => {
                 return self.type_in(command, typing, required_mode);
             }
-            WorkerAction::TypeKeys(keys) => {
-                let taken = self.of_terminal(|execution| execution.type_keys(keys));
-                if taken != Some(true) {
-                    self.counters.count("local_keys_dropped");
-                    tracing::warn!("the program does not read what is typed here; it is dropped");
+            WorkerAction::LookAtTerminal => {
+                let settings = self.of_terminal(|execution| execution.terminal_settings());
+                return Some(WorkerEvent::Looked(settings.flatten()));
+            }
+            WorkerAction::TypeKeys(keys) => self.type_keys(keys),
+            WorkerAction::TypeSuspending(keys) => {
+                let settings = self.of_terminal(|execution| execution.terminal_settings());
+                match settings.flatten().map(|settings| settings.foreground) {
+                    Some(Foreground::Program) => {
+                        return Some(WorkerEvent::Screen(ScreenEvent::SuspendWithheld));
+                    }
+                    Some(Foreground::Job) | None => self.type_keys(keys),
                 }
             }
             WorkerAction::Resize(size) => {
@@ -182,6 +206,13 @@ impl Effects {
     fn of_terminal<R>(&mut self, act: impl FnOnce(&mut dyn Execution) -> R) -> Option<R> {
         let execution = self.running.get_mut(self.terminal.as_ref()?)?;
         Some(act(execution.as_mut()))
+    }
+
+    fn type_keys(&mut self, keys: Bytes) {
+        if self.of_terminal(|execution| execution.type_keys(keys)) != Some(true) {
+            self.counters.count("local_keys_dropped");
+            tracing::warn!("the program does not read what is typed here; it is dropped");
+        }
     }
 
     fn type_in(

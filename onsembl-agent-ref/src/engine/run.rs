@@ -80,9 +80,12 @@ enum Event {
 impl Agent {
     pub(super) async fn new(
         options: AgentOptions,
-        executor: Box<dyn Executor>,
+        mut executor: Box<dyn Executor>,
     ) -> Result<Self, AgentError> {
         options.check()?;
+        if options.attach {
+            executor.attach();
+        }
         let credentials = Credentials::new(&options.token);
         let at = SystemClock::new().now().wall;
         let opened = {
@@ -123,7 +126,7 @@ impl Agent {
         let traces = Traces::new(&options, &counters)?;
         driver.profile_mut().features.extend(traces.feature());
         let terminal = executor.terminal();
-        let terminal = terminal.map(|terminal| terminal_config(terminal, options.attach));
+        let terminal = terminal.map(|terminal| terminal_config(terminal, &options));
         let slots = WorkerConfig::slots(options.max_parallel, terminal.as_ref());
         driver.profile_mut().max_parallel = Some(slots);
 
@@ -187,6 +190,7 @@ impl Agent {
             journal: journalling,
             terminal,
             fence,
+            background: options.background,
             unique: instance,
         };
         let mut worker = Worker::new(config, recovered, clock.now());
@@ -425,13 +429,14 @@ fn worker_session(session: AgentSession) -> WorkerSession {
     }
 }
 
-fn terminal_config(terminal: TerminalProgram, attach: bool) -> TerminalConfig {
+fn terminal_config(terminal: TerminalProgram, options: &AgentOptions) -> TerminalConfig {
     let TerminalProgram { program, size } = terminal;
-    let (screen, local_size) = match attach {
+    let (screen, local_size) = match options.attach {
         true => (Screen::Attached, local_terminal::size()),
         false => (Screen::Detached, None),
     };
-    TerminalConfig { program, size: local_size.unwrap_or(size), screen }
+    let line_idle = options.line_idle;
+    TerminalConfig { program, size: local_size.unwrap_or(size), screen, line_idle }
 }
 
 /// What the next hello says of the work.

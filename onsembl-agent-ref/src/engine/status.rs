@@ -5,7 +5,7 @@ use crate::run_file::{Ended, RunFile};
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status_file::{AgentStatusFile, LastFailure};
 use onsembl_protocol::diagnosis::BeatReport;
-use onsembl_protocol::id::{AgentId, BeatSequence, StopId};
+use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, StopId};
 use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::{AgentReport, AgentStatus, Failure, StatusReason};
 use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
@@ -21,6 +21,9 @@ use tokio::task::JoinHandle;
 
 /// The status file is written at most this often: people look at it, and each write costs a file.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// Commands with something in the background that are named.
+const SHOWN_IN_BACKGROUND: usize = 16;
 
 /// How long the last write may take.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -81,6 +84,8 @@ impl StatusWriter {
             last_heartbeat_recorded: None,
             beats: None,
             running_commands: 0,
+            background_commands: 0,
+            background: Vec::new(),
             spool_failed: false,
             journal_failed: false,
             stopped: None,
@@ -207,6 +212,13 @@ impl StatusWriter {
         let running = u32::try_from(worker.running()).unwrap_or(u32::MAX);
         self.changed |= self.content.running_commands != running;
         self.content.running_commands = running;
+        let left = u32::try_from(worker.background().count()).unwrap_or(u32::MAX);
+        let shown = || worker.background().take(SHOWN_IN_BACKGROUND).map(CommandId::as_str);
+        if self.content.background_commands != left || !shown().eq(&self.content.background) {
+            self.content.background_commands = left;
+            self.content.background = shown().map(str::to_owned).collect();
+            self.changed = true;
+        }
         for (shown, is) in [
             (&mut self.content.spool_failed, worker.spool_has_failed()),
             (&mut self.content.journal_failed, worker.journal_has_failed()),

@@ -38,18 +38,19 @@ impl ExecutionEvents {
 
     /// It ended, and nothing that it started survives.
     pub async fn ended(self, exit: Exit) {
-        self.end(exit, true).await;
+        let (key, group_empty, open) = (self.command.clone(), true, Vec::new());
+        self.end(ProcessEvent::Ended { key, exit, group_empty, open }).await;
     }
 
     /// It ended, and something that it started may still run. Its report says so, and no emergency stop is
     /// called verified.
     pub async fn ended_with_survivors(self, exit: Exit) {
-        self.end(exit, false).await;
+        let key = self.command.clone();
+        self.end(ProcessEvent::EndedUnwatched { key, exit }).await;
     }
 
-    async fn end(mut self, exit: Exit, group_empty: bool) {
-        let key = self.command.clone();
-        self.say(ProcessEvent::Ended { key, exit, group_empty }).await;
+    async fn end(mut self, end: ProcessEvent<CommandId>) {
+        self.say(end).await;
         self.entry = None;
     }
 
@@ -73,7 +74,7 @@ impl Drop for ExecutionEvents {
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
         let (key, exit) = (self.command.clone(), NOT_SAID);
-        let end = ProcessEvent::Ended { key, exit, group_empty: false };
+        let end = ProcessEvent::EndedUnwatched { key, exit };
         if let Err(mpsc::error::TrySendError::Full(end)) = entry.try_send(end) {
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn(async move { entry.send(end).await })),

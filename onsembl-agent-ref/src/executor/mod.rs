@@ -22,7 +22,9 @@ use crate::process::{ProcessHandle, Runner};
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::{Fence, LineMode, ProcessIdentity, Task, Typing, Waiting};
+use onsembl_protocol::worker::{
+    Fence, LineMode, ProcessIdentity, Screen, Task, TerminalSettings, Typing, Waiting,
+};
 use std::io;
 use std::time::Duration;
 
@@ -40,6 +42,10 @@ pub trait Executor: Send {
     fn terminal(&self) -> Option<TerminalProgram> {
         None
     }
+
+    /// The terminal of the agent's process is joined to the one that this executor keeps. Said once, before
+    /// everything else.
+    fn attach(&mut self) {}
 
     /// What of a request gets to [`start`](Self::start); a request that holds more is refused. Asked once,
     /// before everything else, unless [the options](crate::engine::AgentOptions::fence) say it. By default
@@ -99,6 +105,10 @@ pub trait Execution: Send {
     /// End at once.
     fn kill(&mut self);
 
+    /// It has ended, and something that it started may live: from now on it is only asked to end. A keyboard, whose
+    /// program is gone, is to be given up.
+    fn leader_ended(&mut self) {}
+
     /// Write nothing for now, or write again. One that continues is held by its
     /// [`ExecutionEvents`], which takes no more than a few pieces.
     fn set_reading(&mut self, waiting: Waiting) {
@@ -108,6 +118,12 @@ pub trait Execution: Send {
     /// As [`set_reading`](Self::set_reading), for a screen at the agent's machine that is behind.
     fn set_screen(&mut self, waiting: Waiting) {
         let _ = waiting;
+    }
+
+    /// How its terminal is set now; `None` if there is none, or that cannot be seen. Then a program is taken for one
+    /// that reads when it has written and is silent.
+    fn terminal_settings(&self) -> Option<TerminalSettings> {
+        None
     }
 
     /// Types this, if the terminal is in the mode `required_mode` or that does not matter.
@@ -141,7 +157,7 @@ impl Runner {
                 Box::new(Program { program, arguments, text_on })
             }
             Self::Terminal { program, arguments, size } => {
-                Box::new(Terminal { program, arguments, size })
+                Box::new(Terminal { program, arguments, size, screen: Screen::Detached })
             }
         }
     }
@@ -157,6 +173,10 @@ impl Execution for ProcessHandle {
         Self::kill(self);
     }
 
+    fn leader_ended(&mut self) {
+        self.drop_keyboard();
+    }
+
     fn set_reading(&mut self, waiting: Waiting) {
         match waiting {
             Waiting::Waits => self.pause_reading(),
@@ -168,11 +188,16 @@ impl Execution for ProcessHandle {
         self.wait_for_watcher(waiting == Waiting::Waits);
     }
 
+    fn terminal_settings(&self) -> Option<TerminalSettings> {
+        Self::terminal_settings(self)
+    }
+
     fn type_in(&mut self, typing: Typing, required_mode: Option<LineMode>, reply: TypingReply) {
+        let lines = Self::terminal_settings(self).map(|settings| settings.lines);
         let Some(keyboard) = self.keyboard() else {
             return reply.refuse("this process has no terminal to type into");
         };
-        if required_mode.is_some_and(|mode| mode != keyboard.line_mode()) {
+        if required_mode.is_some() && required_mode != lines {
             return reply.other_mode();
         }
         match keyboard.reserve() {

@@ -3,7 +3,7 @@
 use super::shell::run;
 use super::{ExecutionEvents, Executor, Job, Started};
 use crate::process::{Runner, TextOn};
-use onsembl_protocol::worker::Fence;
+use onsembl_protocol::worker::{Fence, Screen};
 
 /// `PROGRAM ARGUMENTS…` for each command, which gets its text.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Program {
 impl Executor for Program {
     fn start(&mut self, job: Job, events: ExecutionEvents) -> Result<Started, String> {
         let Self { program, arguments, text_on } = self.clone();
-        run(Runner::Program { program, arguments, text_on }, job, events)
+        run(Runner::Program { program, arguments, text_on }, Screen::Detached, job, events)
     }
 
     /// Who may send it texts is to be able to use this program, and nothing else.

@@ -2,7 +2,7 @@
 
 use super::{ExecutionEvents, Executor, Job, Started};
 use crate::process::{self, ProcessSpec, Runner};
-use onsembl_protocol::worker::Task;
+use onsembl_protocol::worker::{Screen, Task};
 
 /// `/bin/sh -c TEXT` for each command.
 #[derive(Clone, Copy, Debug, Default)]
@@ -10,14 +10,19 @@ pub struct Shell;
 
 impl Executor for Shell {
     fn start(&mut self, job: Job, events: ExecutionEvents) -> Result<Started, String> {
-        run(Runner::Shell, job, events)
+        run(Runner::Shell, Screen::Detached, job, events)
     }
 }
 
 /// Starts a process of a runner for a job.
-pub(super) fn run(runner: Runner, job: Job, events: ExecutionEvents) -> Result<Started, String> {
+pub(super) fn run(
+    runner: Runner,
+    screen: Screen,
+    job: Job,
+    events: ExecutionEvents,
+) -> Result<Started, String> {
     let Job { mark, task, .. } = job;
-    let mut spec = ProcessSpec { runner, mark: Some(mark), ..ProcessSpec::default() };
+    let mut spec = ProcessSpec { runner, screen, mark: Some(mark), ..ProcessSpec::default() };
     match task {
         Task::Command(request) => {
             spec.text = request.text;

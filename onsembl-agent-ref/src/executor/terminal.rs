@@ -4,7 +4,7 @@ use super::shell::run;
 use super::{ExecutionEvents, Executor, Job, Started, TerminalProgram};
 use crate::process::Runner;
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::Task;
+use onsembl_protocol::worker::{Screen, Task};
 
 /// One long-lived `PROGRAM ARGUMENTS…` under a terminal.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Terminal {
     pub arguments: Vec<String>,
     /// How large the terminal is at first.
     pub size: TerminalSize,
+    /// Where it is shown besides the server.
+    pub screen: Screen,
 }
 
 impl Executor for Terminal {
@@ -23,8 +25,12 @@ impl Executor for Terminal {
             Task::Terminal(size) => *size,
             Task::Command(_) => return Err("this agent types commands and runs none".to_owned()),
         };
-        let Self { program, arguments, .. } = self.clone();
-        run(Runner::Terminal { program, arguments, size }, job, events)
+        let Self { program, arguments, screen, .. } = self.clone();
+        run(Runner::Terminal { program, arguments, size }, screen, job, events)
+    }
+
+    fn attach(&mut self) {
+        self.screen = Screen::Attached;
     }
 
     fn terminal(&self) -> Option<TerminalProgram> {

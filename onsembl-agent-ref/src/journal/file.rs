@@ -334,8 +334,11 @@ mod tests {
             report["error"] = "x".repeat(50_000).into();
             let report = serde_json::from_value(report).unwrap();
             let command = CommandId::new("other");
-            file.append(vec![JournalEntry::Confirmed { command }, JournalEntry::Ended { report }])
-                .unwrap();
+            file.append(vec![
+                JournalEntry::Confirmed { command },
+                JournalEntry::Ended { report, remains: None },
+            ])
+            .unwrap();
             file.journal = CommandJournal::default();
             file.compact_if_due().unwrap();
             assert!(file.length < 2 * SMALL);

@@ -1,53 +1,93 @@
-//! Counting the living of a process group.
+//! Looking through the processes of the machine.
 //!
 //! The kernel counts the dead in until their parent reaps them, which for orphans is process 1.
-//! Some reap only every few seconds, and what runs as process 1 of a container may never do so.
+//! Some reap only every few seconds, and what runs as process 1 of a container may never do so. Here they are dead.
 
-use rustix::io::Errno;
-use rustix::process::Pid;
+use super::survivors::marks;
+use onsembl_protocol::worker::{ProcessName, SeenProcess};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::Path;
 
-/// Who belongs together.
+/// Of which processes the marks are read. Each takes one more file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// The members of a process group.
-    Group,
-    /// All groups of a session: where a terminal is, its shell gives each of its jobs a group.
-    Session,
+pub(super) enum Marks {
+    /// Of those that descend from this one.
+    Descendants,
+    Everybody,
 }
 
-impl Scope {
-    fn has(self, id: Pid, line: &Line) -> bool {
-        match self {
-            Self::Group => line.group == id.as_raw_pid(),
-            Self::Session => line.session == id.as_raw_pid(),
+/// Every living process.
+pub(super) fn living(whose: Marks) -> io::Result<Vec<SeenProcess>> {
+    let all: Vec<(i32, Line)> = processes()?.filter(|(_, line)| !line.is_dead()).collect();
+    let own = std::process::id().cast_signed();
+    let below = match whose {
+        Marks::Descendants => Some(descendants(own, &all)),
+        Marks::Everybody => None,
+    };
+    let seen = |(pid, line): (i32, Line)| SeenProcess {
+        name: ProcessName { pid, started: line.started },
+        parent: line.parent,
+        group: line.group,
+        session: line.session,
+        marks: below
+            .as_ref()
+            .is_none_or(|below| below.contains(&pid))
+            .then(|| marks(pid))
+            .flatten(),
+    };
+    // This one bears the marks of the runs in which it runs itself.
+    Ok(all.into_iter().filter(|(pid, _)| *pid != own).map(seen).collect())
+}
+
+fn descendants(own: i32, all: &[(i32, Line)]) -> BTreeSet<i32> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for (pid, line) in all {
+        children.entry(line.parent).or_default().push(*pid);
+    }
+    let (mut below, mut next) = (BTreeSet::new(), vec![own]);
+    while let Some(pid) = next.pop() {
+        for child in children.get(&pid).into_iter().flatten() {
+            if below.insert(*child) {
+                next.push(*child);
+            }
         }
     }
+    below
 }
 
-/// Whether no process of the group or session `id` is alive any more, as far as `/proc` shows. Where
-/// there is no `/proc`, no process is known to be dead, and this is `false`.
-pub(super) fn all_dead(scope: Scope, id: Pid) -> bool {
-    // Twice, because a process can be born behind the reading position and its parent die before it.
-    (0..2).all(|_| none_seen(scope, id).unwrap_or(false))
-}
-
-fn none_seen(scope: Scope, id: Pid) -> io::Result<bool> {
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        if number(&entry).is_some() && is_living_member(scope, id, &entry.path().join("stat"))? {
-            return Ok(false);
-        }
+/// The children of this process, the dead among them too, by what the kernel lists in short. Not every kernel does,
+/// and one that is born or ends meanwhile can be missing.
+pub(super) fn own_children() -> io::Result<BTreeSet<i32>> {
+    let mut children = BTreeSet::new();
+    for thread in fs::read_dir("/proc/self/task")? {
+        let listed = match fs::read_to_string(thread?.path().join("children")) {
+            Ok(listed) => listed,
+            // A thread that ended; but where the first one lists none, none does.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && has_children_files() => {
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        children.extend(listed.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
     }
-    Ok(true)
+    Ok(children)
 }
 
-/// The living of the session `id`, each with the time of its start.
-pub(super) fn living_of_session(id: Pid) -> io::Result<Vec<(i32, u64)>> {
-    let ours = |(_, line): &(i32, Line)| Scope::Session.has(id, line) && !line.is_dead();
-    Ok(processes()?.filter(ours).map(|(pid, line)| (pid, line.started)).collect())
+fn has_children_files() -> bool {
+    fs::exists(format!("/proc/self/task/{}/children", std::process::id())).unwrap_or(false)
+}
+
+/// The same by looking at everybody.
+pub(super) fn children_in_full() -> io::Result<BTreeSet<i32>> {
+    let own = std::process::id().cast_signed();
+    Ok(processes()?.filter(|(_, line)| line.parent == own).map(|(pid, _)| pid).collect())
+}
+
+/// When a process started, in clock ticks since the machine did.
+pub(super) fn started(pid: i32) -> Option<u64> {
+    let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    Line::parse(&String::from_utf8_lossy(&line)).map(|line| line.started)
 }
 
 /// Every process that shows itself, with its number.
@@ -64,23 +104,13 @@ fn number(entry: &fs::DirEntry) -> Option<i32> {
     entry.file_name().to_str()?.parse().ok()
 }
 
-fn is_living_member(scope: Scope, id: Pid, stat: &Path) -> io::Result<bool> {
-    match fs::read(stat) {
-        // What cannot be understood counts as alive.
-        Ok(line) => Ok(Line::parse(&String::from_utf8_lossy(&line))
-            .is_none_or(|line| scope.has(id, &line) && !line.is_dead())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        // Reaped between opening and reading.
-        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 /// What matters of a line of `/proc/<pid>/stat`, by the field numbers of proc(5).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// Field 3.
     state: char,
+    /// Field 4.
+    pub(super) parent: i32,
     /// Field 5.
     pub(super) group: i32,
     /// Field 6.
@@ -97,11 +127,12 @@ impl Line {
         let (_, from_3) = line.rsplit_once(')')?;
         let mut fields = from_3.split_whitespace();
         let state = fields.next()?.chars().next()?;
-        let group = fields.nth(1)?.parse().ok()?;
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
         let threads = fields.nth(13)?.parse().ok()?;
         let started = fields.nth(1)?.parse().ok()?;
-        Some(Self { state, group, session, threads, started })
+        Some(Self { state, parent, group, session, threads, started })
     }
 
     /// A process whose first thread has ended looks like a zombie while its other threads run.
@@ -113,6 +144,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::Pid;
     use std::io::Read;
     use std::process::{Child, Command, Stdio};
 
@@ -124,6 +156,7 @@ mod tests {
         fn start() -> Self {
             let mut child = Command::new("setsid")
                 .args(["sh", "-c", "echo; exec sleep 1000"])
+                .env("ONSEMBL_RUN", "a-mark")
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap();
@@ -144,23 +177,23 @@ mod tests {
     }
 
     #[test]
-    fn a_group_and_a_session_live_until_their_last_process_is_dead() {
+    fn the_living_show_who_they_are_and_the_dead_do_not() {
         let mut leader = Leader::start();
-        let id = leader.id();
-        assert!(!all_dead(Scope::Session, id));
-        assert!(!all_dead(Scope::Group, id));
-        let living = living_of_session(id).unwrap();
-        assert_eq!(living.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(), [id.as_raw_pid()]);
-
+        let pid = leader.id().as_raw_pid();
+        let find = |whose| living(whose).unwrap().into_iter().find(|seen| seen.name.pid == pid);
+        for whose in [Marks::Descendants, Marks::Everybody] {
+            let seen = find(whose).unwrap();
+            let own = std::process::id().cast_signed();
+            assert_eq!((seen.parent, seen.group, seen.session), (own, pid, pid));
+            assert_eq!(seen.marks.as_deref(), Some("a-mark"));
+            assert_eq!(Some(seen.name.started), started(pid));
+        }
+        assert!(children_in_full().unwrap().contains(&pid));
+        assert!(own_children().is_ok_and(|children| children.contains(&pid)));
         leader.0.kill().unwrap();
         leader.0.wait().unwrap();
-        assert!(all_dead(Scope::Session, id));
-        assert!(all_dead(Scope::Group, id));
-    }
-
-    #[test]
-    fn a_group_that_is_not_there_has_no_living() {
-        assert!(all_dead(Scope::Session, Pid::from_raw(i32::MAX).unwrap()));
+        assert_eq!(find(Marks::Everybody), None);
+        assert!(!own_children().unwrap().contains(&pid));
     }
 
     #[test]
@@ -178,7 +211,7 @@ mod tests {
             let text =
                 format!("9 ({name}) {state} 1 7 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 {threads} 0 3");
             let line = Line::parse(&text).unwrap();
-            assert_eq!(line, Line { state, group: 7, session: 5, threads, started: 3 });
+            assert_eq!(line, Line { state, parent: 1, group: 7, session: 5, threads, started: 3 });
             assert_eq!(line.is_dead(), dead, "{text}");
         }
         for odd in ["", "9 (sh) Z", "9 (sh) Z 1 x 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 1 0 3"] {

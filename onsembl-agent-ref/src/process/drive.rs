@@ -1,13 +1,16 @@
 //! The task of one process: reads, obeys orders, and finds the end by the rules of the module.
 
+use super::ProcessEvent;
 use super::group::Group;
 use super::handle::Orders;
 use super::leader::Leader;
+use super::linger::{Lingering, linger};
 use super::pipes::Outputs;
 use super::stopping::{ASK_AGAIN, Members as _, Stopping};
-use super::{ProcessEvent, SILENCE_AFTER_EXIT};
 use bytes::Bytes;
 use onsembl_protocol::model::{Exit, Stream};
+use onsembl_protocol::time::Timestamp;
+use onsembl_protocol::worker::{AfterExit, RunRest};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
@@ -35,22 +38,25 @@ pub(super) struct Process<K> {
     pub(super) events: mpsc::Sender<ProcessEvent<K>>,
 }
 
-/// Runs until the process has ended and its end was reported.
+/// Runs until the process has ended and its end was reported, and nothing of it is left.
 pub(super) async fn drive<K: Clone>(process: Process<K>) {
     let Process { key, mut child, mut group, leader, mut outputs, mut orders, events } = process;
     let mut leader_exit = pin!(leader.exited());
-    let mut exited = false;
+    let begun = Instant::now();
+    let since = |now: Instant| Timestamp::from_origin(now.saturating_duration_since(begun));
+    let mut after_exit: Option<AfterExit> = None;
     let mut exit = None;
-    let mut stopping = Stopping::unwanted(Instant::now());
+    let mut stopping = Stopping::unwanted(begun);
     let mut finishing = false;
     let mut owned = true;
     let mut paused = false;
     let mut taken = true;
     let mut pending: Option<(Stream, Bytes)> = None;
-    let mut silent_since = Instant::now();
+    // What lay in the pipes when the time for the rest was over, and is still delivered.
+    let mut last: Option<u64> = None;
 
     loop {
-        if exited && stopping.is_wanted() && exit.is_none() {
+        if after_exit.is_some() && stopping.is_wanted() && exit.is_none() {
             exit = Some(reap(&mut child, &mut group).await);
         }
         let now = Instant::now();
@@ -60,32 +66,46 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
             finishing = true;
         }
         let delivered = pending.is_none() && outputs.are_closed();
-        if exited && delivered && (stopping.is_settled() || !stopping.is_wanted()) {
+        let is_over = stopping.is_settled() || !stopping.is_wanted();
+        if after_exit.is_some() && delivered && is_over {
             break;
         }
-        let listens_for_silence = exited && !stopping.is_wanted() && pending.is_none() && !paused;
-        let silent_at = silent_since + SILENCE_AFTER_EXIT;
-        if listens_for_silence && silent_at <= now {
-            if outputs.waiting_bytes() == 0 {
-                break;
+        let mut over_at = None;
+        if let Some(after_exit) = &mut after_exit {
+            match paused {
+                true => after_exit.hold(since(now)),
+                false => after_exit.go_on(since(now)),
             }
-            silent_since = now;
-            continue;
+            let listens = pending.is_none() && !stopping.is_wanted();
+            over_at = after_exit.over_at().filter(|_| listens);
         }
-        let wake_at = [stopping.wake_at(&group), listens_for_silence.then_some(silent_at)]
-            .into_iter()
-            .flatten()
-            .min();
+        match over_at {
+            Some(at) if at <= since(now) => {
+                if *last.get_or_insert_with(|| outputs.waiting_bytes()) == 0 {
+                    break;
+                }
+            }
+            // It was silence, and what came ended it.
+            Some(_) => last = None,
+            None => {}
+        }
+        let over_at = over_at.filter(|_| last.is_none()).map(|at| begun + at.since_origin());
+        let wake_at = [stopping.wake_at(&group), over_at].into_iter().flatten().min();
 
         tokio::select! {
             chunk = outputs.next(), if pending.is_none() && !paused && !outputs.are_closed() => {
-                silent_since = Instant::now();
+                if let (Some(after_exit), Some((_, bytes))) = (&mut after_exit, &chunk) {
+                    after_exit.on_output(since(Instant::now()));
+                    last = last.map(|last| last.saturating_sub(bytes.len() as u64));
+                }
                 pending = chunk.filter(|_| taken);
             }
             permit = events.reserve(), if pending.is_some() => {
-                silent_since = Instant::now();
                 match (permit, pending.take()) {
                     (Ok(permit), Some((stream, bytes))) => {
+                        if let Some(after_exit) = &mut after_exit {
+                            after_exit.on_output(since(Instant::now()));
+                        }
                         permit.send(ProcessEvent::Output { key: key.clone(), stream, bytes });
                     }
                     (Ok(_), None) => {}
@@ -95,16 +115,12 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
                     }
                 }
             }
-            () = &mut leader_exit, if !exited => {
-                silent_since = Instant::now();
-                exited = true;
+            () = &mut leader_exit, if after_exit.is_none() => {
+                after_exit = Some(AfterExit::new(since(Instant::now())));
             }
             changed = orders.changed(), if owned => {
                 owned = changed.is_ok();
                 let standing = *orders.borrow_and_update();
-                if paused {
-                    silent_since = Instant::now();
-                }
                 if let Some(stop) = standing.stop {
                     stopping.order(stop, &mut group, Instant::now());
                 }
@@ -120,14 +136,20 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
         Some(exit) => exit,
         None => reap(&mut child, &mut group).await,
     };
-    let group_empty = confirm_empty(&mut group).await;
-    if !outputs.are_closed() {
-        tracing::info!(pid = %group.leader(), "a background process outlives its command; its output is thrown away from now on");
-        tokio::spawn(discard(outputs));
-    }
-    tracing::debug!(pid = %group.leader(), %exit, group_empty, "process ended");
-    if events.send(ProcessEvent::Ended { key, exit, group_empty }).await.is_err() {
+    let rest = confirm_rest(&mut group).await;
+    let group_empty = rest == RunRest::Gone;
+    // One that nobody has open any more ended with its last writer.
+    let open = if group_empty && outputs.are_closed() { Vec::new() } else { outputs.unfinished() };
+    tracing::debug!(pid = %group.leader(), %exit, ?rest, "process ended");
+    let ended = ProcessEvent::Ended { key: key.clone(), exit, group_empty, open };
+    if events.send(ended).await.is_err() {
         tracing::warn!(pid = %group.leader(), %exit, "the receiver of a process's end was dropped");
+    }
+    match rest {
+        RunRest::Gone if outputs.are_closed() => {}
+        RunRest::Gone | RunRest::Unclear | RunRest::Lives => {
+            linger(Lingering { key, group, rest, outputs, orders, events }).await;
+        }
     }
 }
 
@@ -150,19 +172,14 @@ fn exit_of(status: io::Result<ExitStatus>) -> io::Result<Exit> {
     }
 }
 
-/// A group that was stopped is empty by now; one that ended by itself gets a moment.
-async fn confirm_empty(group: &mut Group) -> bool {
+/// A run that was stopped is gone by now; one that ended by itself gets a moment.
+async fn confirm_rest(group: &mut Group) -> RunRest {
     let until = Instant::now() + CONFIRMATION;
-    while !group.is_empty() {
-        if until <= Instant::now() {
-            return false;
+    loop {
+        let rest = group.rest();
+        if rest == RunRest::Gone || until <= Instant::now() {
+            return rest;
         }
         sleep(ASK_AGAIN).await;
     }
-    true
-}
-
-/// Keeps a background process from blocking on a full pipe, or dying of a closed one.
-async fn discard(mut outputs: Outputs) {
-    while outputs.next().await.is_some() {}
 }

@@ -2,6 +2,7 @@
 
 use super::pty::Keyboard;
 use onsembl_protocol::id::Incarnation;
+use onsembl_protocol::worker::TerminalSettings;
 use rustix::process::Pid;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -46,6 +47,16 @@ impl ProcessHandle {
     /// The keyboard of its terminal, if it has one.
     pub fn keyboard(&self) -> Option<&Keyboard> {
         self.keyboard.as_ref()
+    }
+
+    /// Gives the keyboard up: nobody reads any more, and what is being typed is not awaited.
+    pub(crate) fn drop_keyboard(&mut self) {
+        self.keyboard = None;
+    }
+
+    /// How its terminal is set now, if it has one.
+    pub fn terminal_settings(&self) -> Option<TerminalSettings> {
+        self.keyboard.as_ref().map(|keyboard| keyboard.settings(self.pid))
     }
 
     /// Tells this process from any other under the same command id: its start in milliseconds of

@@ -8,7 +8,8 @@
 //!
 //! - Output comes byte for byte, in order within a stream. The two streams race fairly; between
 //!   them there is no order, because the kernel keeps none.
-//! - [`ProcessEvent::Ended`] comes exactly once and last.
+//! - [`ProcessEvent::Ended`] comes exactly once. Only [`ProcessEvent::Cleared`] follows, and only if something
+//!   outlived the command.
 //! - When the consumer takes no events, or reading is paused, nothing is read (at most one chunk
 //!   of [`CHUNK_BYTES`] is held) and the process blocks on its pipe.
 //! - A dropped [`ProcessHandle`] leaves the process alone. A dropped event receiver does too: its
@@ -20,30 +21,35 @@
 //! that outlives the leader keeps the pipes open; then the end is whichever comes first:
 //!
 //! - the pipes reach their end;
-//! - [`SILENCE_AFTER_EXIT`] passes without a byte, counted only while we read. What such a
-//!   process writes later is thrown away; it is not stopped;
-//! - the process is cancelled or killed and the group is seen empty, however long the kernel holds
-//!   a member back.
+//! - [`SILENCE_AFTER_EXIT`] passes without a byte, or [`LONGEST_AFTER_EXIT`] in all, counted only while we read.
+//!   What such a process writes later is thrown away, and the end says on which streams; it is not stopped;
+//! - the process is cancelled or killed and none of its processes is seen, however long the kernel holds
+//!   one back.
 //!
 //! In each case the bytes that are in the pipes at that moment are delivered first.
 //!
 //! # Whom we signal
 //!
-//! A signal goes to a whole group, and only while its number is certain to be ours; see the rule
-//! in `group.rs`.
+//! Every process of the run: the group of the leader at once, and only while its number is certain to be ours, and
+//! all others one by one, wherever they went; see the rule in `group.rs`.
 
 mod census;
 mod drive;
 mod group;
 mod handle;
+mod household;
 mod leader;
+mod linger;
 mod pipes;
 mod pty;
+mod reads;
 mod spec;
 mod stopping;
 mod survivors;
 
 pub use handle::ProcessHandle;
+pub use household::adopt_orphans;
+pub(crate) use household::sweep;
 pub use pty::{Keyboard, Stroking, TypingError};
 use spec::Started;
 pub use spec::{ProcessSpec, Runner, SpawnError, TextOn};
@@ -55,6 +61,7 @@ use group::Group;
 use leader::Leader;
 use onsembl_protocol::id::Incarnation;
 use onsembl_protocol::model::{Exit, Stream};
+use onsembl_protocol::worker::AfterExit;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stopping::Members as _;
 use tokio::sync::{mpsc, watch};
@@ -64,7 +71,10 @@ pub const CHUNK_BYTES: usize = 16 * 1024;
 
 /// How long the pipes may be silent after the leader's exit before a background process that
 /// still holds them no longer delays [`ProcessEvent::Ended`].
-pub const SILENCE_AFTER_EXIT: Duration = Duration::from_secs(2);
+pub const SILENCE_AFTER_EXIT: Duration = AfterExit::SILENCE;
+
+/// How long they are read after the leader's exit at most, however much comes.
+pub const LONGEST_AFTER_EXIT: Duration = AfterExit::LONGEST;
 
 /// How long after `SIGKILL` the group may take to vanish before that is remarkable. From then on it is
 /// killed again and looked at every two seconds.
@@ -82,15 +92,30 @@ pub enum ProcessEvent<K> {
         /// What it wrote: 1 to [`CHUNK_BYTES`] bytes, cut anywhere.
         bytes: Bytes,
     },
-    /// It ended. Nothing follows under this key.
+    /// It ended.
     Ended {
         /// The key given to [`spawn`].
         key: K,
         /// How the leader ended.
         exit: Exit,
-        /// Whether it was confirmed that no process of the group is alive. `false` when it ended by
+        /// Whether it was confirmed that no process of it is alive. `false` when it ended by
         /// itself and a background process lives on.
         group_empty: bool,
+        /// What of its output that process may have open. What it writes there is thrown away.
+        open: Vec<Stream>,
+    },
+    /// It ended, and something that it started may be alive, which nobody looks after. Nothing follows. Never said of
+    /// a process.
+    EndedUnwatched {
+        /// The key given to [`spawn`].
+        key: K,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// No process of it is alive any more. Comes behind an end that did not say so.
+    Cleared {
+        /// The key given to [`spawn`].
+        key: K,
     },
 }
 
@@ -110,9 +135,12 @@ where
     K: Clone + Send + 'static,
 {
     let child_signals = leader::child_signals().map_err(SpawnError::Watch)?;
-    let Started { child, outputs, keyboard } = spec.start()?;
+    let pid = |started: &Started| started.child.id();
+    let (started, kin) = household::start(spec.mark.as_ref(), || spec.start(), pid)?;
+    let Started { child, outputs, keyboard } = started;
     let incarnation = Incarnation(wall_millis());
-    let Some(group) = child.id().and_then(Group::led_by) else {
+    let group = child.id().zip(kin).and_then(|(pid, kin)| Group::led_by(pid, kin));
+    let Some(group) = group else {
         let source = std::io::Error::other("it has no process id");
         return Err(SpawnError::Start { program: "the process".to_owned(), source });
     };

@@ -104,6 +104,12 @@ impl Outputs {
         self.sources.iter().all(|source| source.pipe.is_none())
     }
 
+    /// Those whose writers have not all closed them, as far as was read.
+    pub(super) fn unfinished(&self) -> Vec<Stream> {
+        let open = self.sources.iter().filter(|source| source.end == End::NotSeen);
+        open.map(|source| source.stream).collect()
+    }
+
     /// How many bytes lie in them now.
     pub(super) fn waiting_bytes(&self) -> u64 {
         self.sources.iter().map(Source::waiting_bytes).fold(0, u64::saturating_add)
@@ -122,11 +128,19 @@ struct Source {
     stream: Stream,
     /// How many bytes are still to be read before closing; `None` is all there will ever be.
     left: Option<u64>,
+    end: End,
+}
+
+/// Whether the last writer was seen to be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    NotSeen,
+    Seen,
 }
 
 impl Source {
     fn new(pipe: Pipe) -> Self {
-        Self { stream: pipe.stream(), pipe: Some(pipe), left: None }
+        Self { stream: pipe.stream(), pipe: Some(pipe), left: None, end: End::NotSeen }
     }
 
     /// The next bytes; `None` once closed.
@@ -155,6 +169,9 @@ impl Source {
                 self.pipe = None;
                 return Poll::Ready(None);
             }
+        }
+        if chunk.filled().is_empty() && wanted > 0 {
+            self.end = End::Seen;
         }
         let bytes = chunk.filled();
         self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));

@@ -1,12 +1,16 @@
 //! A pseudo-terminal: the end that reads what its program writes, and the keyboard before it. Knows
 //! nothing of what is typed, or why.
 
+use super::reads::{Expected, Reads};
 use bytes::Bytes;
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::{LineMode, Typed, Typing};
+use onsembl_protocol::worker::{
+    CarriageReturn, Echo, Foreground, LineMode, StrokeKind, TerminalSettings, Typed, Typing,
+};
 use pty_process::{OwnedReadPty, OwnedWritePty, Pts, Size};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::process::Pid;
+use rustix::termios::{InputModes, LocalModes, Winsize, tcgetattr, tcgetpgrp, tcsetwinsize};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
@@ -108,6 +112,11 @@ pub enum TypingError {
         /// How long it was waited for.
         within: Duration,
     },
+    /// The program threw it away unread.
+    #[error(
+        "the program threw away unread what was typed, as programs do that set up their terminal; ask again under a new id"
+    )]
+    ThrownAway,
     /// Too much waits to be typed.
     #[error("too much waits to be typed into this terminal; nothing of this was typed")]
     Busy,
@@ -120,7 +129,8 @@ impl TypingError {
     /// How much was typed.
     pub const fn typed(&self) -> Typed {
         match self {
-            Self::NotRead { taken: 0, .. } | Self::Busy => Typed::Nothing,
+            Self::NotRead { taken: 0, .. } | Self::ThrownAway | Self::Busy => Typed::Nothing,
+            Self::NotRead { taken, all, .. } if *taken == *all => Typed::Whole,
             Self::NotRead { .. } | Self::Closed(_) => Typed::Part,
         }
     }
@@ -145,7 +155,8 @@ pub struct Keyboard {
 impl Keyboard {
     fn before(keys: OwnedWritePty, terminal: Arc<OwnedFd>) -> Self {
         let (strokes, typed) = mpsc::channel(STROKES);
-        tokio::spawn(type_all(keys, typed));
+        let reads = Reads::of(&terminal);
+        tokio::spawn(type_all(keys, reads, typed));
         Self { terminal, strokes }
     }
 
@@ -174,16 +185,38 @@ impl Keyboard {
         Ok(tcsetwinsize(&self.terminal, size)?)
     }
 
-    /// Who gathers the characters of a line now.
-    pub fn line_mode(&self) -> LineMode {
-        match tcgetattr(&self.terminal) {
-            Ok(modes) if !modes.local_modes.contains(LocalModes::ICANON) => LineMode::Program,
-            Ok(_) => LineMode::Terminal,
-            Err(errno) => {
-                tracing::warn!(%errno, "the modes of a terminal cannot be read; taking it for one that gathers lines");
-                LineMode::Terminal
-            }
+    /// How it is set now, with a program that leads this process group.
+    pub(super) fn settings(&self, program: Pid) -> TerminalSettings {
+        // None is in the foreground while the program ends.
+        let foreground = match tcgetpgrp(&self.terminal) {
+            Ok(group) if group != program => Foreground::Job,
+            Ok(_) | Err(_) => Foreground::Program,
+        };
+        TerminalSettings { foreground, ..settings(&self.terminal) }
+    }
+}
+
+/// How a terminal is set; who is in its foreground is not looked at.
+fn settings(terminal: &OwnedFd) -> TerminalSettings {
+    let modes = match tcgetattr(terminal) {
+        Ok(modes) => modes,
+        Err(errno) => {
+            tracing::warn!(%errno, "the modes of a terminal cannot be read; taking it for one that gathers lines");
+            return TerminalSettings::AS_OPENED;
         }
+    };
+    let (local, input) = (modes.local_modes, modes.input_modes);
+    TerminalSettings {
+        lines: match local.contains(LocalModes::ICANON) {
+            true => LineMode::Terminal,
+            false => LineMode::Program,
+        },
+        echo: if local.contains(LocalModes::ECHO) { Echo::On } else { Echo::Off },
+        carriage_return: match input.contains(InputModes::ICRNL) {
+            true => CarriageReturn::Translated,
+            false => CarriageReturn::Kept,
+        },
+        ..TerminalSettings::AS_OPENED
     }
 }
 
@@ -204,7 +237,7 @@ impl Stroking<'_> {
     }
 }
 
-async fn type_all(mut keys: OwnedWritePty, mut strokes: mpsc::Receiver<Stroke>) {
+async fn type_all(mut keys: OwnedWritePty, reads: Reads, mut strokes: mpsc::Receiver<Stroke>) {
     while let Some(stroke) = strokes.recv().await {
         match stroke {
             Stroke::Local(bytes) => {
@@ -214,25 +247,56 @@ async fn type_all(mut keys: OwnedWritePty, mut strokes: mpsc::Receiver<Stroke>) 
                     tracing::warn!(%error, "what was typed at the agent's own terminal is lost");
                 }
             }
-            Stroke::Command(typing, reply) => reply(type_one(&mut keys, typing).await).await,
+            Stroke::Command(typing, reply) => {
+                // Who holds the other end drops it when the program has ended.
+                let is_over = || strokes.is_closed();
+                let typed = type_one(&mut keys, &reads, typing, is_over).await;
+                reply(typed).await;
+            }
         }
     }
 }
 
-async fn type_one(keys: &mut OwnedWritePty, typing: Typing) -> Result<(), TypingError> {
-    let Typing { bytes, enter, within } = typing;
+async fn type_one(
+    keys: &mut OwnedWritePty,
+    reads: &Reads,
+    typing: Typing,
+    is_over: impl Fn() -> bool,
+) -> Result<(), TypingError> {
+    let Typing { strokes, within } = typing;
     let give_up = Instant::now() + within;
-    press(keys, &bytes, within, give_up).await?;
-    if enter.is_empty() {
-        return Ok(());
-    }
-    sleep(Typing::PAUSE).await;
-    press(keys, &enter, within, give_up).await.map_err(|error| match error {
-        TypingError::NotRead { taken, all, within } => {
-            TypingError::NotRead { taken: taken + bytes.len(), all: all + bytes.len(), within }
+    let bytes_of = |what: &StrokeKind| match what {
+        StrokeKind::Text(bytes) | StrokeKind::Keys(bytes) => bytes.len(),
+        StrokeKind::Enter => 1,
+    };
+    let all: usize = strokes.iter().map(|stroke| bytes_of(&stroke.what)).sum();
+    let mut typed = 0;
+    for stroke in strokes {
+        // As it is now: it may have been set in another way since the stroke before.
+        let settings = settings(reads.terminal());
+        let (bytes, expected) = match stroke.what {
+            StrokeKind::Enter => (settings.enter().to_vec(), Expected::Reading),
+            StrokeKind::Keys(bytes) => (bytes, Expected::Acting),
+            StrokeKind::Text(bytes) => match settings.lines {
+                LineMode::Program => (bytes, Expected::Reading),
+                // It stands in the line until that is whole.
+                LineMode::Terminal => (bytes, Expected::Acting),
+            },
+        };
+        reads.forget();
+        press(keys, &bytes, within, give_up).await.map_err(|error| match error {
+            TypingError::NotRead { taken, .. } => {
+                TypingError::NotRead { taken: taken + typed, all, within }
+            }
+            other @ (TypingError::Busy | TypingError::ThrownAway | TypingError::Closed(_)) => other,
+        })?;
+        typed += bytes.len();
+        reads.wait(expected, (typed, all), within, give_up, &is_over).await?;
+        if !stroke.pause.is_zero() {
+            sleep(stroke.pause).await;
         }
-        other @ (TypingError::Busy | TypingError::Closed(_)) => other,
-    })
+    }
+    Ok(())
 }
 
 /// What there is room for is typed, also when the time is over.

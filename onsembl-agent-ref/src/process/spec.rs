@@ -6,6 +6,8 @@ use super::pty::{self, Keyboard};
 use super::survivors::{MARK, mark_to_bear};
 use onsembl_protocol::id::RunMark;
 use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::worker::{EnvironmentChange, Screen, Surroundings};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,13 +16,9 @@ use tokio::process::{Child, Command};
 
 const SHELL: &str = "/bin/sh";
 
-/// Variables of the agent that its commands do not inherit: a command that prints its environment
-/// would publish the token to every dashboard. Nor is the agent's token that of a client command run there.
-/// The headers of its exporter may hold the key of a collector.
+/// Variables of no `ONSEMBL_` name that its commands do not inherit all the same: the headers of the agent's exporter
+/// may hold the key of a collector.
 const WITHHELD: &[&str] = &[
-    "ONSEMBL_TOKEN",
-    "ONSEMBL_TOKEN_FILE",
-    "ONSEMBL_PROXY",
     #[cfg(feature = "otel")]
     "OTEL_EXPORTER_OTLP_HEADERS",
     #[cfg(feature = "otel")]
@@ -53,10 +51,6 @@ pub enum Runner {
     },
 }
 
-/// What terminals of ours understand, for programs that ask: what every common one does. Only where
-/// the agent has no terminal that says otherwise.
-const TERM: (&str, &str) = ("TERM", "xterm-256color");
-
 /// How a program gets the text of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TextOn {
@@ -88,13 +82,16 @@ pub struct ProcessSpec {
     pub text: String,
     /// Where it runs; the agent's own directory if not given.
     pub working_directory: Option<PathBuf>,
-    /// Variables on top of the agent's environment (of which `ONSEMBL_TOKEN`, `ONSEMBL_TOKEN_FILE` and `ONSEMBL_PROXY` are not passed on).
+    /// Variables on top of the agent's environment, of which what [`Surroundings`] leaves out is not passed
+    /// on: a command that prints its environment would publish the token to every dashboard.
     pub environment: Vec<(String, String)>,
     /// Its arguments: positional parameters of a shell, further arguments of a program.
     pub arguments: Vec<String>,
     /// What it and everything that it starts bears in `ONSEMBL_RUN`, by which a successor of an agent
     /// that died finds it.
     pub mark: Option<RunMark>,
+    /// Where its terminal is shown, if it has one.
+    pub screen: Screen,
 }
 
 /// A process that was started.
@@ -170,11 +167,11 @@ impl ProcessSpec {
         let failed = |source| SpawnError::Start { program: program.to_owned(), source };
         let (screen, keyboard, pts) = pty::open(size).map_err(failed)?;
         let mut command = pty_process::Command::new(program).args(arguments);
-        for name in WITHHELD {
-            command = command.env_remove(name);
-        }
-        if std::env::var_os(TERM.0).is_none_or(|term| term.is_empty() || term == "dumb") {
-            command = command.env(TERM.0, TERM.1);
+        for change in self.environment_changes() {
+            command = match change {
+                EnvironmentChange::Remove(name) => command.env_remove(name),
+                EnvironmentChange::Set(name, value) => command.env(name, value),
+            };
         }
         command = command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(mark) = &self.mark {
@@ -192,8 +189,11 @@ impl ProcessSpec {
 
     fn start_with_pipes(&self) -> Result<Started, SpawnError> {
         let mut command = self.command();
-        for name in WITHHELD {
-            command.env_remove(name);
+        for change in self.environment_changes() {
+            match change {
+                EnvironmentChange::Remove(name) => command.env_remove(name),
+                EnvironmentChange::Set(name, value) => command.env(name, value),
+            };
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(mark) = &self.mark {
@@ -223,6 +223,23 @@ impl ProcessSpec {
             return Err(SpawnError::Start { program: self.program().to_owned(), source });
         };
         Ok(Started { child, outputs: Outputs::of_pipes(stdout, stderr), keyboard: None })
+    }
+
+    /// How its environment differs from that of this process. A name that is no UTF-8 is none of ours.
+    fn environment_changes(&self) -> Vec<EnvironmentChange> {
+        let surroundings = match (&self.runner, self.screen) {
+            (Runner::Shell | Runner::Program { .. }, _) => Surroundings::Pipes,
+            (Runner::Terminal { .. }, Screen::Detached) => Surroundings::Detached,
+            (Runner::Terminal { .. }, Screen::Attached) => Surroundings::Attached,
+        };
+        let known = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        };
+        let inherited: Vec<(String, String)> = std::env::vars_os().filter_map(known).collect();
+        let inherited = inherited.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut changes = surroundings.changes(inherited);
+        changes.extend(WITHHELD.iter().map(|name| EnvironmentChange::Remove((*name).to_owned())));
+        changes
     }
 
     fn command(&self) -> Command {

@@ -16,9 +16,9 @@ const ASK_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 pub(super) const LINGERING_ASKED_EVERY: Duration = Duration::from_secs(2);
 
 /// Beyond this a grace is practically endless, and a clock can still add it.
-const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(super) const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What is stopped: a process group.
+/// What is stopped: the processes of a run.
 pub(super) trait Members {
     /// Its number.
     fn leader(&self) -> Pid;

@@ -2,7 +2,7 @@
 //!
 //! A process belongs to a run if it bears the run's mark, or is in the group or session of its leader while that
 //! number is certain to be the run's: the leader is there and started when it did, or a member of the
-//! group bears the mark. Everything else is a stranger and not touched.
+//! group bears the mark. So does what descends from such a process. Everything else is a stranger and not touched.
 
 use super::census::{Line, processes};
 use onsembl_protocol::id::RunMark;
@@ -138,7 +138,7 @@ struct Seen {
 }
 
 /// The marks that a process bears; `None` if it bears none, or does not show it.
-fn marks(pid: i32) -> Option<String> {
+pub(super) fn marks(pid: i32) -> Option<String> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let mut variables = environment.split(|byte| *byte == 0);
     let value = variables.find_map(|v| v.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))?;
@@ -166,12 +166,23 @@ impl Search {
         let is_leader = |s: &Seen| leader == Some((s.pid, s.line.started));
         self.group_is_ours |= seen.iter().any(|s| is_leader(s) || (in_group(s) && bears(s)));
         let ours = |s: &&Seen| bears(s) || (self.group_is_ours && in_group(s));
-        let found: BTreeSet<(i32, u64)> =
+        let mut found: BTreeSet<(i32, u64)> =
             seen.iter().filter(ours).map(|s| (s.pid, s.line.started)).collect();
+        loop {
+            let descends = |s: &&Seen| found.iter().any(|(pid, _)| *pid == s.line.parent);
+            let all: BTreeSet<(i32, u64)> =
+                seen.iter().filter(descends).map(|s| (s.pid, s.line.started)).collect();
+            let before = found.len();
+            found.extend(all);
+            if found.len() == before {
+                break;
+            }
+        }
         // A number that lives on under another leader was reused: no process of the run had it.
         let another = seen.iter().any(|s| leader.is_some_and(|l| l.0 == s.pid) && !is_leader(s));
         self.strangers =
             seen.iter().filter(|s| !another && in_group(s) && !ours(s)).map(|s| s.pid).collect();
+        self.strangers.retain(|pid| found.iter().all(|(ours, _)| ours != pid));
         self.seen_empty = if found.is_empty() { self.seen_empty.saturating_add(1) } else { 0 };
         self.alive = found.iter().map(|(pid, _)| *pid).collect();
         for (pid, started) in found {
@@ -284,6 +295,30 @@ mod tests {
         let reaper = std::thread::spawn(move || ours.wait().unwrap());
         assert_eq!(clear(vec![left(&mark, leader)]).first().map(|c| c.fate), Some(Fate::Ended));
         assert!(!reaper.join().unwrap().success());
+    }
+
+    #[test]
+    fn what_shed_all_but_its_parent_is_found_by_that() {
+        let mark = fresh();
+        let shed = "setsid env -i sh -c 'setsid sleep 1000.25 & sleep 1000.25' & echo; wait";
+        let mut ours = started(&mark, shed);
+        let lives = || processes().unwrap().any(|(pid, line)| !line.is_dead() && is_shed(pid));
+        fn is_shed(pid: i32) -> bool {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with(b"sleep\x001000.25")
+        }
+        let until = Instant::now() + Duration::from_secs(30);
+        while !lives() {
+            assert!(Instant::now() < until);
+            sleep(Duration::from_millis(10));
+        }
+        sleep(Duration::from_millis(100));
+        let leader = identify(ours.id());
+        let reaper = std::thread::spawn(move || ours.wait().unwrap());
+        let cleared = clear(vec![left(&mark, leader)]);
+        assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Ended), "{cleared:?}");
+        assert!(!reaper.join().unwrap().success());
+        assert!(!lives(), "{cleared:?}");
     }
 
     #[test]

@@ -182,3 +182,51 @@ async fn a_stop_does_not_wait_for_a_thread_that_is_blocked() {
     let ended = tokio::time::timeout(Duration::from_secs(20), child.wait()).await;
     assert!(ended.expect("the end of the process").unwrap().success());
 }
+
+/// As `nohup` and a shell's `&` start a program.
+#[tokio::test]
+async fn what_it_was_started_with_ignored_its_commands_do_not_ignore_and_it_survives_a_hangup() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::new().await;
+    let mut command = Command::new("/bin/sh");
+    command
+        .args([
+            "-c",
+            "trap '' HUP INT QUIT; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_onsembl-agent"),
+        ])
+        .args(["run", "--server", &server.url, "--name", "stays", "--log", "trace"])
+        .env("XDG_STATE_HOME", dir.path())
+        .env("ONSEMBL_TOKEN", TOKEN)
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let child = command.spawn().unwrap();
+    for run in ["first", "second"] {
+        let mut peer = server.session().await;
+        signal(&child, "-HUP");
+        peer.run(run, "grep SigIgn /proc/self/status").await;
+        let said = String::from_utf8(peer.all().await.0).unwrap();
+        let mask = u64::from_str_radix(said.split_whitespace().last().unwrap(), 16).unwrap();
+        for number in [1, 2, 3] {
+            assert_eq!(mask >> (number - 1) & 1, 0, "signal {number} of {said}");
+        }
+        if run == "first" {
+            // What takes its place must survive a hangup too.
+            peer.send(ServerToAgent::Control(AgentControl {
+                agent_id: None,
+                action: ControlAction::Restart,
+                reason: None,
+                graceful_shutdown: None,
+                timeout: None,
+                size: None,
+            }))
+            .await;
+        } else {
+            signal(&child, "-TERM");
+        }
+        peer.end().await;
+    }
+    let done = soon("the end", child.wait_with_output()).await.unwrap();
+    assert_eq!(done.status.code(), Some(0));
+}

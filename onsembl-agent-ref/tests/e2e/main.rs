@@ -20,6 +20,7 @@ mod controls;
 mod database;
 mod doctor;
 mod drain;
+mod ends;
 mod fence;
 mod fleet;
 mod freezes;

@@ -3,9 +3,9 @@
 use crate::bench::{Bench, PATIENCE, Running, eventually, runs};
 use onsembl_agent_ref::process::{ProcessEvent, ProcessHandle, ProcessSpec, Runner, spawn};
 use onsembl_protocol::model::{Exit, TerminalSize};
-use onsembl_protocol::worker::Typing;
+use onsembl_protocol::worker::{Stroke, StrokeKind, Typing};
 use serde_json::Value;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -49,11 +49,16 @@ fn commands_are_typed_into_one_program_and_its_output_is_one_stream() {
     for text in ["one thing", "another"] {
         let typed = bench.exec("ada", text);
         assert_eq!((typed.status.code(), &typed.stdout[..]), (Some(0), &b""[..]), "{typed:?}");
+        let said = String::from_utf8_lossy(&typed.stderr);
+        assert!(said.contains(&format!("typed into {id}; follow with")), "{said}");
     }
     eventually("it heard both", || shown(&bench, &id).contains("heard:another"));
     assert_eq!(shown(&bench, &id), "ready\r\nheard:one thing\r\nheard:another\r\n");
     let typed = commands(&bench).into_iter().find(|c| c["text"] == "another").unwrap();
-    assert_eq!(typed["cause"], "typed into the agent's terminal", "{typed}");
+    assert_eq!(
+        typed["cause"],
+        format!("typed into {id}; follow with `onsembl-server output --follow {id}`")
+    );
 
     // What would act is not typed, unless it is sent as a key.
     for (text, why) in [("a\u{1b}[2J", "U+001B"), ("a\nb", "pasted text"), ("a\u{3}", "U+0003")] {
@@ -73,12 +78,103 @@ fn commands_are_typed_into_one_program_and_its_output_is_one_stream() {
 
     // Ctrl-C ends this program; another one is started.
     let ended = bench.exec_command("ada", &["--keys"], "ctrl-c").output().unwrap();
-    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(ended.status.code(), Some(130), "the exit of the program that it ended: {ended:?}");
     eventually("the next one runs", || {
         let all = terminals(&bench);
         all.len() >= 2 && all.iter().any(|(other, s)| *other != id && s == "running")
     });
     assert!(terminals(&bench).contains(&(id, "failed".to_owned())));
+}
+
+/// A program that shows each read on a line of its own, once it has set its terminal as this says.
+fn reader(before: &str) -> String {
+    format!(
+        "import os, sys, time, tty, termios\n{before}\nsys.stdout.write('ready\\r\\n'); sys.stdout.flush()\nwhile True:\n  sys.stdout.write('read ' + repr(os.read(0, 4096)) + '\\r\\n'); sys.stdout.flush()\n"
+    )
+}
+
+/// What was typed before the program read was thrown away by it, or its Enter came as a line feed.
+#[test]
+fn a_text_that_is_asked_for_before_the_program_reads_arrives_as_a_submission() {
+    for flush in ["TCSAFLUSH", "TCSANOW"] {
+        let bench = Bench::start();
+        let program = reader(&format!("time.sleep(2); tty.setraw(0, termios.{flush})"));
+        let _ada = terminal(&bench, "ada", &["python3", "-c", &program]);
+        bench.await_status("ada", "online");
+        let id = runs_in_terminal(&bench);
+        let typed = bench.exec("ada", "EARLY");
+        assert!(typed.status.success(), "{typed:?}");
+        let early = "ready\r\nread b'EARLY'\r\nread b'\\r'\r\n";
+        eventually("it has read it", || shown(&bench, &id) == early);
+        let typed = bench.exec("ada", "LATER");
+        assert!(typed.status.success(), "{typed:?}");
+        let both = format!("{early}read b'LATER'\r\nread b'\\r'\r\n");
+        eventually("nothing is glued to it", || shown(&bench, &id) == both);
+    }
+}
+
+#[test]
+fn a_text_that_ends_the_program_has_its_exit_and_none_is_completed_that_it_did_not_outlive() {
+    let bench = Bench::start();
+    let _ada = terminal(&bench, "ada", &["/bin/sh", "-c", "stty -echo; read x; exit 7"]);
+    bench.await_status("ada", "online");
+    let _ = runs_in_terminal(&bench);
+    let ended = bench.exec("ada", "exit");
+    assert_eq!(ended.status.code(), Some(7), "{ended:?}");
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("read this and ended"), "{ended:?}");
+    // This one reads nothing at all.
+    let _bob = terminal(&bench, "bob", &["/bin/sh", "-c", "stty -echo; sleep 1; exit 1"]);
+    bench.await_status("bob", "online");
+    for _ in 0..3 {
+        let ended = bench.exec("bob", "work");
+        assert_eq!(ended.status.code(), Some(125), "{ended:?}");
+        assert!(
+            String::from_utf8_lossy(&ended.stderr).contains("ended (exit code 1)"),
+            "{ended:?}"
+        );
+    }
+}
+
+/// The password prompt of a program, and what asks for it to be typed.
+#[test]
+fn a_secret_is_typed_and_stands_nowhere() {
+    let bench = Bench::start();
+    let program = r#"stty -echo; echo ask; read -r p; echo "length:${#p}"; stty echo; echo shown; read -r q; echo done; read x"#;
+    let ada = terminal(&bench, "ada", &["/bin/sh", "-c", program]);
+    bench.await_status("ada", "online");
+    let id = runs_in_terminal(&bench);
+    let file = bench.folder.path().join("secret-file");
+    let secret = format!("hunter2-{}", std::process::id());
+    std::fs::write(&file, format!("{secret}\n")).unwrap();
+    let path = file.to_str().unwrap().to_owned();
+    let asks = |options: &[&str]| {
+        let mut exec = bench.client();
+        exec.args(["exec", "--server", &bench.url(), "--secret-from", &path])
+            .args(options)
+            .arg("ada");
+        exec.env("ONSEMBL_TOKEN", &bench.dashboard_token).stdin(Stdio::null());
+        exec.output().unwrap()
+    };
+    let typed = asks(&[]);
+    assert!(typed.status.success(), "{typed:?}");
+    let length = format!("length:{}", secret.len());
+    eventually("the program has it", || shown(&bench, &id).contains(&length));
+    eventually("it shows what is typed", || shown(&bench, &id).contains("shown"));
+    let refused = asks(&[]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--allow-echo"), "{refused:?}");
+    std::fs::remove_file(&file).unwrap();
+    let listed = commands(&bench);
+    assert!(listed.iter().any(|command| command["text"] == "[secret]"), "{listed:?}");
+    // Nothing of it on any disk: neither in the database, nor in a journal, a spool or a log.
+    assert!(!is_kept(bench.folder.path(), secret.as_bytes()));
+    // Nobody waits with it for an agent that is away.
+    std::fs::write(&file, "x").unwrap();
+    drop(ada);
+    eventually("the agent is away", || {
+        let away = asks(&["--offline", "queue"]);
+        away.status.code() == Some(125)
+            && !String::from_utf8_lossy(&away.stderr).contains("--allow-echo")
+    });
 }
 
 /// Whether a file below this folder has these bytes.
@@ -136,7 +232,7 @@ fn it_works_without_a_server_and_nothing_of_it_is_lost() {
 fn a_stop_ends_it_and_it_comes_back_with_the_release() {
     let bench = Bench::start();
     let name = format!("sleep {}.78", std::process::id());
-    let script = format!("trap '' TERM HUP; {name} & while read x; do :; done");
+    let script = format!("stty -echo; trap '' TERM HUP; {name} & while read x; do :; done");
     let _ada = terminal(&bench, "ada", &["/bin/sh", "-c", &script]);
     bench.await_status("ada", "online");
     let first = runs_in_terminal(&bench);
@@ -169,11 +265,19 @@ async fn attached(bench: &Bench, script: &str) -> (Screen, ProcessHandle) {
 }
 
 async fn attached_to(bench: &Bench, program: &[&str]) -> (Screen, ProcessHandle) {
+    attached_with(bench, &[], program).await
+}
+
+async fn attached_with(
+    bench: &Bench,
+    options: &[&str],
+    program: &[&str],
+) -> (Screen, ProcessHandle) {
     let folder = bench.folder.path().join("ada").display().to_string();
     let (agent, url) = (env!("CARGO_BIN_EXE_onsembl-agent"), bench.url());
     let run = [agent, "run", "--server", &url, "--name", "ada", "--state-dir", &folder];
-    let how = ["--runner", "terminal", "--attach", "--"];
-    let words = run.iter().chain(&how).chain(program);
+    let how = ["--runner", "terminal", "--attach"];
+    let words = run.iter().chain(&how).chain(options).chain(&["--"]).chain(program);
     let words: Vec<String> =
         words.map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
     let words = words.join(" ");
@@ -232,8 +336,9 @@ impl Screen {
 
 async fn types(handle: &ProcessHandle, text: &str) {
     let (done, mut typed) = mpsc::channel(1);
-    let bytes = text.as_bytes().to_vec();
-    let typing = Typing { bytes, enter: Vec::new(), within: Typing::TAKEN_WITHIN };
+    let what = StrokeKind::Keys(text.as_bytes().to_vec());
+    let strokes = vec![Stroke { what, pause: Duration::ZERO }];
+    let typing = Typing { strokes, within: Typing::TAKEN_WITHIN };
     let permit = handle.keyboard().unwrap().reserve().unwrap();
     permit.type_command(typing, |typed| async move { done.send(typed).await.unwrap() });
     timeout(PATIENCE, typed.recv()).await.unwrap().unwrap().unwrap();
@@ -283,6 +388,41 @@ async fn a_person_types_too_and_gets_the_terminal_back_as_it_was() {
     let refused = tokio::task::block_in_place(|| far.wait().unwrap());
     // It came behind the line that ended the program: typed in time or not, its outcome is known.
     assert!(matches!(refused.code(), Some(0 | 125)), "{refused} {}", bench.log("ada/agent.log"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_at_the_desk_keeps_nobody_out_for_ever() {
+    let bench = Bench::start();
+    let program = reader("tty.setraw(0)");
+    let idle = ["--line-idle", "4s"];
+    let (mut screen, handle) = attached_with(&bench, &idle, &["python3", "-c", &program]).await;
+    screen.shows("ready").await;
+    tokio::task::block_in_place(|| bench.await_status("ada", "online"));
+    types(&handle, "1").await;
+    screen.shows("read b'1'").await;
+    let exec = |options: &[&str], text: &str| {
+        tokio::task::block_in_place(|| bench.exec_command("ada", options, text).output().unwrap())
+    };
+    let keys = exec(&["--keys"], "escape");
+    assert!(keys.status.success(), "{keys:?}");
+    screen.shows("read b'\\x1b'").await;
+    let taken = exec(&["--take"], "on purpose");
+    assert!(taken.status.success(), "{taken:?}");
+    screen.shows("read b'on purpose'").await;
+    types(&handle, "2").await;
+    screen.shows("read b'2'").await;
+    let waited = exec(&[], "when it was left alone");
+    assert!(waited.status.success(), "{waited:?} {}", bench.log("ada/agent.log"));
+    screen.shows("read b'when it was left alone'").await;
+    // Nobody could continue it.
+    types(&handle, "\u{1a}").await;
+    screen.shows("Ctrl-Z would suspend this program").await;
+    let refused = exec(&["--keys"], "ctrl-z");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("nothing could continue it"));
+    let typed = exec(&["--keys"], "0x1a");
+    assert!(typed.status.success(), "{typed:?}");
+    screen.shows("read b'\\x1a'").await;
+    handle.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]

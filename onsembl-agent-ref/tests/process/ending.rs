@@ -1,7 +1,8 @@
 //! Ends: exit codes, signals, cancellation, and background processes that outlive the command.
 
 use super::*;
-use onsembl_agent_ref::process::SILENCE_AFTER_EXIT;
+use onsembl_agent_ref::process::{LONGEST_AFTER_EXIT, SILENCE_AFTER_EXIT};
+use onsembl_protocol::id::RunMark;
 
 #[tokio::test]
 async fn exit_codes_are_the_shells() {
@@ -96,6 +97,7 @@ async fn a_background_process_does_not_hold_up_the_end() {
     let done = run.done().await;
     assert_eq!((done.exit, done.text()), (Exit::Code(0), "done\n"));
     assert!(!done.group_empty, "the background process lives on");
+    assert_eq!(done.open, [Stream::Stdout, Stream::Stderr], "and can write there");
     assert!(started.elapsed() >= SILENCE_AFTER_EXIT);
     assert_eq!(living_of_group(group).len(), 1);
     sweep(group);
@@ -107,7 +109,41 @@ async fn a_background_process_without_the_pipes_does_not_delay_the_end() {
     let group = run.pid();
     let done = run.done().await;
     assert_eq!((done.exit, done.group_empty), (Exit::Code(0), false));
+    assert_eq!(done.open, [], "its output is whole");
     sweep(group);
+}
+
+#[tokio::test]
+async fn a_chatty_background_process_does_not_hold_its_command_open() {
+    let run = start("(while :; do sleep 0.1; echo t; done) & echo started");
+    let group = run.pid();
+    let started = Instant::now();
+    let done = run.done().await;
+    assert!(done.text().starts_with("started\nt\nt\n"), "{}", done.text());
+    assert_eq!((done.exit, done.group_empty), (Exit::Code(0), false));
+    assert_eq!(done.open, [Stream::Stdout, Stream::Stderr]);
+    let within = LONGEST_AFTER_EXIT..LONGEST_AFTER_EXIT + PATIENCE / 2;
+    assert!(within.contains(&started.elapsed()), "after {:?}", started.elapsed());
+    sweep(group);
+}
+
+#[tokio::test]
+async fn what_outlives_its_command_can_be_ended_later_wherever_it_went() {
+    let nap = format!("sleep 3000.{}", std::process::id());
+    // Orphans do not come to this process, so that only a mark tells whose it is.
+    let spec = ProcessSpec {
+        mark: Some(RunMark::new(format!("ending-{}", std::process::id()))),
+        ..ProcessSpec::shell(format!("setsid {nap} >/dev/null 2>&1 & echo $!"))
+    };
+    let mut run = start_spec(&spec, 4);
+    run.says("\n").await;
+    until("it left", || lives(&nap)).await;
+    let done = run.ended().await;
+    assert!(!done.group_empty, "{done:?}");
+    assert!(lives(&nap));
+    run.handle.kill();
+    run.cleared().await;
+    assert!(!lives(&nap));
 }
 
 #[tokio::test]
@@ -144,11 +180,28 @@ async fn cancel_reaches_a_background_process_whose_leader_is_gone() {
 }
 
 #[tokio::test]
-async fn one_that_left_the_group_cannot_hold_up_a_cancelled_command() {
-    let mut run = start("setsid sh -c 'while :; do echo x; done' & echo up; wait");
+async fn one_that_left_the_group_ends_with_a_cancelled_command() {
+    let script = format!("exit=4000.{}; while :; do echo x; done", std::process::id());
+    let mut run = start(&format!("setsid sh -c '{script}' & echo up; wait"));
     run.says("x\n").await;
     run.handle.cancel(LONG_GRACE);
     assert!(run.done().await.group_empty);
+    assert!(!lives(&format!("sh -c {script}")));
+}
+
+#[tokio::test]
+async fn one_that_left_the_group_and_ignores_the_signal_is_killed_after_the_grace() {
+    let script = format!(
+        "exit=4001.{}; trap \"\" TERM; echo x; while :; do sleep 0.05; done",
+        std::process::id()
+    );
+    let mut run = start(&format!("setsid sh -c '{script}' & echo up; wait"));
+    run.says("x\n").await;
+    let asked = Instant::now();
+    run.handle.cancel(Duration::from_millis(400));
+    assert!(run.done().await.group_empty);
+    assert!(asked.elapsed() >= Duration::from_millis(400));
+    assert!(!lives(&format!("sh -c {script}")));
 }
 
 #[tokio::test]
@@ -156,7 +209,10 @@ async fn orders_after_the_end_do_nothing() {
     let (sender, mut events) = mpsc::channel(4);
     let handle = spawn(&ProcessSpec::shell("exit 5"), 7_u8, sender).unwrap();
     let ended = soon("the end", events.recv()).await.unwrap();
-    assert_eq!(ended, ProcessEvent::Ended { key: 7, exit: Exit::Code(5), group_empty: true });
+    assert_eq!(
+        ended,
+        ProcessEvent::Ended { key: 7, exit: Exit::Code(5), group_empty: true, open: vec![] }
+    );
     handle.cancel(Duration::ZERO);
     handle.kill();
     handle.pause_reading();

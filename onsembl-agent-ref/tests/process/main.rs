@@ -61,6 +61,7 @@ struct Seen {
 struct Done {
     exit: Exit,
     group_empty: bool,
+    open: Vec<Stream>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     largest: usize,
@@ -91,7 +92,7 @@ impl Run {
         living_of_group(self.pid()).is_empty()
     }
 
-    fn take(&mut self, event: ProcessEvent<CommandId>) -> Option<(Exit, bool)> {
+    fn take(&mut self, event: ProcessEvent<CommandId>) -> Option<(Exit, bool, Vec<Stream>)> {
         match event {
             ProcessEvent::Output { key, stream, bytes } => {
                 assert_eq!(key, CommandId::new("cmd-1"));
@@ -104,9 +105,12 @@ impl Run {
                 }
                 None
             }
-            ProcessEvent::Ended { key, exit, group_empty } => {
+            ProcessEvent::Ended { key, exit, group_empty, open } => {
                 assert_eq!(key, CommandId::new("cmd-1"));
-                Some((exit, group_empty))
+                Some((exit, group_empty, open))
+            }
+            other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+                panic!("{other:?} before its end")
             }
         }
     }
@@ -119,19 +123,32 @@ impl Run {
         }
     }
 
-    /// Takes everything to the end, and checks that there is one end and nothing behind it.
+    /// Takes everything to the end, and checks that there is one end and nothing behind it, unless something
+    /// lives on.
     async fn done(mut self) -> Done {
+        let done = self.ended().await;
+        if done.group_empty {
+            assert!(soon("the close", self.events.recv()).await.is_none(), "came after the end");
+        }
+        done
+    }
+
+    /// Takes everything to the end.
+    async fn ended(&mut self) -> Done {
         loop {
             let event = soon("an event", self.events.recv()).await.expect("no end was told");
-            if let Some((exit, group_empty)) = self.take(event) {
-                assert!(
-                    soon("the close", self.events.recv()).await.is_none(),
-                    "came after the end"
-                );
-                let Seen { stdout, stderr, largest } = self.seen;
-                return Done { exit, group_empty, stdout, stderr, largest };
+            if let Some((exit, group_empty, open)) = self.take(event) {
+                let Seen { stdout, stderr, largest } = std::mem::take(&mut self.seen);
+                return Done { exit, group_empty, open, stdout, stderr, largest };
             }
         }
+    }
+
+    /// Nothing is left of it: behind its end, and last.
+    async fn cleared(mut self) {
+        let event = soon("the clearing", self.events.recv()).await;
+        assert_eq!(event, Some(ProcessEvent::Cleared { key: CommandId::new("cmd-1") }));
+        assert!(soon("the close", self.events.recv()).await.is_none(), "came after that");
     }
 }
 
@@ -148,6 +165,15 @@ fn living_of_group(group: Pid) -> Vec<String> {
         })
         .map(str::to_owned)
         .collect()
+}
+
+/// Whether a process with this command line lives, by `ps`.
+fn lives(arguments: &str) -> bool {
+    let output = Command::new("ps").args(["-e", "-o", "stat=,args="]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().any(|line| {
+        let (state, line) = line.trim().split_once(char::is_whitespace).unwrap_or_default();
+        !state.starts_with('Z') && line.trim() == arguments
+    })
 }
 
 /// Removes what a test left running on purpose.

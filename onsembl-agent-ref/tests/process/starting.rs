@@ -2,6 +2,7 @@
 
 use super::*;
 use onsembl_agent_ref::process::{Runner, SpawnError, TextOn};
+use onsembl_protocol::worker::Screen;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,7 @@ async fn directory_environment_and_arguments_reach_the_command() {
         environment: vec![("GREETING".into(), "two words".into())],
         arguments: vec!["a b".into(), String::new(), "$(c)'\"".into()],
         mark: None,
+        screen: Screen::Detached,
     };
     let done = start_spec(&spec, 4).done().await;
     let directory = dir.path().canonicalize().unwrap();

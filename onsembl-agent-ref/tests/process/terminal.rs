@@ -3,16 +3,19 @@
 use super::*;
 use onsembl_agent_ref::process::{Runner, TypingError};
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::{LineMode, Modes, Typing};
+use onsembl_protocol::worker::{
+    CarriageReturn, Echo, Foreground, LineMode, Modes, Stroke, StrokeKind, TerminalSettings, Typed,
+    Typing,
+};
 
 /// What a program under a terminal shows, as it comes.
-struct Shown {
+pub(super) struct Shown {
     handle: ProcessHandle,
     events: mpsc::Receiver<ProcessEvent<CommandId>>,
     text: String,
 }
 
-fn open(script: &str) -> Shown {
+pub(super) fn open(script: &str) -> Shown {
     let runner = Runner::Terminal {
         program: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
@@ -32,14 +35,14 @@ impl Shown {
                     assert_eq!(stream, Stream::Terminal);
                     self.text.push_str(&String::from_utf8_lossy(&bytes));
                 }
-                ended @ ProcessEvent::Ended { .. } => {
+                ended => {
                     panic!("{ended:?} before it showed {text:?}: {:?}", self.text)
                 }
             }
         }
     }
 
-    async fn end(mut self) -> (Exit, bool, String) {
+    pub(super) async fn end(mut self) -> (Exit, bool, String) {
         loop {
             match soon("the end", self.events.recv()).await.expect("ended silently") {
                 ProcessEvent::Output { bytes, .. } => {
@@ -48,8 +51,15 @@ impl Shown {
                 ProcessEvent::Ended { exit, group_empty, .. } => {
                     return (exit, group_empty, self.text);
                 }
+                other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+                    panic!("{other:?}")
+                }
             }
         }
+    }
+
+    fn settings(&self) -> TerminalSettings {
+        self.handle.terminal_settings().unwrap()
     }
 
     async fn types(&self, typing: Typing) -> Result<(), TypingError> {
@@ -61,7 +71,10 @@ impl Shown {
 }
 
 fn line(text: &str) -> Typing {
-    Typing { bytes: text.as_bytes().to_vec(), enter: b"\r".to_vec(), within: Typing::TAKEN_WITHIN }
+    let text = StrokeKind::Text(text.as_bytes().to_vec());
+    let text = Stroke { what: text, pause: Typing::PAUSE };
+    let enter = Stroke { what: StrokeKind::Enter, pause: Duration::ZERO };
+    Typing { strokes: vec![text, enter], within: Typing::TAKEN_WITHIN }
 }
 
 fn session(pid: u32) -> Vec<String> {
@@ -88,7 +101,7 @@ async fn what_is_typed_arrives_and_a_new_size_is_seen() {
         "trap 'stty size; echo resized' WINCH; echo ready; read a; echo \"got:$a\"; while :; do read b && break; done; echo bye",
     );
     shown.shows("ready").await;
-    assert_eq!(shown.handle.keyboard().unwrap().line_mode(), LineMode::Terminal);
+    assert_eq!(shown.settings(), TerminalSettings::AS_OPENED);
     shown.types(line("two words")).await.unwrap();
     shown.shows("got:two words").await;
     shown.handle.keyboard().unwrap().resize(TerminalSize::new(120, 40).unwrap()).unwrap();
@@ -112,9 +125,15 @@ async fn keys_act_as_those_of_a_person() {
 
 #[tokio::test]
 async fn a_program_that_reads_its_own_keys_is_told_apart_from_one_that_reads_lines() {
-    let mut shown = open("stty raw; echo ready; cat");
+    let mut shown = open("stty raw -echo; echo ready; cat");
     shown.shows("ready").await;
-    assert_eq!(shown.handle.keyboard().unwrap().line_mode(), LineMode::Program);
+    let settings = TerminalSettings {
+        lines: LineMode::Program,
+        echo: Echo::Off,
+        carriage_return: CarriageReturn::Kept,
+        foreground: Foreground::Program,
+    };
+    assert_eq!(shown.settings(), settings);
     shown.handle.kill();
     assert_eq!(shown.end().await.0, Exit::Signal(9));
 }
@@ -127,7 +146,7 @@ async fn a_text_that_is_not_read_in_its_time_is_said_to_be_typed_in_part() {
     let limit = Some(Duration::from_millis(200));
     match shown.types(line(&text).limited(limit)).await {
         Err(TypingError::NotRead { taken, all, within }) => {
-            assert!(0 < taken && taken < all && all == text.len(), "{taken} of {all}");
+            assert!(0 < taken && taken < all && all == text.len() + 1, "{taken} of {all}");
             assert_eq!(Some(within), limit);
         }
         other => panic!("{other:?}"),
@@ -169,6 +188,9 @@ async fn a_flood_comes_whole_and_in_pieces_larger_than_a_terminal_hands_out() {
             ProcessEvent::Ended { exit, .. } => {
                 assert_eq!(exit, Exit::Code(0));
                 break;
+            }
+            other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+                panic!("{other:?}")
             }
         }
     }
@@ -226,7 +248,8 @@ async fn whoever_looks_on_too_slowly_keeps_nothing_from_ending() {
 
 #[tokio::test]
 async fn a_session_that_breeds_is_killed_whole() {
-    let mut shown = open("set -m; echo ready; while :; do (sleep 1000 &) & done");
+    let mut shown =
+        open("set -m; echo ready; n=0; while [ $((n += 1)) -lt 5000 ]; do (sleep 1000 &) & done");
     shown.shows("ready").await;
     let pid = shown.handle.pid();
     until("it breeds", || session(pid).len() > 20).await;
@@ -234,4 +257,88 @@ async fn a_session_that_breeds_is_killed_whole() {
     let (_, empty, _) = shown.end().await;
     assert!(empty);
     assert_eq!(session(pid), [""; 0]);
+}
+
+/// A program that reads its own keys, each read on a line of its own behind `read `. First it does what `before` says.
+fn reader(before: &str) -> String {
+    format!(
+        "exec python3 -uc '\
+import os, sys, time, tty, termios\n\
+{before}\n\
+print(\"ready\", end=\"\\r\\n\")\n\
+while True: print(\"read\", os.read(0, 4096), end=\"\\r\\n\")'"
+    )
+}
+
+#[tokio::test]
+async fn enter_is_a_read_of_its_own_however_late_the_program_reads() {
+    let mut shown = open(&reader("tty.setraw(0); print(\"raw\"); time.sleep(0.7)"));
+    shown.shows("raw").await;
+    shown.types(line("hello")).await.unwrap();
+    shown.shows("read b\'\\r\'").await;
+    assert!(shown.text.contains("read b\'hello\'"), "{}", shown.text);
+}
+
+#[tokio::test]
+async fn an_escape_is_a_read_of_its_own_within_a_command_and_before_the_next() {
+    let mut shown = open(&reader("tty.setraw(0)"));
+    shown.shows("ready").await;
+    for keys in ["a escape b", "escape", "h e y"] {
+        shown.types(Typing::keys(keys, &Modes::default()).unwrap()).await.unwrap();
+    }
+    for read in ["a\\x1b", "b", "\\x1b", "hey"] {
+        shown.shows(&format!("read b\'{read}\'")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_program_threw_away_unread_was_not_taken() {
+    let before = "print(\"cooked\"); time.sleep(1.5); tty.setraw(0)";
+    let mut shown = open(&reader(before));
+    shown.shows("cooked").await;
+    let early = shown.types(line("early")).await;
+    assert!(matches!(early, Err(TypingError::ThrownAway)), "{early:?}");
+    assert_eq!(early.unwrap_err().typed(), Typed::Nothing);
+    shown.shows("ready").await;
+    shown.types(line("later")).await.unwrap();
+    shown.shows("read b\'later\'").await;
+    assert!(!shown.text.contains("read b\'early"), "{}", shown.text);
+}
+
+#[tokio::test]
+async fn what_was_typed_whole_and_is_not_read_is_told_apart_from_what_is() {
+    let mut shown = open("echo ready; sleep 1000");
+    shown.shows("ready").await;
+    let limit = Some(Duration::from_millis(300));
+    let unread = shown.types(line("never read").limited(limit)).await.unwrap_err();
+    assert_eq!(unread.typed(), Typed::Whole, "{unread}");
+    assert!(matches!(unread, TypingError::NotRead { taken: 11, all: 11, .. }), "{unread:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_ends_by_what_it_reads_has_read_it() {
+    for _ in 0..20 {
+        let mut shown = open("echo ready; read x; exit 7");
+        shown.shows("ready").await;
+        shown.types(line("exit")).await.unwrap();
+        assert_eq!(shown.end().await.0, Exit::Code(7));
+    }
+}
+
+#[tokio::test]
+async fn enter_ends_a_line_also_where_a_carriage_return_would_not() {
+    let mut shown = open("stty -icrnl; echo ready; read x; echo \"got:$x.\"");
+    shown.shows("ready").await;
+    shown.types(line("hello")).await.unwrap();
+    shown.shows("got:hello.").await;
+}
+
+#[tokio::test]
+async fn a_job_in_the_foreground_is_told_apart_from_the_program_itself() {
+    let mut shown = open("echo ready; read x; set -m; sh -c \'echo job; sleep 1000\'");
+    shown.shows("ready").await;
+    assert_eq!(shown.settings().foreground, Foreground::Program);
+    shown.types(line("go")).await.unwrap();
+    shown.shows("job").await;
+    assert_eq!(shown.settings().foreground, Foreground::Job);
 }

@@ -7,7 +7,7 @@ use super::fate::Fate;
 use super::journal::{CommandJournal, Standing};
 use super::queue::DEFAULT_SLOTS;
 use crate::id::CommandId;
-use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
+use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals, PROGRAM_ENDED};
 use crate::model::{Exit, Pausing};
 use crate::time::{Deadline, Human, Timestamp, WallTime};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -76,6 +76,17 @@ pub(crate) enum Decision {
     Refuse(CommandComplete),
 }
 
+/// How it went to type a command into the agent's terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TypingEnd {
+    /// The program has read it, and lives. It is not visible when it is done with it.
+    Taken,
+    /// The program has read it, and ended so right behind it.
+    ProgramEnded(Exit),
+    /// It was not typed whole, or not read, for this reason.
+    Failed(String),
+}
+
 /// What to do about a cancellation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum CancelDecision {
@@ -113,7 +124,7 @@ impl AgentCommands {
         for (id, standing) in journal.standings() {
             match standing {
                 Standing::Starting { .. } | Standing::Started { .. } => {}
-                Standing::Ended { report, confirmed } => {
+                Standing::Ended { report, confirmed, .. } => {
                     self.end(id, report.clone());
                     if *confirmed {
                         self.on_confirmed(id);
@@ -281,20 +292,32 @@ impl AgentCommands {
     }
 
     /// It was typed into the agent's terminal, or could not be, whole or at all: remembers and gives
-    /// the report. It is not visible when a program is done with what was typed.
+    /// the report.
     pub(crate) fn on_typed(
         &mut self,
         id: &CommandId,
-        typed: Result<(), String>,
+        typed: TypingEnd,
         now: Timestamp,
         wall: WallTime,
     ) -> Option<CommandComplete> {
         let Some(Entry::Running { started, .. }) = self.entries.get(id) else { return None };
-        let mut report = match typed {
-            Ok(()) => blank(id, CommandPhase::Completed),
-            Err(_) => blank(id, CommandPhase::Failed),
+        let phase = match &typed {
+            TypingEnd::Taken => CommandPhase::Completed,
+            TypingEnd::ProgramEnded(exit) if exit.success() => CommandPhase::Completed,
+            TypingEnd::ProgramEnded(_) | TypingEnd::Failed(_) => CommandPhase::Failed,
         };
-        report.error = typed.err();
+        let mut report = blank(id, phase);
+        match typed {
+            TypingEnd::Taken => {}
+            TypingEnd::ProgramEnded(exit) => {
+                match exit {
+                    Exit::Code(code) => report.exit_code = Some(code),
+                    Exit::Signal(signal) => report.signal = Some(signal),
+                }
+                report.error = Some(format!("{PROGRAM_ENDED}: {exit}"));
+            }
+            TypingEnd::Failed(why) => report.error = Some(why),
+        }
         report.duration_ms = Some(now.saturating_since(*started).as_millis() as u64);
         report.timestamp = Some(wall);
         self.finished = self.finished.saturating_add(1);
@@ -366,6 +389,11 @@ impl AgentCommands {
     /// Commands that have not ended.
     pub(crate) fn unfinished(&self) -> Vec<CommandId> {
         self.unfinished.iter().cloned().collect()
+    }
+
+    /// Whether the server has heard of its end.
+    pub(crate) fn is_confirmed(&self, id: &CommandId) -> bool {
+        matches!(self.entries.get(id), Some(Entry::Ended { confirmed: true, .. }))
     }
 
     /// The report of a command that ended, if it is remembered.

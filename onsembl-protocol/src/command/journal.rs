@@ -28,6 +28,18 @@ pub struct ProcessIdentity {
     pub namespace: String,
 }
 
+/// By what is found what a command left running when it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct Remains {
+    /// What its processes bear.
+    pub mark: RunMark,
+    /// Who led them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessIdentity>,
+}
+
 /// One thing that is written down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "entry")]
@@ -46,6 +58,9 @@ pub enum JournalEntry {
     /// It is over. Durable before its end is reported.
     Ended {
         report: CommandComplete,
+        /// What of it lives on. Written again without, once that has ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remains: Option<Remains>,
     },
     /// The server has heard of its end.
     Confirmed {
@@ -76,7 +91,7 @@ impl JournalEntry {
     pub fn awaited(&self) -> Option<Awaited> {
         match self {
             Self::Starting { command, .. } => Some(Awaited::Start(command.clone())),
-            Self::Ended { report } => Some(Awaited::End(report.command_id.clone())),
+            Self::Ended { report, .. } => Some(Awaited::End(report.command_id.clone())),
             Self::Stopped { stop } => Some(Awaited::Stop(stop.clone())),
             // Without it a successor goes by the mark, and a report is said once more.
             // A stop that comes back after a crash is released by the next session.
@@ -134,6 +149,8 @@ pub enum Standing {
         report: CommandComplete,
         /// The server has heard it.
         confirmed: bool,
+        /// What of it lived on when that was written.
+        remains: Option<Remains>,
     },
 }
 
@@ -146,6 +163,12 @@ pub struct CommandJournal {
 }
 
 impl CommandJournal {
+    /// Whether it says that this command ended and left something running.
+    pub fn has_remains(&self, command: &CommandId) -> bool {
+        let standing = self.standings.get(command);
+        matches!(standing, Some(Standing::Ended { remains: Some(_), .. }))
+    }
+
     /// Takes the next entry. Entries that make no sense at their place change nothing. Of ended
     /// commands the last 4,096 are remembered; confirmed ones are forgotten first.
     pub fn apply(&mut self, entry: JournalEntry) {
@@ -160,9 +183,11 @@ impl CommandJournal {
                     *standing = Standing::Started { mark: mark.clone(), process };
                 }
             }
-            JournalEntry::Ended { report } => {
+            JournalEntry::Ended { report, remains } => {
                 let id = report.command_id.clone();
-                let ended = Standing::Ended { report, confirmed: false };
+                let before = self.standings.get(&id);
+                let confirmed = matches!(before, Some(Standing::Ended { confirmed: true, .. }));
+                let ended = Standing::Ended { report, confirmed, remains };
                 let was = self.standings.insert(id.clone(), ended);
                 if !matches!(was, Some(Standing::Ended { .. })) {
                     self.ended.push_back(id);
@@ -185,13 +210,17 @@ impl CommandJournal {
     }
 
     /// Runs whose ends are not in it: an earlier process of the agent died while they ran, or were about
-    /// to. Whatever is left of them is to be ended before anything else starts.
+    /// to. And those that ended and left something running. Whatever is left of them is to be ended before
+    /// anything else starts.
     pub fn left_behind(&self) -> Vec<LeftBehind> {
         let left = |(id, standing): (&CommandId, &Standing)| {
             let (mark, leader) = match standing {
                 Standing::Starting { mark } => (mark.clone(), None),
                 Standing::Started { mark, process } => (mark.clone(), Some(process.clone())),
-                Standing::Ended { .. } => return None,
+                Standing::Ended { remains, .. } => {
+                    let Remains { mark, process } = remains.clone()?;
+                    (mark, process)
+                }
             };
             Some(LeftBehind { command: id.clone(), mark, leader })
         };
@@ -221,11 +250,13 @@ impl CommandJournal {
             starting.into_iter().chain(started)
         });
         let ended = self.ended.iter().flat_map(|id| {
-            let (report, confirmed) = match self.standings.get(id) {
-                Some(Standing::Ended { report, confirmed }) => (Some(report), *confirmed),
+            let (ended, confirmed) = match self.standings.get(id) {
+                Some(Standing::Ended { report, confirmed, remains }) => {
+                    let (report, remains) = (report.clone(), remains.clone());
+                    (Some(JournalEntry::Ended { report, remains }), *confirmed)
+                }
                 Some(Standing::Starting { .. } | Standing::Started { .. }) | None => (None, false),
             };
-            let ended = report.map(|report| JournalEntry::Ended { report: report.clone() });
             let confirmed = confirmed.then(|| JournalEntry::Confirmed { command: id.clone() });
             ended.into_iter().chain(confirmed)
         });
@@ -236,7 +267,8 @@ impl CommandJournal {
     fn forget(&mut self) {
         while self.ended.len() > REMEMBERED {
             let confirmed = |id: &CommandId| {
-                matches!(self.standings.get(id), Some(Standing::Ended { confirmed: true, .. }))
+                let standing = self.standings.get(id);
+                matches!(standing, Some(Standing::Ended { confirmed: true, remains: None, .. }))
             };
             let oldest = self.ended.iter().position(confirmed).unwrap_or(0);
             if let Some(id) = self.ended.remove(oldest) {

@@ -9,10 +9,10 @@ mod queue;
 mod routing;
 
 pub(crate) use crate::model::Exit;
-pub(crate) use agent_commands::{AgentCommands, CancelDecision, Decision};
+pub(crate) use agent_commands::{AgentCommands, CancelDecision, Decision, TypingEnd};
 pub use fate::Fate;
 pub use journal::{
-    Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Standing,
+    Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Remains, Standing,
 };
 pub(crate) use lifecycle::{CommandAction, CommandEvent, CommandLifecycle, CommandTerms, Returned};
 pub use lifecycle::{CommandCause, CommandOrigin, CommandStage, CommandView};

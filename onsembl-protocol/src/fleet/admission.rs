@@ -127,6 +127,8 @@ fn admit(
     }
     let session = state.working_session(&agent).map(|(_, session)| session);
     let waits = match &request.offline {
+        // It is kept in memory only, and not for an agent that is away.
+        _ if request.is_secret() => false,
         Some(OfflinePolicy::Refuse) => false,
         // Only an agent with a journal can be asked again without risk.
         Some(OfflinePolicy::Queue | OfflinePolicy::Unknown(_)) | None => {

@@ -188,6 +188,7 @@ pub(super) fn recover(state: &mut State, record: CommandRecord, log: Log, now: N
         row: Row::Stored,
         waiters: Vec::new(),
         after_end: AfterEnd::Confirm,
+        waits_for: None,
     };
     let id = record.command;
     state.commands.insert(id.clone(), Command::opened(record.agent, log, open));

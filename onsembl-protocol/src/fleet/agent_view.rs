@@ -6,7 +6,7 @@ use crate::command::CommandStage;
 use crate::diagnosis::{BeatVerdict, Explanation, OrderInForce, PresenceTrack, Ways, explain};
 use crate::id::{AgentId, PresenceVersion};
 use crate::liveness::Impairment;
-use crate::model::{Cause, Confidence, Evidence, Finding, Pausing};
+use crate::model::{Cause, Confidence, Evidence, Finding, Pausing, ToldFault};
 use crate::session::{Presence, PresenceCause, PresenceStatus, ServerConfig};
 use crate::stop::StopOrder;
 use crate::time::WallTime;
@@ -37,6 +37,8 @@ pub struct AgentView {
     pub metrics: Option<HealthMetrics>,
     /// Whether it says, in its present session, that it starts nothing, by order.
     pub pausing: Pausing,
+    /// That the program of its terminal does not run, as it said last in its present session.
+    pub program_fault: Option<ToldFault>,
     /// The emergency stop in force for it, and how far it is with that.
     pub stopped: Option<AgentStop>,
     /// How many more links may be open beside the one of its session.

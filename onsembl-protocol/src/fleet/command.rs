@@ -63,6 +63,8 @@ pub(super) struct Open {
     /// Requests that are answered when it is stored.
     pub(super) waiters: Vec<Token>,
     pub(super) after_end: AfterEnd,
+    /// What it waits for on its agent, as that says.
+    pub(super) waits_for: Option<String>,
 }
 
 impl Open {
@@ -79,6 +81,7 @@ impl Open {
             row: Row::Asked,
             waiters,
             after_end: AfterEnd::Confirm,
+            waits_for: None,
         }
     }
 
@@ -91,7 +94,7 @@ impl Open {
     ) -> CommandRecord {
         let view = self.lifecycle.view();
         CommandRecord {
-            request: self.request.clone(),
+            request: Box::new(self.request.without_secret()),
             command: command.clone(),
             agent: agent.clone(),
             origin: self.lifecycle.origin(),
@@ -246,6 +249,12 @@ impl Command {
         }
     }
 
+    /// What it waits for on its agent, until it has started.
+    pub(super) fn waits_for(&self) -> Option<String> {
+        let open = self.open().filter(|open| open.lifecycle.is_before_start())?;
+        open.waits_for.clone()
+    }
+
     /// Whether it is over and its agent did not say so.
     pub(super) const fn was_given_up(&self) -> bool {
         match &self.course {
@@ -337,6 +346,12 @@ pub(super) fn misread(
 ) -> Option<&'static str> {
     match input {
         None | Some(CommandInput::Text) => None,
+        Some(CommandInput::Secret) => {
+            let takes = session.is_some_and(|session| session.capabilities.takes_secrets());
+            (!takes).then_some(
+                "this agent takes no secrets and might keep or show it; nothing was done",
+            )
+        }
         Some(CommandInput::Keys | CommandInput::Unknown(_)) => match dialect {
             Dialect::Legacy => Some(
                 "this agent is a legacy wrapper, which takes a text only and would type the names of keys; nothing was done",

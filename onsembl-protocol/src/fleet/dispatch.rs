@@ -18,14 +18,17 @@ use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandStage, CommandView, Exit, Returned,
 };
 use crate::id::{AgentId, CommandId};
-use crate::model::{CommandAckStatus, Dialect, Force, Pausing};
+use crate::model::{Dialect, Force, Pausing, TYPED_INTO};
 use crate::output::Written;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
-use crate::wire::payload::{CommandCancel, CommandComplete, CommandPhase, ErrorCode, ErrorReply};
+use crate::wire::payload::{
+    CommandAck, CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
+};
 use alloc::borrow::ToOwned as _;
 use alloc::collections::BTreeSet;
-use alloc::string::ToString;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// Slots of an agent without a queue: what comes goes out at once.
@@ -47,17 +50,21 @@ fn follow(state: &mut State, id: &CommandId, fed: Fed, now: Now) {
 }
 
 /// An agent acknowledged a command. Nothing else is being worked on, so its lifecycle is fed at once.
-pub(super) fn on_acknowledged(
-    state: &mut State,
-    agent: &AgentId,
-    id: &CommandId,
-    status: CommandAckStatus,
-    now: Now,
-) {
+pub(super) fn on_acknowledged(state: &mut State, agent: &AgentId, ack: CommandAck, now: Now) {
+    let CommandAck { command_id: id, status, waits_for, .. } = ack;
+    let said = waits_for.map(|waits_for| shortened(&waits_for.why()).to_owned());
+    let own = state.commands.get_mut(&id).filter(|command| command.agent == *agent);
+    let is_another = own.and_then(Command::open_mut).is_some_and(|open| {
+        let before = core::mem::replace(&mut open.waits_for, said.clone());
+        before != said && open.lifecycle.is_before_start()
+    });
     let event = CommandEvent::Acknowledged(status);
-    match state.commands.feed_of(agent, id, event, now) {
-        Some(fed) => follow(state, id, fed, now),
-        None => state.note_foreign(agent, id),
+    match state.commands.feed_of(agent, &id, event, now) {
+        Some(fed) => follow(state, &id, fed, now),
+        None => return state.note_foreign(agent, &id),
+    }
+    if is_another {
+        state.show_command(&id);
     }
 }
 
@@ -142,6 +149,12 @@ fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
         state.end_because(id, CommandPhase::Failed, &why);
         return false;
     }
+    // A run of this server before this one had it, in memory.
+    if open.request.is_secret() && open.request.text == CommandRequest::SECRET {
+        let why = "the server was started again before this secret was typed, and keeps none; ask again under a new id";
+        state.end_because(id, CommandPhase::Failed, why);
+        return false;
+    }
     // Without a session there is nothing to hold it against, and it is not sent either.
     let Some(session) = session else { return true };
     match misread(dialect, Some(session), open.request.input.as_ref()) {
@@ -172,6 +185,9 @@ fn send(state: &mut State, id: &CommandId) {
     };
     let dialect = session.capabilities.dialect();
     let mut request = as_sent(&open.request, dialect);
+    if !session.capabilities.says_what_typing_waits_for() {
+        request.open_line = None;
+    }
     if dialect == Dialect::Legacy {
         // A legacy wrapper reports no ends: that it gets the next one is all that is known of the others.
         for other in state.commands.others_of(&agent, id) {
@@ -232,11 +248,17 @@ fn taken(state: &mut State, id: &CommandId, now: Now) {
         return publish(state, id, view, now);
     }
     let waiters = core::mem::take(&mut open.waiters);
+    let is_secret = open.request.is_secret();
     state.show_command(id);
     for token in waiters {
         state.out.reply(token, Ok(()));
     }
     state.work.feed(id, CommandEvent::Stored);
+    let agent = state.commands.get(id).map(|command| command.agent.clone());
+    if is_secret && agent.is_some_and(|agent| state.roster.session(&agent).is_none()) {
+        let why = "its agent went away before this secret was sent, and it waits for nobody; nothing was typed";
+        state.end_because(id, CommandPhase::Failed, why);
+    }
 }
 
 fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
@@ -407,6 +429,14 @@ pub(super) fn lost(state: &mut State, Lost { agent, dialect, course }: Lost, now
             Dialect::Legacy => output::interrupt(state, &id, now),
             Dialect::Extended => {}
         }
+        let open = state.commands.get(&id).and_then(Command::open);
+        let is_secret_on_its_way =
+            open.is_some_and(|open| open.request.is_secret() && open.lifecycle.is_before_start());
+        if is_secret_on_its_way && matches!(course, LossCourse::Lost) {
+            let why = "its agent went away before it began to type this secret, which waits for nobody; whether it was typed is not known";
+            state.end_because(&id, CommandPhase::OutcomeUnknown, why);
+            continue;
+        }
         let event = match course {
             LossCourse::HandedOver => CommandEvent::LinkHandedOver,
             LossCourse::Lost => CommandEvent::LinkLost,
@@ -414,6 +444,7 @@ pub(super) fn lost(state: &mut State, Lost { agent, dialect, course }: Lost, now
         state.work.feed(&id, event);
     }
     state.show_pausing(&agent, Pausing::Running);
+    state.show_program_fault(&agent, None);
     state.show_stop(&agent);
 }
 
@@ -465,8 +496,10 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
     }
     // In front of the end, so that a reader who sees the end has seen what is missing.
     output::finish(state, &id, Written::of(&report), now);
+    let terminal = typed_into(state, agent, &report);
     if let Some(command) = state.commands.get_mut(&id) {
-        command.detail = report.error.as_deref().map(|text| shortened(text).to_owned());
+        let said = report.error.as_deref().map(|text| shortened(text).to_owned());
+        command.detail = said.or(terminal);
     }
     let exit = match (report.exit_code, report.signal) {
         // P-31.
@@ -475,6 +508,22 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
         (None, None) => None,
     };
     state.work.feed(&id, CommandEvent::Completed { phase: report.status, exit });
+}
+
+/// Where a command was typed into, and how to look at it: its own output is empty. An agent has one terminal at a
+/// time, and what was typed into an earlier one would have ended with that.
+fn typed_into(state: &State, agent: &AgentId, report: &CommandComplete) -> Option<String> {
+    let is_typed = report.status == CommandPhase::Completed
+        && report.exit_code.is_none()
+        && report.signal.is_none()
+        && !report.command_id.is_terminal()
+        && state
+            .roster
+            .session(agent)
+            .is_some_and(|(_, session)| session.capabilities.is_extended());
+    let known = state.commands.open_of(agent);
+    let terminal = known.iter().rev().find(|id| id.is_terminal()).filter(|_| is_typed)?;
+    Some(format!("{TYPED_INTO}{terminal}; follow with `onsembl-server output --follow {terminal}`"))
 }
 
 /// What is kept of what an agent says about an end.

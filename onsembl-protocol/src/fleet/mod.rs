@@ -104,7 +104,7 @@ pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};
-use crate::model::Pausing;
+use crate::model::{Pausing, ProgramFault, ToldFault};
 use crate::replay::Retired;
 use crate::time::{Deadline, Now, WallTime};
 use crate::wire::AgentToServer;
@@ -303,6 +303,7 @@ impl Fleet {
                     state.not_taken.forget(seat);
                     // Until this session says so.
                     state.show_pausing(&began.agent, Pausing::Running);
+                    state.show_program_fault(&began.agent, None);
                     stop::repeat_to(state, &began.agent, seat);
                     let agent = began.agent.clone();
                     for unknown in dispatch::reconcile(state, began, now) {
@@ -378,7 +379,7 @@ impl Fleet {
             }
             AgentToServer::CommandAck(ack) => {
                 adoption::on_named(state, agent, &ack.command_id, now);
-                dispatch::on_acknowledged(state, agent, &ack.command_id, ack.status, now);
+                dispatch::on_acknowledged(state, agent, ack, now);
             }
             AgentToServer::CommandComplete(report) => {
                 adoption::on_named(state, agent, &report.command_id, now);
@@ -389,6 +390,9 @@ impl Fleet {
             }
             AgentToServer::Fault(fault) => {
                 let recoverable = fault.recoverable;
+                if let Some(fault) = ProgramFault::read(fault.details.as_ref()) {
+                    state.show_program_fault(agent, Some(ToldFault { fault, at: now.wall }));
+                }
                 state.out.note(FleetNote::AgentFault {
                     agent: agent.clone(),
                     kind: alloc::string::ToString::to_string(&fault.error_type),

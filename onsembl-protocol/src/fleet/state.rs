@@ -17,7 +17,7 @@ use super::view::Change;
 use super::work::WorkList;
 use crate::command::{CommandEvent, CommandOrigin};
 use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
-use crate::model::{Dialect, Force, IdMint, Pausing};
+use crate::model::{Dialect, Force, IdMint, Pausing, ToldFault};
 use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
@@ -257,6 +257,15 @@ impl State {
         }
     }
 
+    /// Shows that the program of an agent's terminal does not run, or that nothing is known of it.
+    pub(super) fn show_program_fault(&mut self, agent: &AgentId, told: Option<ToldFault>) {
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        if known.shown.program_fault != told {
+            known.shown.program_fault = told;
+            self.roster.show(agent, &mut self.out);
+        }
+    }
+
     /// Shows whether an agent is paused, and with it why those of its commands wait that it could start.
     pub(super) fn show_pausing(&mut self, agent: &AgentId, pausing: Pausing) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
@@ -305,7 +314,7 @@ impl State {
             command: id.clone(),
             agent: command.agent.clone(),
             view: command.view(),
-            detail: command.detail.clone(),
+            detail: command.detail.clone().or_else(|| command.waits_for()),
         });
     }
 

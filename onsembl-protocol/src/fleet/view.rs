@@ -9,7 +9,7 @@ use super::aliases::Aliases;
 use super::by_id::ById;
 use super::claims::Bearer;
 use super::limits::FleetLimits;
-use crate::command::CommandView;
+use crate::command::{CommandCause, CommandView};
 use crate::diagnosis::BeatVerdict;
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation};
 use crate::output::{Cursor, LogRecord, OutputTail};
@@ -163,7 +163,11 @@ impl CommandEntry {
 /// Why a command is where it is, from the server's cause and the agent's own text.
 pub(super) fn reason(detail: Option<&str>, view: &CommandView) -> String {
     match (detail, view.exit) {
-        (Some(detail), None) if view.status.is_final() => detail.into(),
+        (Some(detail), None)
+            if view.status.is_final() || view.because == CommandCause::AgentHasIt =>
+        {
+            detail.into()
+        }
         (Some(detail), Some(exit)) if *detail != exit.to_string() => {
             format!("{}: {detail}", view.because)
         }

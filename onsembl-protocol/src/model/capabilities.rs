@@ -128,6 +128,17 @@ impl Capabilities {
         self.has(&Feature::BlackBox)
     }
 
+    /// It is said what a command waits for on its agent, and an agent knows what a text is to do about a line that was
+    /// begun at its own terminal.
+    pub fn says_what_typing_waits_for(self) -> bool {
+        self.has(&Feature::TypingWaits)
+    }
+
+    /// A text may be a secret, which is kept nowhere.
+    pub fn takes_secrets(self) -> bool {
+        self.has(&Feature::SecretInput)
+    }
+
     /// A dashboard is told why an agent is where it is.
     pub(crate) fn explains_presence(self) -> bool {
         self.has(&Feature::PresenceWhy)
@@ -174,11 +185,13 @@ const ORDER: &[Feature] = &[
     Feature::BlackBox,
     Feature::PresenceWhy,
     Feature::CommandTrace,
+    Feature::TypingWaits,
+    Feature::SecretInput,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct FeatureSet(u16);
+struct FeatureSet(u32);
 
 impl FeatureSet {
     fn of(features: &[Feature]) -> Self {
@@ -194,7 +207,7 @@ impl FeatureSet {
     }
 }
 
-const fn bit(feature: &Feature) -> u16 {
+const fn bit(feature: &Feature) -> u32 {
     match feature {
         Feature::Heartbeats => 1,
         Feature::OutputBytes => 1 << 1,
@@ -211,6 +224,8 @@ const fn bit(feature: &Feature) -> u16 {
         Feature::BlackBox => 1 << 12,
         Feature::PresenceWhy => 1 << 13,
         Feature::CommandTrace => 1 << 14,
+        Feature::TypingWaits => 1 << 15,
+        Feature::SecretInput => 1 << 16,
         Feature::Unknown(_) => 0,
     }
 }
@@ -226,7 +241,7 @@ mod tests {
 
     #[test]
     fn every_feature_has_a_bit_and_a_place_in_the_order() {
-        let bits: u16 = ORDER.iter().map(bit).sum();
+        let bits: u32 = ORDER.iter().map(bit).sum();
         assert_eq!(bits, (1 << ORDER.len()) - 1);
     }
 
@@ -262,7 +277,7 @@ mod tests {
     #[test]
     fn each_question_hangs_on_its_feature_and_on_no_other() {
         type Question = (&'static str, fn(Capabilities) -> bool, &'static [Feature]);
-        let questions: [Question; 11] = [
+        let questions: [Question; 13] = [
             ("stored", Capabilities::output_is_stored, &[Feature::OutputBytes]),
             (
                 "binary",
@@ -282,6 +297,8 @@ mod tests {
             ("end orders", Capabilities::end_orders, &[Feature::EndOrders]),
             ("replay", Capabilities::replays_output, &[Feature::OutputReplay]),
             ("traces", Capabilities::traces_commands, &[Feature::CommandTrace]),
+            ("waits", Capabilities::says_what_typing_waits_for, &[Feature::TypingWaits]),
+            ("secrets", Capabilities::takes_secrets, &[Feature::SecretInput]),
         ];
         for (name, question, needed) in questions {
             let agreed = |theirs: &[Feature]| {

@@ -2,6 +2,9 @@
 
 use super::lenient::Scalar;
 use super::wire_enum;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How urgent a command is.
@@ -91,6 +94,63 @@ wire_enum! {
         Text = "text",
         /// Names of keys of a terminal, with spaces between them.
         Keys = "keys",
+        /// A text that is typed as one submission, and that nobody keeps, logs or shows.
+        Secret = "secret",
+    }
+}
+
+/// How the reason begins of a command that was typed into a terminal and read there; the terminal's id follows.
+pub const TYPED_INTO: &str = "typed into ";
+
+/// What the reason says of a command that was typed into a terminal, and ended its program.
+pub const PROGRAM_ENDED: &str = "the program in the terminal read this and ended";
+
+wire_enum! {
+    /// What becomes of a secret where the terminal shows what is typed.
+    pub enum SecretEcho {
+        /// It is refused.
+        Refuse = "refuse",
+        /// It is typed all the same, and stands in the output.
+        Allow = "allow",
+    }
+}
+
+wire_enum! {
+    /// What a text is to do about a line that somebody has begun at the agent's own terminal.
+    pub enum OpenLine {
+        /// It waits for the line to be ended, or left alone.
+        Wait = "wait",
+        /// It is typed behind it, and submitted with it, on purpose.
+        Take = "take",
+    }
+}
+
+wire_enum! {
+    /// What a command that its agent has waits for there.
+    pub enum WaitsFor {
+        /// The program of the agent's terminal, which is being started.
+        Program = "program",
+        /// That the program shows that it reads.
+        Reader = "reader",
+        /// A line that somebody has begun at the agent's own terminal.
+        BegunLine = "begun-line",
+    }
+}
+
+impl WaitsFor {
+    /// For people.
+    pub fn why(&self) -> String {
+        let why = match self {
+            Self::Program => "the program in the agent's terminal is being started",
+            Self::Reader => {
+                "waits until the program in the agent's terminal has shown that it reads, for 10s at most"
+            }
+            Self::BegunLine => {
+                "waits for a line that somebody has begun at the agent's own terminal (exec --take goes past it)"
+            }
+            Self::Unknown(word) => return format!("waits on its agent: {word}"),
+        };
+        why.to_owned()
     }
 }
 

@@ -41,6 +41,10 @@ wire_enum! {
         /// A `COMMAND_REQUEST` to an agent may have a `traceparent`, by which the agent's spans become part of the
         /// trace of the command. Offered only by ends that export traces.
         CommandTrace = "command-trace",
+        /// `COMMAND_ACK` says with `waitsFor` what a command waits for on its agent, and an agent knows `openLine`.
+        TypingWaits = "typing-waits",
+        /// `input: "secret"`: a text that the server keeps in memory only, and that an agent types into its terminal.
+        SecretInput = "secret-input",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -60,6 +64,8 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::EndOrders,
     Feature::CommandAdoption,
     Feature::BlackBox,
+    Feature::TypingWaits,
+    Feature::SecretInput,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.
@@ -72,4 +78,5 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::OutputReplay,
     Feature::StopLatch,
     Feature::PresenceWhy,
+    Feature::SecretInput,
 ];

@@ -23,11 +23,13 @@ pub enum GapCause {
     NotStorable,
     /// The server cut it as too old, or as more than its user may keep.
     Retention,
+    /// A process that outlived its command had its output open, and what it wrote later was not kept.
+    Background,
 }
 
 impl GapCause {
     /// All causes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SpoolFull,
         Self::SpoolFailed,
         Self::AgentDied,
@@ -35,6 +37,7 @@ impl GapCause {
         Self::NeverCame,
         Self::NotStorable,
         Self::Retention,
+        Self::Background,
     ];
 
     /// Its word on the wire and in the database.
@@ -47,6 +50,7 @@ impl GapCause {
             Self::NeverCame => "never-came",
             Self::NotStorable => "not-storable",
             Self::Retention => "retention",
+            Self::Background => "background",
         }
     }
 
@@ -63,6 +67,9 @@ pub fn gap_notice(length: Option<u64>, because: GapCause) -> String {
         // More may come behind it: its agent was without a link, and drops what it writes meanwhile.
         (None, GapCause::NeverCame) => {
             "[output may be missing here: its agent had no link, and keeps nothing]".into()
+        }
+        (None, GapCause::Background) => {
+            "[a process runs on in the background; what it writes from here on is not kept]".into()
         }
         (None, _) => format!("[the rest of the output is missing: {because}]"),
     }

@@ -16,6 +16,7 @@ mod hop;
 pub(crate) mod lenient;
 mod mint;
 mod order;
+mod program_fault;
 mod report;
 mod severity;
 mod spelling;
@@ -29,7 +30,10 @@ pub(crate) mod trace;
 pub use crate::text::Text;
 pub use capabilities::{Capabilities, OutputFormat};
 pub use cause::{Cause, Confidence};
-pub use command::{CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, Priority};
+pub use command::{
+    CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, OpenLine, PROGRAM_ENDED, Priority,
+    SecretEcho, TYPED_INTO, WaitsFor,
+};
 pub use dialect::Dialect;
 pub use evidence::{Evidence, Fact};
 pub use exit::Exit;
@@ -39,6 +43,7 @@ pub use gap::{GapCause, gap_notice};
 pub use hop::Hop;
 pub(crate) use mint::IdMint;
 pub use order::{Force, Pausing};
+pub use program_fault::{ProgramFault, ToldFault};
 pub use report::CommandComplete;
 pub use severity::Severity;
 pub(crate) use spelling::wire_enum;

@@ -25,7 +25,7 @@ pub use follower::{OutputFollower, OutputPosition};
 pub use lines::LineAssembler;
 pub use log::LogRecord;
 pub(crate) use log::{OutputLog, Taken, Written};
-pub(crate) use open_ends::OpenEnds;
+pub(crate) use open_ends::{OpenEnds, UnknownEnd};
 pub use outbox::{CHUNK_BYTES, StreamState};
 pub(crate) use outbox::{Outbox, Outgoing};
 pub use record::{Record, RecordBody, Run};

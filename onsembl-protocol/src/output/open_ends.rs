@@ -1,5 +1,6 @@
-//! Runs that an earlier process of an agent left behind: their streams end with a gap of unknown
-//! length, because it is unknown what their processes wrote after it had died.
+//! Runs whose streams end with a gap of unknown length: those that an earlier process of an agent left behind,
+//! because it is unknown what their processes wrote after it had died; and those whose command ended while a
+//! process of it had its output open.
 //!
 //! Such an end is said once all that is known of the run is stored, once a session, until the server
 //! has stored it too.
@@ -7,7 +8,7 @@
 use super::outbox::Outbox;
 use super::record::Run;
 use crate::id::{ByteOffset, CommandId, Incarnation};
-use crate::model::Stream;
+use crate::model::{GapCause, Stream};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -26,6 +27,17 @@ struct Left {
     open: BTreeSet<Stream>,
     /// They were declared to the server of this session.
     declared: bool,
+    because: GapCause,
+}
+
+/// A stream that ends with a gap of unknown length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownEnd {
+    pub(crate) run: Run,
+    pub(crate) stream: Stream,
+    /// Where the gap begins.
+    pub(crate) at: ByteOffset,
+    pub(crate) because: GapCause,
 }
 
 impl OpenEnds {
@@ -34,13 +46,27 @@ impl OpenEnds {
     pub(crate) fn leave(&mut self, run: Run, ended: bool) {
         let unknown: &[Stream] = if ended { &[] } else { Stream::of(&run.command) };
         let ends: BTreeSet<Stream> = unknown.iter().copied().collect();
-        let left = Left { open: ends.clone(), ends, run, declared: false };
+        self.insert(run, ends, GapCause::AgentDied);
+    }
+
+    /// Its command ended, and something that outlives it has these streams open.
+    pub(crate) fn outlive(&mut self, run: Run, streams: &[Stream]) {
+        self.insert(run, streams.iter().copied().collect(), GapCause::Background);
+    }
+
+    fn insert(&mut self, run: Run, ends: BTreeSet<Stream>, because: GapCause) {
+        let left = Left { open: ends.clone(), ends, run, declared: false, because };
         let _ = self.runs.insert(left.run.command.clone(), left);
     }
 
-    /// Whether an earlier process left this run, and it is not closed yet.
+    /// Whether it has such an end, or an earlier process left it, and it is not closed yet.
     pub(crate) fn has(&self, command: &CommandId) -> bool {
         self.runs.contains_key(command)
+    }
+
+    /// Whether an earlier process left this run, and it is not closed yet.
+    pub(crate) fn is_of_earlier(&self, command: &CommandId) -> bool {
+        self.runs.get(command).is_some_and(|left| left.because == GapCause::AgentDied)
     }
 
     /// All that are not closed yet.
@@ -59,18 +85,20 @@ impl OpenEnds {
 
     /// The ends that are to be said now. Nothing while `outbox` has output of the run that is not
     /// stored, and nothing twice in a session.
-    pub(crate) fn declare(
-        &mut self,
-        command: &CommandId,
-        outbox: &Outbox,
-    ) -> Vec<(Run, Stream, ByteOffset)> {
+    pub(crate) fn declare(&mut self, command: &CommandId, outbox: &Outbox) -> Vec<UnknownEnd> {
         let Some(left) = self.runs.get_mut(command) else { return Vec::new() };
         if left.declared || !outbox.is_settled(command) {
             return Vec::new();
         }
         left.declared = true;
         let end = |stream| outbox.written(command, stream).unwrap_or_default();
-        left.open.iter().map(|stream| (left.run.clone(), *stream, end(*stream))).collect()
+        let end = |stream: &Stream| UnknownEnd {
+            run: left.run.clone(),
+            stream: *stream,
+            at: end(*stream),
+            because: left.because,
+        };
+        left.open.iter().map(end).collect()
     }
 
     /// The server has stored that the end of this stream is not known. That everything before it is
@@ -136,5 +164,21 @@ mod tests {
         ends.give_up(&id);
         ends.on_session();
         assert!(!ends.is_open(&id));
+    }
+
+    #[test]
+    fn what_a_background_process_has_open_is_said_to_be_unknown_for_that_reason() {
+        let id = CommandId::new("c");
+        let run = Run { command: id.clone(), incarnation: Incarnation(1) };
+        let mut outbox = Outbox::new(SpoolBounds::DEFAULT);
+        outbox.open(run.clone(), SpoolPolicy::Block);
+        outbox.push(&id, Stream::Stderr, bytes::Bytes::from_static(b"ab"));
+        let mut ends = OpenEnds::default();
+        ends.outlive(run.clone(), &[Stream::Stderr]);
+        assert!(ends.has(&id) && !ends.is_of_earlier(&id));
+        assert_eq!(ends.declare(&id, &outbox), [], "the bytes before it are not stored");
+        outbox.on_stored(&id, run.incarnation, Stream::Stderr, ByteOffset(2));
+        let (stream, at, because) = (Stream::Stderr, ByteOffset(2), GapCause::Background);
+        assert_eq!(ends.declare(&id, &outbox), [UnknownEnd { run, stream, at, because }]);
     }
 }

@@ -2,22 +2,33 @@
 //!
 //! A command for such an agent is one submission: exactly its text is typed, followed by Enter, or
 //! it is refused (P-222, P-223). What the program writes belongs to no command but to the terminal
-//! itself, which is a command that the agent opened: its id begins with [`TERMINAL_PREFIX`].
+//! itself, which is a command that the agent opened: its id begins with [`TERMINAL_PREFIX`]. Nothing is typed before the
+//! program has shown that it reads, and what was typed counts as taken when the program has read it and lives (P-350).
 //!
 //! Here are decisions only: nothing opens a terminal, and nothing draws one.
 
+mod environment;
+#[cfg(test)]
+mod half_written;
 mod keys;
 mod line;
 mod modes;
+mod pressed;
+mod readiness;
 mod refusal;
+mod settings;
 mod submission;
 mod supervisor;
+mod switched;
 mod typing_queue;
 
 pub(crate) use crate::model::{TERMINAL_PREFIX, TerminalSize};
+pub use environment::{EnvironmentChange, Surroundings};
 pub use modes::Modes;
+pub(crate) use readiness::Readiness;
 pub(crate) use refusal::Untypeable;
-pub use submission::{LineMode, Typing};
+pub use settings::{CarriageReturn, Echo, Foreground, LineMode, TerminalSettings};
+pub use submission::{Stroke, StrokeKind, Typing};
 pub(crate) use supervisor::{AfterEnd, TerminalSupervisor};
 pub use typing_queue::Typed;
-pub(crate) use typing_queue::{TypingAction, TypingQueue};
+pub(crate) use typing_queue::{Expecting, Passing, ProgramLeft, TypingAction, TypingQueue};

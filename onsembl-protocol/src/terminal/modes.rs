@@ -1,49 +1,80 @@
 //! What a program has switched on in its terminal, read from what it writes: whether it takes pasted
 //! text as one piece, how its cursor keys are sent, and what must be switched off when it has ended.
 
+use super::switched::{Charsets, Keyboard, Margins};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
 /// Cursor keys are sent as `ESC O` instead of `ESC [`.
 const APPLICATION_CURSOR: u16 = 1;
-/// Pasted text comes in brackets.
+/// Positions are counted from the margins. To switch it off moves the cursor to the corner.
+const ORIGIN: u16 = 6;
+/// Bracketed paste: pasted text comes in brackets.
 const BRACKETED_PASTE: u16 = 2004;
+/// The other screen, in three ways.
+const OTHER_SCREEN: [u16; 3] = [47, 1047, 1049];
 
 /// Private modes that programs switch and a user would miss, and whether each is on by default (XTerm
-/// Control Sequences, "DEC Private Mode Set").
-const KNOWN: [(u16, bool); 15] = [
+/// Control Sequences, "DEC Private Mode Set"). The other screen is left last: what is switched for it
+/// is switched back there.
+const KNOWN: [(u16, bool); 26] = [
     (APPLICATION_CURSOR, false),
-    (7, true),     // lines wrap
-    (25, true),    // the cursor is shown
-    (47, false),   // the other screen, in three ways
-    (1000, false), // the mouse, in four ways
+    (5, false), // all colours are reversed
+    (7, true),  // lines wrap
+    (9, false), // the mouse, in six ways
+    (1000, false),
+    (1001, false),
     (1002, false),
     (1003, false),
     (1004, false), // focus is reported
-    (1005, false), // how the mouse is reported, in three ways
+    (12, false),   // the cursor blinks
+    (25, true),    // the cursor is shown
+    (66, false),   // the numeric keypad sends sequences of its own
+    (69, false),   // there are margins at the sides
+    (1005, false), // how the mouse is reported, in four ways
     (1006, false),
     (1015, false),
-    (1047, false),
-    (1049, false),
+    (1016, false),
+    (1007, false), // the wheel sends cursor keys
     (BRACKETED_PASTE, false),
     (2026, false), // drawing is held back
+    (2031, false), // a change between dark and light is reported
+    (2048, false), // a change of the size is reported
+    (ORIGIN, false),
+    (47, false),
+    (1047, false),
+    (1049, false),
 ];
+
+/// The modes of ECMA-48 that would be missed: a locked keyboard, inserting, local echo (on means none),
+/// a carriage return with each line feed.
+const STANDARD: [(u16, bool); 4] = [(2, false), (4, false), (12, true), (20, false)];
+
+/// How keys with modifiers are sent, `CSI > n ; value m` and `CSI > n ; value f`, by this number (XTerm
+/// Control Sequences, XTMODKEYS and XTFMTKEYS).
+const MOST_KEY_FORMATS: u16 = 7;
 
 /// Numbers of one sequence that are read; no program sends more.
 const MOST_NUMBERS: usize = 16;
-/// Levels of the enhanced keyboard that are counted.
-const MOST_LEVELS: u8 = 16;
 
 /// The modes of one terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Modes {
     /// Known modes that are not at their default.
     changed: BTreeSet<u16>,
+    /// The same of [`STANDARD`].
+    standard: BTreeSet<u16>,
+    /// Which formats of keys are set, by the letter that sets them.
+    key_formats: BTreeSet<(u8, u16)>,
     /// The numeric keypad sends sequences of its own.
     keypad: bool,
-    /// How often the enhanced keyboard was switched on and not off.
-    keyboard: u8,
+    /// The cursor has a shape of the program's choice.
+    cursor_shape: bool,
+    margins: Margins,
+    charsets: Charsets,
+    /// The enhanced keyboard of each screen: the usual one, and the other.
+    keyboards: [Keyboard; 2],
     scan: Scan,
 }
 
@@ -52,11 +83,17 @@ enum Scan {
     #[default]
     Ground,
     Escape,
+    /// Behind `ESC` and a byte that one more follows.
+    EscapeWith(u8),
+    /// In a text for the terminal, such as a title. It ends with `ESC`, `BEL`, `CAN` or `SUB`.
+    Text,
     /// Behind `ESC [`.
     Control {
-        /// `?`, `<`, `>` or nothing.
+        /// `?`, `<`, `>`, `=` or nothing.
         mark: u8,
         numbers: Vec<u16>,
+        /// A space, `!` or the like in front of the last byte, or nothing.
+        intermediate: u8,
     },
 }
 
@@ -66,13 +103,28 @@ impl Modes {
         for byte in bytes {
             self.scan = match (core::mem::take(&mut self.scan), *byte) {
                 (_, 0x1b) => Scan::Escape,
-                (Scan::Ground, _) => Scan::Ground,
-                (Scan::Escape, b'[') => Scan::Control { mark: 0, numbers: Vec::new() },
+                (Scan::Ground, shift @ (0x0e | 0x0f)) => {
+                    self.charsets.shift(shift == 0x0e);
+                    Scan::Ground
+                }
+                (Scan::Ground, _) | (Scan::Text, 0x07 | 0x18 | 0x1a) => Scan::Ground,
+                (Scan::Text, _) => Scan::Text,
+                (Scan::Escape, b'[') => {
+                    Scan::Control { mark: 0, numbers: Vec::new(), intermediate: 0 }
+                }
+                (Scan::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Scan::Text,
+                (Scan::Escape, byte @ 0x20..=0x2f) => Scan::EscapeWith(byte),
                 (Scan::Escape, last) => {
                     self.escape(last);
                     Scan::Ground
                 }
-                (Scan::Control { mark, numbers }, byte) => self.control(mark, numbers, byte),
+                (Scan::EscapeWith(slot), last) => {
+                    self.charsets.designate(slot, last);
+                    Scan::Ground
+                }
+                (Scan::Control { mark, numbers, intermediate }, byte) => {
+                    self.control(mark, numbers, intermediate, byte)
+                }
             };
         }
     }
@@ -82,14 +134,15 @@ impl Modes {
             b'c' => *self = Self::default(),
             b'=' => self.keypad = true,
             b'>' => self.keypad = false,
+            b'n' | b'o' => self.charsets.shift(true),
             _ => {}
         }
     }
 
-    fn control(&mut self, mark: u8, mut numbers: Vec<u16>, byte: u8) -> Scan {
+    fn control(&mut self, mark: u8, mut numbers: Vec<u16>, intermediate: u8, byte: u8) -> Scan {
         match byte {
-            b'?' | b'<' | b'>' | b'=' if mark == 0 && numbers.is_empty() => {
-                Scan::Control { mark: byte, numbers }
+            b'?' | b'<' | b'>' | b'=' if mark == 0 && numbers.is_empty() && intermediate == 0 => {
+                Scan::Control { mark: byte, numbers, intermediate }
             }
             b'0'..=b'9' => {
                 if numbers.is_empty() {
@@ -98,50 +151,62 @@ impl Modes {
                 if let Some(last) = numbers.last_mut() {
                     *last = last.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
                 }
-                Scan::Control { mark, numbers }
+                Scan::Control { mark, numbers, intermediate }
             }
             b';' | b':' if numbers.len() < MOST_NUMBERS => {
                 if numbers.is_empty() {
                     numbers.push(0);
                 }
                 numbers.push(0);
-                Scan::Control { mark, numbers }
+                Scan::Control { mark, numbers, intermediate }
             }
             b';' | b':' => Scan::Ground,
+            intermediate @ 0x20..=0x2f => Scan::Control { mark, numbers, intermediate },
             // A control within a sequence acts, and the sequence continues.
-            0..=0x17 | 0x19 | 0x1c..=0x2f => Scan::Control { mark, numbers },
+            0..=0x17 | 0x19 | 0x1c..=0x1f => Scan::Control { mark, numbers, intermediate },
             last => {
-                self.apply(mark, &numbers, last);
+                self.apply(mark, &numbers, intermediate, last);
                 Scan::Ground
             }
         }
     }
 
-    fn apply(&mut self, mark: u8, numbers: &[u16], last: u8) {
-        match (mark, last) {
-            (b'?', b'h' | b'l') => {
+    fn apply(&mut self, mark: u8, numbers: &[u16], intermediate: u8, last: u8) {
+        let number = |at: usize| numbers.get(at).copied().unwrap_or(0);
+        match (mark, intermediate, last) {
+            (b'?', 0, b'h' | b'l') => {
                 for number in numbers {
-                    self.set(*number, last == b'h');
+                    set(&mut self.changed, &KNOWN, *number, last == b'h');
                 }
             }
-            (b'>', b'u') => self.keyboard = (self.keyboard + 1).min(MOST_LEVELS),
-            (b'<', b'u') => {
-                let levels = numbers.first().map_or(1, |n| u8::try_from(*n).unwrap_or(u8::MAX));
-                self.keyboard = self.keyboard.saturating_sub(levels.max(1));
+            (0, 0, b'h' | b'l') => {
+                for number in numbers {
+                    set(&mut self.standard, &STANDARD, *number, last == b'h');
+                }
             }
+            (0, 0, b'r') => self.margins.set(number(0), number(1)),
+            (0, b' ', b'q') => self.cursor_shape = number(0) != 0,
+            (b'>', 0, b'm' | b'f' | b'n') if number(0) <= MOST_KEY_FORMATS => {
+                let is_reset = numbers.len() < 2 && last != b'n';
+                // `n` switches off what `m` sets, and that is no default either.
+                let format = (if last == b'f' { b'f' } else { b'm' }, number(0));
+                match is_reset {
+                    true => drop(self.key_formats.remove(&format)),
+                    false => drop(self.key_formats.insert(format)),
+                }
+            }
+            (b'>', 0, b'u') => self.keyboard().push(),
+            (b'<', 0, b'u') => self.keyboard().pop(number(0).max(1)),
+            (b'=', 0, b'u') => self.keyboard().set(number(0), number(1)),
             _ => {}
         }
     }
 
-    fn set(&mut self, number: u16, on: bool) {
-        let Some((_, by_default)) = KNOWN.iter().find(|(known, _)| *known == number) else {
-            return;
-        };
-        if on == *by_default {
-            self.changed.remove(&number);
-        } else {
-            self.changed.insert(number);
-        }
+    /// The enhanced keyboard of the screen that is shown.
+    fn keyboard(&mut self) -> &mut Keyboard {
+        let is_other = OTHER_SCREEN.iter().any(|screen| self.changed.contains(screen));
+        let [usual, other] = &mut self.keyboards;
+        if is_other { other } else { usual }
     }
 
     /// Whether the program takes pasted text as one piece, line ends and all.
@@ -157,21 +222,51 @@ impl Modes {
     /// What to write to a terminal, so that nothing is left of what the program switched.
     pub fn restoring(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
+        let [usual, other] = &self.keyboards;
+        let is_other = OTHER_SCREEN.iter().any(|screen| self.changed.contains(screen));
+        if is_other {
+            other.restore(&mut bytes);
+        }
         for (number, on) in KNOWN {
             if self.changed.contains(&number) {
                 let word = if on { 'h' } else { 'l' };
                 bytes.extend_from_slice(format!("\x1b[?{number}{word}").as_bytes());
             }
         }
+        if self.changed.contains(&ORIGIN) && !is_other {
+            // The cursor is in the corner now; what is written there would cover what stands there.
+            bytes.extend_from_slice(b"\x1b[999;1H");
+        }
+        for (number, on) in STANDARD {
+            if self.standard.contains(&number) {
+                let word = if on { 'h' } else { 'l' };
+                bytes.extend_from_slice(format!("\x1b[{number}{word}").as_bytes());
+            }
+        }
+        for (letter, number) in &self.key_formats {
+            bytes.extend_from_slice(format!("\x1b[>{number}{}", char::from(*letter)).as_bytes());
+        }
+        self.margins.restore(&mut bytes);
+        self.charsets.restore(&mut bytes);
         if self.keypad {
             bytes.extend_from_slice(b"\x1b>");
         }
-        if self.keyboard > 0 {
-            bytes.extend_from_slice(format!("\x1b[<{}u", self.keyboard).as_bytes());
+        if self.cursor_shape {
+            bytes.extend_from_slice(b"\x1b[0 q");
         }
+        usual.restore(&mut bytes);
         // Colours and the like are switched in too many ways to be tracked.
         bytes.extend_from_slice(b"\x1b[0m");
         bytes
+    }
+}
+
+fn set(changed: &mut BTreeSet<u16>, known: &[(u16, bool)], number: u16, on: bool) {
+    let Some((_, by_default)) = known.iter().find(|(known, _)| *known == number) else { return };
+    if on == *by_default {
+        changed.remove(&number);
+    } else {
+        changed.insert(number);
     }
 }
 
@@ -203,11 +298,66 @@ mod tests {
     fn what_was_switched_is_switched_back_and_nothing_else() {
         assert_eq!(after(b"hello").restoring(), b"\x1b[0m");
         let modes = after(b"\x1b[?1049h\x1b[?25l\x1b[?1000;1006h\x1b=\x1b[>1u");
-        let back = b"\x1b[?25h\x1b[?1000l\x1b[?1006l\x1b[?1049l\x1b>\x1b[<1u\x1b[0m";
+        let back = b"\x1b[<1u\x1b[?1000l\x1b[?25h\x1b[?1006l\x1b[?1049l\x1b>\x1b[0m";
         assert_eq!(modes.restoring(), back);
-        let mut restored = modes.clone();
-        restored.read(&modes.restoring());
-        assert_eq!(restored, Modes::default());
+    }
+
+    /// What real programs leave when they are killed: each alone, and what undoes it.
+    #[test]
+    fn each_thing_that_a_killed_program_leaves_is_undone() {
+        for (left, undone) in [
+            (&b"\x1b[>4;2m"[..], &b"\x1b[>4m"[..]),
+            (b"\x1b[>1;3m", b"\x1b[>1m"),
+            (b"\x1b[>4;1f", b"\x1b[>4f"),
+            (b"\x1b[>4n", b"\x1b[>4m"),
+            (b"\x1b[=5u", b"\x1b[=0u"),
+            (b"\x1b[=1;2u\x1b[=4;2u", b"\x1b[=0u"),
+            (b"\x1b[>7u\x1b[>1u", b"\x1b[<2u"),
+            (b"\x1b[?1007h", b"\x1b[?1007l"),
+            (b"\x1b[?1016h", b"\x1b[?1016l"),
+            (b"\x1b[?2031h", b"\x1b[?2031l"),
+            (b"\x1b[?2048h", b"\x1b[?2048l"),
+            (b"\x1b[?9h", b"\x1b[?9l"),
+            (b"\x1b[?5h", b"\x1b[?5l"),
+            (b"\x1b[?6h", b"\x1b[?6l\x1b[999;1H"),
+            (b"\x1b[?69h", b"\x1b[?69l"),
+            (b"\x1b[4h", b"\x1b[4l"),
+            (b"\x1b[20h", b"\x1b[20l"),
+            (b"\x1b[12l", b"\x1b[12h"),
+            (b"\x1b[5;20r", b"\x1b7\x1b[r\x1b8"),
+            (b"\x1b(0", b"\x1b(B"),
+            (b"\x1b)0\x0e", b"\x0f\x1b)B"),
+            (b"\x1b[6 q", b"\x1b[0 q"),
+        ] {
+            let expected = [undone, b"\x1b[0m"].concat();
+            assert_eq!(after(left).restoring(), expected, "{}", left.escape_ascii());
+        }
+        // What the program undid itself, what only looks alike, and what is in a title.
+        for whole in [
+            &b"\x1b[>4;2m\x1b[>4m"[..],
+            b"\x1b[=5u\x1b[=0u",
+            b"\x1b[=5u\x1b[=5;3u",
+            b"\x1b[5;20r\x1b[r",
+            b"\x1b(0\x1b(B",
+            b"\x0e\x0f",
+            b"\x1b[6 q\x1b[ q",
+            b"\x1b[6q",
+            b"\x1b[!p",
+            b"\x1b#8",
+            b"\x1b]0;\x0e\x07",
+            b"\x1b[>4;2m\x1b[=5u\x1b(0\x1b[2;3r\x1bc",
+        ] {
+            assert_eq!(after(whole).restoring(), b"\x1b[0m", "{}", whole.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn each_screen_has_a_keyboard_of_its_own() {
+        let modes = after(b"\x1b[>1u\x1b[?1049h\x1b[>7u\x1b[>7u");
+        assert_eq!(modes.restoring(), b"\x1b[<2u\x1b[?1049l\x1b[<1u\x1b[0m");
+        // What was switched on for the other screen does not matter on the usual one.
+        let modes = after(b"\x1b[?1049h\x1b[>7u\x1b[?1049l");
+        assert_eq!(modes.restoring(), b"\x1b[0m");
     }
 
     proptest! {
@@ -217,7 +367,12 @@ mod tests {
                 prop_oneof![
                     Just(b"\x1b[?2004h".to_vec()),
                     Just(b"\x1b[?1049;25l".to_vec()),
+                    Just(b"\x1b[?1049h".to_vec()),
                     Just(b"\x1b[>1u".to_vec()),
+                    Just(b"\x1b[=3;2u".to_vec()),
+                    Just(b"\x1b[>4;2m".to_vec()),
+                    Just(b"\x1b[2;9r\x1b(0\x0e".to_vec()),
+                    Just(b"\x1b[4h\x1b[3 q".to_vec()),
                     Just(b"\x1b[1;2;3;4;5;6;7;8;9;10;11;12;13;14;15;16;17;18".to_vec()),
                     proptest::collection::vec(any::<u8>(), 0..8),
                 ],
@@ -231,13 +386,14 @@ mod tests {
             modes.read(second);
             prop_assert_eq!(&modes, &after(&whole));
             prop_assert!(modes.changed.len() <= KNOWN.len());
+            prop_assert!(modes.key_formats.len() <= 2 * (1 + usize::from(MOST_KEY_FORMATS)));
             if let Scan::Control { numbers, .. } = &modes.scan {
                 prop_assert!(numbers.len() <= MOST_NUMBERS + 1);
             }
             let mut restored = modes.clone();
             restored.scan = Scan::Ground;
             restored.read(&modes.restoring());
-            prop_assert_eq!(restored, Modes::default());
+            prop_assert_eq!(restored.restoring(), b"\x1b[0m");
         }
     }
 }

@@ -1,45 +1,75 @@
 //! What is typed for a command, or why nothing is.
 
-use super::keys;
+use super::keys::{self, KeyBytes, Suspends};
 use super::modes::Modes;
 use super::refusal::{LINE_BYTES, Untypeable};
+use super::settings::{Foreground, LineMode, TerminalSettings};
+use alloc::borrow::Cow;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Who gathers the characters of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub enum LineMode {
-    /// The terminal, which has a bound.
-    Terminal,
-    Program,
-}
-
-/// What is to be typed for one command.
+/// What is to be typed for one command: one stroke after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Typing {
-    pub bytes: Vec<u8>,
-    /// Then, after a pause, this; nothing if it is empty.
-    pub enter: Vec<u8>,
+    pub strokes: Vec<Stroke>,
     /// The program must have read all of it in this time.
     pub within: Duration,
 }
+
+/// What is typed as one piece, and what follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct Stroke {
+    pub what: StrokeKind,
+    /// Nothing is typed for so long, once the program has read it.
+    pub pause: Duration,
+}
+
+/// One piece of what is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StrokeKind {
+    /// A part of a text. A program that reads its own keys reads it before anything follows.
+    Text(Vec<u8>),
+    /// Keys. Some never arrive as such: the terminal itself acts on them.
+    Keys(Vec<u8>),
+    /// What [`TerminalSettings::enter`](super::TerminalSettings::enter) says when its turn comes. It is read.
+    Enter,
+}
+
+/// What stands in the line before a text, as far as the terminal gathers lines.
+pub(crate) type Standing = usize;
 
 impl Typing {
     /// Between the text and the Enter behind it: programs that see both at once take the Enter for
     /// a part of a paste.
     pub const PAUSE: Duration = Duration::from_millis(50);
 
+    /// Behind an Escape: with anything close behind it, it is another key. Programs wait for that for up to 50 ms, and
+    /// some for 100.
+    pub const ESCAPE_PAUSE: Duration = Duration::from_millis(150);
+
     /// How long a program may leave its terminal unread, if no time limit is shorter. A terminal holds
     /// some 4 KiB, so that only a program that hangs needs this long.
     pub const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
-    /// A text as one submission. One line end behind it stands for the Enter and is not typed twice.
+    /// A text as one submission. One line end behind it stands for the Enter and is not typed twice. In a paste a
+    /// carriage return before a line feed belongs to that line end, and is not typed.
     ///
     /// # Errors
     /// It cannot be typed as exactly this text.
     pub(crate) fn submission(
+        text: &str,
+        modes: &Modes,
+        lines: LineMode,
+    ) -> Result<Self, Untypeable> {
+        Self::behind(0, text, modes, lines)
+    }
+
+    /// The same behind so many bytes that keys left in the line.
+    pub(crate) fn behind(
+        standing: Standing,
         text: &str,
         modes: &Modes,
         lines: LineMode,
@@ -49,28 +79,29 @@ impl Typing {
         if text.is_empty() {
             return Err(Untypeable::Nothing);
         }
+        let pastes = modes.takes_pastes();
+        let text = match pastes && text.contains("\r\n") {
+            true => Cow::Owned(text.replace("\r\n", "\n")),
+            false => Cow::Borrowed(text),
+        };
+        // Outside of a bracketed paste each line end submits what is before it.
+        if !pastes && text.contains(['\t', '\n']) {
+            return Err(Untypeable::NotPastable);
+        }
         // A terminal acts on it instead of passing it on (P-223).
         let acts = |c: &char| c.is_control() && !matches!(c, '\t' | '\n');
         if let Some(control) = text.chars().find(acts) {
             return Err(Untypeable::Control(control));
         }
-        let pastes = modes.takes_pastes();
-        // Outside of a bracketed paste each line end submits what is before it.
-        if !pastes && text.contains(['\t', '\n']) {
-            return Err(Untypeable::NotPastable);
+        let (before, after) = if pastes { ("\x1b[200~", "\x1b[201~") } else { ("", "") };
+        // The brackets stand in a line that the terminal gathers like the text.
+        let bytes = [before, &*text, after].concat().into_bytes();
+        if lines == LineMode::Terminal && standing.saturating_add(bytes.len()) > LINE_BYTES {
+            return Err(Untypeable::TooLong { text: text.len(), standing });
         }
-        if lines == LineMode::Terminal && text.len() > LINE_BYTES {
-            return Err(Untypeable::TooLong(text.len()));
-        }
-        let mut bytes = Vec::with_capacity(text.len() + 12);
-        if pastes {
-            bytes.extend_from_slice(b"\x1b[200~");
-        }
-        bytes.extend_from_slice(text.as_bytes());
-        if pastes {
-            bytes.extend_from_slice(b"\x1b[201~");
-        }
-        Ok(Self { bytes, enter: b"\r".to_vec(), within: Self::TAKEN_WITHIN })
+        let text = Stroke { what: StrokeKind::Text(bytes), pause: Self::PAUSE };
+        let enter = Stroke { what: StrokeKind::Enter, pause: Duration::ZERO };
+        Ok(Self { strokes: vec![text, enter], within: Self::TAKEN_WITHIN })
     }
 
     /// Keys, named one after another with spaces between them.
@@ -78,8 +109,36 @@ impl Typing {
     /// # Errors
     /// A name that no key has, or too many of them.
     pub fn keys(text: &str, modes: &Modes) -> Result<Self, Untypeable> {
-        let bytes = keys::bytes_of(text, modes)?;
-        Ok(Self { bytes, enter: Vec::new(), within: Self::TAKEN_WITHIN })
+        Ok(Self::pressing(keys::bytes_of(text, modes)?))
+    }
+
+    /// Keys into a terminal that is set so.
+    ///
+    /// # Errors
+    /// As of [`keys`](Self::keys); and one would suspend the program for good.
+    pub(crate) fn keys_into(
+        text: &str,
+        modes: &Modes,
+        settings: Option<TerminalSettings>,
+    ) -> Result<Self, Untypeable> {
+        let keys = keys::bytes_of(text, modes)?;
+        let foreground = settings.map(|settings| settings.foreground);
+        match (keys.suspends, foreground) {
+            (Suspends::Yes, Some(Foreground::Program)) => Err(Untypeable::Suspends),
+            (Suspends::Yes, Some(Foreground::Job) | None) | (Suspends::No, _) => {
+                Ok(Self::pressing(keys))
+            }
+        }
+    }
+
+    fn pressing(keys: KeyBytes) -> Self {
+        let stroke = |piece: Vec<u8>| {
+            let is_escape = keys::ends_with_escape(&piece);
+            let pause = if is_escape { Self::ESCAPE_PAUSE } else { Duration::ZERO };
+            Stroke { what: StrokeKind::Keys(piece), pause }
+        };
+        let strokes = keys.pieces.into_iter().map(stroke).collect();
+        Self { strokes, within: Self::TAKEN_WITHIN }
     }
 
     /// The same within the time limit of its command.
@@ -87,6 +146,33 @@ impl Typing {
     pub fn limited(self, limit: Option<Duration>) -> Self {
         Self { within: limit.map_or(self.within, |limit| self.within.min(limit)), ..self }
     }
+
+    /// How many bytes keep standing in the line behind it, if so many stood there.
+    pub(super) fn standing_after(&self, before: Standing) -> Standing {
+        self.strokes.iter().fold(before, |standing, stroke| match &stroke.what {
+            StrokeKind::Text(bytes) => standing.saturating_add(bytes.len()),
+            StrokeKind::Keys(bytes) => standing_behind(bytes, standing),
+            StrokeKind::Enter => 0,
+        })
+    }
+
+    /// The keys of it, as they are read at the other end.
+    pub(super) fn pressed(&self) -> impl Iterator<Item = &[u8]> {
+        self.strokes.iter().filter_map(|stroke| match &stroke.what {
+            StrokeKind::Keys(bytes) => Some(bytes.as_slice()),
+            StrokeKind::Text(_) | StrokeKind::Enter => None,
+        })
+    }
+}
+
+/// How many bytes stand in a line that a terminal gathers, behind these keys.
+pub(super) fn standing_behind(keys: &[u8], before: Standing) -> Standing {
+    keys.iter().fold(before, |standing, byte| match byte {
+        // Enter, Ctrl-C, Ctrl-D, Ctrl-U and Ctrl-\.
+        b'\r' | b'\n' | 0x03 | 0x04 | 0x15 | 0x1c => 0,
+        0x7f => standing.saturating_sub(1),
+        _ => standing.saturating_add(1),
+    })
 }
 
 #[cfg(test)]
@@ -102,12 +188,69 @@ mod tests {
         modes
     }
 
+    /// The text of a submission, which is that and Enter, with a pause between them.
+    fn text_of(typing: Typing) -> Vec<u8> {
+        match <[Stroke; 2]>::try_from(typing.strokes) {
+            Ok(
+                [
+                    Stroke { what: StrokeKind::Text(bytes), pause: Typing::PAUSE },
+                    Stroke { what: StrokeKind::Enter, pause: Duration::ZERO },
+                ],
+            ) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_line_is_typed_as_it_is_and_a_paste_in_brackets() {
         let plain = Typing::submission("echo hi\n", &Modes::default(), LineMode::Terminal).unwrap();
-        assert_eq!((&plain.bytes[..], &plain.enter[..]), (&b"echo hi"[..], &b"\r"[..]));
+        assert_eq!(text_of(plain), b"echo hi");
         let paste = Typing::submission("a\n\tb", &pasting(), LineMode::Program).unwrap();
-        assert_eq!(paste.bytes, b"\x1b[200~a\n\tb\x1b[201~");
+        assert_eq!(text_of(paste), b"\x1b[200~a\n\tb\x1b[201~");
+    }
+
+    #[test]
+    fn line_ends_of_windows_are_line_ends_where_the_program_takes_pastes() {
+        let paste = Typing::submission("a\r\nb\r\n", &pasting(), LineMode::Program).unwrap();
+        assert_eq!(text_of(paste), b"\x1b[200~a\nb\x1b[201~");
+        let of = |text: &str, modes: &Modes| Typing::submission(text, modes, LineMode::Program);
+        assert_eq!(of("a\r\nb", &Modes::default()), Err(Untypeable::NotPastable));
+        assert_eq!(of("a\rb", &pasting()), Err(Untypeable::Control('\r')));
+    }
+
+    #[test]
+    fn nothing_comes_close_behind_an_escape() {
+        let keys = Typing::keys("a escape b up", &Modes::default()).unwrap();
+        let stroke = |bytes: &[u8], pause| Stroke { what: StrokeKind::Keys(bytes.to_vec()), pause };
+        let pieces = [stroke(b"a\x1b", Typing::ESCAPE_PAUSE), stroke(b"b\x1b[A", Duration::ZERO)];
+        assert_eq!(keys.strokes, pieces);
+        // Nor does the next command.
+        let keys = Typing::keys("escape", &Modes::default()).unwrap();
+        assert_eq!(keys.strokes, [stroke(b"\x1b", Typing::ESCAPE_PAUSE)]);
+    }
+
+    #[test]
+    fn what_keys_left_in_the_line_takes_room_of_the_text_behind_it() {
+        let left = |names: &str| Typing::keys(names, &Modes::default()).unwrap().standing_after(0);
+        assert_eq!((left("a b c"), left("a b enter"), left("a ctrl-u b")), (3, 0, 1));
+        let of = |bytes: usize, standing| {
+            let text = "y".repeat(bytes);
+            Typing::behind(standing, &text, &Modes::default(), LineMode::Terminal).map(|_| ())
+        };
+        assert_eq!(of(LINE_BYTES, 3), Err(Untypeable::TooLong { text: LINE_BYTES, standing: 3 }));
+        assert_eq!(of(LINE_BYTES - 3, 3), Ok(()));
+    }
+
+    #[test]
+    fn what_would_suspend_the_program_for_good_is_refused() {
+        let of = |names: &str, foreground| {
+            let settings = TerminalSettings { foreground, ..TerminalSettings::AS_OPENED };
+            Typing::keys_into(names, &Modes::default(), Some(settings)).map(|_| ())
+        };
+        assert_eq!(of("ctrl-z", Foreground::Program), Err(Untypeable::Suspends));
+        assert_eq!(of("ctrl-z", Foreground::Job), Ok(()));
+        assert_eq!(of("0x1a", Foreground::Program), Ok(()), "it is meant as it is");
+        assert_eq!(of("z", Foreground::Program), Ok(()));
     }
 
     #[test]
@@ -134,8 +277,12 @@ mod tests {
         // C1 is a control sequence introducer in one character for some terminals.
         assert_eq!(of("a\u{9b}", LineMode::Program), Err(Untypeable::Control('\u{9b}')));
         let long = "x".repeat(LINE_BYTES + 1);
-        assert_eq!(of(&long, LineMode::Terminal), Err(Untypeable::TooLong(LINE_BYTES + 1)));
+        assert_eq!(
+            of(&long, LineMode::Terminal),
+            Err(Untypeable::TooLong { text: LINE_BYTES + 1, standing: 0 })
+        );
         assert!(of(&long, LineMode::Program).is_ok());
+        assert_eq!(of("a\r\nb", LineMode::Program), Err(Untypeable::NotPastable));
         assert!(of(&long[1..], LineMode::Terminal).is_ok());
     }
 
@@ -159,15 +306,17 @@ mod tests {
             let Ok(typing) = Typing::submission(&text, &modes, LineMode::Program) else {
                 return Ok(());
             };
-            prop_assert_eq!(&typing.enter, b"\r");
-            let typed = String::from_utf8(typing.bytes).unwrap();
+            let typed = String::from_utf8(text_of(typing)).unwrap();
             let inner = if pastes {
                 typed.strip_prefix("\x1b[200~").and_then(|t| t.strip_suffix("\x1b[201~")).unwrap()
             } else {
                 typed.as_str()
             };
             let same = [inner.into(), format!("{inner}\n"), format!("{inner}\r\n"), format!("{inner}\r")];
-            prop_assert!(same.contains(&text));
+            // In a paste a line end of two characters is one.
+            let text = if pastes { text.replace("\r\n", "\n") } else { text };
+            let is_same = same.iter().any(|same| text == *same || text == same.replace("\r\n", "\n"));
+            prop_assert!(is_same, "{:?} for {:?}", inner, text);
             let acts = |c: char| c.is_control() && !(pastes && matches!(c, '\n' | '\t'));
             prop_assert!(!inner.contains(acts));
         }

@@ -113,6 +113,11 @@ impl TerminalSupervisor {
         matches!(self.state, State::Up { .. })
     }
 
+    /// Whether it has run for so long that it is well.
+    pub(crate) fn is_well(&self, now: Timestamp) -> bool {
+        matches!(self.state, State::Up { since } if now.saturating_since(since) >= WAS_WELL)
+    }
+
     /// Whether the last attempt to start it failed.
     pub(crate) const fn cannot_start(&self) -> bool {
         matches!(self.state, State::Down { why: Down::CannotStart, .. })

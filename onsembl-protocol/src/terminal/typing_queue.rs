@@ -1,36 +1,93 @@
-//! Whose turn it is to type. One submission at a time, and none into a line that has been begun: at
-//! the agent's own terminal, or by a text that a program took only in part.
+//! Whose turn it is to type, and when what was typed counts as taken. One submission at a time, and none into a line that
+//! has been begun: at the agent's own terminal, or by a text that a program took only in part.
 
-use super::line::LocalLine;
+use super::line::{Content, LocalLine, Typist};
+use super::submission::{Standing, Typing, standing_behind};
 use crate::id::CommandId;
-use crate::time::{Deadline, Timestamp};
+use crate::model::Exit;
+use crate::time::{Deadline, Human, Timestamp};
 use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::time::Duration;
 
 /// The queue for a keyboard that several share. A [queue machine](crate::step#two-contracts).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TypingQueue {
     line: LocalLine,
+    /// When a key was last pressed at the agent's own terminal.
+    touched: Option<Timestamp>,
+    /// How long a begun line that nobody touches holds texts of others back.
+    line_idle: Duration,
     typing: Option<CommandId>,
+    /// Typed and read; taken if the program lives until then.
+    living: VecDeque<(CommandId, Timestamp)>,
+    /// Were being typed when their programs ended: one at most, unless programs end one right after the other.
+    parting: VecDeque<Parting>,
     waiting: VecDeque<Waiting>,
     /// A part of a text was typed, and stands where the next one would go.
     spoiled: bool,
+    /// Bytes that keys left in a line that the terminal gathers.
+    standing: Standing,
 }
 
 #[derive(Debug)]
 struct Waiting {
     command: CommandId,
-    give_up_at: Timestamp,
+    passing: Passing,
+    asked_at: Timestamp,
 }
 
-/// What to do for a command that waits.
+#[derive(Debug)]
+struct Parting {
+    command: CommandId,
+    exit: Exit,
+    /// Until when it is awaited whether the program had read it.
+    until: Timestamp,
+}
+
+/// Whether a line that was begun at the agent's own terminal holds something back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passing {
+    /// It waits for the line: it would be submitted with it.
+    Waits,
+    /// It goes past: keys, which are how a line is ended from far away, and what is meant to.
+    GoesPast,
+}
+
+/// What to do for a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TypingAction {
-    /// Type it now, and say how that went with [`TypingQueue::on_typed`].
-    Type(CommandId),
-    /// Refuse it: a line has been open all the time.
-    GiveUp(CommandId),
+    /// The program read it, and lives: it is completed.
+    Outlived(CommandId),
+    /// Refuse it, for this reason: a line has been open all the time.
+    GiveUp(CommandId, String),
+    /// Its program ended so while it was typed, and whether it had read it does not come out.
+    NotKnown(CommandId, Exit),
+}
+
+/// What waits for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expecting {
+    /// Nothing waits for this.
+    Nothing,
+    /// It was being typed.
+    Typing,
+    /// It was being typed when its program ended so.
+    Parting(Exit),
+}
+
+/// What a program that ended leaves.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProgramLeft {
+    /// It had read these, and outlived them.
+    pub(crate) outlived: Vec<CommandId>,
+    /// It had read these.
+    pub(crate) read: Vec<CommandId>,
+    /// These waited: they were meant for that program, and are not typed into another.
+    pub(crate) waiting: Vec<CommandId>,
 }
 
 /// How much of something was typed.
@@ -43,43 +100,106 @@ pub enum Typed {
 }
 
 impl TypingQueue {
-    /// How long a command waits for a line at the agent's own terminal to be finished: 30 s, so that its
+    /// How long a command waits for a line at the agent's own terminal that somebody is typing: 30 s, so that its
     /// sender gets the refusal while still looking.
     pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// A command is to be typed.
-    pub(crate) fn ask(&mut self, command: CommandId, now: Timestamp) {
-        let give_up_at = now.saturating_add(Self::PATIENCE);
-        self.waiting.push_back(Waiting { command, give_up_at });
+    /// How long a program must outlive what it read for that to be taken: one that ends because of it does so within
+    /// some milliseconds, and a person does not notice the wait.
+    pub(crate) const MOMENT: Duration = Duration::from_millis(200);
+
+    /// How long it may take to come out whether a program that ended had read what was being typed.
+    const LAST_WORD: Duration = Duration::from_secs(2);
+
+    pub(crate) fn new(line_idle: Duration) -> Self {
+        Self {
+            line: LocalLine::default(),
+            touched: None,
+            line_idle,
+            typing: None,
+            living: VecDeque::new(),
+            parting: VecDeque::new(),
+            waiting: VecDeque::new(),
+            spoiled: false,
+            standing: 0,
+        }
     }
 
-    /// Something was typed at the agent's own terminal.
-    pub(crate) fn on_local(&mut self, bytes: &[u8]) {
-        self.line.read(bytes);
-        if !self.line.is_begun() {
+    /// A command is to be typed.
+    pub(crate) fn ask(&mut self, command: CommandId, passing: Passing, now: Timestamp) {
+        self.waiting.push_back(Waiting { command, passing, asked_at: now });
+    }
+
+    /// Something was typed at the agent's own terminal. Gives where in it are keys that suspend.
+    pub(crate) fn on_local(&mut self, bytes: &[u8], now: Timestamp) -> Vec<Range<usize>> {
+        let keys = self.line.read(bytes, Typist::Local);
+        self.standing = standing_behind(bytes, self.standing);
+        if keys.pressed > 0 {
+            self.touched = Some(now);
+        }
+        if keys.pressed > 0 && !self.line.is_begun() {
             // The line was submitted or cleared at the keyboard.
             self.spoiled = false;
         }
+        keys.suspends
     }
 
-    /// So much of what was being typed is typed. Says whether that was still awaited.
-    pub(crate) fn on_typed(&mut self, command: &CommandId, typed: Typed) -> bool {
-        if self.typing.as_ref() != Some(command) {
-            return false;
+    /// So much of this is typed. Says what waited for that.
+    pub(crate) fn on_typed(
+        &mut self,
+        command: &CommandId,
+        typing: Option<&Typing>,
+        typed: Typed,
+        now: Timestamp,
+    ) -> Expecting {
+        let is_parting = self.parting.iter().position(|parting| parting.command == *command);
+        if let Some(parting) = is_parting.and_then(|at| self.parting.remove(at)) {
+            return Expecting::Parting(parting.exit);
         }
-        self.typing = None;
-        self.spoiled |= typed == Typed::Part;
-        true
+        if self.typing.take_if(|typing| *typing == *command).is_none() {
+            return Expecting::Nothing;
+        }
+        match typed {
+            Typed::Whole => {
+                if let Some(typing) = typing {
+                    self.on_whole(typing);
+                }
+                self.living.push_back((command.clone(), now.saturating_add(Self::MOMENT)));
+            }
+            Typed::Part => self.spoiled = true,
+            Typed::Nothing => {}
+        }
+        Expecting::Typing
     }
 
-    /// Keys were typed: their sender sees the line, and is responsible for it.
-    pub(crate) const fn on_keys(&mut self) {
-        self.spoiled = false;
+    fn on_whole(&mut self, typing: &Typing) {
+        let mut are_keys = false;
+        for keys in typing.pressed() {
+            are_keys = true;
+            let _ = self.line.read(keys, Typist::Remote);
+        }
+        if are_keys {
+            // Their sender sees the line, and is responsible for it.
+            self.spoiled = false;
+        } else {
+            self.line.on_submitted();
+        }
+        self.standing = typing.standing_after(self.standing);
+    }
+
+    /// It was typed whole and was not read in time: nothing comes of a program's life any more.
+    pub(crate) fn forget_living(&mut self, command: &CommandId) {
+        self.living.retain(|(living, _)| living != command);
     }
 
     /// Whether a part of an earlier text stands where the next one would go.
     pub(crate) const fn is_spoiled(&self) -> bool {
         self.spoiled
+    }
+
+    /// Bytes that keys left in a line that the terminal gathers.
+    pub(crate) const fn standing(&self) -> Standing {
+        self.standing
     }
 
     /// It is not to be typed any more. Whether it was still waiting.
@@ -89,132 +209,355 @@ impl TypingQueue {
         self.waiting.len() < before
     }
 
-    /// The program has ended, and with it the line that was begun. Gives what was being typed,
-    /// and what waited: it was meant for that program, and is not typed into another.
-    #[must_use = "what waited must be refused, or it would never be answered"]
-    pub(crate) fn on_program_ended(&mut self) -> (Option<CommandId>, Vec<CommandId>) {
+    /// The program has ended so, and with it the line that was begun.
+    #[must_use = "what it left must be reported, or it would never be answered"]
+    pub(crate) fn on_program_ended(&mut self, exit: Exit, now: Timestamp) -> ProgramLeft {
         self.line = LocalLine::default();
+        self.touched = None;
         self.spoiled = false;
-        (self.typing.take(), self.waiting.drain(..).map(|w| w.command).collect())
-    }
-
-    /// Whether something is being typed.
-    pub(crate) const fn is_typing(&self) -> bool {
-        self.typing.is_some()
-    }
-
-    /// The next thing to do, until there is none.
-    pub(crate) fn poll(&mut self, now: Timestamp) -> Option<TypingAction> {
-        let begun = self.line.is_begun();
-        if begun && self.waiting.front().is_some_and(|w| w.give_up_at <= now) {
-            return self.waiting.pop_front().map(|w| TypingAction::GiveUp(w.command));
+        self.standing = 0;
+        if let Some(command) = self.typing.take() {
+            let until = now.saturating_add(Self::LAST_WORD);
+            self.parting.push_back(Parting { command, exit, until });
         }
-        if self.typing.is_some() || begun {
+        let (outlived, read): (Vec<_>, Vec<_>) =
+            self.living.drain(..).partition(|(_, until)| *until <= now);
+        let commands = |of: Vec<(CommandId, Timestamp)>| of.into_iter().map(|(command, _)| command);
+        ProgramLeft {
+            outlived: commands(outlived).collect(),
+            read: commands(read).collect(),
+            waiting: self.waiting.drain(..).map(|w| w.command).collect(),
+        }
+    }
+
+    /// Whether something is being typed, or what was typed is not yet known to be taken.
+    pub(crate) fn is_typing(&self) -> bool {
+        self.typing.is_some() || !self.living.is_empty() || !self.parting.is_empty()
+    }
+
+    /// What is due, until there is nothing.
+    pub(crate) fn poll(&mut self, now: Timestamp) -> Option<TypingAction> {
+        if self.living.front().is_some_and(|(_, until)| *until <= now) {
+            return self.living.pop_front().map(|(command, _)| TypingAction::Outlived(command));
+        }
+        if self.parting.front().is_some_and(|parting| parting.until <= now) {
+            let parting = self.parting.pop_front();
+            return parting
+                .map(|Parting { command, exit, .. }| TypingAction::NotKnown(command, exit));
+        }
+        let held = self.held_by_line(now)?;
+        let given_up = self.waiting.iter().position(|w| {
+            w.passing == Passing::Waits
+                && self.gives_up_at(w).is_some_and(|give_up_at| give_up_at <= now)
+        })?;
+        let command = self.waiting.remove(given_up)?.command;
+        Some(TypingAction::GiveUp(command, self.begun_line(held.touched, now)))
+    }
+
+    /// Whether there is one that could be typed now.
+    pub(crate) fn has_next(&self, now: Timestamp) -> bool {
+        self.next(now).is_some()
+    }
+
+    /// The one whose turn it is is being typed from now on: say how that went by
+    /// [`on_typed`](Self::on_typed).
+    pub(crate) fn take_next(&mut self, now: Timestamp) -> Option<CommandId> {
+        let next = self.next(now)?;
+        let command = self.waiting.remove(next)?.command;
+        self.typing = Some(command.clone());
+        Some(command)
+    }
+
+    fn next(&self, now: Timestamp) -> Option<usize> {
+        if self.typing.is_some() {
             return None;
         }
-        let next = self.waiting.pop_front()?.command;
-        self.typing = Some(next.clone());
-        Some(TypingAction::Type(next))
-    }
-
-    /// When [`poll`](Self::poll) has something to do though nothing happened.
-    pub(crate) fn deadline(&self) -> Deadline {
-        match self.waiting.front() {
-            Some(first) if self.line.is_begun() => Deadline::At(first.give_up_at),
-            Some(_) | None => Deadline::Never,
+        match self.held_by_line(now) {
+            None if self.waiting.is_empty() => None,
+            None => Some(0),
+            Some(_) => self.waiting.iter().position(|w| w.passing == Passing::GoesPast),
         }
     }
+
+    /// The line that holds texts back, if one does.
+    fn held_by_line(&self, now: Timestamp) -> Option<Held> {
+        let touched = self.touched.filter(|_| self.line.is_begun())?;
+        let until = touched.saturating_add(self.line_idle);
+        (now < until).then_some(Held { touched, until })
+    }
+
+    /// When it is refused because of the line: not while nobody touches that, since then it soon holds it back no
+    /// longer.
+    fn gives_up_at(&self, waiting: &Waiting) -> Option<Timestamp> {
+        let is_typed_on = self.touched.is_some_and(|touched| touched > waiting.asked_at);
+        is_typed_on.then(|| waiting.asked_at.saturating_add(Self::PATIENCE))
+    }
+
+    /// What waits for the line at the agent's own terminal.
+    pub(crate) fn held_back(&self, now: Timestamp) -> impl Iterator<Item = &CommandId> {
+        let is_held = self.held_by_line(now).is_some();
+        let held = self.waiting.iter().filter(move |w| is_held && w.passing == Passing::Waits);
+        held.map(|w| &w.command)
+    }
+
+    /// All that waits to be typed.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &CommandId> {
+        self.waiting.iter().map(|w| &w.command)
+    }
+
+    fn begun_line(&self, touched: Timestamp, now: Timestamp) -> String {
+        let what = match self.line.content() {
+            Content::Empty => "nothing".into(),
+            Content::Characters(1) => "1 character".into(),
+            Content::Characters(characters) => format!("{characters} characters"),
+            Content::Unknown => "something".into(),
+        };
+        format!(
+            "at the agent's own terminal a line has been begun and not ended ({what} in it, last key {} ago), and this would be sent with it; nothing was typed. Ask again under a new id when it is ended, or when nobody has touched it for {}; clear it (exec --keys … -- ctrl-u), or type behind it on purpose (exec --take)",
+            Human(now.saturating_since(touched)),
+            Human(self.line_idle),
+        )
+    }
+
+    /// When [`poll`](Self::poll) has something to do though nothing happened, or something that was held back is not
+    /// any more.
+    pub(crate) fn deadline(&self, now: Timestamp) -> Deadline {
+        let living = self.living.front().map_or(Deadline::Never, |(_, until)| Deadline::At(*until));
+        let parting = self.parting.front().map_or(Deadline::Never, |p| Deadline::At(p.until));
+        let line = match self.held_by_line(now) {
+            Some(held) => {
+                let texts = self.waiting.iter().filter(|w| w.passing == Passing::Waits);
+                texts.fold(Deadline::Never, |earliest, w| {
+                    let give_up = self.gives_up_at(w).map_or(Deadline::Never, Deadline::At);
+                    earliest.min(give_up).min(Deadline::At(held.until))
+                })
+            }
+            None => Deadline::Never,
+        };
+        living.min(parting).min(line)
+    }
+}
+
+/// A line that holds texts back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    touched: Timestamp,
+    until: Timestamp,
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::modes::Modes;
+    use super::super::settings::LineMode;
     use super::*;
+    use alloc::vec;
+
+    const IDLE: Duration = Duration::from_secs(60);
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_origin(Duration::from_secs(seconds))
+    }
+
+    fn after(seconds: u64, ms: u64) -> Timestamp {
+        at(seconds).saturating_add(Duration::from_millis(ms))
     }
 
     fn id(name: &str) -> CommandId {
         CommandId::new(name)
     }
 
-    #[test]
-    fn one_after_another_in_order_of_arrival() {
-        let mut queue = TypingQueue::default();
-        queue.ask(id("a"), at(0));
-        queue.ask(id("b"), at(0));
-        assert_eq!(queue.poll(at(0)), Some(TypingAction::Type(id("a"))));
-        assert_eq!(queue.poll(at(0)), None);
-        assert!(!queue.on_typed(&id("b"), Typed::Whole), "that is not being typed");
-        assert!(queue.on_typed(&id("a"), Typed::Whole));
-        assert_eq!(queue.poll(at(1)), Some(TypingAction::Type(id("b"))));
-        assert!(queue.on_typed(&id("b"), Typed::Nothing));
-        assert_eq!(queue.poll(at(1)), None);
-        assert_eq!(queue.deadline(), Deadline::Never);
+    fn queue() -> TypingQueue {
+        TypingQueue::new(IDLE)
+    }
+
+    fn asks(queue: &mut TypingQueue, name: &str, seconds: u64) {
+        queue.ask(id(name), Passing::Waits, at(seconds));
+    }
+
+    fn text() -> Typing {
+        Typing::submission("text", &Modes::default(), LineMode::Program).unwrap()
+    }
+
+    fn keys(names: &str) -> Typing {
+        Typing::keys(names, &Modes::default()).unwrap()
+    }
+
+    fn typed(queue: &mut TypingQueue, name: &str, what: &Typing, seconds: u64) -> Expecting {
+        queue.on_typed(&id(name), Some(what), Typed::Whole, at(seconds))
     }
 
     #[test]
-    fn nothing_is_typed_into_a_line_that_somebody_has_begun() {
-        let mut queue = TypingQueue::default();
-        queue.on_local(b"git com");
-        queue.ask(id("a"), at(0));
-        assert_eq!(queue.poll(at(0)), None);
-        queue.on_local(b"mit\r");
-        assert_eq!(queue.poll(at(1)), Some(TypingAction::Type(id("a"))));
-        assert!(queue.on_typed(&id("a"), Typed::Whole));
+    fn one_after_another_in_order_of_arrival() {
+        let mut queue = queue();
+        asks(&mut queue, "a", 0);
+        asks(&mut queue, "b", 0);
+        assert_eq!(queue.take_next(at(0)), Some(id("a")));
+        assert!(!queue.has_next(at(0)) && queue.take_next(at(0)).is_none());
+        assert_eq!(
+            typed(&mut queue, "b", &text(), 0),
+            Expecting::Nothing,
+            "that is not being typed"
+        );
+        assert_eq!(typed(&mut queue, "a", &text(), 0), Expecting::Typing);
+        assert_eq!(queue.take_next(at(1)), Some(id("b")));
+        assert_eq!(queue.on_typed(&id("b"), None, Typed::Nothing, at(1)), Expecting::Typing);
+        assert_eq!(queue.take_next(at(1)), None);
+    }
 
-        queue.on_local(b"x");
-        queue.ask(id("b"), at(2));
-        queue.ask(id("c"), at(3));
-        assert_eq!(queue.deadline(), Deadline::At(at(32)));
+    #[test]
+    fn what_was_read_is_taken_when_the_program_outlives_it_by_a_moment() {
+        let mut queue = queue();
+        asks(&mut queue, "a", 0);
+        assert!(queue.take_next(at(0)).is_some());
+        assert_eq!(typed(&mut queue, "a", &text(), 0), Expecting::Typing);
+        assert_eq!(
+            (queue.poll(after(0, 199)), queue.deadline(at(0))),
+            (None, Deadline::At(after(0, 200)))
+        );
+        assert!(queue.is_typing());
+        assert_eq!(queue.poll(after(0, 200)), Some(TypingAction::Outlived(id("a"))));
+        assert!(!queue.is_typing());
+        assert_eq!(queue.deadline(at(1)), Deadline::Never);
+    }
+
+    #[test]
+    fn what_a_program_that_ends_had_read_and_what_it_had_not_are_told_apart() {
+        let mut queue = queue();
+        for name in ["read", "typing", "waiting"] {
+            asks(&mut queue, name, 0);
+        }
+        assert!(queue.take_next(at(0)).is_some());
+        assert_eq!(typed(&mut queue, "read", &text(), 0), Expecting::Typing);
+        assert!(queue.take_next(at(0)).is_some());
+        let left = queue.on_program_ended(Exit::Code(3), at(0));
+        let (read, waiting) = (vec![id("read")], vec![id("waiting")]);
+        assert_eq!(left, ProgramLeft { outlived: vec![], read, waiting });
+        assert_eq!(typed(&mut queue, "typing", &text(), 1), Expecting::Parting(Exit::Code(3)));
+        assert!(!queue.is_typing());
+        // It may not come out at all.
+        asks(&mut queue, "next", 2);
+        assert!(queue.take_next(at(2)).is_some());
+        let _ = queue.on_program_ended(Exit::Signal(9), at(2));
+        asks(&mut queue, "of the next program", 3);
+        assert_eq!(queue.take_next(at(3)), Some(id("of the next program")));
+        assert_eq!(queue.deadline(at(3)), Deadline::At(at(4)));
+        let not_known = TypingAction::NotKnown(id("next"), Exit::Signal(9));
+        assert_eq!(queue.poll(at(4)), Some(not_known));
+        assert_eq!(typed(&mut queue, "next", &text(), 5), Expecting::Nothing);
+    }
+
+    #[test]
+    fn what_was_outlived_before_the_end_was_is_taken() {
+        let mut queue = queue();
+        asks(&mut queue, "a", 0);
+        assert!(queue.take_next(at(0)).is_some());
+        assert_eq!(typed(&mut queue, "a", &text(), 0), Expecting::Typing);
+        let left = queue.on_program_ended(Exit::Code(1), after(0, 200));
+        assert_eq!(left, ProgramLeft { outlived: vec![id("a")], ..ProgramLeft::default() });
+    }
+
+    #[test]
+    fn nothing_is_typed_into_a_line_that_somebody_types() {
+        let mut queue = queue();
+        let _ = queue.on_local(b"git com", at(0));
+        asks(&mut queue, "a", 0);
+        assert!(!queue.has_next(at(0)));
+        let _ = queue.on_local(b"mit\r", at(1));
+        assert_eq!(queue.take_next(at(1)), Some(id("a")));
+        assert_eq!(typed(&mut queue, "a", &text(), 1), Expecting::Typing);
+        assert!(queue.poll(at(2)).is_some());
+
+        let _ = queue.on_local(b"x", at(2));
+        asks(&mut queue, "b", 2);
+        asks(&mut queue, "c", 3);
+        let _ = queue.on_local(b"yz", at(20));
+        assert_eq!(queue.deadline(at(20)), Deadline::At(at(32)));
         assert_eq!(queue.poll(at(31)), None);
-        assert_eq!(queue.poll(at(32)), Some(TypingAction::GiveUp(id("b"))));
+        let Some(TypingAction::GiveUp(command, why)) = queue.poll(at(32)) else { panic!() };
+        assert_eq!(command, id("b"));
+        assert!(why.contains("3 characters in it, last key 12s ago"), "{why}");
         assert_eq!(queue.poll(at(32)), None);
-        queue.on_local(b"\x03");
-        assert_eq!(queue.poll(at(32)), Some(TypingAction::Type(id("c"))));
+        let _ = queue.on_local(b"\x03", at(32));
+        assert_eq!(queue.take_next(at(32)), Some(id("c")));
+    }
+
+    #[test]
+    fn a_line_that_nobody_touches_holds_nothing_back_for_ever() {
+        let mut queue = queue();
+        let _ = queue.on_local(b"1", at(0));
+        asks(&mut queue, "a", 10);
+        assert_eq!(queue.held_back(at(10)).count(), 1);
+        assert_eq!(queue.deadline(at(10)), Deadline::At(at(60)));
+        // What the terminal itself sends is no key.
+        let _ = queue.on_local(b"\x1b[I", at(50));
+        assert_eq!((queue.poll(at(59)), queue.has_next(at(59))), (None, false));
+        assert_eq!(queue.take_next(at(60)), Some(id("a")));
+        // Its Enter submits what stood there.
+        assert_eq!(typed(&mut queue, "a", &text(), 60), Expecting::Typing);
+        let _ = queue.on_local(b"\x1b[I", at(61));
+        asks(&mut queue, "b", 61);
+        assert!(queue.has_next(at(61)));
+    }
+
+    #[test]
+    fn keys_and_what_is_meant_to_go_past_a_line_and_may_end_it() {
+        let mut queue = queue();
+        let _ = queue.on_local(b"half a li", at(0));
+        asks(&mut queue, "text", 0);
+        queue.ask(id("keys"), Passing::GoesPast, at(1));
+        assert_eq!(queue.take_next(at(1)), Some(id("keys")));
+        assert_eq!(typed(&mut queue, "keys", &keys("y"), 1), Expecting::Typing);
+        assert!(!queue.has_next(at(1)), "the line stands");
+        queue.ask(id("clear"), Passing::GoesPast, at(1));
+        assert_eq!(queue.take_next(at(1)), Some(id("clear")));
+        assert_eq!(typed(&mut queue, "clear", &keys("ctrl-c"), 1), Expecting::Typing);
+        assert_eq!(queue.take_next(at(1)), Some(id("text")));
     }
 
     #[test]
     fn what_is_withdrawn_is_not_typed() {
-        let mut queue = TypingQueue::default();
-        queue.ask(id("a"), at(0));
-        queue.ask(id("b"), at(0));
+        let mut queue = queue();
+        asks(&mut queue, "a", 0);
+        asks(&mut queue, "b", 0);
         assert!(queue.withdraw(&id("a")));
         assert!(!queue.withdraw(&id("a")));
-        assert_eq!(queue.poll(at(0)), Some(TypingAction::Type(id("b"))));
+        assert_eq!(queue.take_next(at(0)), Some(id("b")));
         assert!(!queue.withdraw(&id("b")), "it is being typed");
     }
 
     #[test]
-    fn what_was_meant_for_a_program_is_not_typed_into_the_next() {
-        let mut queue = TypingQueue::default();
-        queue.ask(id("a"), at(0));
-        assert_eq!(queue.poll(at(0)), Some(TypingAction::Type(id("a"))));
-        queue.on_local(b"half a li");
-        queue.ask(id("b"), at(0));
-        assert_eq!(queue.on_program_ended(), (Some(id("a")), [id("b")].into()));
-        queue.ask(id("c"), at(1));
-        assert_eq!(queue.poll(at(1)), Some(TypingAction::Type(id("c"))));
-        assert!(!queue.on_typed(&id("a"), Typed::Whole), "it was over when its program was");
-        assert!(queue.is_typing());
-    }
-
-    #[test]
     fn a_text_that_was_typed_in_part_spoils_the_line_until_somebody_sees_to_it() {
-        for mended in [
-            TypingQueue::on_keys,
-            |queue: &mut TypingQueue| queue.on_local(b"\x03"),
-            |queue: &mut TypingQueue| {
-                drop(queue.on_program_ended());
+        let mended: [fn(&mut TypingQueue); 3] = [
+            |queue| {
+                queue.ask(id("k"), Passing::GoesPast, at(0));
+                assert!(queue.take_next(at(0)).is_some());
+                assert_eq!(typed(queue, "k", &keys("ctrl-u"), 0), Expecting::Typing);
             },
-        ] {
-            let mut queue = TypingQueue::default();
-            queue.ask(id("a"), at(0));
-            assert!(queue.poll(at(0)).is_some());
-            assert!(queue.on_typed(&id("a"), Typed::Part));
-            assert!(queue.is_spoiled());
+            |queue| drop(queue.on_local(b"\x03", at(0))),
+            |queue| drop(queue.on_program_ended(Exit::Code(0), at(0))),
+        ];
+        for mended in mended {
+            let mut queue = queue();
+            asks(&mut queue, "a", 0);
+            assert!(queue.take_next(at(0)).is_some());
+            let part = queue.on_typed(&id("a"), Some(&text()), Typed::Part, at(0));
+            assert_eq!(part, Expecting::Typing);
+            assert!(queue.is_spoiled() && queue.standing() == 0);
             mended(&mut queue);
             assert!(!queue.is_spoiled());
         }
+    }
+
+    #[test]
+    fn what_keys_leave_in_the_line_is_counted() {
+        let mut queue = queue();
+        for (names, standing) in [("a b c", 3), ("d", 4), ("enter", 0), ("x", 1)] {
+            queue.ask(id("k"), Passing::GoesPast, at(0));
+            assert!(queue.take_next(at(0)).is_some());
+            assert_eq!(typed(&mut queue, "k", &keys(names), 0), Expecting::Typing);
+            assert_eq!(queue.standing(), standing, "{names}");
+        }
+        let _ = queue.on_local(b"yz", at(0));
+        assert_eq!(queue.standing(), 3);
     }
 }

@@ -1,7 +1,7 @@
 //! What is to be run and what runs: all commands, and what is kept of each command beside it.
 
 use super::event::Task;
-use crate::command::AgentCommands;
+use crate::command::{AgentCommands, Remains};
 use crate::id::{CommandId, RunMark};
 use crate::model::{Force, IdMint};
 use crate::output::{PerStream, Utf8Cutter};
@@ -30,18 +30,22 @@ pub(super) struct Commands {
 }
 
 /// What was asked to start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Starting {
     /// How long it may run.
     pub(super) limit: Option<Duration>,
     /// How it is to be ended as soon as it runs, if it was cancelled.
     pub(super) force: Force,
+    /// What its processes bear.
+    pub(super) mark: RunMark,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Running {
     pub(super) cutters: PerStream<Utf8Cutter>,
     pub(super) output: Output,
+    /// By what its processes are found.
+    pub(super) processes: Remains,
 }
 
 /// Whether what a command writes is taken.
@@ -111,12 +115,12 @@ impl Commands {
     }
 
     /// It is being started.
-    pub(super) fn starts(&mut self, id: &CommandId, task: &Task) {
+    pub(super) fn starts(&mut self, id: &CommandId, task: &Task, mark: RunMark) {
         let limit = match task {
             Task::Command(request) => request.constraints.time_limit_ms.map(Duration::from_millis),
             Task::Terminal(_) => None,
         };
-        let _ = self.starting.insert(id.clone(), Starting { limit, force: Force::Grace });
+        let _ = self.starting.insert(id.clone(), Starting { limit, force: Force::Grace, mark });
     }
 
     /// Whether it is being started; then it is ended in this way as soon as it runs.
@@ -134,8 +138,9 @@ impl Commands {
         self.starting.remove(id)
     }
 
-    pub(super) fn runs(&mut self, id: &CommandId) {
-        let _ = self.running.insert(id.clone(), Running::default());
+    pub(super) fn runs(&mut self, id: &CommandId, processes: Remains) {
+        let (cutters, output) = (PerStream::default(), Output::default());
+        let _ = self.running.insert(id.clone(), Running { cutters, output, processes });
     }
 
     pub(super) fn running(&mut self, id: &CommandId) -> Option<&mut Running> {

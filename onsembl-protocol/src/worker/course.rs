@@ -3,28 +3,86 @@
 use super::commands::Output;
 use super::delivery::Readiness;
 use super::end::WorkerEnd;
-use super::event::{Journalling, Task, WorkerAction};
+use super::event::{Journalling, Rest, Task, WorkerAction};
 use super::note::WorkerNote;
-use super::report::{MOST_WITHHELD, StoppedBy, reason};
+use super::report::{ENDED_UNREPORTED, LOST, LeftRunning, MOST_WITHHELD, StoppedBy, reason};
+use super::shutdown::Shutdown;
 use super::{Work, Worker, terminal};
 use crate::command::{
-    Awaited, CancelDecision, Decision, Exit, Fate, JournalEntry, ProcessIdentity,
+    Awaited, CancelDecision, Cleared, CommandJournal, Decision, Exit, Fate, JournalEntry,
+    ProcessIdentity, Remains,
 };
 use crate::id::{CommandId, Incarnation};
 use crate::model::{Force, Pausing};
-use crate::output::{Run, Stream};
+use crate::output::{LeftRun, Run, Stream};
 use crate::time::Now;
-use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandInput, CommandRequest};
+use crate::wire::payload::{
+    CommandAckStatus, CommandComplete, CommandInput, CommandPhase, CommandRequest,
+};
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
 /// How long a process group may take to end after it was asked to.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 impl Worker {
+    /// A command ran when the earlier process died.
+    pub(super) fn recover_command(&mut self, cleared: Cleared) {
+        let Cleared { command, fate, why } = cleared;
+        if let Some(report) = self.commands.all.report(&command).cloned() {
+            // It had ended, and left something that lived on.
+            self.note(WorkerNote::RunLeft(command, fate, why));
+            return match fate {
+                Fate::Ended => self.write(JournalEntry::Ended { report, remains: None }),
+                Fate::Unknown => self.emergency.on_survivors(),
+            };
+        }
+        let text = format!("the agent's process died while this command ran; {why}");
+        self.note(WorkerNote::RunLeft(command.clone(), fate, why));
+        match fate {
+            Fate::Ended => {}
+            // A stop that was in force must not be called verified.
+            Fate::Unknown => self.emergency.on_survivors(),
+        }
+        let report = self.commands.all.lose(&command, fate, reason(&text));
+        self.over(report);
+    }
+
+    /// Output of a run is in the spool.
+    pub(super) fn recover_run(&mut self, run: LeftRun, before: &CommandJournal) {
+        let name = run.recovered.run().clone();
+        let (id, why) = (name.command.clone(), if run.ended { ENDED_UNREPORTED } else { LOST });
+        self.note(WorkerNote::OutputLeft(id.clone()));
+        let known = self.commands.all.report(&id).cloned();
+        // A process that saw the end counted what was written, even if the spool did not hear of that end.
+        let counted = known.as_ref().and_then(|report| report.output);
+        let is_counted = counted.is_some_and(|all| all.incarnation == name.incarnation);
+        let has_ended = run.ended;
+        // What was read after the end of its command is not known if something of it lived on then.
+        let is_end_known = (has_ended || is_counted) && !before.has_remains(&id);
+        let end = if is_end_known { Fate::Ended } else { Fate::Unknown };
+        self.delivery.recover(run, end);
+        let found = self.delivery.outbox().totals(&id);
+        let report = match known {
+            Some(report) => report,
+            None => {
+                let lost = self.commands.all.lose(&id, Fate::Unknown, why.to_owned());
+                // What is found of a run that did not end is no count: written down it would be taken for
+                // one by the next process, which then said nothing of the end that is not known.
+                let output = found.filter(|_| has_ended);
+                self.over(CommandComplete { output, ..lost.clone() });
+                lost
+            }
+        };
+        let output = counted.or(found);
+        self.reports.withhold(CommandComplete { output, ..report });
+    }
+
     pub(super) fn work(&mut self, work: Work, now: Now) {
         match work {
             Work::Advance => self.advance(),
@@ -129,6 +187,9 @@ impl Worker {
             }
             (None, Some(request)) => match &request.input {
                 None | Some(CommandInput::Text) => Task::Command(Box::new(request)),
+                Some(CommandInput::Secret) => {
+                    return self.refuse(id, "this agent has no terminal into which a secret could be typed; it runs each command by itself, and would show it to others on its machine");
+                }
                 Some(CommandInput::Keys) => {
                     return self.refuse(id, "this agent has no terminal in which keys could be pressed; it runs each command by itself");
                 }
@@ -140,7 +201,7 @@ impl Worker {
             (None, None) => return self.refuse(id, LOST_REQUEST),
         };
         let Some(mark) = mark else { return self.refuse(id, LOST_REQUEST) };
-        self.commands.starts(id, &task);
+        self.commands.starts(id, &task, mark.clone());
         self.actions.push_back(WorkerAction::Start { command: id.clone(), mark, task });
     }
 
@@ -156,7 +217,7 @@ impl Worker {
             return self.actions.push_back(WorkerAction::Kill(id.clone()));
         };
         let is_cancelled = self.commands.all.on_started(id, starting.limit, now.monotonic);
-        if let Some(process) = process {
+        if let Some(process) = process.clone() {
             self.write(JournalEntry::Started { command: id.clone(), process });
         }
         // A clock before 1970 gives 0: the number is a label that tells two runs of one id apart.
@@ -164,7 +225,7 @@ impl Worker {
         let run = Run { command: id.clone(), incarnation: Incarnation(started) };
         let open = self.delivery.open(run);
         self.actions.push_back(WorkerAction::Spool(open));
-        self.commands.runs(id);
+        self.commands.runs(id, Remains { mark: starting.mark, process });
         if self.is_terminal_run(id) {
             self.terminal_started(id, now);
         } else {
@@ -224,10 +285,17 @@ impl Worker {
                     self.withdraw(id);
                 }
             }
-            CancelDecision::Report(_) if self.reports.withholds(id) => {
-                self.note(WorkerNote::CancelledTooLate(id.clone()));
+            CancelDecision::Report(report) => {
+                // Its end stays what it was; what it left running is ended.
+                if self.background.has(id) {
+                    self.stop_process(id, force);
+                }
+                if self.reports.withholds(id) {
+                    self.note(WorkerNote::CancelledTooLate(id.clone()));
+                } else {
+                    self.uplink.queue.report(report);
+                }
             }
-            CancelDecision::Report(report) => self.uplink.queue.report(report),
             CancelDecision::NeverRan(report) => {
                 self.commands.forget(id);
                 self.report_never_ran(report);
@@ -235,7 +303,10 @@ impl Worker {
         }
     }
 
-    fn stop_process(&mut self, id: &CommandId, force: Force) {
+    pub(super) fn stop_process(&mut self, id: &CommandId, force: Force) {
+        if let Some(terminal) = self.terminal.as_mut().filter(|terminal| terminal.is_run(id)) {
+            terminal.on_ending();
+        }
         self.actions.push_back(match force {
             Force::Grace => WorkerAction::Cancel { command: id.clone(), grace: GRACE },
             Force::AtOnce => WorkerAction::Kill(id.clone()),
@@ -249,6 +320,52 @@ impl Worker {
             let _ = self.reports.remark(&id).stopped_by.get_or_insert(by);
             self.cancel(&id, force);
         }
+        self.stop_background(force);
+    }
+
+    /// Ends what commands left that have ended.
+    pub(super) fn stop_background(&mut self, force: Force) {
+        let left: Vec<CommandId> = self.background.ids().cloned().collect();
+        for id in left {
+            self.stop_process(&id, force);
+        }
+    }
+
+    /// Something of a command lives that has ended itself.
+    fn on_left(&mut self, id: &CommandId, processes: Remains) {
+        self.note(WorkerNote::LeftInBackground(id.clone()));
+        let force = match self.background.leave(id, processes) {
+            // It may have been born while the others were killed.
+            _ if self.emergency.is_latched() => Some(Force::AtOnce),
+            force => force,
+        };
+        self.reports.remark(id).left = match force {
+            None => Some(LeftRunning::Kept),
+            Some(Force::Grace | Force::AtOnce) => Some(LeftRunning::BeingEnded),
+        };
+        if let Some(force) = force {
+            self.stop_process(id, force);
+        }
+    }
+
+    /// Nothing lives any more of what a command left.
+    pub(super) fn on_cleared(&mut self, id: &CommandId) {
+        if !self.background.clear(id) {
+            return self.note(WorkerNote::Unexpected(id.clone()));
+        }
+        self.note(WorkerNote::BackgroundEnded(id.clone()));
+        let is_reported = self.commands.all.report(id).is_some();
+        if !is_reported || self.commands.all.is_confirmed(id) {
+            self.write_cleared(id);
+        }
+    }
+
+    fn write_cleared(&mut self, id: &CommandId) {
+        if self.background.take_cleared(id)
+            && let Some(report) = self.commands.all.report(id).cloned()
+        {
+            self.write(JournalEntry::Ended { report, remains: None });
+        }
     }
 
     /// Ends commands that ran over their limits.
@@ -261,9 +378,9 @@ impl Worker {
         }
     }
 
-    pub(super) fn on_output(&mut self, id: &CommandId, stream: Stream, bytes: Bytes) {
+    pub(super) fn on_output(&mut self, id: &CommandId, stream: Stream, bytes: Bytes, now: Now) {
         if self.is_terminal_run(id) {
-            self.watch_terminal(&bytes);
+            self.watch_terminal(&bytes, now);
         }
         let Some(running) = self.commands.running(id) else {
             return self.note(WorkerNote::Unexpected(id.clone()));
@@ -283,7 +400,13 @@ impl Worker {
         self.delivery.push(id, stream, whole);
     }
 
-    pub(super) fn on_ended(&mut self, id: &CommandId, exit: Exit, rest: Fate, now: Now) {
+    pub(super) fn on_ended(
+        &mut self,
+        id: &CommandId,
+        (exit, rest): (Exit, Rest),
+        open: &[Stream],
+        now: Now,
+    ) {
         let Some(mut running) = self.commands.ended(id) else {
             return self.note(WorkerNote::Unexpected(id.clone()));
         };
@@ -296,12 +419,16 @@ impl Worker {
             }
             Output::Muted => {}
         }
-        self.delivery.end(id);
+        match running.output {
+            Output::Taken => self.delivery.end(id, open),
+            Output::Muted => self.delivery.end(id, &[]),
+        }
         match rest {
-            Fate::Ended => {}
-            Fate::Unknown => {
-                self.note(WorkerNote::SurvivorsPossible(id.clone()));
-                self.reports.remark(id).survivors_possible = true;
+            Rest::Gone => {}
+            Rest::Watched => self.on_left(id, running.processes),
+            Rest::Unwatched => {
+                self.note(WorkerNote::LeftInBackground(id.clone()));
+                self.reports.remark(id).left = Some(LeftRunning::Kept);
                 self.emergency.on_survivors();
             }
         }
@@ -309,9 +436,15 @@ impl Worker {
         match self.commands.all.on_ended(id, exit, totals, now.monotonic, now.wall) {
             Some(report) => {
                 let (command, phase, ms) = (id.clone(), report.status.clone(), report.duration_ms);
+                let is_ordered = phase == CommandPhase::Cancelled;
                 self.note(WorkerNote::Ended { command, exit, phase, ms });
                 if self.is_terminal_run(id) {
                     self.terminal_ended(exit, now);
+                    // Whoever ended it needs no word that it did.
+                    match is_ordered {
+                        true => self.forget_program_fault(),
+                        false => self.say_program_fault(now),
+                    }
                 }
                 self.todo.push_back(Work::Over(report));
             }
@@ -331,7 +464,8 @@ impl Worker {
             Journalling::Kept => {
                 self.reports.write(&id);
                 let report = self.reports.amend(report);
-                self.write(JournalEntry::Ended { report });
+                let remains = self.background.remains(&id);
+                self.write(JournalEntry::Ended { report, remains });
             }
         }
     }
@@ -359,6 +493,7 @@ impl Worker {
         self.commands.all.on_confirmed(id);
         self.reports.forget(id);
         self.write(JournalEntry::Confirmed { command: id.clone() });
+        self.write_cleared(id);
     }
 
     /// The server cannot take up this command now. What is kept of it is said in the next session.
@@ -423,6 +558,25 @@ impl Worker {
                 self.say_receipt();
             }
         }
+    }
+
+    /// Another process of this agent has the session. Nothing starts here any more; what runs continues to its end,
+    /// because no order says that it end, and what it writes is kept for a successor.
+    pub(super) fn leave(&mut self, why: WorkerEnd, now: Now) {
+        if self.shutdown.is_some() {
+            return self.end(why, Force::Grace, now);
+        }
+        let running = self.commands.count();
+        self.note(match running {
+            0 => WorkerNote::Ending(why.clone()),
+            _ => WorkerNote::Leaving(running),
+        });
+        self.shutdown = Some(Shutdown::patient(why));
+        if let Some(terminal) = &mut self.terminal {
+            terminal.finish();
+        }
+        self.commands.all.pause(Pausing::Paused);
+        self.delivery.wind_up();
     }
 
     /// The agent is to end because of its terminal, unless it does already.

@@ -2,11 +2,12 @@
 //! must be stored before an end is reported.
 
 use super::outbound::OutboundQueue;
+use crate::command::Fate;
 use crate::id::{ByteOffset, CommandId, Incarnation};
 use crate::model::Capabilities;
 use crate::output::{
     LeftRun, OpenEnds, Outbox, Run, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy,
-    SpoolRequest, Stream,
+    SpoolRequest, Stream, UnknownEnd,
 };
 use crate::time::{Deadline, Timestamp};
 use crate::wire::payload::{OutputAck, OutputResume, ReportedStream};
@@ -51,7 +52,7 @@ pub(super) enum Readiness {
     /// Something before it is not stored.
     Waits,
     /// These streams end with gaps of unknown length, which must be declared to the server first.
-    OpenEnds(Vec<(Run, Stream, ByteOffset)>),
+    OpenEnds(Vec<UnknownEnd>),
     /// Everything before it is stored or declared.
     Ready,
 }
@@ -77,11 +78,11 @@ impl Delivery {
         }
     }
 
-    /// Takes up what an earlier process left of a run. `counted`: it is known how much its process wrote.
-    pub(super) fn recover(&mut self, run: LeftRun, counted: bool) {
+    /// Takes up what an earlier process left of a run, whose end it knew or did not.
+    pub(super) fn recover(&mut self, run: LeftRun, end: Fate) {
         let name = run.recovered.run().clone();
         self.outbox.recover(run.recovered);
-        self.left.leave(name, run.ended || counted);
+        self.left.leave(name, end == Fate::Ended);
     }
 
     /// A process runs; what it writes is numbered from here.
@@ -98,8 +99,12 @@ impl Delivery {
         self.outbox.push(id, stream, bytes);
     }
 
-    pub(super) fn end(&mut self, id: &CommandId) {
+    /// It ended, and something that outlives it has these streams open.
+    pub(super) fn end(&mut self, id: &CommandId, open: &[Stream]) {
         self.outbox.end(id);
+        if let Some(all) = self.outbox.totals(id).filter(|_| !open.is_empty()) {
+            self.left.outlive(Run { command: id.clone(), incarnation: all.incarnation }, open);
+        }
     }
 
     /// The outbox, to look at.

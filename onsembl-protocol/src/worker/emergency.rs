@@ -12,12 +12,12 @@ pub(super) struct EmergencyStop {
     survivors: Survivors,
 }
 
-/// Processes that a command started and that outlived it.
+/// What nobody can say that it has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Survivors {
     #[default]
     None,
-    /// A process group was not confirmed empty, so the stop cannot be reported as verified.
+    /// It is not known to have ended, so the stop cannot be reported as verified.
     Possible,
 }
 
@@ -57,12 +57,12 @@ impl EmergencyStop {
         released
     }
 
-    /// A command ended and not everything that it started is confirmed ended.
+    /// Something was left that nobody looks after, perhaps by an earlier process of the agent.
     pub(super) fn on_survivors(&mut self) {
         self.survivors = Survivors::Possible;
     }
 
-    /// Nothing runs. Whether that is news for the server.
+    /// Nothing runs, and nothing lives of what ran. Whether that is news for the server.
     pub(super) fn on_nothing_runs(&mut self) -> bool {
         self.survivors == Survivors::None && self.guard.on_empty()
     }

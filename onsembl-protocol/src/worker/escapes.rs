@@ -9,6 +9,25 @@ use alloc::string::String;
 
 const ESCAPE: char = '\u{1b}';
 
+/// A text without escape sequences and other control characters, for who pastes what a program wrote. Line ends and
+/// tabs stay, in the form `\n`.
+pub fn plain_text(text: &str) -> String {
+    let mut scan = EscapeScan::default();
+    let mut plain = String::with_capacity(text.len());
+    let mut before = None;
+    for c in text.chars().filter(|c| scan.take(*c)) {
+        match c {
+            '\n' if before == Some('\r') => {}
+            '\r' | '\n' => plain.push('\n'),
+            '\t' => plain.push(c),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+        before = Some(c);
+    }
+    plain
+}
+
 /// Where each stream stands within a sequence. Those that stand in none are not kept.
 #[derive(Debug, Default)]
 pub(super) struct Escapes(BTreeMap<(Run, Stream), EscapeScan>);
@@ -49,5 +68,22 @@ impl Escapes {
 
     fn forget(&mut self, command: &CommandId) {
         self.0.retain(|(run, _), _| run.command != *command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pasted_log_is_left_as_its_text() {
+        for (log, text) in [
+            ("\u{1b}[31merror\u{1b}[0m: x\r\n\tat y\r\n", "error: x\n\tat y\n"),
+            ("10%\r100%\n", "10%\n100%\n"),
+            ("a\u{7}b\u{8}\u{9b}c\u{1b}]0;title\u{7}d", "abcd"),
+            ("plain \u{e9}\n\n", "plain \u{e9}\n\n"),
+        ] {
+            assert_eq!(plain_text(log), text, "{log:?}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The events of a worker, and its actions. Plain values; nothing is decided here.
 
+use super::background::BackgroundPolicy;
 use super::end::WorkerEnd;
 use super::fence::Fence;
 use super::note::WorkerNote;
 use crate::command::{
-    Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, Fate, JournalEntry, ProcessIdentity,
+    Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, JournalEntry, ProcessIdentity,
 };
 use crate::id::{AgentId, CommandId, RunMark, StopId};
 use crate::model::{Capabilities, Finding, PastFinding, Pausing};
@@ -12,7 +13,7 @@ use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
 use crate::session::{AgentCause, AgentReport, AgentStatus};
-use crate::terminal::{LineMode, TerminalSize, Typed, Typing};
+use crate::terminal::{LineMode, TerminalSettings, TerminalSize, Typed, Typing};
 use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
 use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::boxed::Box;
@@ -37,6 +38,8 @@ pub struct WorkerConfig {
     pub terminal: Option<TerminalConfig>,
     /// What of a request is passed on; one that holds more is refused.
     pub fence: Fence,
+    /// What becomes of processes that outlive the commands that started them.
+    pub background: BackgroundPolicy,
     /// Tells this process of the agent from every other of all time, as an
     /// [`InstanceId`](crate::id::InstanceId) does; without `:`. The marks of runs and the ids of
     /// terminals are made of it, so draw a new one for each process.
@@ -72,12 +75,21 @@ pub struct TerminalConfig {
     pub size: TerminalSize,
     /// Whether it is shown at a terminal of the agent's machine.
     pub screen: Screen,
+    /// How long a line that was begun at that terminal, and that nobody touches, holds texts of others back.
+    pub line_idle: Duration,
+}
+
+impl TerminalConfig {
+    /// [`line_idle`](Self::line_idle) unless something else is wanted: a minute. Who is thinking about the next word
+    /// presses a key within it; who pressed one key and left is not awaited for ever.
+    pub const LINE_IDLE: Duration = Duration::from_secs(60);
 }
 
 /// Where a terminal is shown besides the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Screen {
     /// Nowhere. The program is started again whenever it ends.
+    #[default]
     Detached,
     /// At the terminal from which the agent was started. The agent ends with the program.
     Attached,
@@ -176,9 +188,13 @@ pub enum WorkerEvent {
     Ended {
         command: CommandId,
         exit: Exit,
-        /// Whether everything that it started is confirmed to have ended.
-        rest: Fate,
+        /// What is left of it.
+        rest: Rest,
+        /// What of its output a process that outlives it still has open. Nothing of that comes any more.
+        open: Vec<Stream>,
     },
+    /// Nothing lives any more of a command that ended before.
+    Cleared(CommandId),
     /// A journal entry that something waits for is durable, or cannot be written.
     Journalled {
         awaited: Awaited,
@@ -192,17 +208,31 @@ pub enum WorkerEvent {
         command: CommandId,
         outcome: TypingOutcome,
     },
+    /// How the terminal is set, as [`WorkerAction::LookAtTerminal`] asks. `None` if there is no terminal to look at, or
+    /// what keeps it does not say.
+    Looked(Option<TerminalSettings>),
     /// Something happened at the terminal of the agent's machine.
     Screen(ScreenEvent),
     /// The agent is to end, because its machine says so.
     ShutDown,
 }
 
+/// What is left of a command that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing: everything that it started is confirmed to have ended.
+    Gone,
+    /// Something lives, or may. [`WorkerEvent::Cleared`] says when nothing does any more.
+    Watched,
+    /// Something may live, and nobody will say when it does not.
+    Unwatched,
+}
+
 /// How a typing went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum TypingOutcome {
-    /// All of it was typed.
+    /// All of it was typed, and the program has read it, as far as that shows.
     Typed,
     /// Not all of it.
     Broken {
@@ -221,6 +251,8 @@ pub enum TypingOutcome {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum ScreenEvent {
     Keys(Bytes),
+    /// What [`WorkerAction::TypeSuspending`] asks for was not typed.
+    SuspendWithheld,
     /// It has another size.
     Resized(TerminalSize),
     /// It is far behind with what the program writes.
@@ -246,8 +278,10 @@ pub enum WorkerAction {
         /// How long it may take.
         grace: Duration,
     },
-    /// End it at once.
+    /// End it at once. It may have ended, as with [`Cancel`](Self::Cancel): then this is about what it left.
     Kill(CommandId),
+    /// Kill every process that one of several runs started, whichever it was. No command runs any more.
+    Sweep,
     /// Read nothing of what it writes.
     PauseReading(CommandId),
     ResumeReading(CommandId),
@@ -264,8 +298,13 @@ pub enum WorkerAction {
         /// [`TypingOutcome::OtherMode`].
         required_mode: Option<LineMode>,
     },
+    /// Say by [`Looked`](WorkerEvent::Looked) how the terminal is set now.
+    LookAtTerminal,
     /// Type what was pressed at the terminal of the agent's machine.
     TypeKeys(Bytes),
+    /// Type this, which suspends what is in the foreground, if that is a
+    /// [job](super::Foreground::Job); else say [`SuspendWithheld`](ScreenEvent::SuspendWithheld).
+    TypeSuspending(Bytes),
     /// The terminal has this size from now on.
     Resize(TerminalSize),
     /// Stop reading from the program of the terminal, or read on, for the one who looks on at the
@@ -380,7 +419,8 @@ mod tests {
     fn commands_are_typed_one_after_the_other_unless_somebody_wants_more() {
         let program = "sh".into();
         let size = TerminalSize::DEFAULT;
-        let terminal = TerminalConfig { program, size, screen: Screen::Detached };
+        let line_idle = TerminalConfig::LINE_IDLE;
+        let terminal = TerminalConfig { program, size, screen: Screen::Detached, line_idle };
         assert_eq!(WorkerConfig::slots(None, None), DEFAULT_SLOTS);
         assert_eq!(WorkerConfig::slots(None, Some(&terminal)), 1);
         assert_eq!(WorkerConfig::slots(Some(3), Some(&terminal)), 3);

@@ -5,7 +5,7 @@ use super::event::{WorkerMessage, WorkerSession};
 use super::outbound::Outbound;
 use crate::id::{ChunkSequence, CommandId, Incarnation};
 use crate::model::Capabilities;
-use crate::output::{GapCause, Outgoing, Record, RecordBody, Run, Stream, gap_notice};
+use crate::output::{Outgoing, Record, RecordBody, Run, Stream, gap_notice};
 use crate::wire::payload::{
     CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, StreamType, TerminalOutput,
 };
@@ -39,28 +39,33 @@ impl WorkerSession {
                 AgentToServer::TerminalOpened(opened.clone())
             }
             Outbound::Opened(_) => return None,
-            Outbound::Acknowledgement(id, _) if is_unknown(id) => return None,
+            Outbound::Acknowledgement(id, ..) if is_unknown(id) => return None,
             Outbound::Complete(report) if is_unknown(&report.command_id) => return None,
             Outbound::OutputState(state) => AgentToServer::OutputState(state.clone()),
             Outbound::BlackBox(found) => AgentToServer::BlackBox(found.clone()),
-            Outbound::OpenEnd(run, stream, at) => AgentToServer::OutputGap(OutputGap {
-                command_id: run.command.clone(),
+            Outbound::OpenEnd(end) => AgentToServer::OutputGap(OutputGap {
+                command_id: end.run.command.clone(),
                 agent_id,
-                incarnation: run.incarnation,
-                stream_type: (*stream).into(),
+                incarnation: end.run.incarnation,
+                stream_type: end.stream.into(),
                 // The server numbers it behind what it has.
                 sequence: ChunkSequence(0),
-                offset: *at,
+                offset: end.at,
                 length: None,
-                because: GapCause::AgentDied,
+                because: end.because,
                 timestamp: None,
             }),
-            Outbound::Acknowledgement(id, status) => AgentToServer::CommandAck(CommandAck {
-                command_id: id.clone(),
-                agent_id,
-                status: status.clone(),
-                queue_position: None,
-            }),
+            Outbound::Acknowledgement(id, status, waits_for) => {
+                AgentToServer::CommandAck(CommandAck {
+                    command_id: id.clone(),
+                    agent_id,
+                    status: status.clone(),
+                    queue_position: None,
+                    waits_for: waits_for
+                        .clone()
+                        .filter(|_| capabilities.says_what_typing_waits_for()),
+                })
+            }
             Outbound::Complete(report) => {
                 let mut report = report.clone();
                 report.agent_id = agent_id;

@@ -3,8 +3,7 @@
 
 use super::note::WorkerNote;
 use crate::id::{CommandId, StopId};
-use crate::model::Capabilities;
-use crate::model::{Force, Pausing};
+use crate::model::{Capabilities, Force, Pausing, ProgramFault};
 use crate::session::EndOrder;
 use crate::terminal::TerminalSize;
 use crate::wire::ServerToAgent;
@@ -15,7 +14,7 @@ use crate::wire::payload::{
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 
 /// What is to be done because the server said so.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +58,14 @@ pub(super) fn complaint(
     message: impl Into<String>,
 ) -> AgentErrorReport {
     AgentErrorReport { error_type, message: message.into(), recoverable: true, details: None }
+}
+
+/// The program of the agent's terminal does not run (P-345).
+pub(super) fn program_does_not_run(fault: &ProgramFault) -> AgentErrorReport {
+    AgentErrorReport {
+        details: Some(fault.details()),
+        ..complaint(AgentErrorType::Execution, fault.to_string())
+    }
 }
 
 /// Reads a message under what its session agreed on. What is to be logged goes to `note`.

@@ -30,6 +30,8 @@
 //! output is not stored (then commands are refused, and the program of a terminal is not started), 64 pages
 //! of answers to its questions (the oldest go). Output is bounded by [`SpoolBounds`].
 
+mod after_exit;
+mod background;
 mod commands;
 mod course;
 mod delivery;
@@ -42,6 +44,7 @@ mod fence;
 mod findings;
 mod form;
 mod journal;
+mod kin;
 mod message;
 mod note;
 mod outbound;
@@ -56,20 +59,28 @@ mod work;
 
 pub use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Fate, JournalEntry, LeftBehind,
-    ProcessIdentity, Standing,
+    ProcessIdentity, Remains, Standing,
 };
 pub use crate::model::Severity;
 pub use crate::output::{
     CHUNK_BYTES, LeftRun, RECORD_COST, Record, RecordBody, RecoveredRun, Run, SpoolBounds,
     SpoolEvent, SpoolPolicy, SpoolRequest, StreamState,
 };
-pub use crate::terminal::{LineMode, Modes, Typed, Typing};
+pub use crate::terminal::{
+    CarriageReturn, Echo, EnvironmentChange, Foreground, LineMode, Modes, Stroke, StrokeKind,
+    Surroundings, TerminalSettings, Typed, Typing,
+};
+pub use after_exit::AfterExit;
+pub use background::BackgroundPolicy;
 pub use end::WorkerEnd;
+pub use escapes::plain_text;
 pub use event::{
-    Journalling, Predecessor, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
-    TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
+    Journalling, Predecessor, Recovered, Rest, Screen, ScreenAction, ScreenEvent, Task,
+    TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
+    WorkerSession,
 };
 pub use fence::Fence;
+pub use kin::{Kinship, Orphans, ProcessName, RunKey, RunRest, SeenProcess};
 pub use note::WorkerNote;
 #[cfg(any(feature = "sim", feature = "testing"))]
 pub use unstored::{UnstoredOutput, WriterState};
@@ -77,11 +88,10 @@ pub use unstored::{UnstoredOutput, WriterState};
 use crate::id::{CommandId, StopId};
 use crate::model::{Force, PastFinding, Pausing};
 use crate::time::{Deadline, Now};
-use crate::wire::payload::{CommandAckStatus, CommandComplete};
-use alloc::borrow::ToOwned;
+use crate::wire::payload::CommandAckStatus;
 use alloc::collections::VecDeque;
-use alloc::format;
 use alloc::vec::Vec;
+use background::Background;
 use commands::Commands;
 use delivery::{Delivery, News};
 use doubts::Doubts;
@@ -90,7 +100,7 @@ use findings::Findings;
 use journal::Journal;
 use message::Instruction;
 use outbound::Outbound;
-use report::{ENDED_UNREPORTED, LOST, Reports, StoppedBy, reason};
+use report::{Reports, StoppedBy};
 use shutdown::{Left, Shutdown};
 use terminal::Terminal;
 use uplink::{Expected, Offer, Uplink};
@@ -104,6 +114,7 @@ pub struct Worker {
     reports: Reports,
     uplink: Uplink,
     emergency: EmergencyStop,
+    background: Background,
     terminal: Option<Terminal>,
     fence: Fence,
     journal: Journal,
@@ -118,7 +129,8 @@ pub struct Worker {
 impl Worker {
     /// A worker that takes up what an earlier process of the agent left. It has actions at once.
     pub fn new(config: WorkerConfig, recovered: Recovered, now: Now) -> Self {
-        let WorkerConfig { slots, spool, policy, journal, terminal, fence, unique } = config;
+        let WorkerConfig { slots, spool, policy, journal, terminal, fence, background, unique } =
+            config;
         let Recovered { journal: before, cleared, runs, findings, findings_ago } = recovered;
         let mut worker = Self {
             commands: Commands::new(slots, unique),
@@ -126,6 +138,7 @@ impl Worker {
             reports: Reports::default(),
             uplink: Uplink::default(),
             emergency: EmergencyStop::recovered(before.stop().cloned()),
+            background: Background::new(background),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
             fence,
             journal: Journal::new(journal),
@@ -142,50 +155,9 @@ impl Worker {
             worker.note(WorkerNote::StopFound);
         }
         cleared.into_iter().for_each(|cleared| worker.recover_command(cleared));
-        runs.into_iter().for_each(|run| worker.recover_run(run));
+        runs.into_iter().for_each(|run| worker.recover_run(run, &before));
         worker.work_off(now);
         worker
-    }
-
-    /// A command ran when the earlier process died.
-    fn recover_command(&mut self, cleared: Cleared) {
-        let Cleared { command, fate, why } = cleared;
-        let text = format!("the agent's process died while this command ran; {why}");
-        self.note(WorkerNote::RunLeft(command.clone(), fate, why));
-        match fate {
-            Fate::Ended => {}
-            // A stop that was in force must not be called verified.
-            Fate::Unknown => self.emergency.on_survivors(),
-        }
-        let report = self.commands.all.lose(&command, fate, reason(&text));
-        self.over(report);
-    }
-
-    /// Output of a run is in the spool.
-    fn recover_run(&mut self, run: LeftRun) {
-        let name = run.recovered.run().clone();
-        let (id, why) = (name.command.clone(), if run.ended { ENDED_UNREPORTED } else { LOST });
-        self.note(WorkerNote::OutputLeft(id.clone()));
-        let known = self.commands.all.report(&id).cloned();
-        // A process that saw the end counted what was written, even if the spool did not hear of that end.
-        let counted = known.as_ref().and_then(|report| report.output);
-        let is_counted = counted.is_some_and(|all| all.incarnation == name.incarnation);
-        let has_ended = run.ended;
-        self.delivery.recover(run, is_counted);
-        let found = self.delivery.outbox().totals(&id);
-        let report = match known {
-            Some(report) => report,
-            None => {
-                let lost = self.commands.all.lose(&id, Fate::Unknown, why.to_owned());
-                // What is found of a run that did not end is no count: written down it would be taken for
-                // one by the next process, which then said nothing of the end that is not known.
-                let output = found.filter(|_| has_ended);
-                self.over(CommandComplete { output, ..lost.clone() });
-                lost
-            }
-        };
-        let output = counted.or(found);
-        self.reports.withhold(CommandComplete { output, ..report });
     }
 
     /// Takes an event. Actions may follow.
@@ -193,7 +165,7 @@ impl Worker {
         match event {
             WorkerEvent::Output { command, stream, bytes } => {
                 // The most frequent event, which changes nothing else.
-                return self.on_output(&command, stream, bytes);
+                return self.on_output(&command, stream, bytes, now);
             }
             WorkerEvent::Wake => self.on_time(now),
             WorkerEvent::Joined(session) => self.on_joined(session, now),
@@ -224,12 +196,14 @@ impl Worker {
             }
             WorkerEvent::Started { command, process } => self.on_started(&command, process, now),
             WorkerEvent::NotStarted { command, why } => self.on_not_started(&command, &why, now),
-            WorkerEvent::Ended { command, exit, rest } => {
-                self.on_ended(&command, exit, rest, now);
+            WorkerEvent::Ended { command, exit, rest, open } => {
+                self.on_ended(&command, (exit, rest), &open, now);
             }
+            WorkerEvent::Cleared(command) => self.on_cleared(&command),
             WorkerEvent::Journalled { awaited, outcome } => self.on_journalled(awaited, outcome),
             WorkerEvent::Spool(event) => self.on_spool(event, now),
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
+            WorkerEvent::Looked(settings) => self.on_looked(settings, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
                 // A second one does not restart the wait; it ends one for commands that run on (P-241).
@@ -251,22 +225,39 @@ impl Worker {
             }
         }
         // What is asked to end may still start what it was about to.
-        if self.commands.are_none() && self.emergency.on_nothing_runs() {
-            self.say_receipt();
+        if self.commands.are_none() {
+            self.look_after_background(now);
+            if self.background.is_empty() && self.emergency.on_nothing_runs() {
+                self.say_receipt();
+            }
         }
         let unsent = self.uplink.has_session() && self.has_messages();
         let left = Left {
-            running: !self.commands.are_none() || self.is_typing(),
+            running: !self.commands.are_none() || !self.background.is_empty() || self.is_typing(),
             unsent,
             unconfirmed: self.uplink.has_session() && self.reports.awaits_confirmation(),
             sent_unconfirmed_at: self.uplink.unconfirmed_at(),
         };
         if let Some(end) = self.shutdown.as_mut().and_then(|s| s.look(left, now.monotonic)) {
-            let running = self.commands.count();
+            let running = self.commands.count() + self.background.count();
             if running > 0 {
                 self.note(WorkerNote::LeftRunning(running));
             }
             self.actions.push_back(WorkerAction::End(end));
+        }
+    }
+
+    /// No command runs. If nothing is to be left of them either, what is left is ended.
+    fn look_after_background(&mut self, now: Now) {
+        if let Some(shutdown) = &mut self.shutdown
+            && self.background.begin_leaving(now.monotonic)
+        {
+            shutdown.on_only_background(now.monotonic);
+            self.stop_background(Force::Grace);
+        }
+        let is_to_end = self.emergency.is_latched() || self.shutdown.is_some();
+        if is_to_end && self.background.take_sweep(now.monotonic) {
+            self.actions.push_back(WorkerAction::Sweep);
         }
     }
 
@@ -286,7 +277,13 @@ impl Worker {
     pub fn next_message(&mut self, now: Now) -> Option<WorkerMessage> {
         loop {
             let all = &self.commands.all;
-            let offer = self.uplink.offer(|queue| match queue.next(|id| all.status(id)) {
+            let terminal = self.terminal.as_ref();
+            let status = |id: &CommandId| {
+                let status = all.status(id);
+                let waits_for = terminal.and_then(|terminal| terminal.waits_for(id, &status));
+                (status, waits_for)
+            };
+            let offer = self.uplink.offer(|queue| match queue.next(status) {
                 Some(Outbound::Complete(report)) => {
                     Some(Outbound::Complete(self.reports.amend(report)))
                 }
@@ -308,7 +305,11 @@ impl Worker {
         let terminal = self.terminal.as_ref().map_or(Deadline::Never, Terminal::deadline);
         let shutdown = self.shutdown.as_ref().map_or(Deadline::Never, Shutdown::deadline);
         let work = self.commands.all.deadline().min(self.delivery.deadline());
-        work.min(self.reports.deadline()).min(terminal).min(shutdown)
+        let sweep = match self.commands.are_none() {
+            true => self.background.deadline(),
+            false => Deadline::Never,
+        };
+        work.min(self.reports.deadline()).min(terminal).min(shutdown).min(sweep)
     }
 
     // --- sessions
@@ -339,11 +340,12 @@ impl Worker {
             let opened = self.opened(id);
             self.uplink.queue.open(opened);
         }
-        for id in self.reports.withheld().filter(|id| !self.delivery.left().has(id)) {
+        for id in self.reports.withheld().filter(|id| !self.delivery.left().is_of_earlier(id)) {
             self.uplink.queue.acknowledge(id.clone());
         }
         self.todo.extend(self.delivery.left().commands().into_iter().map(Work::Settle));
         self.repeat_reports();
+        self.say_program_fault(now);
         if capabilities.latches_stops() {
             // A welcome that names no stop releases the one that is in force (P-197).
             if let Some(released) = self.emergency.on_welcome(stopped.as_ref()) {
@@ -451,12 +453,14 @@ impl Worker {
             self.note(WorkerNote::StopOrdered(stop.clone()));
             // Killing does not wait for the disk.
             self.stop_all(StoppedBy::Emergency, Force::AtOnce);
+            self.background.sweep_at_once();
             self.write(JournalEntry::Stopped { stop });
         }
         self.say_receipt();
     }
 
     fn on_released(&mut self, stop: StopId) {
+        self.background.stop_sweeping();
         self.note(WorkerNote::StopReleased(stop.clone()));
         self.write(JournalEntry::Released { stop });
     }
@@ -493,25 +497,6 @@ impl Worker {
         if let (News::Changed, Some(why)) = (news, failed) {
             self.note(WorkerNote::SpoolFailed(why));
         }
-    }
-
-    /// Another process of this agent has the session. Nothing starts here any more; what runs continues to its end,
-    /// because no order says that it end, and what it writes is kept for a successor.
-    fn leave(&mut self, why: WorkerEnd, now: Now) {
-        if self.shutdown.is_some() {
-            return self.end(why, Force::Grace, now);
-        }
-        let running = self.commands.count();
-        self.note(match running {
-            0 => WorkerNote::Ending(why.clone()),
-            _ => WorkerNote::Leaving(running),
-        });
-        self.shutdown = Some(Shutdown::patient(why));
-        if let Some(terminal) = &mut self.terminal {
-            terminal.finish();
-        }
-        self.commands.all.pause(Pausing::Paused);
-        self.delivery.wind_up();
     }
 
     /// The agent is to end: nothing starts any more, and what runs is ended. Reading continues, since the end
@@ -567,6 +552,11 @@ impl Worker {
     /// How many commands run.
     pub fn running(&self) -> usize {
         self.commands.count()
+    }
+
+    /// Commands that have ended and left something running.
+    pub fn background(&self) -> impl Iterator<Item = &CommandId> {
+        self.background.ids()
     }
 
     /// How many ran to their end.

@@ -44,8 +44,10 @@ pub enum WorkerNote {
     },
     /// A start or an end came for a command that does not run.
     Unexpected(CommandId),
-    /// A command ended, and something that it started may still run.
-    SurvivorsPossible(CommandId),
+    /// A command ended, and something that it started runs on, or may.
+    LeftInBackground(CommandId),
+    /// Nothing of that lives any more.
+    BackgroundEnded(CommandId),
     /// The agent ends, and what the server does not take becomes a gap.
     OutputCut(CommandId),
     /// The server does not know this command; its output and its report are dropped.
@@ -91,6 +93,10 @@ pub enum WorkerNote {
     Typing(CommandId),
     /// A command was not typed to its end.
     NotTyped(CommandId, String),
+    /// The program of the terminal read a command, and ended.
+    ProgramEndedBy(CommandId, Exit),
+    /// A key of the agent's own terminal that would suspend the program for good is not passed on.
+    SuspendWithheld,
     /// Keys of the agent's own terminal are for no program.
     KeysDropped,
     /// The agent's own terminal does not show what the program writes.
@@ -129,7 +135,7 @@ impl WorkerNote {
             Self::Refused(..) => Some("commands_refused"),
             Self::OverLimit(_) => Some("commands_over_limit"),
             Self::Unexpected(_) => Some("ends_without_command"),
-            Self::SurvivorsPossible(_) => Some("groups_not_confirmed_empty"),
+            Self::LeftInBackground(_) => Some("commands_with_background"),
             Self::OutputCut(_) => Some("output_cut"),
             Self::UnknownToServer(_) => Some("commands_unknown_to_server"),
             Self::NotTakenByServer(_) => Some("commands_not_taken_by_server"),
@@ -142,6 +148,7 @@ impl WorkerNote {
             Self::TerminalCannotStart { .. } => Some("terminal_start_failures"),
             Self::TerminalWaits => Some("terminal_starts_put_off"),
             Self::NotTyped(..) => Some("commands_not_typed"),
+            Self::SuspendWithheld => Some("local_suspends_withheld"),
             Self::KeysDropped => Some("local_keys_dropped"),
             Self::ScreenLeftBehind => Some("local_screen_left_behind"),
             Self::RequestWithoutId => Some("requests_without_id"),
@@ -163,7 +170,9 @@ impl WorkerNote {
             | Self::TerminalEnded { .. }
             | Self::ToBeTyped(_)
             | Self::Typing(_)
+            | Self::ProgramEndedBy(..)
             | Self::Resized(_)
+            | Self::BackgroundEnded(_)
             | Self::Ordered(..)
             | Self::Ending(_) => None,
         }
@@ -185,13 +194,16 @@ impl WorkerNote {
             | Self::SpoolRetried
             | Self::TerminalEnded { .. }
             | Self::Typing(_)
+            | Self::LeftInBackground(_)
+            | Self::BackgroundEnded(_)
+            | Self::ProgramEndedBy(..)
+            | Self::SuspendWithheld
             | Self::Ordered(..) => Severity::Info,
             Self::StopFound
             | Self::RunLeft(..)
             | Self::OutputLeft(_)
             | Self::Refused(..)
             | Self::OverLimit(_)
-            | Self::SurvivorsPossible(_)
             | Self::OutputCut(_)
             | Self::UnknownToServer(_)
             | Self::NotTakenByServer(_)
@@ -237,7 +249,8 @@ impl WorkerNote {
             | Self::OverLimit(id)
             | Self::Ended { command: id, .. }
             | Self::Unexpected(id)
-            | Self::SurvivorsPossible(id)
+            | Self::LeftInBackground(id)
+            | Self::BackgroundEnded(id)
             | Self::OutputCut(id)
             | Self::UnknownToServer(id)
             | Self::NotTakenByServer(id)
@@ -246,6 +259,7 @@ impl WorkerNote {
             | Self::EndNotWritten(id)
             | Self::ToBeTyped(id)
             | Self::Typing(id)
+            | Self::ProgramEndedBy(id, _)
             | Self::NotTyped(id, _) => Some(id),
             Self::ErrorOfServer { command, .. } => command.as_ref(),
             Self::StopFound
@@ -260,6 +274,7 @@ impl WorkerNote {
             | Self::TerminalCannotStart { .. }
             | Self::TerminalEnded { .. }
             | Self::TerminalWaits
+            | Self::SuspendWithheld
             | Self::KeysDropped
             | Self::ScreenLeftBehind
             | Self::Resized(_)
@@ -294,7 +309,8 @@ impl fmt::Display for WorkerNote {
                 }
             }
             Self::Unexpected(_) => f.write_str("a start or an end came for a command that does not run"),
-            Self::SurvivorsPossible(_) => f.write_str("a command ended, but its process group could not be confirmed empty"),
+            Self::LeftInBackground(_) => f.write_str("a command ended, and a process that it started runs on in the background, or may"),
+            Self::BackgroundEnded(_) => f.write_str("nothing is left any more of what a command had left in the background"),
             Self::OutputCut(_) => f.write_str("stopping, and the server takes no output; what does not fit becomes a gap"),
             Self::UnknownToServer(_) => f.write_str("the server does not know this command; dropping its output and its report"),
             Self::NotTakenByServer(_) => f.write_str("the server does not have this command and does not take it up now; it continues here, and what is kept of it is offered again in the next session"),
@@ -321,6 +337,8 @@ impl fmt::Display for WorkerNote {
             Self::ToBeTyped(_) => f.write_str("a command is to be typed"),
             Self::Typing(_) => f.write_str("typing a command into the terminal"),
             Self::NotTyped(_, error) => write!(f, "a command was not typed to its end: {error}"),
+            Self::ProgramEndedBy(_, exit) => write!(f, "the program of the terminal read this command and ended: {exit}"),
+            Self::SuspendWithheld => f.write_str("a key that would suspend the program of the terminal for good is not passed on"),
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),

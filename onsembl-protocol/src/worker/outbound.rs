@@ -1,10 +1,10 @@
 //! What waits to be said to the server in this session, in the order in which it goes out.
 
-use crate::id::{ByteOffset, CommandId, StopId};
-use crate::output::{Outgoing, Run, Stream};
+use crate::id::{CommandId, StopId};
+use crate::output::{Outgoing, Run, Stream, UnknownEnd};
 use crate::wire::payload::{
     AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage,
-    TerminalOpened,
+    TerminalOpened, WaitsFor,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -20,9 +20,9 @@ pub(super) enum Outbound {
     /// What is held of these streams.
     OutputState(OutputState),
     /// It has a command, which is at this stage.
-    Acknowledgement(CommandId, CommandAckStatus),
+    Acknowledgement(CommandId, CommandAckStatus, Option<WaitsFor>),
     /// The stream ends here with a gap of unknown length.
-    OpenEnd(Run, Stream, ByteOffset),
+    OpenEnd(UnknownEnd),
     /// What it found while it was away.
     BlackBox(AgentBlackBox),
     Complete(CommandComplete),
@@ -46,7 +46,7 @@ pub(super) struct OutboundQueue {
     opened: BTreeMap<CommandId, TerminalOpened>,
     output_states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
-    open_ends: BTreeMap<(Run, Stream), ByteOffset>,
+    open_ends: BTreeMap<(Run, Stream), UnknownEnd>,
     /// Once a session, behind what the server asks for.
     black_box: Option<AgentBlackBox>,
     reports: BTreeMap<CommandId, CommandComplete>,
@@ -81,8 +81,8 @@ impl OutboundQueue {
         self.black_box = Some(found);
     }
 
-    pub(super) fn open_ends(&mut self, ends: Vec<(Run, Stream, ByteOffset)>) {
-        self.open_ends.extend(ends.into_iter().map(|(run, stream, at)| ((run, stream), at)));
+    pub(super) fn open_ends(&mut self, ends: Vec<UnknownEnd>) {
+        self.open_ends.extend(ends.into_iter().map(|end| ((end.run.clone(), end.stream), end)));
     }
 
     /// What is held, page by page, instead of what was to be said before in answer to the same question.
@@ -119,10 +119,10 @@ impl OutboundQueue {
         let _ = self.reports.remove(command);
     }
 
-    /// The next thing, except for output. `status` says how far a command is.
+    /// The next thing, except for output. `status` says how far a command is, and what it waits for.
     pub(super) fn next(
         &mut self,
-        status: impl FnOnce(&CommandId) -> CommandAckStatus,
+        status: impl FnOnce(&CommandId) -> (CommandAckStatus, Option<WaitsFor>),
     ) -> Option<Outbound> {
         // Somebody waits for the receipt of a stop more than for anything else.
         if let Some((stop, stage)) = self.receipt.take() {
@@ -137,12 +137,12 @@ impl OutboundQueue {
             return Some(Outbound::OutputState(page));
         }
         if let Some(command) = self.acknowledgements.pop_first() {
-            let status = status(&command);
-            return Some(Outbound::Acknowledgement(command, status));
+            let (status, waits_for) = status(&command);
+            return Some(Outbound::Acknowledgement(command, status, waits_for));
         }
         // Before reports: a report ends its command, and its output is to be whole by then.
-        if let Some(((run, stream), at)) = self.open_ends.pop_first() {
-            return Some(Outbound::OpenEnd(run, stream, at));
+        if let Some((_, end)) = self.open_ends.pop_first() {
+            return Some(Outbound::OpenEnd(end));
         }
         if let Some(found) = self.black_box.take() {
             return Some(Outbound::BlackBox(found));

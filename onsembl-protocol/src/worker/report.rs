@@ -153,7 +153,7 @@ pub(super) struct Remarks {
     /// Who ended it, when it was not its user.
     pub(super) stopped_by: Option<StoppedBy>,
     /// Something that it started was not seen to end.
-    pub(super) survivors_possible: bool,
+    pub(super) left: Option<LeftRunning>,
     /// Output was thrown away after what was sent.
     pub(super) output_cut: bool,
 }
@@ -166,6 +166,15 @@ pub(super) enum StoppedBy {
     Emergency,
 }
 
+/// What becomes of what a command left running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeftRunning {
+    /// It stays.
+    Kept,
+    /// It is asked to end, or killed.
+    BeingEnded,
+}
+
 impl Remarks {
     fn amend(self, mut report: CommandComplete) -> CommandComplete {
         let mut reasons: Vec<String> = report.error.take().into_iter().collect();
@@ -174,15 +183,20 @@ impl Remarks {
             Some(StoppedBy::Emergency) => reasons.push("emergency stop".to_owned()),
             None => {}
         }
-        if self.survivors_possible {
-            reasons.push(
-                "its process group could not be confirmed empty: a process of it may still run"
-                    .to_owned(),
-            );
+        match self.left {
             // "Cancelled" promises that it has ended.
-            if report.status == CommandPhase::Cancelled {
+            Some(_) if report.status == CommandPhase::Cancelled => {
                 report.status = CommandPhase::Failed;
+                reasons.push("not all of its processes could be confirmed to have ended".to_owned());
             }
+            Some(LeftRunning::Kept) => reasons.push(
+                "a process that it started runs on in the background, until a stop or the end of the agent"
+                    .to_owned(),
+            ),
+            Some(LeftRunning::BeingEnded) => reasons.push(
+                "a process that it started ran on in the background, and is being ended".to_owned(),
+            ),
+            None => {}
         }
         if self.output_cut {
             reasons.push("the end of its output was thrown away".to_owned());
@@ -217,10 +231,10 @@ mod tests {
 
     #[test]
     fn what_may_still_run_is_not_called_cancelled() {
-        let remarks = Remarks { survivors_possible: true, ..Remarks::default() };
+        let remarks = Remarks { left: Some(LeftRunning::Kept), ..Remarks::default() };
         let report = remarks.amend(cancelled());
         assert_eq!(report.status, CommandPhase::Failed);
-        assert!(report.error.unwrap().contains("could not be confirmed empty"));
+        assert!(report.error.unwrap().contains("could be confirmed to have ended"));
     }
 
     #[test]

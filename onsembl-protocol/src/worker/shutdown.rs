@@ -78,6 +78,13 @@ impl Shutdown {
         }
     }
 
+    /// No command runs any more, and what they left is asked to end: a patient one awaits that with a deadline.
+    pub(super) fn on_only_background(&mut self, now: Timestamp) {
+        if self.is_patient() {
+            self.give_up_at = Deadline::At(now.saturating_add(FOR_PROCESSES));
+        }
+    }
+
     /// Looks at what is left; gives why the agent ends, once, when there is nothing left to wait for.
     pub(super) fn look(&mut self, left: Left, now: Timestamp) -> Option<WorkerEnd> {
         if self.until == Until::Over {

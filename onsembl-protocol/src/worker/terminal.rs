@@ -5,17 +5,21 @@ use super::end::WorkerEnd;
 use super::event::{Screen, TerminalConfig};
 use crate::command::Exit;
 use crate::id::CommandId;
+use crate::model::ProgramFault;
 use crate::terminal::{
-    AfterEnd, LineMode, Modes, TerminalSize, TerminalSupervisor, Typed, Typing, TypingAction,
-    TypingQueue, Untypeable,
+    AfterEnd, Echo, Expecting, LineMode, Modes, Passing, ProgramLeft, Readiness, TerminalSettings,
+    TerminalSize, TerminalSupervisor, Typed, Typing, TypingAction, TypingQueue, Untypeable,
 };
 use crate::time::{Deadline, Now, Timestamp, WallTime};
-use crate::wire::payload::{CommandInput, CommandRequest, TerminalOpened};
+use crate::wire::payload::{
+    CommandAckStatus, CommandInput, CommandRequest, OpenLine, SecretEcho, TerminalOpened, WaitsFor,
+};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::time::Duration;
 
 /// What a terminal sends for Ctrl-C.
@@ -31,6 +35,14 @@ pub(super) struct Terminal {
     program: String,
     supervisor: TerminalSupervisor,
     typing_queue: TypingQueue,
+    readiness: Readiness,
+    looking: Looking,
+    /// How the terminal was set at the last look.
+    settings: Option<TerminalSettings>,
+    /// What is being typed.
+    typing: Option<Typing>,
+    /// What was said of what commands wait for.
+    said_waits: BTreeMap<CommandId, WaitsFor>,
     modes: Modes,
     size: TerminalSize,
     run: Option<(CommandId, WallTime)>,
@@ -44,6 +56,17 @@ pub(super) struct Terminal {
     /// What was said last of stops at the screen.
     shown: Shown,
     start: Start,
+    /// Why the program does not run, until it does.
+    fault: Option<String>,
+    /// When it was polled last: what is a deadline may depend on it.
+    polled_at: Timestamp,
+}
+
+/// Whether the answer to a look at the terminal is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looking {
+    No,
+    Asked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,26 +93,36 @@ pub(super) enum TerminalTask {
     PutOff,
     /// The screen does not keep up; the program is not to wait for it.
     LeaveScreen,
-    Type(CommandId),
-    /// This command has waited for too long.
-    GiveUp(CommandId),
+    /// Look how the terminal is set, because something waits to be typed.
+    Look,
+    /// The program has read it, and lives.
+    Completed(CommandId),
+    /// This command has waited for too long, for this.
+    GiveUp(CommandId, String),
+    /// Its program ended so, and whether it had read it is not known.
+    NotKnown(CommandId, Exit),
 }
 
 /// What a program that ended leaves.
 #[derive(Debug)]
 pub(super) struct ProgramEnd {
-    /// This was being typed.
-    pub(super) typing: Option<CommandId>,
-    /// These waited to be typed.
-    pub(super) waiting: Vec<CommandId>,
+    pub(super) left: ProgramLeft,
     pub(super) after: AfterEnd,
 }
 
+/// What becomes of a piece of what was pressed at the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    Plain(Bytes),
+    /// It suspends what is in the foreground.
+    Suspending(Bytes),
+}
+
 /// What becomes of keys that were pressed at the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Keys {
     /// The program gets them.
-    ToProgram,
+    ToProgram(Vec<Piece>),
     /// They end the agent.
     EndAgent,
     Ignored,
@@ -97,7 +130,7 @@ pub(super) enum Keys {
 
 impl Terminal {
     pub(super) fn new(config: TerminalConfig, now: Timestamp) -> Self {
-        let TerminalConfig { program, size, screen } = config;
+        let TerminalConfig { program, size, screen, line_idle } = config;
         let after_end = match screen {
             Screen::Attached => AfterEnd::Finish,
             Screen::Detached => AfterEnd::Restart,
@@ -105,7 +138,12 @@ impl Terminal {
         Self {
             program,
             supervisor: TerminalSupervisor::new(after_end, now),
-            typing_queue: TypingQueue::default(),
+            typing_queue: TypingQueue::new(line_idle),
+            readiness: Readiness::default(),
+            looking: Looking::No,
+            settings: None,
+            typing: None,
+            said_waits: BTreeMap::new(),
             modes: Modes::default(),
             size,
             run: None,
@@ -115,6 +153,8 @@ impl Terminal {
             finished: None,
             shown: Shown::Released,
             start: Start::Allowed,
+            fault: None,
+            polled_at: now,
         }
     }
 
@@ -126,6 +166,7 @@ impl Terminal {
         full: bool,
         now: Timestamp,
     ) -> Option<TerminalTask> {
+        self.polled_at = now;
         self.supervisor.set_stopped(stopped);
         let shown = if stopped { Shown::Stopped } else { Shown::Released };
         if self.screen == Screen::Attached && self.shown != shown {
@@ -147,10 +188,19 @@ impl Terminal {
         if self.watched_until.is_some_and(|until| until <= now) {
             return Some(TerminalTask::LeaveScreen);
         }
-        self.typing_queue.poll(now).map(|action| match action {
-            TypingAction::Type(id) => TerminalTask::Type(id),
-            TypingAction::GiveUp(id) => TerminalTask::GiveUp(id),
-        })
+        if let Some(action) = self.typing_queue.poll(now) {
+            return Some(match action {
+                TypingAction::Outlived(id) => TerminalTask::Completed(id),
+                TypingAction::GiveUp(id, why) => TerminalTask::GiveUp(id, why),
+                TypingAction::NotKnown(id, exit) => TerminalTask::NotKnown(id, exit),
+            });
+        }
+        let waits = self.looking == Looking::No && self.typing_queue.has_next(now);
+        if waits && self.readiness.wants_look(now) {
+            self.looking = Looking::Asked;
+            return Some(TerminalTask::Look);
+        }
+        None
     }
 
     pub(super) fn deadline(&self) -> Deadline {
@@ -160,12 +210,16 @@ impl Terminal {
             // The end that makes room is an event of its own.
             Start::PutOff => Deadline::Never,
         };
-        start.min(self.typing_queue.deadline()).min(watched)
+        let now = self.polled_at;
+        let waits = self.looking == Looking::No && self.typing_queue.has_next(now);
+        let look = if waits { self.readiness.deadline() } else { Deadline::Never };
+        start.min(self.typing_queue.deadline(now)).min(look).min(watched)
     }
 
-    /// Whether commands are to wait, because the program will run soon.
+    /// Whether commands are to wait, because the program, or the next one, will run soon.
     pub(super) fn is_awaited(&self) -> bool {
-        !self.supervisor.is_up() && !self.supervisor.cannot_start()
+        let is_ending = self.supervisor.is_up() && self.readiness.is_closed();
+        is_ending || !self.supervisor.is_up() && !self.supervisor.cannot_start()
     }
 
     /// Whether this is the run that the terminal has now.
@@ -197,10 +251,17 @@ impl Terminal {
     pub(super) fn on_started(&mut self, now: Timestamp) {
         self.supervisor.on_started(now);
         self.modes = Modes::default();
+        self.readiness.on_started(now);
+    }
+
+    /// Its program is being ended: nothing more is typed into it.
+    pub(super) fn on_ending(&mut self) {
+        self.readiness.close();
     }
 
     pub(super) fn on_not_started(&mut self, why: &str, now: Timestamp) {
         self.run = None;
+        self.fault = Some(why.to_owned());
         self.supervisor.on_failed(now);
         if self.is_attached() {
             let _ = self.finished.get_or_insert(WorkerEnd::ProgramCannotStart(why.to_owned()));
@@ -210,6 +271,10 @@ impl Terminal {
     pub(super) fn on_ended(&mut self, exit: Exit, now: Timestamp) -> ProgramEnd {
         self.run = None;
         self.watched_until = None;
+        self.fault = match self.supervisor.is_well(now) || self.shown == Shown::Stopped {
+            true => None,
+            false => Some(format!("it ended at once: {exit}")),
+        };
         let after = self.supervisor.on_ended(now);
         match after {
             AfterEnd::Finish => {
@@ -217,11 +282,24 @@ impl Terminal {
             }
             AfterEnd::Restart => {}
         }
-        let (typing, waiting) = self.typing_queue.on_program_ended();
-        for id in typing.iter().chain(&waiting) {
+        self.readiness.close();
+        self.settings = None;
+        let left = self.typing_queue.on_program_ended(exit, now);
+        for id in left.outlived.iter().chain(&left.read).chain(&left.waiting) {
             let _ = self.asked.remove(id);
         }
-        ProgramEnd { typing, waiting, after }
+        ProgramEnd { left, after }
+    }
+
+    /// It was ended by order.
+    pub(super) fn forget_fault(&mut self) {
+        self.fault = None;
+    }
+
+    /// Why the program does not run, if that is so.
+    pub(super) fn fault(&self, now: Timestamp) -> Option<ProgramFault> {
+        let why = self.fault.clone().filter(|_| !self.supervisor.is_well(now))?;
+        Some(ProgramFault { program: self.program.clone(), why })
     }
 
     /// Why the agent is to end, once.
@@ -246,8 +324,23 @@ impl Terminal {
     }
 
     /// The program wrote this.
-    pub(super) fn on_output(&mut self, bytes: &[u8]) {
+    pub(super) fn on_output(&mut self, bytes: &[u8], now: Timestamp) {
         self.modes.read(bytes);
+        self.readiness.on_output(self.modes.takes_pastes(), now);
+    }
+
+    /// The terminal was looked at. Gives the command that is to be typed now, if the program reads.
+    pub(super) fn on_looked(
+        &mut self,
+        settings: Option<TerminalSettings>,
+        now: Timestamp,
+    ) -> Option<CommandId> {
+        self.looking = Looking::No;
+        self.settings = settings;
+        if !self.readiness.on_look(settings, now) {
+            return None;
+        }
+        self.typing_queue.take_next(now)
     }
 
     // --- typing
@@ -264,9 +357,15 @@ impl Terminal {
     ) -> Result<(), String> {
         if self.supervisor.cannot_start() {
             let program = &self.program;
+            let why = self.fault.as_deref().unwrap_or("the agent's log has the reason");
             return Err(format!(
-                "the program of this agent's terminal, {program}, cannot be started"
+                "the program of this agent's terminal, {program}, cannot be started ({why}); it is tried again"
             ));
+        }
+        if !self.supervisor.is_up() {
+            return Err(
+                "the program in the terminal has ended; ask again under a new id".to_owned()
+            );
         }
         if !request.args.is_empty()
             || !request.env.is_empty()
@@ -274,8 +373,15 @@ impl Terminal {
         {
             return Err("this agent types commands into a terminal: it takes a text, and no arguments, variables or directory".to_owned());
         }
+        let passing = match (&request.input, &request.open_line) {
+            (Some(CommandInput::Keys), _) | (_, Some(OpenLine::Take)) => Passing::GoesPast,
+            (
+                Some(CommandInput::Text | CommandInput::Secret | CommandInput::Unknown(_)) | None,
+                Some(OpenLine::Wait | OpenLine::Unknown(_)) | None,
+            ) => Passing::Waits,
+        };
         let _ = self.asked.insert(id.clone(), request);
-        self.typing_queue.ask(id.clone(), now);
+        self.typing_queue.ask(id.clone(), passing, now);
         Ok(())
     }
 
@@ -283,7 +389,7 @@ impl Terminal {
     ///
     /// # Errors
     /// Why nothing is.
-    pub(super) fn typing(&self, id: &CommandId) -> Result<(Typing, Option<LineMode>), String> {
+    pub(super) fn typing(&mut self, id: &CommandId) -> Result<(Typing, Option<LineMode>), String> {
         if !self.supervisor.is_up() {
             return Err(
                 "the program in the terminal has ended; ask again under a new id".to_owned()
@@ -294,50 +400,95 @@ impl Terminal {
         })?;
         let (text, modes) = (&request.text, &self.modes);
         let (typing, required_mode) = match &request.input {
-            Some(CommandInput::Keys) => (Typing::keys(text, modes), None),
+            Some(CommandInput::Keys) => (Typing::keys_into(text, modes, self.settings), None),
+            Some(CommandInput::Secret) if !self.hides_from_output(request) => {
+                (Err(Untypeable::Echoes), None)
+            }
             // A part of another text is still in the line, and would be submitted with this one.
-            Some(CommandInput::Text) | None if self.typing_queue.is_spoiled() => {
+            Some(CommandInput::Text | CommandInput::Secret) | None
+                if self.typing_queue.is_spoiled() =>
+            {
                 (Err(Untypeable::Spoiled), None)
             }
-            Some(CommandInput::Text) | None => {
+            Some(CommandInput::Text | CommandInput::Secret) | None => {
                 // Longer than a terminal gathers: possible only while the program reads its keys itself.
-                let gathered = Typing::submission(text, modes, LineMode::Terminal);
+                let standing = self.typing_queue.standing();
+                let gathered = Typing::behind(standing, text, modes, LineMode::Terminal);
                 let required_mode = gathered.is_err().then_some(LineMode::Program);
                 (Typing::submission(text, modes, LineMode::Program), required_mode)
             }
             Some(CommandInput::Unknown(word)) => return Err(unknown_input(word)),
         };
         let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
-        let typing = typing.map_err(|error| error.to_string())?;
-        Ok((typing.limited(limit), required_mode))
+        let typing = typing.map_err(|error| error.to_string())?.limited(limit);
+        self.typing = Some(typing.clone());
+        Ok((typing, required_mode))
+    }
+
+    /// Whether a secret may be typed: the terminal does not show it, or that is allowed.
+    fn hides_from_output(&self, request: &CommandRequest) -> bool {
+        let echo = self.settings.map(|settings| settings.echo);
+        echo == Some(Echo::Off) || request.echo == Some(SecretEcho::Allow)
     }
 
     /// Why a text is not typed into a terminal that gathers lines itself.
     pub(super) fn too_long(&self, id: &CommandId) -> String {
         let text = self.asked.get(id).map_or("", |request| request.text.as_str());
-        match Typing::submission(text, &self.modes, LineMode::Terminal) {
+        let standing = self.typing_queue.standing();
+        match Typing::behind(standing, text, &self.modes, LineMode::Terminal) {
             Err(error) => error.to_string(),
             // The program has said meanwhile that it takes less, or more.
             Ok(_) => "the program in the terminal reads its lines in another way since this was asked for; ask again under a new id".to_owned(),
         }
     }
 
-    /// Nothing is typed for this command.
-    pub(super) fn skip(&mut self, id: &CommandId) {
-        let _ = self.asked.remove(id);
-        let _ = self.typing_queue.on_typed(id, Typed::Nothing);
+    /// What a command waits for that is here and not begun.
+    pub(super) fn waits_for(&self, id: &CommandId, status: &CommandAckStatus) -> Option<WaitsFor> {
+        match status {
+            CommandAckStatus::Queued => self.is_awaited().then_some(WaitsFor::Program),
+            CommandAckStatus::Received => self.waits().remove(id),
+            CommandAckStatus::Executing | CommandAckStatus::Unknown(_) => None,
+        }
     }
 
-    /// So much of it was typed. Whether that was still awaited.
-    pub(super) fn on_typed(&mut self, id: &CommandId, much: Typed) -> bool {
-        let request = self.asked.remove(id);
-        let awaited = self.typing_queue.on_typed(id, much);
-        let were_keys = request.is_some_and(|r| r.input == Some(CommandInput::Keys));
-        // Keys are how a spoiled line is cleared.
-        if awaited && were_keys && much == Typed::Whole {
-            self.typing_queue.on_keys();
+    /// What those wait for that wait to be typed, but for their turn. As many as there are slots, at most.
+    fn waits(&self) -> BTreeMap<CommandId, WaitsFor> {
+        if self.readiness.is_awaited() {
+            let waiting = self.typing_queue.waiting();
+            return waiting.map(|id| (id.clone(), WaitsFor::Reader)).collect();
+        }
+        let held = self.typing_queue.held_back(self.polled_at);
+        held.map(|id| (id.clone(), WaitsFor::BegunLine)).collect()
+    }
+
+    /// Those that wait for another thing than was said last, once.
+    pub(super) fn take_other_waits(&mut self) -> Vec<CommandId> {
+        let waits = self.waits();
+        let others = waits.iter().filter(|(id, waits)| self.said_waits.get(*id) != Some(*waits));
+        let others = others.map(|(id, _)| id.clone()).collect();
+        self.said_waits = waits;
+        others
+    }
+
+    /// Nothing is typed for this command.
+    pub(super) fn skip(&mut self, id: &CommandId, now: Timestamp) {
+        let _ = self.on_typed(id, Typed::Nothing, now);
+    }
+
+    /// So much of it was typed. What waited for that.
+    pub(super) fn on_typed(&mut self, id: &CommandId, much: Typed, now: Timestamp) -> Expecting {
+        let _ = self.asked.remove(id);
+        let awaited = self.typing_queue.on_typed(id, self.typing.as_ref(), much, now);
+        match awaited {
+            Expecting::Typing => self.typing = None,
+            Expecting::Nothing | Expecting::Parting(_) => {}
         }
         awaited
+    }
+
+    /// It was typed whole, and is over without a look at whether the program lives.
+    pub(super) fn forget_typed(&mut self, id: &CommandId) {
+        self.typing_queue.forget_living(id);
     }
 
     /// It is not to be typed any more. Whether it still waited; one that is being typed is typed to its
@@ -356,17 +507,29 @@ impl Terminal {
     }
 
     /// Whether a command is being typed, so that its outcome is near.
-    pub(super) const fn is_typing(&self) -> bool {
+    pub(super) fn is_typing(&self) -> bool {
         self.typing_queue.is_typing()
     }
 
     // --- the screen
 
     /// Keys were pressed at the screen.
-    pub(super) fn on_keys(&mut self, bytes: &[u8]) -> Keys {
-        self.typing_queue.on_local(bytes);
+    pub(super) fn on_keys(&mut self, bytes: &Bytes, now: Timestamp) -> Keys {
+        let suspends = self.typing_queue.on_local(bytes, now);
         if self.supervisor.is_up() {
-            return Keys::ToProgram;
+            let mut pieces = Vec::new();
+            let mut rest = 0;
+            for at in suspends {
+                if rest < at.start {
+                    pieces.push(Piece::Plain(bytes.slice(rest..at.start)));
+                }
+                rest = at.end;
+                pieces.push(Piece::Suspending(bytes.slice(at)));
+            }
+            if rest < bytes.len() {
+                pieces.push(Piece::Plain(bytes.slice(rest..)));
+            }
+            return Keys::ToProgram(pieces);
         }
         // No program could get it, so it is for the agent.
         if bytes.contains(&CTRL_C) {
@@ -389,5 +552,5 @@ impl Terminal {
 
 /// Why a command with an input that this agent does not know is refused.
 pub(super) fn unknown_input(word: &str) -> String {
-    format!("this agent knows no input {word:?}; it knows text and keys")
+    format!("this agent knows no input {word:?}; it knows text, keys and secret")
 }

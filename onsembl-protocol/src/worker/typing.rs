@@ -2,15 +2,17 @@
 //! typed into it.
 
 use super::event::{ScreenAction, ScreenEvent, TypingOutcome, Waiting, WorkerAction};
-use super::message::complaint;
+use super::message::{complaint, program_does_not_run};
 use super::note::WorkerNote;
-use super::terminal::{Keys, ProgramEnd, TerminalTask};
+use super::terminal::{Keys, Piece, ProgramEnd, TerminalTask};
 use super::{Journalling, Work, Worker};
-use crate::command::{Exit, JournalEntry};
+use crate::command::{Exit, JournalEntry, TypingEnd};
 use crate::id::CommandId;
-use crate::terminal::{AfterEnd, TerminalSize, Typed};
+use crate::model::Capabilities;
+use crate::terminal::{AfterEnd, Expecting, TerminalSettings, TerminalSize, Typed};
 use crate::time::Now;
-use crate::wire::payload::{AgentErrorType, CommandRequest, TerminalOpened};
+use crate::wire::payload::{AgentErrorType, CommandAckStatus, CommandRequest, TerminalOpened};
+use alloc::format;
 use alloc::string::{String, ToString};
 use bytes::Bytes;
 
@@ -22,7 +24,10 @@ impl Worker {
         }
         let (stopped, full) = (self.emergency.is_latched(), self.reports.is_full());
         let Some(terminal) = &mut self.terminal else { return false };
-        let Some(task) = terminal.poll(stopped, full, now.monotonic) else { return false };
+        let Some(task) = terminal.poll(stopped, full, now.monotonic) else {
+            self.say_what_typing_waits_for();
+            return false;
+        };
         match task {
             TerminalTask::Show(text) => {
                 self.actions.push_back(WorkerAction::Screen(ScreenAction::Notice(text)));
@@ -34,12 +39,18 @@ impl Worker {
                 self.actions.push_back(WorkerAction::Screen(ScreenAction::LeaveBehind));
                 self.go_on_without_screen();
             }
-            TerminalTask::Type(id) => self.type_in(&id, now),
-            TerminalTask::GiveUp(id) => {
-                if let Some(terminal) = &mut self.terminal {
-                    terminal.forget(&id);
-                }
-                self.refuse(&id, "a line has been open at the agent's own terminal for 30s; nothing was typed, ask again under a new id");
+            TerminalTask::Look => self.actions.push_back(WorkerAction::LookAtTerminal),
+            TerminalTask::Completed(id) => self.on_typing_over(&id, TypingEnd::Taken, now),
+            TerminalTask::GiveUp(id, why) => {
+                terminal.forget(&id);
+                self.refuse(&id, &why);
+            }
+            TerminalTask::NotKnown(id, exit) => {
+                terminal.forget(&id);
+                let why = format!(
+                    "the program in the terminal ended while this was typed ({exit}); whether it had read it is not known"
+                );
+                self.on_typing_over(&id, TypingEnd::Failed(why), now);
             }
         }
         true
@@ -87,29 +98,46 @@ impl Worker {
         self.note(WorkerNote::TerminalCannotStart { program, why: why.to_string() });
         self.commands.forget(id);
         let report = self.commands.all.refuse(id, why.to_string());
-        self.write(JournalEntry::Ended { report });
+        self.write(JournalEntry::Ended { report, remains: None });
         self.confirm(id);
         self.todo.push_back(Work::Advance);
+        self.say_program_fault(now);
+    }
+
+    /// Tells the server why the program of the terminal does not run, as long as it does not.
+    pub(super) fn say_program_fault(&mut self, now: Now) {
+        let fault = self.terminal.as_ref().and_then(|terminal| terminal.fault(now.monotonic));
+        if let Some(fault) = fault.filter(|_| self.uplink.has_session()) {
+            self.actions.push_back(WorkerAction::Complain(program_does_not_run(&fault)));
+        }
+    }
+
+    pub(super) fn forget_program_fault(&mut self) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.forget_fault();
+        }
     }
 
     pub(super) fn terminal_ended(&mut self, exit: Exit, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
         let program = terminal.program().to_string();
-        let ProgramEnd { typing, waiting, after } = terminal.on_ended(exit, now.monotonic);
+        let ProgramEnd { left, after } = terminal.on_ended(exit, now.monotonic);
         match after {
             AfterEnd::Finish => {}
             AfterEnd::Restart => self.note(WorkerNote::TerminalEnded { program, exit }),
         }
-        if let Some(id) = typing {
-            let why = "the program in the terminal ended while this was typed; whether it took it is not known";
-            self.on_typing_over(&id, Err(why.to_string()), now);
+        for id in left.outlived {
+            self.on_typing_over(&id, TypingEnd::Taken, now);
+        }
+        for id in left.read {
+            self.on_typing_over(&id, TypingEnd::ProgramEnded(exit), now);
         }
         // It was meant for that program, and is not typed into another.
-        for id in waiting {
-            self.refuse(
-                &id,
-                "the program in the terminal ended before this was typed; ask again under a new id",
+        for id in left.waiting {
+            let why = format!(
+                "the program in the terminal ended ({exit}) before this was typed; ask again under a new id"
             );
+            self.refuse(&id, &why);
         }
     }
 
@@ -138,11 +166,31 @@ impl Worker {
         }
     }
 
+    /// The terminal was looked at, because something waits to be typed.
+    pub(super) fn on_looked(&mut self, settings: Option<TerminalSettings>, now: Now) {
+        let Some(terminal) = &mut self.terminal else { return };
+        if let Some(id) = terminal.on_looked(settings, now.monotonic) {
+            self.type_in(&id, now);
+        }
+    }
+
+    /// Says again of commands that they are here, if what they wait for is another thing than was said.
+    pub(super) fn say_what_typing_waits_for(&mut self) {
+        let Some(terminal) = &mut self.terminal else { return };
+        let is_wanted =
+            self.uplink.capabilities().is_some_and(Capabilities::says_what_typing_waits_for);
+        for id in terminal.take_other_waits().into_iter().filter(|_| is_wanted) {
+            if self.commands.all.status(&id) == CommandAckStatus::Received {
+                self.uplink.queue.acknowledge(id);
+            }
+        }
+    }
+
     fn type_in(&mut self, id: &CommandId, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
         if let Err(report) = self.commands.all.may_start(id) {
             // It was cancelled while it waited for its turn.
-            terminal.skip(id);
+            terminal.skip(id, now.monotonic);
             return self.todo.extend(report.map(Work::Over));
         }
         match terminal.typing(id) {
@@ -154,7 +202,7 @@ impl Worker {
                 self.actions.push_back(WorkerAction::Type { command, typing, required_mode });
             }
             Err(why) => {
-                terminal.skip(id);
+                terminal.skip(id, now.monotonic);
                 self.refuse(id, &why);
             }
         }
@@ -165,29 +213,54 @@ impl Worker {
         let (much, result) = match outcome {
             TypingOutcome::Typed => (Typed::Whole, Ok(())),
             TypingOutcome::Broken { much, why } => (much, Err(why)),
-            TypingOutcome::Refused(why) => return self.on_not_typed(id, &why),
+            TypingOutcome::Refused(why) => return self.on_not_typed(id, &why, now),
             TypingOutcome::OtherMode => {
                 let why = terminal.too_long(id);
-                return self.on_not_typed(id, &why);
+                return self.on_not_typed(id, &why, now);
             }
         };
-        if terminal.on_typed(id, much) {
-            self.on_typing_over(id, result, now);
+        match (terminal.on_typed(id, much, now.monotonic), result) {
+            // Taken when the program has lived for a moment more.
+            (Expecting::Typing, Ok(())) | (Expecting::Nothing, _) => {}
+            (Expecting::Typing, Err(why)) => {
+                terminal.forget_typed(id);
+                self.on_typing_over(id, TypingEnd::Failed(why), now);
+            }
+            (Expecting::Parting(exit), Ok(())) => {
+                self.on_typing_over(id, TypingEnd::ProgramEnded(exit), now);
+            }
+            (Expecting::Parting(exit), Err(why)) => self.on_not_read(id, exit, &why, now),
         }
+    }
+
+    /// Its program ended so before it had read all of it.
+    fn on_not_read(&mut self, id: &CommandId, exit: Exit, why: &str, now: Now) {
+        let why = format!(
+            "the program in the terminal ended ({exit}) before it had read this: {why}; ask again under a new id"
+        );
+        self.on_typing_over(id, TypingEnd::Failed(why), now);
     }
 
     /// It was not begun, so it did not start.
-    fn on_not_typed(&mut self, id: &CommandId, why: &str) {
+    fn on_not_typed(&mut self, id: &CommandId, why: &str, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
-        if terminal.on_typed(id, Typed::Nothing) {
-            self.uplink.queue.unacknowledge(id);
-            self.refuse(id, why);
+        match terminal.on_typed(id, Typed::Nothing, now.monotonic) {
+            Expecting::Nothing => {}
+            Expecting::Typing => {
+                self.uplink.queue.unacknowledge(id);
+                self.refuse(id, why);
+            }
+            Expecting::Parting(exit) => self.on_not_read(id, exit, why, now),
         }
     }
 
-    fn on_typing_over(&mut self, id: &CommandId, typed: Result<(), String>, now: Now) {
-        if let Err(error) = &typed {
-            self.note(WorkerNote::NotTyped(id.clone(), error.clone()));
+    fn on_typing_over(&mut self, id: &CommandId, typed: TypingEnd, now: Now) {
+        match &typed {
+            TypingEnd::Failed(why) => self.note(WorkerNote::NotTyped(id.clone(), why.clone())),
+            TypingEnd::ProgramEnded(exit) => {
+                self.note(WorkerNote::ProgramEndedBy(id.clone(), *exit));
+            }
+            TypingEnd::Taken => {}
         }
         let report = self.commands.all.on_typed(id, typed, now.monotonic, now.wall);
         self.todo.extend(report.map(Work::Over));
@@ -208,11 +281,21 @@ impl Worker {
     pub(super) fn on_screen(&mut self, event: ScreenEvent, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
         match event {
-            ScreenEvent::Keys(bytes) => match terminal.on_keys(&bytes) {
-                Keys::ToProgram => self.actions.push_back(WorkerAction::TypeKeys(bytes)),
+            ScreenEvent::Keys(bytes) => match terminal.on_keys(&bytes, now.monotonic) {
+                Keys::ToProgram(pieces) => {
+                    self.actions.extend(pieces.into_iter().map(|piece| match piece {
+                        Piece::Plain(bytes) => WorkerAction::TypeKeys(bytes),
+                        Piece::Suspending(bytes) => WorkerAction::TypeSuspending(bytes),
+                    }));
+                }
                 Keys::Ignored => self.note(WorkerNote::KeysDropped),
                 Keys::EndAgent => {}
             },
+            ScreenEvent::SuspendWithheld => {
+                self.note(WorkerNote::SuspendWithheld);
+                let text = "Ctrl-Z would suspend this program itself, and nothing could continue it; it does not get it";
+                self.actions.push_back(WorkerAction::Screen(ScreenAction::Notice(text)));
+            }
             ScreenEvent::Resized(size) => self.resize(size),
             ScreenEvent::Behind => {
                 terminal.on_behind(now);
@@ -254,9 +337,9 @@ impl Worker {
     }
 
     /// Looks at what the program wrote, and has it shown at the screen.
-    pub(super) fn watch_terminal(&mut self, bytes: &Bytes) {
+    pub(super) fn watch_terminal(&mut self, bytes: &Bytes, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
-        terminal.on_output(bytes);
+        terminal.on_output(bytes, now.monotonic);
         if terminal.is_attached() {
             let show = ScreenAction::Show(bytes.clone());
             self.actions.push_back(WorkerAction::Screen(show));

@@ -8,12 +8,16 @@ use onsembl_protocol::model::{Capabilities, Exit, Pausing, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, Recovered, Screen,
-    SpoolBounds, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig,
-    WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, LineMode,
+    Recovered, Rest, Screen, SpoolBounds, Task, TerminalConfig, TerminalSettings, TypingOutcome,
+    Worker, WorkerAction, WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
+
+/// The program of a terminal reads its own keys.
+const READS: TerminalSettings =
+    TerminalSettings { lines: LineMode::Program, ..TerminalSettings::AS_OPENED };
 
 /// What stays the same over all processes of an agent.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,7 @@ pub(super) enum Asked {
     Start(CommandId),
     Type(CommandId),
     End(CommandId),
+    Sweep,
 }
 
 /// A process of an agent.
@@ -37,6 +42,8 @@ pub(super) struct Agent {
     /// Asked of the journal, and not durable yet.
     unsynced: VecDeque<JournalEntry>,
     pub(super) asked: VecDeque<Asked>,
+    /// The one that it began last.
+    terminal: Option<CommandId>,
     /// What heartbeats are to say of its pausing.
     pub(super) says_paused: Option<bool>,
     pub(super) over: Option<WorkerEnd>,
@@ -67,6 +74,7 @@ impl Agent {
             program: "a shell".to_owned(),
             size: TerminalSize::DEFAULT,
             screen: Screen::Detached,
+            line_idle: TerminalConfig::LINE_IDLE,
         });
         let config = WorkerConfig {
             slots: make.slots,
@@ -75,25 +83,38 @@ impl Agent {
             journal: Journalling::Kept,
             terminal,
             fence: Fence::open(),
+            background: Default::default(),
             unique,
         };
         let mut agent = Self {
             worker: Worker::new(config, recovered, now(at)),
             unsynced: VecDeque::new(),
             asked: VecDeque::new(),
+            terminal: None,
             says_paused: None,
             over: None,
         };
-        agent.perform();
+        agent.perform(at);
         agent
     }
 
     pub(super) fn feed(&mut self, event: WorkerEvent, at: Duration) {
         self.worker.handle(event, now(at));
-        self.perform();
+        self.perform(at);
     }
 
-    fn perform(&mut self) {
+    fn perform(&mut self, at: Duration) {
+        loop {
+            let mut looks = 0;
+            self.perform_all(&mut looks);
+            if looks == 0 {
+                return;
+            }
+            self.worker.handle(WorkerEvent::Looked(Some(READS)), now(at));
+        }
+    }
+
+    fn perform_all(&mut self, looks: &mut u32) {
         while let Some(action) = self.worker.poll_action() {
             match action {
                 WorkerAction::Start { command, task, .. } => {
@@ -104,7 +125,14 @@ impl Agent {
                 WorkerAction::Cancel { command, .. } | WorkerAction::Kill(command) => {
                     self.asked.push_back(Asked::End(command));
                 }
-                WorkerAction::Type { command, .. } => self.asked.push_back(Asked::Type(command)),
+                WorkerAction::Sweep => self.asked.push_back(Asked::Sweep),
+                WorkerAction::LookAtTerminal => *looks += 1,
+                WorkerAction::Type { command, .. } => {
+                    let ends = |a: &Asked| matches!(a, Asked::End(id) if self.terminal.as_ref() == Some(id));
+                    let is_ending = self.asked.iter().any(ends);
+                    assert!(!is_ending, "{command} is typed into a program that is being ended");
+                    self.asked.push_back(Asked::Type(command));
+                }
                 WorkerAction::Journal(entry) => self.unsynced.push_back(entry),
                 WorkerAction::SayPaused(pausing) => {
                     self.says_paused = Some(pausing == Pausing::Paused);
@@ -145,6 +173,9 @@ impl Agent {
     // --- processes
 
     pub(super) fn started(&mut self, command: CommandId, at: Duration) {
+        if command.is_terminal() {
+            self.terminal = Some(command.clone());
+        }
         self.feed(WorkerEvent::Started { command, process: None }, at);
     }
 
@@ -153,12 +184,16 @@ impl Agent {
         self.feed(WorkerEvent::NotStarted { command, why }, at);
     }
 
-    pub(super) fn ended(&mut self, command: CommandId, exit: Exit, rest: Fate, at: Duration) {
+    pub(super) fn ended(&mut self, command: CommandId, exit: Exit, rest: Rest, at: Duration) {
         // What was to be typed into a terminal that ended is typed nowhere.
         if command.is_terminal() {
             self.asked.retain(|asked| !matches!(asked, Asked::Type(_)));
         }
-        self.feed(WorkerEvent::Ended { command, exit, rest }, at);
+        self.feed(WorkerEvent::Ended { command, exit, rest, open: Vec::new() }, at);
+    }
+
+    pub(super) fn cleared(&mut self, command: CommandId, at: Duration) {
+        self.feed(WorkerEvent::Cleared(command), at);
     }
 
     pub(super) fn typed(&mut self, command: CommandId, outcome: TypingOutcome, at: Duration) {
@@ -191,7 +226,7 @@ impl Agent {
     /// The next message that the link takes.
     pub(super) fn next_message(&mut self, at: Duration) -> Option<AgentToServer> {
         let message = self.worker.next_message(now(at));
-        self.perform();
+        self.perform(at);
         let message = match message? {
             WorkerMessage::Text(message) => *message,
             WorkerMessage::Binary(bytes) => {

@@ -146,6 +146,7 @@ pub(super) fn nonsense(random: &mut fastrand::Rng, commands: usize) -> AgentToSe
             agent_id: None,
             status: CommandAckStatus::Executing,
             queue_position: None,
+            waits_for: None,
         }),
         2 => AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("no-stop"),

@@ -7,6 +7,7 @@ use onsembl_protocol::fleet::{CommandStage, StopState};
 use onsembl_protocol::id::{CommandId, LinkId};
 use onsembl_protocol::model::Exit;
 use onsembl_protocol::wire::ServerToAgent;
+use std::time::Duration;
 
 /// What happened to a command, as nobody inside the world knows it.
 #[derive(Clone, Debug)]
@@ -16,14 +17,28 @@ pub(super) struct Truth {
     pub(super) runs: u32,
     pub(super) is_alive: bool,
     pub(super) exit: Option<Exit>,
-    /// It was typed into a terminal, whole.
-    pub(super) is_typed: bool,
+    /// It was typed into this terminal, whole, and read at this moment.
+    pub(super) typed: Option<(CommandId, Duration)>,
+    /// How the program ended that had read it, if it did within a moment.
+    pub(super) ended_by: Option<Exit>,
     /// Its agent ended while it ran, or was about to.
     pub(super) is_orphaned: bool,
     /// It ran when the database lost it, so its agent has it, or its end, for the server.
     pub(super) is_owed: bool,
     /// The user was told that it is taken.
     pub(super) is_accepted: bool,
+    /// What of it outlives it.
+    pub(super) rest: Remnant,
+}
+
+/// What outlives a command that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remnant {
+    Nothing,
+    /// A process that is known to be its own.
+    Member,
+    /// One that shed everything that ties it to its command.
+    Stray,
 }
 
 impl Truth {
@@ -33,10 +48,12 @@ impl Truth {
             runs: 0,
             is_alive: false,
             exit: None,
-            is_typed: false,
+            typed: None,
+            ended_by: None,
             is_orphaned: false,
             is_owed: false,
             is_accepted: false,
+            rest: Remnant::Nothing,
         }
     }
 }
@@ -92,7 +109,8 @@ impl World {
             return;
         }
         for (id, truth) in self.truth.iter().filter(|(_, truth)| truth.host == n) {
-            assert!(!truth.is_alive || truth.is_orphaned, "{id} lives on {agent}: {truth:?}");
+            let is_dead = !truth.is_alive && truth.rest == Remnant::Nothing;
+            assert!(is_dead || truth.is_orphaned, "{id} lives on {agent}: {truth:?}");
         }
     }
 
@@ -153,11 +171,14 @@ impl World {
             let has_limit = request.constraints.time_limit_ms.is_some();
             match row.stage {
                 CommandStage::Completed => {
-                    let ended = truth.is_typed || truth.exit == Some(Exit::Code(0));
+                    // Completed means that the program read it, and lived; or had it end the program.
+                    let is_typed = truth.typed.is_some() && truth.ended_by == row.exit;
+                    let ended = is_typed || truth.exit == Some(Exit::Code(0));
                     assert!(truth.runs == 1 && ended, "{context}");
                 }
                 CommandStage::Failed => {
-                    let failed = truth.exit.is_some_and(|exit| !exit.success());
+                    let exit = truth.exit.or(truth.ended_by);
+                    let failed = exit.is_some_and(|exit| !exit.success());
                     // One that was ended at its limit may still exit with 0; of one that is adopted the limit is not
                     // known here.
                     let has_limit = has_limit || self.lost_rows.contains(id);

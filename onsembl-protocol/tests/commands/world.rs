@@ -3,7 +3,7 @@
 
 use super::agent::{Agent, Asked, Make};
 use super::host::{Host, Kind, Program, nonsense, written};
-use super::judge::Truth;
+use super::judge::{Remnant, Truth};
 use super::requests::Wanted;
 use super::server::{Down, Sent, Server};
 use super::store::{Health, Store};
@@ -19,7 +19,7 @@ use onsembl_protocol::wire::payload::{
     AgentConnect, CommandComplete, CommandInput, CommandPhase, Pong,
 };
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
-use onsembl_protocol::worker::{Fate, TypingOutcome};
+use onsembl_protocol::worker::{Fate, Rest, TypingOutcome};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -29,6 +29,8 @@ use std::time::Duration;
 pub(super) const COMMANDS: usize = 16;
 /// Terminals that programs of agents may open in all.
 const TERMINALS: usize = 12;
+/// How long a program must outlive what it read for that to be completed.
+const MOMENT: Duration = Duration::from_millis(200);
 
 pub(super) type Story = Rc<RefCell<Vec<String>>>;
 
@@ -185,7 +187,7 @@ impl World {
                         return Fate::Unknown;
                     }
                     if let Some(truth) = truth.get_mut(id) {
-                        truth.is_alive = false;
+                        (truth.is_alive, truth.rest) = (false, Remnant::Nothing);
                     }
                     Fate::Ended
                 };
@@ -245,13 +247,37 @@ impl World {
                 self.with_agent(n, |agent| agent.typed(id, outcome, at));
             }
             Asked::Type(id) => {
+                let open = self.truth.iter().find(|(id, truth)| {
+                    id.is_terminal() && truth.host == n && truth.is_alive && !truth.is_orphaned
+                });
+                let terminal = open.map(|(id, _)| id.clone());
                 let truth = self.truth_of(&id, n);
                 truth.runs += 1;
-                truth.is_typed = true;
+                truth.typed = terminal.map(|terminal| (terminal, at));
                 self.with_agent(n, |agent| agent.typed(id, TypingOutcome::Typed, at));
             }
-            Asked::End(id) => self.end(&id, Exit::Signal(15)),
+            Asked::End(id) => {
+                self.end(&id, Exit::Signal(15));
+                self.end_rest(&id, Remnant::Member);
+            }
+            Asked::Sweep => {
+                let here = self.truth.iter().filter(|(_, truth)| truth.host == n);
+                let ids: Vec<CommandId> = here.map(|(id, _)| id.clone()).collect();
+                ids.iter().for_each(|id| self.end_rest(id, Remnant::Stray));
+            }
         }
+    }
+
+    /// What a command left ends, if it left this, and its agent observes that.
+    pub(super) fn end_rest(&mut self, id: &CommandId, rest: Remnant) {
+        let Some(truth) = self.truth.get_mut(id) else { return };
+        if truth.is_alive || truth.is_orphaned || truth.rest != rest || rest == Remnant::Nothing {
+            return;
+        }
+        truth.rest = Remnant::Nothing;
+        let (n, at, id) = (truth.host, self.at, id.clone());
+        self.log(|| format!("nothing is left of {id}"));
+        self.with_agent(n, |agent| agent.cleared(id, at));
     }
 
     pub(super) fn with_agent(&mut self, n: usize, does: impl FnOnce(&mut Agent)) {
@@ -268,10 +294,23 @@ impl World {
         }
         let n = truth.host;
         (truth.is_alive, truth.exit) = (false, Some(exit));
-        let leaves = self.weather.leaves_survivors && self.random.u8(0..6) == 0;
-        let rest = if leaves { Fate::Unknown } else { Fate::Ended };
+        let is_worker = matches!(self.hosts[n].program, Program::Worker(_));
+        let leaves = is_worker && self.weather.leaves_survivors && self.random.u8(0..6) == 0;
+        let (remnant, rest) = match (leaves, self.random.u8(0..4)) {
+            (true, 0) => (Remnant::Stray, Rest::Watched),
+            (true, 1) => (Remnant::Nothing, Rest::Unwatched),
+            (true, _) => (Remnant::Member, Rest::Watched),
+            (false, _) => (Remnant::Nothing, Rest::Gone),
+        };
+        truth.rest = remnant;
         self.log(|| format!("{id} ends: {exit:?}"));
         let (id, at) = (id.clone(), self.at);
+        for truth in self.truth.values_mut() {
+            let read = truth.typed.as_ref().filter(|(terminal, _)| *terminal == id);
+            if read.is_some_and(|(_, read_at)| at < *read_at + MOMENT) {
+                truth.ended_by = Some(exit);
+            }
+        }
         let reports = self.random.bool();
         match &mut self.hosts[n].program {
             Program::Worker(agent) => agent.ended(id, exit, rest, at),

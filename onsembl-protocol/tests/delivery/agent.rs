@@ -10,13 +10,17 @@ use onsembl_protocol::model::{Capabilities, Exit, Stream, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, LeftRun,
-    Recovered, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
-    TerminalConfig, TypingOutcome, UnstoredOutput, Worker, WorkerAction, WorkerConfig, WorkerEvent,
-    WorkerMessage, WorkerSession,
+    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, LeftRun, LineMode,
+    Recovered, Rest, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
+    TerminalConfig, TerminalSettings, TypingOutcome, UnstoredOutput, Worker, WorkerAction,
+    WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+/// The program of a terminal reads its own keys.
+const READS: TerminalSettings =
+    TerminalSettings { lines: LineMode::Program, ..TerminalSettings::AS_OPENED };
 
 /// What stays the same over all processes of an agent.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +80,7 @@ impl Agent {
             program: "a shell".to_owned(),
             size: TerminalSize::DEFAULT,
             screen: Screen::Detached,
+            line_idle: TerminalConfig::LINE_IDLE,
         });
         let config = WorkerConfig {
             slots: make.slots,
@@ -84,6 +89,7 @@ impl Agent {
             journal: Journalling::Kept,
             terminal,
             fence: Fence::open(),
+            background: Default::default(),
             unique: unique.to_string(),
         };
         let mut agent = Self {
@@ -133,7 +139,10 @@ impl Agent {
                     outcomes.extend(self.ask(request).map(WorkerEvent::Spool));
                 }
                 WorkerAction::Type { command, .. } => self.typing.push_back(command),
-                WorkerAction::End(_) | WorkerAction::Note(_) => {}
+                WorkerAction::LookAtTerminal => {
+                    outcomes.push_back(WorkerEvent::Looked(Some(READS)))
+                }
+                WorkerAction::Complain(_) | WorkerAction::End(_) | WorkerAction::Note(_) => {}
                 other => panic!("in no world of output: {other:?}"),
             }
         }
@@ -172,7 +181,10 @@ impl Agent {
     pub(super) fn on_ended(&mut self, process: &mut Process, at: Duration) {
         process.state = ProcessState::Done;
         let command = process.run.command.clone();
-        self.feed(WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Fate::Ended }, at);
+        self.feed(
+            WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Rest::Gone, open: vec![] },
+            at,
+        );
         self.was_full |= UnstoredOutput::is_full(&self.worker);
     }
 

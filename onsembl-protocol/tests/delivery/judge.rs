@@ -82,7 +82,7 @@ impl Faults {
                         let forgot = self.ended && (is_tail || self.disk);
                         self.restored || self.damage || forgot
                     }
-                    GapCause::NotStorable | GapCause::Retention => false,
+                    GapCause::NotStorable | GapCause::Retention | GapCause::Background => false,
                 };
                 assert!(is_justified, "{id} has no reason for {record:?} ({self:?})");
                 let end = at + length.unwrap_or(0);

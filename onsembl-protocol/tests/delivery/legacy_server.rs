@@ -7,7 +7,7 @@ use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::model::{Capabilities, Exit, Stream};
 use onsembl_protocol::wire::payload::{CommandRequest, OutputContent};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
-use onsembl_protocol::worker::{CommandJournal, Fate, SpoolBounds, SpoolPolicy, WorkerEvent};
+use onsembl_protocol::worker::{CommandJournal, Rest, SpoolBounds, SpoolPolicy, WorkerEvent};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -122,8 +122,8 @@ impl World {
         let ready = self.commands.iter_mut().find(|(_, known)| over(known));
         if let Some((id, known)) = ready {
             known.runs = false;
-            let (command, exit, rest) = (id.clone(), Exit::Code(0), Fate::Ended);
-            self.agent.feed(WorkerEvent::Ended { command, exit, rest }, self.at);
+            let (command, exit, rest) = (id.clone(), Exit::Code(0), Rest::Gone);
+            self.agent.feed(WorkerEvent::Ended { command, exit, rest, open: vec![] }, self.at);
         }
     }
 

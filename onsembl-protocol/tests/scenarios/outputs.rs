@@ -13,6 +13,7 @@ fn started(id: &CommandId) -> AgentToServer {
         agent_id: None,
         status: CommandAckStatus::Executing,
         queue_position: None,
+        waits_for: None,
     })
 }
 

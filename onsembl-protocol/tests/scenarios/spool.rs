@@ -7,7 +7,7 @@ use onsembl_protocol::time::Now;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::CommandRequest;
 use onsembl_protocol::worker::{
-    Fate, Fence, Journalling, Recovered, SpoolBounds, SpoolEvent, SpoolRequest, Worker,
+    Fence, Journalling, Recovered, Rest, SpoolBounds, SpoolEvent, SpoolRequest, Worker,
     WorkerAction, WorkerConfig, WorkerEvent,
 };
 use std::time::Duration;
@@ -34,6 +34,7 @@ fn a_run_is_marked_as_ended_on_disk_only_behind_all_of_its_records() {
         journal: Journalling::Off,
         terminal: None,
         fence: Fence::open(),
+        background: Default::default(),
         unique: "u".into(),
     };
     let mut worker = Worker::new(config, Recovered::default(), now(0));
@@ -46,7 +47,8 @@ fn a_run_is_marked_as_ended_on_disk_only_behind_all_of_its_records() {
         let (command, stream, bytes) = (id.clone(), Stream::Stdout, Bytes::from_static(bytes));
         worker.handle(WorkerEvent::Output { command, stream, bytes }, now(0));
     }
-    let end = WorkerEvent::Ended { command: id, exit: Exit::Code(0), rest: Fate::Ended };
+    let end =
+        WorkerEvent::Ended { command: id, exit: Exit::Code(0), rest: Rest::Gone, open: vec![] };
     worker.handle(end, now(0));
     assert!(matches!(write(&mut worker), Some(SpoolRequest::Open(..))));
     assert!(matches!(write(&mut worker), Some(SpoolRequest::Append(..))));

@@ -29,6 +29,8 @@ struct Agent {
     #[serde(default)]
     paused: bool,
     #[serde(default)]
+    program_fault: Option<String>,
+    #[serde(default)]
     stopped: Option<Stopped>,
 }
 
@@ -50,6 +52,10 @@ impl Agent {
                 self.name, self.because
             ),
             false => self.because.clone(),
+        };
+        let because = match &self.program_fault {
+            Some(fault) => format!("{fault}; {because}"),
+            None => because,
         };
         let Some(Stopped { by, at, reason, state }) = &self.stopped else {
             return because;

@@ -67,8 +67,11 @@ fn shown(report: &AuditReport) -> Vec<String> {
     let head = ["COMMAND", "STREAM", "PRODUCED", "DELIVERED", "SPOOLED", "GAPS", "UNACCOUNTED", ""];
     let mut lines = table(head, rows);
     if report.balanced && report.agent_heard {
-        let balanced = "balanced: produced = delivered + spooled + gaps, for every stream";
-        lines.push(balanced.to_owned());
+        let sum = "produced = delivered + spooled + gaps, for every stream";
+        lines.push(match report.streams.iter().filter(|s| s.open_gap.is_some()).count() {
+            0 => format!("balanced: {sum}"),
+            open => format!("{sum}; but {open} of them end with a gap of unknown length"),
+        });
     }
     lines
 }

@@ -1,10 +1,14 @@
 //! `onsembl-server exec`: runs a command on an agent as if it ran here.
 
+use super::exec_text::{Source, Stripping, ignored_input, text};
 use super::remote::Remote;
 use super::{complain, print};
 use crate::client::{Canceller, Followed, RemoteCommand};
 use clap::Args;
-use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
+use onsembl_protocol::wire::payload::{
+    CommandInput, OfflinePolicy, OpenLine, Priority, SecretEcho,
+};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +17,18 @@ use tokio::signal::unix::{SignalKind, signal};
 const FAILED: u8 = 125;
 /// `--timeout` ended the command.
 const TIMED_OUT: u8 = 124;
+
+/// The names of keys, for `--help`.
+const KEYS: &str = "The words are names of keys, for an agent with a terminal, at most 256.
+
+A character is itself: y, G, é. Others have names: enter, tab, escape, space, backspace, delete, insert, home, end, \
+page-up (pageup, pgup), page-down (pagedown, pgdn), up, down, left, right, f1 to f12. Any of them may stand behind \
+ctrl-, alt- and shift-, in any order: ctrl-c, alt-x, shift-tab, shift-enter, ctrl-enter, shift-up, ctrl-left, \
+ctrl-alt-x. A key may be given by its code: 0x1b is one byte, u+e9 the character of that number. Behind an escape \
+nothing is typed for a moment, or it would be another key. ctrl-z is refused where it would suspend the program for \
+good; 0x1a sends it all the same.
+
+Keys are typed also into a line that somebody has begun at the agent's own terminal: exec --keys AGENT -- ctrl-u";
 
 #[derive(Debug, Args)]
 pub(super) struct Exec {
@@ -30,12 +46,28 @@ pub(super) struct Exec {
     /// The agent, by its name or its id.
     #[arg(env = "ONSEMBL_AGENT")]
     agent: String,
-    /// The words are names of keys, for an agent with a terminal: enter, escape, up, ctrl-c, y ….
-    #[arg(long, env = "ONSEMBL_KEYS")]
+    /// The words are names of keys, for an agent with a terminal: enter, escape, up, ctrl-c, y … (all: --help).
+    #[arg(long, env = "ONSEMBL_KEYS", long_help = KEYS)]
     keys: bool,
-    /// The command; its words are joined by one space and run by `/bin/sh -c` on the agent, or typed
+    /// Type the text though somebody has begun a line at the agent's own terminal; it is sent with that line.
+    #[arg(long)]
+    take: bool,
+    /// Take the text from this file, or from standard input if it is `-`, instead of from the command line.
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    text_from: Option<PathBuf>,
+    /// Type a secret, which is in this file, or on standard input if it is `-`, into the terminal of an agent that is
+    /// there. It is kept, logged and shown by nobody on the way; what the program shows of it is ordinary output.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "text_from", "keys", "strip"])]
+    secret_from: Option<PathBuf>,
+    /// Type the secret also where the terminal shows what is typed.
+    #[arg(long, requires = "secret_from")]
+    allow_echo: bool,
+    /// Leave colours and other control characters out of the text, as a log has them that was copied from a terminal.
+    #[arg(long)]
+    strip: bool,
+    /// The command, behind `--`; its words are joined by one space and run by `/bin/sh -c` on the agent, or typed
     /// into its terminal if it has one.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required_unless_present_any = ["text_from", "secret_from"], value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -66,6 +98,23 @@ impl Exec {
     }
 
     async fn execute(self) -> anyhow::Result<u8> {
+        let input = match (self.keys, &self.secret_from) {
+            (_, Some(_)) => CommandInput::Secret,
+            (true, None) => CommandInput::Keys,
+            (false, None) => CommandInput::Text,
+        };
+        let stripping = if self.strip { Stripping::Stripped } else { Stripping::AsItIs };
+        let file = self.secret_from.as_ref().or(self.text_from.as_ref());
+        let source = match file {
+            Some(path) => Source::File(path),
+            None => Source::Words(&self.command),
+        };
+        let reads_input = file.map(PathBuf::as_path) == Some(Path::new("-"));
+        anyhow::ensure!(
+            reads_input || ignored_input() == 0,
+            "there is text on standard input, and it is not passed on to the command; give the text of the command by --text-from -, or close standard input: </dev/null"
+        );
+        let text = text(&source, stripping, &input)?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let interrupted = async {
@@ -80,14 +129,22 @@ impl Exec {
             token: self.remote.token()?,
             server: self.remote.server,
             agent: self.agent,
-            text: self.command.join(" "),
+            text,
             timeout: self.timeout,
             offline: self.offline,
             priority: self.priority,
-            input: if self.keys { CommandInput::Keys } else { CommandInput::Text },
+            input,
+            open_line: if self.take { OpenLine::Take } else { OpenLine::Wait },
+            echo: if self.allow_echo { SecretEcho::Allow } else { SecretEcho::Refuse },
         };
         let (stdout, stderr) = print::raw_streams();
         let followed = command.run(stdout, stderr, interrupted).await?;
+        if !reads_input && ignored_input() > 0 {
+            // It came too late to be refused.
+            print::note(
+                "onsembl-server: what came on standard input was not passed on to the command",
+            )?;
+        }
         // What does not fit into an exit code of this system is cut to it, as a shell does.
         let cut = |code: i32| (code & 0xff) as u8;
         Ok(match followed {

@@ -6,6 +6,7 @@ mod cancel;
 mod commands;
 mod control;
 mod exec;
+mod exec_text;
 mod export;
 mod limits;
 mod listen;
@@ -21,6 +22,7 @@ mod token;
 mod tokens;
 mod why;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use onsembl_transport::logging::{self, LogFormat, LogRules, LogTo, Targets};
 use std::fmt::Display;
@@ -60,6 +62,14 @@ enum Command {
     /// Pause, resume, restart or end an agent, or resize its terminal.
     Control(control::Control),
     /// Stop agents at once: all that runs is killed, and nothing starts until it is released.
+    ///
+    /// What runs is every process that a command of the agent started, also in the background and whatever it did to
+    /// get away; but not what another service started for it (systemd-run, at, a container engine).
+    ///
+    /// Exit code 0: every agent has verified that nothing lives; 3: it is in force, and an agent that is there has not
+    /// verified that yet; 4: it is in force, and an agent is away (it starts nothing when it returns) or cannot
+    /// confirm anything; 2: the command line is wrong; 1: anything else, and then ask again, since it may not be in
+    /// force.
     Stop(stop::Stop),
     /// Release a stop, so that commands can start again.
     Release(stop::Release),
@@ -82,7 +92,10 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
     // A client's standard error belongs to the command it runs: it logs only what is asked for.
     let is_client = !matches!(arguments.command, Command::Serve(_));
     let default = if is_client { "error" } else { "info" };
@@ -105,7 +118,7 @@ pub fn main() -> ExitCode {
             Command::Exec(exec) => exec.run().await,
             Command::Cancel(cancel) => finish(cancel.run().await),
             Command::Control(control) => finish(control.run().await),
-            Command::Stop(stop) => finish(stop.run().await),
+            Command::Stop(stop) => stop.run().await,
             Command::Release(release) => finish(release.run().await),
             Command::Commands(commands) => finish(commands.run().await),
             Command::Output(output) => finish(output.run().await),
@@ -119,6 +132,24 @@ pub fn main() -> ExitCode {
     // A read of standard input or a name look-up may still block a thread; that is not waited for.
     runtime.shutdown_background();
     code
+}
+
+/// What clap says of arguments that it does not take, and what is most often behind it.
+fn misused(error: &clap::Error) -> ExitCode {
+    // If standard error is closed, the exit code is what is left to say.
+    let _ = error.print();
+    let words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let is_exec = words.iter().any(|word| word == "exec");
+    let lacks_dashes = !words.iter().any(|word| word == "--");
+    let is_about_words =
+        matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument);
+    if is_exec && lacks_dashes && is_about_words {
+        let _ = print::note(
+            "onsembl-server: the command goes behind `--`, all options before it: onsembl-server exec AGENT -- ls -l",
+        );
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn log_format(word: &str) -> Result<LogFormat, &'static str> {

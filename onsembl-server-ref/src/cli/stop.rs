@@ -1,7 +1,7 @@
 //! `onsembl-server stop` and `release`.
 
-use super::print;
 use super::remote::{NOT_OURS, Remote};
+use super::{finish, print};
 use crate::http::Order;
 use anyhow::Context as _;
 use clap::Args;
@@ -9,6 +9,7 @@ use onsembl_protocol::fleet::{ReleaseReport, StopReport, StopState};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::shown::Shown;
 use onsembl_transport::Repetition;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// The server answers when it is durable, which a held database delays.
@@ -90,8 +91,32 @@ fn post(remote: &Remote, path: &str, body: &str) -> anyhow::Result<String> {
     answer.text()
 }
 
+/// It is in force, and an agent that is there has not verified it.
+const NOT_VERIFIED: u8 = 3;
+/// It is in force, and all have verified it but those that are away or cannot confirm anything.
+const NOT_HEARD: u8 = 4;
+
+/// The exit code that says how far a stop is.
+fn code(report: &StopReport) -> ExitCode {
+    let of = |state: StopState| match state {
+        StopState::Verified => 0,
+        StopState::Acted | StopState::Received | StopState::Told => NOT_VERIFIED,
+        StopState::NotConfirmed | StopState::Away => NOT_HEARD,
+    };
+    let codes: Vec<u8> = report.agents.iter().map(|agent| of(agent.state)).collect();
+    let first = [NOT_VERIFIED, NOT_HEARD].into_iter().find(|code| codes.contains(code));
+    ExitCode::from(first.unwrap_or(0))
+}
+
 impl Stop {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self) -> ExitCode {
+        match self.order().await {
+            Ok(report) => code(&report),
+            Err(error) => finish(Err(error)),
+        }
+    }
+
+    async fn order(self) -> anyhow::Result<StopReport> {
         let json = self.json;
         let answers = tokio::task::spawn_blocking(move || {
             let orders = self.whom.stops(&self.remote, self.reason.as_deref())?;
@@ -108,11 +133,11 @@ impl Stop {
             }
             reports.push(serde_json::from_str::<StopReport>(&answer).context(NOT_OURS)?);
         }
-        let Some(report) = reports.into_iter().reduce(together) else { return Ok(()) };
+        let report = reports.into_iter().reduce(together).context("there was nothing to stop")?;
         if !json {
             print::lines(shown(&report))?;
         }
-        Ok(())
+        Ok(report)
     }
 }
 
@@ -146,7 +171,9 @@ fn together(mut first: StopReport, other: StopReport) -> StopReport {
 pub(super) const fn describe(state: StopState) -> &'static str {
     match state {
         StopState::Verified => "everything killed, and seen to have ended",
-        StopState::Acted => "everything killed, but something is still seen; asked again every 2s",
+        StopState::Acted => {
+            "everything killed, but something is still seen, or may be; asked again every 2s"
+        }
         StopState::Received => "starts nothing any more; not killed yet",
         StopState::Told => "told, but has not answered yet; told again every 2s",
         StopState::NotConfirmed => "told, but this kind of agent cannot confirm anything",
@@ -182,4 +209,36 @@ fn shown(report: &StopReport) -> Vec<String> {
     ));
     lines.push("nothing starts until `onsembl-server release`".to_owned());
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use onsembl_protocol::fleet::StoppedAgent;
+
+    #[test]
+    fn only_what_every_agent_has_verified_is_a_success() {
+        use StopState::{Acted, Away, NotConfirmed, Received, Told, Verified};
+        for (states, expected) in [
+            (&[Verified, Verified][..], 0),
+            (&[], 0),
+            (&[Verified, Acted], NOT_VERIFIED),
+            (&[Received], NOT_VERIFIED),
+            (&[Told], NOT_VERIFIED),
+            (&[Verified, Away], NOT_HEARD),
+            (&[NotConfirmed], NOT_HEARD),
+            (&[Away, Acted, Verified], NOT_VERIFIED),
+        ] {
+            let agent = |state: &StopState| StoppedAgent {
+                agent_id: String::new(),
+                name: String::new(),
+                state: *state,
+            };
+            let agents = states.iter().map(agent).collect();
+            let stop_id = String::new();
+            let report = StopReport { stop_id, agents, commands: 0, notified: 0 };
+            let (is, expected) = (code(&report), ExitCode::from(expected));
+            assert_eq!(format!("{is:?}"), format!("{expected:?}"), "{states:?}");
+        }
+    }
 }

@@ -1,22 +1,24 @@
 //! Runs one command on an agent and follows it to its end, as a dashboard that watches nothing else. A lost
 //! link is dialled again, and everything resumes where it was.
 
+mod ending;
 mod link;
 mod notices;
 mod screen;
 
 use bytes::Bytes;
+use ending::finished;
 use link::{Heard, Server, ServerLink};
 use notices::Notices;
 use onsembl_protocol::fleet::{OutputFollower, OutputPosition, StoredBody};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::{Exit, Stream, TraceContext, gap_notice};
+use onsembl_protocol::model::{Exit, PROGRAM_ENDED, Stream, TYPED_INTO, TraceContext, gap_notice};
 use onsembl_protocol::wire::payload::{
-    CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions,
-    DashboardInit, ErrorCode, ErrorReply, Feature, OfflinePolicy, OutputGap, Pong, Priority,
-    Replay, Selection, StreamContent, Subscription, SubscriptionKind, Subscriptions,
-    TerminalStream,
+    CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardConnected,
+    DashboardExtensions, DashboardInit, ErrorCode, ErrorReply, Feature, OfflinePolicy, OpenLine,
+    OutputGap, Pong, Priority, Replay, SecretEcho, Selection, StreamContent, Subscription,
+    SubscriptionKind, Subscriptions, TerminalStream,
 };
 use onsembl_protocol::wire::{Bounded as _, DashboardToServer, ServerToDashboard};
 use onsembl_transport::ProxyRule;
@@ -87,6 +89,10 @@ pub struct RemoteCommand {
     pub priority: Priority,
     /// What the text is.
     pub input: CommandInput,
+    /// What it does about a line that somebody has begun at the agent's own terminal.
+    pub open_line: OpenLine,
+    /// What becomes of a secret where the terminal shows what is typed.
+    pub echo: SecretEcho,
 }
 
 /// What ends a process that writes into a pipe without a reader.
@@ -136,6 +142,8 @@ impl RemoteCommand {
             offline: OfflinePolicy::Refuse,
             priority: Priority::Normal,
             input: CommandInput::Text,
+            open_line: OpenLine::Wait,
+            echo: SecretEcho::Refuse,
         }
     }
 
@@ -210,6 +218,8 @@ fn request(exec: &RemoteCommand, command: CommandId) -> CommandRequest {
     request.offline = Some(exec.offline.clone());
     request.priority = exec.priority;
     request.input = Some(exec.input.clone()).filter(|input| *input != CommandInput::Text);
+    request.open_line = Some(exec.open_line.clone()).filter(|line| *line != OpenLine::Wait);
+    request.echo = Some(exec.echo.clone()).filter(|echo| *echo != SecretEcho::Refuse);
     let limit = exec.timeout.saturating_add(LIMIT_MARGIN);
     // What started this program may have said in which trace it runs.
     let trace = std::env::var("TRACEPARENT").ok();
@@ -258,7 +268,12 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 traces: false,
             },
             extensions: Some(DashboardExtensions {
-                features: vec![Feature::OutputBytes, Feature::OutputSpool, Feature::OutputReplay],
+                features: vec![
+                    Feature::OutputBytes,
+                    Feature::OutputSpool,
+                    Feature::OutputReplay,
+                    Feature::SecretInput,
+                ],
                 server_instance: None,
             }),
         };
@@ -270,11 +285,32 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         } else {
             self.watch(None).await;
         }
+        // A server that does not know secrets would keep it: it says first whether it does.
+        if !self.request.is_secret() {
+            self.ask().await;
+        }
+        self.send_cancel().await;
+    }
+
+    async fn ask(&mut self) {
         if !self.taken && self.cancelled.is_none() {
             let request = DashboardToServer::CommandRequest(self.request.clone());
             self.requested = self.link.send(&request).await;
         }
-        self.send_cancel().await;
+    }
+
+    async fn on_connected(&mut self, connected: &DashboardConnected) -> anyhow::Result<()> {
+        if !self.request.is_secret() {
+            return Ok(());
+        }
+        let features = connected.extensions.as_ref().map(|extensions| &extensions.features);
+        if !features.is_some_and(|features| features.contains(&Feature::SecretInput)) {
+            anyhow::bail!(
+                "this server takes no secrets, and would keep the text; nothing was sent"
+            );
+        }
+        self.ask().await;
+        Ok(())
     }
 
     /// Asks for the output that is missing here, and for all that comes behind it.
@@ -422,10 +458,13 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 self.link.send(&DashboardToServer::Pong(pong)).await;
                 Ok(None)
             }
+            ServerToDashboard::Connected(connected) => {
+                self.on_connected(&connected).await?;
+                Ok(None)
+            }
             ServerToDashboard::TerminalStream(_)
             | ServerToDashboard::OutputGap(_)
             | ServerToDashboard::CommandStatus(_)
-            | ServerToDashboard::Connected(_)
             | ServerToDashboard::AgentConnected(_)
             | ServerToDashboard::AgentStatus(_)
             | ServerToDashboard::AgentDisconnect(_)
@@ -484,6 +523,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             return Ok(None);
         }
         let ended = finished(status, self.cancelled.is_some())?;
+        // It writes nothing itself, so the caller is told where to look.
+        let is_typed = because.starts_with(TYPED_INTO) || because.contains(PROGRAM_ENDED);
+        if ended.is_some() && is_typed {
+            self.screen.say(because);
+        }
         if ended.is_some() && status.status == CommandPhase::Cancelled && self.cancelled.is_none() {
             self.screen.say(&format!("the command was cancelled: {because}"));
         }
@@ -551,31 +595,5 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             force,
         };
         self.link.send(&DashboardToServer::CommandCancel(cancel)).await;
-    }
-}
-
-/// How the command ended, once it is over.
-fn finished(status: &CommandStatus, cancelled: bool) -> anyhow::Result<Option<Exit>> {
-    let because = || status.because.clone().unwrap_or_default();
-    let exit = status.signal.map(Exit::Signal).or(status.exit_code.map(Exit::Code));
-    match &status.status {
-        CommandPhase::Pending
-        | CommandPhase::Queued
-        | CommandPhase::Delivered
-        | CommandPhase::Running
-        | CommandPhase::Cancelling => Ok(None),
-        CommandPhase::Unknown(word) => {
-            tracing::warn!(word, "a status that this version does not know");
-            Ok(None)
-        }
-        CommandPhase::Lost | CommandPhase::OutcomeUnknown => anyhow::bail!("{}", because()),
-        CommandPhase::Completed | CommandPhase::Failed | CommandPhase::Cancelled => match exit {
-            Some(exit) => Ok(Some(exit)),
-            // Typed into a terminal; or never started, because it was cancelled from here.
-            None if status.status == CommandPhase::Completed || cancelled => {
-                Ok(Some(Exit::Code(0)))
-            }
-            None => anyhow::bail!("{}", because()),
-        },
     }
 }

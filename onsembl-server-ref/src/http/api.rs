@@ -34,6 +34,7 @@ use onsembl_protocol::id::AgentId;
 use onsembl_protocol::model::{Confidence, Evidence};
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::wire::payload::HealthMetrics;
+use onsembl_transport::clock::SystemClock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -125,6 +126,9 @@ struct AgentView {
     beats: Option<BeatVerdict>,
     /// Whether it starts nothing, by order.
     paused: bool,
+    /// Why the program of its terminal does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program_fault: Option<String>,
     /// The emergency stop in force.
     stopped: Option<StoppedView>,
     /// Who holds it, if that is asked for.
@@ -310,6 +314,7 @@ async fn views_of(
     let mut beats: HashMap<AgentId, _> = beats.into_iter().map(|b| (b.agent.clone(), b)).collect();
     let fleet_view = app.fleet_views.of(&identity.user);
     let view = fleet_view.look();
+    let now = SystemClock::new().now().wall;
     ids.iter()
         // One may have been deleted meanwhile.
         .filter_map(|id| view.agents().get_key_value(id))
@@ -337,6 +342,11 @@ async fn views_of(
                 },
                 beats: agent.beats,
                 paused: agent.pausing.is_paused(),
+                program_fault: agent
+                    .program_fault
+                    .as_ref()
+                    .and_then(|told| told.at(now))
+                    .map(ToString::to_string),
                 stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.as_str().to_owned(),
                     by: order.by.as_str().to_owned(),

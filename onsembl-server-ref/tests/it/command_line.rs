@@ -81,6 +81,39 @@ async fn each_verb_is_answered(server: &str, token: &str, proxy: Option<&str>) {
     }
 }
 
+/// What `exec` says before it asks for anything.
+#[tokio::test]
+async fn exec_says_what_is_wrong_with_a_command_before_it_asks_for_it() {
+    let exec = |words: &[&str]| {
+        let mut command = program();
+        let _ =
+            command.args(["exec", "--server", "http://127.0.0.1:9", "--token", "t"]).args(words);
+        command
+    };
+    let (code, said) = run(&mut exec(&["ada", "--", ""])).await;
+    assert!(code == Some(125) && said.contains("there is nothing to run"), "{said}");
+    assert!(!said.contains("COMMAND_REQUEST") && !said.contains("payload"), "{said}");
+    let (code, said) = run(&mut exec(&["ada", "ls", "-l"])).await;
+    assert!(code == Some(2) && said.contains("the command goes behind `--`"), "{said}");
+    let (code, said) = run(&mut exec(&["ada"])).await;
+    assert!(code == Some(2) && said.contains("exec AGENT -- ls -l"), "{said}");
+    let (code, said) = run(&mut exec(&["--help"])).await;
+    assert_eq!(code, Some(0));
+    for key in ["page-down", "shift-enter", "0x1b", "ctrl-alt-x"] {
+        assert!(said.contains(key), "{key}: {said}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("text");
+    std::fs::write(&path, "x".repeat(70_000)).unwrap();
+    let (code, said) = run(&mut exec(&["--text-from", path.to_str().unwrap(), "ada"])).await;
+    assert!(code == Some(125) && said.contains("70000 bytes") && said.contains("64 KiB"), "{said}");
+    // Text that would be dropped in silence.
+    let mut cat = exec(&["ada", "--", "cat"]);
+    let _ = cat.stdin(std::fs::File::open(&path).unwrap());
+    let (code, said) = run(&mut cat).await;
+    assert!(code == Some(125) && said.contains("--text-from -"), "{said}");
+}
+
 /// A server below `/onsembl` of another service, and an agent of it.
 async fn under_a_prefix() -> (TempDir, Server, SocketAddr, Peer) {
     let data = tempfile::tempdir().unwrap();

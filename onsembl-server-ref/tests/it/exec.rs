@@ -3,7 +3,9 @@
 use crate::fixture::PATIENCE;
 use futures::{SinkExt as _, StreamExt as _};
 use onsembl_protocol::model::Exit;
-use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
+use onsembl_protocol::wire::payload::{
+    CommandInput, OfflinePolicy, OpenLine, Priority, SecretEcho,
+};
 use onsembl_server_ref::client::{Canceller, Followed, RemoteCommand};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
@@ -38,6 +40,8 @@ impl Script {
             offline: OfflinePolicy::Refuse,
             priority: Priority::Normal,
             input: CommandInput::Text,
+            open_line: OpenLine::Wait,
+            echo: SecretEcho::Refuse,
         }
     }
 

@@ -223,6 +223,7 @@ async fn what_the_owner_sends_arrives_in_order() {
             agent_id: None,
             status: CommandAckStatus::Received,
             queue_position: None,
+            waits_for: None,
         });
         agent.order(Do::Send(Box::new(message)));
     }

@@ -38,6 +38,8 @@ fn status() -> AgentStatusFile {
         last_heartbeat_recorded: ago(10),
         beats: None,
         running_commands: 0,
+        background_commands: 0,
+        background: Vec::new(),
         spool_failed: false,
         journal_failed: false,
         stopped: None,

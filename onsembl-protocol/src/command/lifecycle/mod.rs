@@ -211,6 +211,14 @@ impl CommandLifecycle {
         }
     }
 
+    /// Whether its agent may have it, and it has not started as far as is known.
+    pub(crate) const fn is_before_start(&self) -> bool {
+        match self.phase {
+            Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. } => true,
+            Phase::Pending { .. } | Phase::Running { .. } | Phase::Ended => false,
+        }
+    }
+
     /// When to call with [`CommandEvent::Wake`].
     pub(crate) fn deadline(&self) -> Deadline {
         let at = |t: Option<Timestamp>| t.map_or(Deadline::Never, Deadline::At);

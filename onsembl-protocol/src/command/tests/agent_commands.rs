@@ -175,9 +175,9 @@ fn a_journal_tells_a_successor_what_became_of_every_command() {
         starting("ran"),
         JournalEntry::Started { command: id("ran"), process: process.clone() },
         starting("done"),
-        JournalEntry::Ended { report: report.clone() },
+        JournalEntry::Ended { report: report.clone(), remains: None },
         starting("heard"),
-        JournalEntry::Ended { report: heard.clone() },
+        JournalEntry::Ended { report: heard.clone(), remains: None },
         JournalEntry::Confirmed { command: id("heard") },
         // Of no command that it knows: without effect.
         JournalEntry::Confirmed { command: id("never") },

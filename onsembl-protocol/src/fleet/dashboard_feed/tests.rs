@@ -249,6 +249,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         last_heard: None,
         metrics: None,
         pausing: crate::model::Pausing::Running,
+        program_fault: None,
         stopped: None,
         link_room: 0,
         claim: None,

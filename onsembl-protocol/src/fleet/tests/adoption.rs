@@ -23,6 +23,7 @@ fn ack(id: &str, status: CommandAckStatus) -> AgentToServer {
         agent_id: None,
         status,
         queue_position: None,
+        waits_for: None,
     })
 }
 

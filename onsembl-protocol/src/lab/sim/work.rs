@@ -24,6 +24,7 @@ pub(super) fn worker(process: u32, now: Now) -> Worker {
         journal: Journalling::Kept,
         terminal: None,
         fence: Fence::open(),
+        background: Default::default(),
         unique: format!("process-{process}"),
     };
     Worker::new(config, Recovered::default(), now)

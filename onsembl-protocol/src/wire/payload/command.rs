@@ -3,7 +3,8 @@
 use crate::id::{AgentId, CommandId, UserId};
 use crate::model::lenient::{self, Scalar};
 use crate::model::{
-    CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, Priority, TraceContext, trace,
+    CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, OpenLine, Priority, SecretEcho,
+    TraceContext, WaitsFor, trace,
 };
 use crate::time::WallTime;
 use alloc::collections::BTreeMap;
@@ -46,6 +47,10 @@ pub struct CommandRequest {
     pub offline: Option<OfflinePolicy>,
     /// What the text is; a text if absent. Extension.
     pub input: Option<CommandInput>,
+    /// What it does about a line that was begun at the agent's own terminal; it waits if absent. Extension.
+    pub open_line: Option<OpenLine>,
+    /// What becomes of a secret where the terminal shows what is typed; it is refused if absent. Extension.
+    pub echo: Option<SecretEcho>,
     /// Who asked, on the way to an agent.
     pub user_id: Option<UserId>,
     /// The trace that it is part of. Extension.
@@ -67,9 +72,28 @@ impl CommandRequest {
             start_within_ms: None,
             offline: None,
             input: None,
+            open_line: None,
+            echo: None,
             user_id: None,
             trace: None,
         }
+    }
+}
+
+impl CommandRequest {
+    /// What stands in the place of a secret wherever a request is kept or shown.
+    pub const SECRET: &str = "[secret]";
+
+    /// Whether its text is a secret, here or wherever it came from.
+    pub fn is_secret(&self) -> bool {
+        self.input == Some(CommandInput::Secret)
+    }
+
+    /// The request as it may be kept and shown.
+    #[must_use]
+    pub fn without_secret(&self) -> Self {
+        let text = if self.is_secret() { Self::SECRET.into() } else { self.text.clone() };
+        Self { text, ..self.clone() }
     }
 }
 
@@ -99,6 +123,10 @@ impl Serialize for CommandRequest {
             #[serde(skip_serializing_if = "Option::is_none")]
             input: &'a Option<CommandInput>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            open_line: &'a Option<OpenLine>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            echo: &'a Option<SecretEcho>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             user_id: &'a Option<UserId>,
             #[serde(skip_serializing_if = "Option::is_none")]
             traceparent: Option<TraceContext>,
@@ -122,6 +150,8 @@ impl Serialize for CommandRequest {
             start_within_ms: self.start_within_ms,
             offline: &self.offline,
             input: &self.input,
+            open_line: &self.open_line,
+            echo: &self.echo,
             user_id: &self.user_id,
             traceparent: self.trace,
         }
@@ -161,6 +191,10 @@ impl<'de> Deserialize<'de> for CommandRequest {
             #[serde(default)]
             input: Option<CommandInput>,
             #[serde(default)]
+            open_line: Option<OpenLine>,
+            #[serde(default)]
+            echo: Option<SecretEcho>,
+            #[serde(default)]
             user_id: Option<UserId>,
             #[serde(default, deserialize_with = "trace::read")]
             traceparent: Option<TraceContext>,
@@ -188,6 +222,8 @@ impl<'de> Deserialize<'de> for CommandRequest {
             start_within_ms: raw.start_within_ms,
             offline: raw.offline,
             input: raw.input,
+            open_line: raw.open_line,
+            echo: raw.echo,
             user_id: raw.user_id,
             trace: raw.traceparent,
         })
@@ -224,6 +260,9 @@ pub struct CommandAck {
     /// How many are before it.
     #[serde(default, deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u64>,
+    /// What it waits for on its agent, with `typing-waits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitsFor>,
 }
 
 /// `COMMAND_STATUS`, to dashboards. Status in lower case: existing ones compare it so.

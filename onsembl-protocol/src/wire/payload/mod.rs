@@ -20,7 +20,8 @@ mod terminal;
 #[doc(no_inline)]
 pub use crate::model::{
     CommandAckStatus, CommandComplete, CommandInput, CommandPhase, Feature, OfflinePolicy,
-    OutputTotals, Priority, Selection, StopProgress, StopStage, Subscriptions,
+    OpenLine, OutputTotals, Priority, SecretEcho, Selection, StopProgress, StopStage,
+    Subscriptions, WaitsFor,
 };
 pub use agent::{AgentErrorReport, AgentErrorType, Opaque};
 pub use black_box::{AgentBlackBox, BlackBoxAck};

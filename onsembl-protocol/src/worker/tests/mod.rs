@@ -1,5 +1,6 @@
 //! The worker alone, with an edge that performs each action at once: here the edge, in each file one theme.
 
+mod background;
 mod course;
 mod ending;
 mod findings;
@@ -36,6 +37,7 @@ fn config() -> WorkerConfig {
         journal: Journalling::Off,
         terminal: None,
         fence: Fence::open(),
+        background: Default::default(),
         unique: "u".into(),
     }
 }
@@ -105,8 +107,8 @@ fn started(worker: &mut Worker, name: &str, now: Now) {
 }
 
 fn ended(worker: &mut Worker, name: &str, exit: Exit, now: Now) {
-    let rest = Fate::Ended;
-    worker.handle(WorkerEvent::Ended { command: id(name), exit, rest }, now);
+    let rest = Rest::Gone;
+    worker.handle(WorkerEvent::Ended { command: id(name), exit, rest, open: vec![] }, now);
 }
 
 fn journalled(worker: &mut Worker, awaited: Awaited, outcome: Result<(), String>) {

@@ -22,7 +22,7 @@ fn the_end_of_a_run_whose_report_counts_its_output_is_not_open() {
     let mut journal = CommandJournal::default();
     let mark = RunMark::new("m");
     journal.apply(JournalEntry::Starting { command: run.command.clone(), mark });
-    journal.apply(JournalEntry::Ended { report: report.clone() });
+    journal.apply(JournalEntry::Ended { report: report.clone(), remains: None });
     let recovered = Recovered { journal, runs: vec![left], ..Recovered::default() };
     let mut worker = Worker::new(config(), recovered, at(0));
     worker.handle(WorkerEvent::Joined(session()), at(0));

@@ -12,7 +12,7 @@ use onsembl_protocol::wire::payload as p;
 use onsembl_protocol::wire::payload::{
     AgentConnect, AgentErrorType, AgentExtensions, AgentHeartbeat, AgentType, Capabilities,
     CommandAckStatus, CommandPhase, Feature, HealthMetrics, Opaque, OutputContent, OutputTotals,
-    SeenBeat, StreamType, TerminalOutput,
+    SeenBeat, StreamType, TerminalOutput, WaitsFor,
 };
 use serde_json::json;
 
@@ -38,6 +38,7 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"STOP_RECEIPT","id":"i-10","timestamp":1762041600009,"payload":{"stopId":"s-1","stage":"ACTED"}}"#,
     r#"{"type":"TERMINAL_OPENED","id":"i-11","timestamp":1762041600010,"payload":{"commandId":"terminal-0193","program":"claude","openedAt":1762041600000}}"#,
     r#"{"type":"AGENT_BLACK_BOX","id":"i-12","timestamp":1762041600011,"payload":{"number":1,"entries":[{"cause":"name-resolution","confidence":"high","evidence":{"stage":"resolve","errno":"EAI_AGAIN"},"agoMs":61000,"lastedMs":60000,"times":7}]}}"#,
+    r#"{"type":"COMMAND_ACK","id":"i-13","timestamp":1762041600012,"payload":{"commandId":"c","agentId":"a","status":"RECEIVED","waitsFor":"begun-line"}}"#,
 ];
 
 /// Frames that no existing agent sends, but that the existing server lists.
@@ -251,4 +252,16 @@ fn traces_and_reports_pass_through_unread() {
     assert_eq!(trace["content"]["toolName"], "grep");
     let Report(Opaque(report)) = read::<AgentToServer>(LISTED[1]).message else { panic!() };
     assert_eq!(report["findings"][0]["severity"], "LOW");
+}
+
+#[test]
+fn what_a_command_waits_for_is_said_beside_its_status_and_only_then() {
+    let of = |frame: &str| match read::<AgentToServer>(frame).message {
+        CommandAck(ack) => ack.waits_for,
+        other => panic!("{other:?}"),
+    };
+    let frame = OURS.iter().find(|frame| frame.contains("waitsFor")).unwrap();
+    assert_eq!(of(frame), Some(WaitsFor::BegunLine));
+    assert_eq!(of(&frame.replace(r#","waitsFor":"begun-line""#, "")), None);
+    assert_eq!(of(&frame.replace("begun-line", "moon")), Some(WaitsFor::parse("moon")));
 }

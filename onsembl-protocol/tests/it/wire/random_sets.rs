@@ -89,12 +89,14 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         Just(CommandAckStatus::Executing),
         text().prop_map(|t| CommandAckStatus::parse(&t)),
     ];
-    let command_ack = (id(), of(id::<AgentId>()), status, of(number())).prop_map(
-        |(command_id, agent_id, status, queue_position)| CommandAck {
+    let waits_for = of(prop::sample::select(vec![WaitsFor::Reader, WaitsFor::BegunLine]));
+    let command_ack = (id(), of(id::<AgentId>()), status, of(number()), waits_for).prop_map(
+        |(command_id, agent_id, status, queue_position, waits_for)| CommandAck {
             command_id,
             agent_id,
             status,
             queue_position,
+            waits_for,
         },
     );
     prop_oneof![

@@ -242,6 +242,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             agent_id: Some(agent()),
             status: CommandAckStatus::Executing,
             queue_position: Some(1),
+            waits_for: None,
         }),
         AgentToServer::CommandComplete(complete()),
         AgentToServer::Output(output.clone()),

@@ -312,34 +312,37 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
         (
             of(number()),
             of(prop::sample::select(vec![OfflinePolicy::Queue, OfflinePolicy::Refuse])),
-            of(prop::sample::select(vec![CommandInput::Text, CommandInput::Keys])),
+            of(prop::sample::select(vec![
+                CommandInput::Text,
+                CommandInput::Keys,
+                CommandInput::Secret,
+            ])),
+            of(prop::sample::select(vec![OpenLine::Wait, OpenLine::Take])),
+            of(prop::sample::select(vec![SecretEcho::Refuse, SecretEcho::Allow])),
             of(trace()),
         ),
     )
-        .prop_map(
-            |(
-                (command_id, agent_id, text, args),
-                rest,
-                (start_within_ms, offline, input, trace),
-            )| {
-                let (env, working_directory, priority, constraints, user_id) = rest;
-                CommandRequest {
-                    command_id,
-                    agent_id,
-                    text,
-                    args,
-                    env,
-                    working_directory,
-                    priority,
-                    constraints,
-                    start_within_ms,
-                    offline,
-                    input,
-                    user_id,
-                    trace,
-                }
-            },
-        )
+        .prop_map(|((command_id, agent_id, text, args), rest, extensions)| {
+            let (start_within_ms, offline, input, open_line, echo, trace) = extensions;
+            let (env, working_directory, priority, constraints, user_id) = rest;
+            CommandRequest {
+                command_id,
+                agent_id,
+                text,
+                args,
+                env,
+                working_directory,
+                priority,
+                constraints,
+                start_within_ms,
+                offline,
+                input,
+                open_line,
+                echo,
+                user_id,
+                trace,
+            }
+        })
 }
 
 fn trace() -> impl Strategy<Value = TraceContext> {

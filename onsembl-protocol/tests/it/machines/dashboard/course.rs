@@ -46,6 +46,7 @@ fn agent_is(view: &mut View, n: usize, status: PresenceStatus) {
         last_heard: None,
         metrics: None,
         pausing: onsembl_protocol::model::Pausing::Running,
+        program_fault: None,
         stopped: None,
         link_room: 0,
         claim: None,
