@@ -46,7 +46,7 @@ impl SequenceKind {
 
     const fn introducer(self) -> &'static [u8] {
         match self {
-            Self::Escape => b"\x1b ",
+            Self::Escape => b"\x1b",
             Self::Control => b"\x1b[",
             Self::Command => b"\x1b]",
             Self::Device => b"\x1bP",
@@ -136,19 +136,24 @@ impl Sequences {
         if !self.is_long {
             return self.held.clone();
         }
-        let (kind, tail): (_, &[u8]) = match self.state {
-            State::Ground | State::GroundC1 => return self.held.clone(),
-            State::Escape | State::Intermediate => (SequenceKind::Escape, b""),
-            State::Control => (SequenceKind::Control, b""),
-            State::Text(kind) => (kind, b""),
-            State::TextC1(kind) => (kind, &[C1]),
-            State::TextEscape(kind) => (kind, &[ESCAPE]),
+        let (introducer, filler, tail): (&[u8], u8, &[u8]) = match self.state {
+            State::Ground | State::GroundC1 => (b"", b' ', b""),
+            State::Escape => (&[ESCAPE], 0, b""),
+            State::Intermediate => (b"\x1b ", b' ', b""),
+            State::Control => (b"\x1b[", b'0', b""),
+            State::Text(kind) => (kind.introducer(), b'0', b""),
+            State::TextC1(kind) => (kind.introducer(), b'0', &[C1]),
+            State::TextEscape(kind) => (kind.introducer(), b'0', &[ESCAPE]),
         };
-        let mut bytes = kind.introducer().to_vec();
-        let filler = if kind == SequenceKind::Escape { b' ' } else { b'0' };
+        let mut bytes = introducer.to_vec();
         bytes.resize(LONGEST, filler);
         bytes.extend_from_slice(tail);
         bytes
+    }
+
+    /// How many bytes of a sequence that is not whole yet are held.
+    pub(super) fn pending_len(&self) -> usize {
+        self.held.len()
     }
 
     fn take(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
@@ -168,33 +173,25 @@ impl Sequences {
                     self.take(byte, each);
                 }
             },
-            (State::TextEscape(kind), b'\\') => {
-                self.hold(byte, each);
-                self.whole(kind, 2, each);
-            }
+            (State::TextEscape(kind), b'\\') => self.terminated(kind, [ESCAPE, byte], each),
             (State::TextEscape(_), byte) => {
-                if !self.is_long {
-                    self.held.pop();
-                }
+                self.held.pop();
                 self.broken(each);
                 self.begin(State::Escape, ESCAPE);
                 self.take(byte, each);
             }
-            (State::TextC1(kind), 0x9c) => {
-                self.hold(byte, each);
-                self.whole(kind, 2, each);
-            }
+            (State::TextC1(kind), 0x9c) => self.terminated(kind, [C1, byte], each),
             (State::TextC1(kind), byte) => match c1_kind(byte) {
                 Some(next) => {
-                    if !self.is_long {
-                        self.held.pop();
-                    }
+                    self.held.pop();
                     self.broken(each);
                     self.begin(State::of(next), C1);
                     self.hold(byte, each);
                 }
                 None => {
                     self.state = State::Text(kind);
+                    self.held.pop();
+                    self.hold(C1, each);
                     self.take(byte, each);
                 }
             },
@@ -202,14 +199,8 @@ impl Sequences {
                 self.hold(byte, each);
                 self.broken(each);
             }
-            (State::Text(kind), ESCAPE) => {
-                self.state = State::TextEscape(kind);
-                self.hold(byte, each);
-            }
-            (State::Text(kind), C1) => {
-                self.state = State::TextC1(kind);
-                self.hold(byte, each);
-            }
+            (State::Text(kind), ESCAPE) => self.hold_back(State::TextEscape(kind), byte),
+            (State::Text(kind), C1) => self.hold_back(State::TextC1(kind), byte),
             (State::Text(SequenceKind::Command), BELL) => {
                 self.hold(byte, each);
                 self.whole(SequenceKind::Command, 1, each);
@@ -256,6 +247,31 @@ impl Sequences {
         self.is_long = false;
         self.held.clear();
         self.held.push(byte);
+    }
+
+    /// A byte that may end the text or belong to it: it is passed on when the next one shows which.
+    fn hold_back(&mut self, state: State, byte: u8) {
+        self.state = state;
+        if !self.is_long {
+            self.held.push(byte);
+        }
+    }
+
+    /// The two bytes that end a text, of which the first was held back.
+    fn terminated(
+        &mut self,
+        kind: SequenceKind,
+        terminator: [u8; 2],
+        each: &mut impl FnMut(Piece<'_>),
+    ) {
+        let [_, last] = terminator;
+        if self.is_long {
+            each(Piece::Rest(&terminator));
+            self.end();
+        } else {
+            self.held.push(last);
+            self.whole(kind, 2, each);
+        }
     }
 
     fn hold(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
@@ -442,9 +458,12 @@ mod tests {
             prop_assert_eq!(cut(&[first, second]), cut(&[&written]));
             let mut sequences = Sequences::default();
             let mut all = joined(&mut sequences, &written);
-            prop_assert!(sequences.held.len() <= LONGEST);
-            if !sequences.is_long {
-                all.extend_from_slice(&sequences.pending());
+            prop_assert!(sequences.held.len() <= LONGEST + 1);
+            match (sequences.is_long, sequences.state) {
+                (true, State::TextEscape(_)) => all.push(ESCAPE),
+                (true, State::TextC1(_)) => all.push(C1),
+                (true, _) => {}
+                (false, _) => all.extend_from_slice(&sequences.pending()),
             }
             prop_assert_eq!(all, written);
         }
