@@ -28,7 +28,7 @@ mod viewing;
 pub(crate) use crate::model::{TERMINAL_PREFIX, TerminalSize};
 pub use environment::{EnvironmentChange, Surroundings};
 pub use modes::Modes;
-pub(crate) use queries::Queries;
+pub(crate) use queries::{Found, Queries};
 pub use queries::{Asked, ColorOf, Query, ScreenFacts, Terminator};
 pub(crate) use readiness::Readiness;
 pub(crate) use refusal::Untypeable;

@@ -350,6 +350,7 @@ const fn c1_kind(byte: u8) -> Option<SequenceKind> {
 mod tests {
     use super::*;
     use alloc::format;
+    use alloc::vec;
     use alloc::string::String;
     use proptest::prelude::*;
 

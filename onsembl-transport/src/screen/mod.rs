@@ -189,8 +189,8 @@ fn switch(modes: &mut Modes, kind: SequenceKind, bytes: &[u8], body: &[u8]) {
 }
 
 /// The model prints what terminals pass over.
-fn takes_a_place(character: &char) -> bool {
-    *character != '\u{7f}' && character.width() != Some(0)
+fn takes_a_place(character: char) -> bool {
+    character != '\u{7f}' && character.width() != Some(0)
 }
 
 /// The model writes colours as `38:2:R:G:B`, which xterm.js reads as a colour space and two colours of three.
