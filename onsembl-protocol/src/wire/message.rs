@@ -93,6 +93,7 @@ impl ServerToDashboard {
             Self::CommandComplete(m) => Some(&m.command_id),
             Self::TerminalStream(m) => Some(&m.command_id),
             Self::OutputGap(m) => Some(&m.command_id),
+            Self::TerminalSize(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
             Self::Error(m) => m.context.command_id.as_ref(),
             Self::Connected(_)

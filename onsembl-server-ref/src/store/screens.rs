@@ -26,6 +26,8 @@ pub(crate) struct Keyframe {
     /// Where it ends in the terminal's stream.
     pub(crate) offset: ByteOffset,
     pub(crate) size: TerminalSize,
+    /// Whether all is drawn that was written before.
+    pub(crate) whole: bool,
     /// What brings a fresh terminal of this size there.
     pub(crate) dump: Vec<u8>,
 }
@@ -114,7 +116,8 @@ impl Store {
         let (of, command) = (user.clone(), command.clone());
         self.read_for(user, move |db| {
             db.prepare_cached(
-                "SELECT incarnation, offset, sequence, columns, rows, dump FROM screen_keyframes
+                "SELECT incarnation, offset, sequence, columns, rows, whole, dump
+                 FROM screen_keyframes
                  WHERE user_id = ?1 AND command_id = ?2
                  ORDER BY incarnation DESC, offset DESC LIMIT 1",
             )?
@@ -124,6 +127,7 @@ impl Store {
                     sequence: ChunkSequence(number(row, "sequence")?),
                     offset: ByteOffset(number(row, "offset")?),
                     size: size(row)?,
+                    whole: row.get("whole")?,
                     dump: row.get("dump")?,
                 })
             })
@@ -217,8 +221,8 @@ fn insert(
     // Output that was cut meanwhile is not continued by it, but what was not cut is.
     db.prepare_cached(
         "INSERT INTO screen_keyframes
-             (user_id, command_id, incarnation, offset, sequence, columns, rows, dump)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+             (user_id, command_id, incarnation, offset, sequence, columns, rows, whole, dump)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
          WHERE EXISTS (SELECT 1 FROM commands
                        WHERE user_id = ?1 AND command_id = ?2 AND cut_at IS NULL)
          ON CONFLICT (user_id, command_id, incarnation, offset) DO NOTHING",
@@ -231,6 +235,7 @@ fn insert(
         int(frame.sequence.0)?,
         frame.size.columns(),
         frame.size.rows(),
+        frame.whole,
         frame.dump,
     ])
     .map(drop)
@@ -280,6 +285,7 @@ mod tests {
             sequence: ChunkSequence(offset),
             offset: ByteOffset(offset),
             size: TerminalSize::DEFAULT,
+            whole: true,
             dump: vec![b'x'; 100],
         }
     }
@@ -305,9 +311,6 @@ mod tests {
         assert_eq!(places(&db, "screen_sizes"), [] as [i64; 0], "no command, nothing of it");
         db.execute_batch(
             "PRAGMA foreign_keys = OFF;
-             INSERT INTO agents (agent_id, user_id, agent_key, name, agent_type, version, status,
-                                 presence_version, status_since, epoch, created_at)
-             VALUES ('a', 'u', 'k', 'n', 'custom', '1', 'offline', 0, 0, 0, 0);
              INSERT INTO commands (user_id, command_id, agent_id, text, spec, status, created_at, updated_at)
              VALUES ('u', 'terminal-1', 'a', '', '{}', 'running', 0, 0);",
         )

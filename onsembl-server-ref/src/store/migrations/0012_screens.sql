@@ -22,6 +22,7 @@ CREATE TABLE screen_keyframes (
     sequence    INTEGER NOT NULL,  -- of the record
     columns     INTEGER NOT NULL,
     rows        INTEGER NOT NULL,
+    whole       INTEGER NOT NULL,  -- whether all is drawn that was written
     dump        BLOB    NOT NULL,
     PRIMARY KEY (user_id, command_id, incarnation, offset)
 ) STRICT, WITHOUT ROWID;
