@@ -45,6 +45,8 @@ wire_enum! {
         TypingWaits = "typing-waits",
         /// `input: "secret"`: a text that the server keeps in memory only, and that an agent types into its terminal.
         SecretInput = "secret-input",
+        /// What a person types goes as `TERMINAL_INPUT` under a hold of the keyboard: at most once, and stored nowhere.
+        Typing = "typing",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -66,6 +68,7 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::BlackBox,
     Feature::TypingWaits,
     Feature::SecretInput,
+    Feature::Typing,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.
@@ -79,4 +82,5 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::StopLatch,
     Feature::PresenceWhy,
     Feature::SecretInput,
+    Feature::Typing,
 ];

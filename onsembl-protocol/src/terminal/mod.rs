@@ -10,12 +10,14 @@
 mod environment;
 #[cfg(test)]
 mod half_written;
+mod keyboard;
 mod keys;
 mod line;
 mod modes;
 mod pressed;
 mod readiness;
 mod refusal;
+mod remote_keys;
 mod settings;
 mod submission;
 mod supervisor;
@@ -24,11 +26,15 @@ mod typing_queue;
 
 pub(crate) use crate::model::{TERMINAL_PREFIX, TerminalSize};
 pub use environment::{EnvironmentChange, Surroundings};
+pub(crate) use keyboard::{Accepted, Keyboard, KeyboardRefusal, TakeForce, Taken, Taker, TypingRate};
+pub use keyboard::{HoldEnd, HoldRecord, HoldView};
 pub use modes::Modes;
 pub(crate) use readiness::Readiness;
 pub(crate) use refusal::Untypeable;
+pub use remote_keys::{HiddenBytes, Place, RemotePiece, RemoteStroke};
+pub(crate) use remote_keys::{Incoming, RemoteKeys, program_ended};
 pub use settings::{CarriageReturn, Echo, Foreground, LineMode, TerminalSettings};
 pub use submission::{Stroke, StrokeKind, Typing};
 pub(crate) use supervisor::{AfterEnd, TerminalSupervisor};
 pub use typing_queue::Typed;
-pub(crate) use typing_queue::{Expecting, Passing, ProgramLeft, TypingAction, TypingQueue};
+pub(crate) use typing_queue::{Expecting, Passing, Person, ProgramLeft, TypingAction, TypingQueue};

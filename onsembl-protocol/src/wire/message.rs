@@ -8,9 +8,9 @@ use super::payload::{
     Ack, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect,
     AgentErrorReport, AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel,
     CommandRequest, CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply,
-    Opaque, OutputAck, OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong,
-    ReleaseRequest, ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalOpened,
-    TerminalOutput, TerminalStream, TokenRefresh,
+    KeyboardRelease, KeyboardState, KeyboardTake, Opaque, OutputAck, OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong,
+    ReleaseRequest, ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalInput,
+    TerminalInputState, TerminalOpened, TerminalOutput, TerminalStream, TokenRefresh,
 };
 use crate::id::CommandId;
 use crate::model::CommandComplete;
@@ -45,6 +45,7 @@ impl AgentToServer {
             Self::Output(m) => Some(&m.command_id),
             Self::OutputGap(m) => Some(&m.command_id),
             Self::TerminalOpened(m) => Some(&m.command_id),
+            Self::TerminalInputState(m) => Some(&m.command_id),
             Self::Connect(_)
             | Self::Heartbeat(_)
             | Self::Fault(_)
@@ -67,6 +68,7 @@ impl ServerToAgent {
             Self::CommandRequest(m) => m.command_id.as_ref(),
             Self::CommandCancel(m) => Some(&m.command_id),
             Self::OutputAck(m) => Some(&m.command_id),
+            Self::TerminalInput(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
             Self::Error(m) => m.context.command_id.as_ref(),
             Self::Heartbeat(_)
@@ -92,6 +94,7 @@ impl ServerToDashboard {
             Self::CommandComplete(m) => Some(&m.command_id),
             Self::TerminalStream(m) => Some(&m.command_id),
             Self::OutputGap(m) => Some(&m.command_id),
+            Self::KeyboardState(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
             Self::Error(m) => m.context.command_id.as_ref(),
             Self::Connected(_)
@@ -199,6 +202,8 @@ message_set! {
         StopReceipt(StopReceipt) = "STOP_RECEIPT",
         /// It opened a terminal. Extension.
         TerminalOpened(TerminalOpened) = "TERMINAL_OPENED",
+        /// How far what was typed is in its terminal. Extension.
+        TerminalInputState(TerminalInputState) = "TERMINAL_INPUT_STATE",
         /// What it found while it was away. Extension.
         BlackBox(AgentBlackBox) = "AGENT_BLACK_BOX",
         Trace(Opaque) = "TRACE_EVENT",
@@ -235,6 +240,8 @@ message_set! {
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
         /// A stop is over. Extension.
         StopRelease(StopRelease) = "STOP_RELEASE",
+        /// Somebody types into its terminal. Extension.
+        TerminalInput(TerminalInput) = "TERMINAL_INPUT",
         TokenRefresh(TokenRefresh) = "TOKEN_REFRESH",
     }
 }
@@ -256,6 +263,12 @@ message_set! {
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
         /// Let it start again. Extension.
         StopRelease(ReleaseRequest) = "STOP_RELEASE",
+        /// It wants to type into a terminal. Extension.
+        KeyboardTake(KeyboardTake) = "KEYBOARD_TAKE",
+        /// It does not want to any more. Extension.
+        KeyboardRelease(KeyboardRelease) = "KEYBOARD_RELEASE",
+        /// It types. Extension.
+        TerminalInput(TerminalInput) = "TERMINAL_INPUT",
         Ping(Ping) = "PING",
         /// The answer to a probe.
         Pong(Pong) = "PONG",
@@ -280,6 +293,8 @@ message_set! {
         TerminalStream(TerminalStream) = "TERMINAL_STREAM",
         /// Output that is missing. Extension.
         OutputGap(OutputGap) = "OUTPUT_GAP",
+        /// Who holds the keyboard of a terminal. Extension.
+        KeyboardState(KeyboardState) = "KEYBOARD_STATE",
         Trace(Opaque) = "TRACE_STREAM" | "TRACE_UPDATE",
         /// What waits for an agent. Not sent yet.
         QueueUpdate(Opaque) = "QUEUE_UPDATE",

@@ -39,6 +39,10 @@ impl WorkerSession {
                 AgentToServer::TerminalOpened(opened.clone())
             }
             Outbound::Opened(_) => return None,
+            Outbound::Typed(state) if capabilities.types() => {
+                AgentToServer::TerminalInputState(state.clone())
+            }
+            Outbound::Typed(_) => return None,
             Outbound::Acknowledgement(id, ..) if is_unknown(id) => return None,
             Outbound::Complete(report) if is_unknown(&report.command_id) => return None,
             Outbound::OutputState(state) => AgentToServer::OutputState(state.clone()),

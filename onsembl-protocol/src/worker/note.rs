@@ -5,6 +5,7 @@ use super::end::WorkerEnd;
 use crate::command::{Exit, Fate};
 use crate::id::{CommandId, StopId};
 use crate::model::Severity;
+use crate::shown::Shown;
 use crate::terminal::TerminalSize;
 use crate::time::Human;
 use crate::wire::payload::{CommandPhase, ControlAction, ErrorCode};
@@ -99,6 +100,10 @@ pub enum WorkerNote {
     SuspendWithheld,
     /// Keys of the agent's own terminal are for no program.
     KeysDropped,
+    /// Something that was typed from afar came again, or behind something that was refused: it is dropped.
+    RemoteInputDropped,
+    /// Something that was typed from afar is refused.
+    RemoteInputRefused(String),
     /// The agent's own terminal does not show what the program writes.
     ScreenLeftBehind,
     /// The terminal has another size.
@@ -150,6 +155,8 @@ impl WorkerNote {
             Self::NotTyped(..) => Some("commands_not_typed"),
             Self::SuspendWithheld => Some("local_suspends_withheld"),
             Self::KeysDropped => Some("local_keys_dropped"),
+            Self::RemoteInputDropped => Some("remote_input_dropped"),
+            Self::RemoteInputRefused(_) => Some("remote_input_refused"),
             Self::ScreenLeftBehind => Some("local_screen_left_behind"),
             Self::RequestWithoutId => Some("requests_without_id"),
             Self::OrderNotSupported(_) => Some("orders_not_supported"),
@@ -186,6 +193,7 @@ impl WorkerNote {
             | Self::AskedAgain(_)
             | Self::CancelledTooLate(_)
             | Self::ToBeTyped(_)
+            | Self::RemoteInputDropped
             | Self::Resized(_) => Severity::Debug,
             Self::Cancelling(_)
             | Self::CancelledInTime(_)
@@ -217,6 +225,7 @@ impl WorkerNote {
             | Self::TerminalWaits
             | Self::NotTyped(..)
             | Self::KeysDropped
+            | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
             | Self::RequestWithoutId
             | Self::OrderNotSupported(_)
@@ -276,6 +285,8 @@ impl WorkerNote {
             | Self::TerminalWaits
             | Self::SuspendWithheld
             | Self::KeysDropped
+            | Self::RemoteInputDropped
+            | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
             | Self::Resized(_)
             | Self::RequestWithoutId
@@ -340,6 +351,8 @@ impl fmt::Display for WorkerNote {
             Self::ProgramEndedBy(_, exit) => write!(f, "the program of the terminal read this command and ended: {exit}"),
             Self::SuspendWithheld => f.write_str("a key that would suspend the program of the terminal for good is not passed on"),
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
+            Self::RemoteInputDropped => f.write_str("something typed from afar came again, or behind something that was refused; it is dropped"),
+            Self::RemoteInputRefused(why) => write!(f, "something typed from afar is not in the terminal: {}", Shown::new(why)),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),
             Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition"),

@@ -4,7 +4,7 @@ use crate::id::{CommandId, StopId};
 use crate::output::{Outgoing, Run, Stream, UnknownEnd};
 use crate::wire::payload::{
     AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage,
-    TerminalOpened, WaitsFor,
+    TerminalInputState, TerminalOpened, WaitsFor,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -17,6 +17,8 @@ pub(super) enum Outbound {
     Receipt(StopId, StopStage),
     /// It opened this terminal.
     Opened(TerminalOpened),
+    /// How far what was typed from afar is in the terminal.
+    Typed(TerminalInputState),
     /// What is held of these streams.
     OutputState(OutputState),
     /// It has a command, which is at this stage.
@@ -37,6 +39,9 @@ const MOST_PAGES: usize = 64;
 /// those of the smallest ids are dropped; they are unconfirmed there and sent again with the next repetition.
 const MOST_REPORTS: usize = 4096;
 
+/// Words of holds that may wait; beyond it the oldest are dropped, whose holds are over.
+const MOST_TYPED: usize = 16;
+
 /// What waits to be said. Each command stands in each list at most once.
 #[derive(Debug, Default)]
 pub(super) struct OutboundQueue {
@@ -44,6 +49,8 @@ pub(super) struct OutboundQueue {
     receipt: Option<(StopId, StopStage)>,
     /// Before everything that is said of the terminal.
     opened: BTreeMap<CommandId, TerminalOpened>,
+    /// Who types waits for it; only the last of each hold.
+    typed: VecDeque<TerminalInputState>,
     output_states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
     open_ends: BTreeMap<(Run, Stream), UnknownEnd>,
@@ -59,6 +66,17 @@ impl OutboundQueue {
 
     pub(super) fn open(&mut self, terminal: TerminalOpened) {
         let _ = self.opened.insert(terminal.command_id.clone(), terminal);
+    }
+
+    /// How far a hold is: instead of what was to be said of it before, unless that was words for people.
+    pub(super) fn typed(&mut self, state: TerminalInputState) {
+        self.typed.retain(|said| {
+            said.holder != state.holder || said.refused.is_some() || said.notice.is_some()
+        });
+        self.typed.push_back(state);
+        while self.typed.len() > MOST_TYPED {
+            let _ = self.typed.pop_front();
+        }
     }
 
     pub(super) fn acknowledge(&mut self, command: CommandId) {
@@ -114,6 +132,7 @@ impl OutboundQueue {
 
     pub(super) fn forget(&mut self, command: &CommandId) {
         let _ = self.opened.remove(command);
+        self.typed.retain(|state| state.command_id != *command);
         let _ = self.acknowledgements.remove(command);
         self.open_ends.retain(|(run, _), _| run.command != *command);
         let _ = self.reports.remove(command);
@@ -131,6 +150,9 @@ impl OutboundQueue {
         // What follows is about commands, of which the server must know.
         if let Some((_, opened)) = self.opened.pop_first() {
             return Some(Outbound::Opened(opened));
+        }
+        if let Some(state) = self.typed.pop_front() {
+            return Some(Outbound::Typed(state));
         }
         // Output is sent from where the answers to these say.
         if let Some(page) = self.output_states.pop_front() {
@@ -154,6 +176,7 @@ impl OutboundQueue {
         let Self {
             receipt,
             opened,
+            typed,
             output_states,
             acknowledgements,
             open_ends,
@@ -163,6 +186,7 @@ impl OutboundQueue {
         receipt.is_none()
             && black_box.is_none()
             && opened.is_empty()
+            && typed.is_empty()
             && output_states.is_empty()
             && acknowledgements.is_empty()
             && open_ends.is_empty()
