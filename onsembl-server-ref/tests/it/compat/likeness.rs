@@ -124,6 +124,12 @@ impl Likeness {
             }
             // How it was when the message was made, which another change gave rise to.
             (Value::String(_), Value::String(_)) if field == "activityState" => Ok(()),
+            // It says by now into which terminal it was.
+            (Value::String(then), Value::String(now))
+                if then == "typed into the agent's terminal" && now.starts_with("typed into ") =>
+            {
+                Ok(())
+            }
             (Value::String(then), Value::String(now)) => {
                 // What a recorded peer said is passed on as it is.
                 self.strings(at, then, now).or_else(|_| {
