@@ -349,6 +349,7 @@ const fn c1_kind(byte: u8) -> Option<SequenceKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
     use alloc::format;
     use alloc::string::String;
     use proptest::prelude::*;
