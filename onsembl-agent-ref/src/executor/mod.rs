@@ -145,6 +145,12 @@ pub trait Execution: Send {
         reply.say(RemoteOutcome::Lost("this has no terminal to type into".to_owned()));
     }
 
+    /// Types what a terminal answers to its program. Whether there was room.
+    fn answer(&mut self, answer: Bytes) -> bool {
+        let _ = answer;
+        false
+    }
+
     /// Makes the terminal so large.
     ///
     /// # Errors
@@ -232,6 +238,10 @@ impl Execution for ProcessHandle {
         {
             tracing::warn!(%error, "what was typed from afar is not typed");
         }
+    }
+
+    fn answer(&mut self, answer: Bytes) -> bool {
+        self.keyboard().is_some_and(|keyboard| keyboard.answer(answer))
     }
 
     fn resize(&mut self, size: TerminalSize) -> io::Result<()> {

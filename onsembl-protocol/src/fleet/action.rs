@@ -8,6 +8,7 @@ use super::row::{
 use super::view::Change;
 use crate::close::CloseCause;
 use crate::id::{AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId};
+use crate::model::SizeRecord;
 use crate::output::LogRecord;
 use crate::replay::Retired;
 use crate::session::Claimant;
@@ -233,6 +234,11 @@ pub enum Write {
         command: CommandId,
         record: LogRecord,
     },
+    /// From where in its output a terminal has which size. The same place again counts as the last time.
+    TerminalSize {
+        command: CommandId,
+        record: SizeRecord,
+    },
     /// A session is over.
     SessionEnd {
         session: SessionId,
@@ -262,6 +268,7 @@ impl Write {
             Self::Output { .. } | Self::Terminal(_) => true,
             Self::Presence(_)
             | Self::Command { .. }
+            | Self::TerminalSize { .. }
             | Self::SessionEnd { .. }
             | Self::Alias { .. }
             | Self::Journal { .. }
@@ -276,6 +283,7 @@ impl Write {
             Self::Presence(_)
             | Self::Terminal(_)
             | Self::Output { .. }
+            | Self::TerminalSize { .. }
             | Self::SessionEnd { .. }
             | Self::Alias { .. }
             | Self::Journal { .. }

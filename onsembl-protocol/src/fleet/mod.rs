@@ -389,6 +389,7 @@ impl Fleet {
             AgentToServer::TerminalInputState(said) => {
                 self.keyboards.on_state(state, agent, said, now);
             }
+            AgentToServer::TerminalSize(sized) => terminal::on_size(state, agent, &sized, now),
             AgentToServer::CommandAck(ack) => {
                 adoption::on_named(state, agent, &ack.command_id, now);
                 dispatch::on_acknowledged(state, agent, ack, now);

@@ -144,6 +144,11 @@ impl Capabilities {
         self.has(&Feature::Typing)
     }
 
+    /// Sizes of terminals are told with their places in the output.
+    pub(crate) fn records_sizes(self) -> bool {
+        self.has(&Feature::TerminalSize)
+    }
+
     /// A dashboard is told why an agent is where it is.
     pub(crate) fn explains_presence(self) -> bool {
         self.has(&Feature::PresenceWhy)
@@ -193,6 +198,7 @@ const ORDER: &[Feature] = &[
     Feature::TypingWaits,
     Feature::SecretInput,
     Feature::Typing,
+    Feature::TerminalSize,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -232,7 +238,8 @@ const fn bit(feature: &Feature) -> u32 {
         Feature::CommandTrace => 1 << 14,
         Feature::TypingWaits => 1 << 15,
         Feature::SecretInput => 1 << 16,
-        Feature::Typing => 1 << 17,
+        Feature::Typing => 1 << 18,
+        Feature::TerminalSize => 1 << 17,
         Feature::Unknown(_) => 0,
     }
 }
@@ -307,6 +314,7 @@ mod tests {
             ("waits", Capabilities::says_what_typing_waits_for, &[Feature::TypingWaits]),
             ("secrets", Capabilities::takes_secrets, &[Feature::SecretInput]),
             ("typing", Capabilities::types, &[Feature::Typing]),
+            ("sizes", Capabilities::records_sizes, &[Feature::TerminalSize]),
         ];
         for (name, question, needed) in questions {
             let agreed = |theirs: &[Feature]| {

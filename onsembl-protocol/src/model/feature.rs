@@ -47,6 +47,8 @@ wire_enum! {
         SecretInput = "secret-input",
         /// What a person types goes as `TERMINAL_INPUT` under a hold of the keyboard: at most once, and stored nowhere.
         Typing = "typing",
+        /// It is said from where in the output of a terminal it has which size, by `TERMINAL_SIZE`.
+        TerminalSize = "terminal-size",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -69,6 +71,7 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::TypingWaits,
     Feature::SecretInput,
     Feature::Typing,
+    Feature::TerminalSize,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.
@@ -83,4 +86,5 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::PresenceWhy,
     Feature::SecretInput,
     Feature::Typing,
+    Feature::TerminalSize,
 ];

@@ -32,7 +32,7 @@ pub use environment::{EnvironmentChange, Surroundings};
 pub(crate) use keyboard::{Accepted, Keyboard, KeyboardRefusal, TakeForce, Taken, Taker, TypingRate};
 pub use keyboard::{HoldEnd, HoldRecord, HoldView};
 pub use modes::Modes;
-pub(crate) use queries::Queries;
+pub(crate) use queries::{Found, Queries};
 pub use queries::{Asked, ColorOf, Query, ScreenFacts, Terminator};
 pub(crate) use readiness::Readiness;
 pub(crate) use refusal::Untypeable;

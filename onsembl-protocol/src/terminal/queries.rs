@@ -233,6 +233,7 @@ impl Queries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_origin(Duration::from_millis(ms))

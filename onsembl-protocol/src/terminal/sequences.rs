@@ -349,8 +349,8 @@ const fn c1_kind(byte: u8) -> Option<SequenceKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
     use alloc::format;
+    use alloc::vec;
     use alloc::string::String;
     use proptest::prelude::*;
 

@@ -13,6 +13,11 @@ const REPORTING: [u16; 14] =
 /// Commands for a terminal that reach its clipboard, its files or its windows, or that it answers, by number.
 const COMMANDS: [u16; 8] = [50, 51, 52, 60, 61, 99, 1337, 5522];
 
+/// How the controls from U+0080 to U+009F begin in UTF-8.
+const C1: u8 = 0xc2;
+/// Ends what was begun, and shows nothing.
+const CANCEL: u8 = 0x18;
+
 /// A filter for one terminal that looks on. What it passes on is what was written, without
 ///
 /// - queries, whatever they ask for, and modes in which a terminal reports by itself;
@@ -26,6 +31,8 @@ pub struct Viewing {
     sequences: Sequences,
     modes: Modes,
     long: Long,
+    /// The last byte that was passed on.
+    last: u8,
 }
 
 /// What becomes of the rest of a sequence that is too long to be held.
@@ -40,17 +47,15 @@ impl Viewing {
     /// What of this is passed on. What may become a sequence that is not waits for what follows.
     pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut passed = Vec::with_capacity(bytes.len());
-        let long = &mut self.long;
+        let (long, last) = (&mut self.long, self.last);
         self.sequences.read(bytes, |piece| match piece {
             Piece::Plain(plain) => passed.extend_from_slice(plain),
             Piece::Sequence { kind, bytes, body } => match verdict(kind, body) {
                 Verdict::Pass => passed.extend_from_slice(bytes),
                 Verdict::Without(numbers) => without(bytes, body, &numbers, &mut passed),
-                Verdict::Drop => passed.extend(bytes.iter().filter(|byte| acts_alone(**byte))),
+                Verdict::Drop => drop_sequence(bytes, last, &mut passed),
             },
-            Piece::Broken(bytes) => {
-                passed.extend(bytes.iter().filter(|byte| acts_alone(**byte)));
-            }
+            Piece::Broken(bytes) => drop_sequence(bytes, last, &mut passed),
             Piece::Long { kind, start } => {
                 // Pictures only: everything else of such a length is no text for a viewer.
                 let is_picture = kind == SequenceKind::Device
@@ -66,6 +71,7 @@ impl Viewing {
             },
         });
         self.modes.read(&passed);
+        self.last = passed.last().copied().unwrap_or(self.last);
         passed
     }
 
@@ -74,7 +80,7 @@ impl Viewing {
         let mut bytes = Vec::new();
         if self.long == Long::Passed {
             // It may be within a picture.
-            bytes.push(0x18);
+            bytes.push(CANCEL);
         }
         bytes.extend_from_slice(&self.modes.restoring());
         bytes
@@ -87,6 +93,18 @@ enum Verdict {
     Drop,
     /// Without these of its numbers.
     Without(Vec<u16>),
+}
+
+/// Of a sequence that is dropped only the control bytes within it are passed on. `last` was passed on before all of
+/// `passed`.
+fn drop_sequence(bytes: &[u8], last: u8, passed: &mut Vec<u8>) {
+    if bytes.starts_with(b"\x1b[") {
+        passed.extend(bytes.iter().filter(|byte| acts_alone(**byte)));
+    }
+    // What follows must not continue a character, which would begin a sequence.
+    if passed.last().copied().unwrap_or(last) == C1 {
+        passed.push(CANCEL);
+    }
 }
 
 /// A control byte within a sequence acts as it does outside of one. Those that end it do nothing else.
@@ -216,7 +234,7 @@ mod tests {
     fn a_long_write_to_the_clipboard_is_dropped_and_a_long_picture_is_not() {
         let long = |start: &[u8], end: &[u8]| {
             let mut bytes = start.to_vec();
-            bytes.resize(100_000, b'A');
+            bytes.resize(100_000, b'0');
             bytes.extend_from_slice(end);
             bytes
         };

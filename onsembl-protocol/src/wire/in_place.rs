@@ -60,6 +60,7 @@ impl From<AgentToServer> for AgentFrame<'_> {
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
             | AgentToServer::TerminalInputState(_)
+            | AgentToServer::TerminalSize(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)

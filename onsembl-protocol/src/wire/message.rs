@@ -8,9 +8,10 @@ use super::payload::{
     Ack, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect,
     AgentErrorReport, AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel,
     CommandRequest, CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply,
-    KeyboardRelease, KeyboardState, KeyboardTake, Opaque, OutputAck, OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong,
-    ReleaseRequest, ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalInput,
-    TerminalInputState, TerminalOpened, TerminalOutput, TerminalStream, TokenRefresh,
+    KeyboardRelease, KeyboardState, KeyboardTake, Opaque, OutputAck, OutputGap, OutputQuery,
+    OutputResume, OutputState, Ping, Pong, ReleaseRequest, ServerHeartbeat, StopReceipt,
+    StopRelease, Subscription, TerminalInput, TerminalInputState, TerminalOpened, TerminalOutput,
+    TerminalSized, TerminalStream, TokenRefresh,
 };
 use crate::id::CommandId;
 use crate::model::CommandComplete;
@@ -46,6 +47,7 @@ impl AgentToServer {
             Self::OutputGap(m) => Some(&m.command_id),
             Self::TerminalOpened(m) => Some(&m.command_id),
             Self::TerminalInputState(m) => Some(&m.command_id),
+            Self::TerminalSize(m) => Some(&m.command_id),
             Self::Connect(_)
             | Self::Heartbeat(_)
             | Self::Fault(_)
@@ -95,6 +97,7 @@ impl ServerToDashboard {
             Self::TerminalStream(m) => Some(&m.command_id),
             Self::OutputGap(m) => Some(&m.command_id),
             Self::KeyboardState(m) => Some(&m.command_id),
+            Self::TerminalSize(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
             Self::Error(m) => m.context.command_id.as_ref(),
             Self::Connected(_)
@@ -204,6 +207,8 @@ message_set! {
         TerminalOpened(TerminalOpened) = "TERMINAL_OPENED",
         /// How far what was typed is in its terminal. Extension.
         TerminalInputState(TerminalInputState) = "TERMINAL_INPUT_STATE",
+        /// A terminal has another size from here. Extension.
+        TerminalSize(TerminalSized) = "TERMINAL_SIZE",
         /// What it found while it was away. Extension.
         BlackBox(AgentBlackBox) = "AGENT_BLACK_BOX",
         Trace(Opaque) = "TRACE_EVENT",
@@ -295,6 +300,8 @@ message_set! {
         OutputGap(OutputGap) = "OUTPUT_GAP",
         /// Who holds the keyboard of a terminal. Extension.
         KeyboardState(KeyboardState) = "KEYBOARD_STATE",
+        /// A terminal has another size from here. Extension.
+        TerminalSize(TerminalSized) = "TERMINAL_SIZE",
         Trace(Opaque) = "TRACE_STREAM" | "TRACE_UPDATE",
         /// What waits for an agent. Not sent yet.
         QueueUpdate(Opaque) = "QUEUE_UPDATE",

@@ -60,6 +60,7 @@ impl Escapes {
             Outbound::Receipt(..)
             | Outbound::Opened(_)
             | Outbound::Typed(_)
+            | Outbound::Size(..)
             | Outbound::OutputState(_)
             | Outbound::BlackBox(_)
             | Outbound::Acknowledgement(..)

@@ -106,6 +106,8 @@ pub enum WorkerNote {
     RemoteInputRefused(String),
     /// The agent's own terminal does not show what the program writes.
     ScreenLeftBehind,
+    /// The program of the terminal asks its terminal more than is answered within a second.
+    AsksTooMuch,
     /// The terminal has another size.
     Resized(TerminalSize),
     /// A request came without an id.
@@ -158,6 +160,7 @@ impl WorkerNote {
             Self::RemoteInputDropped => Some("remote_input_dropped"),
             Self::RemoteInputRefused(_) => Some("remote_input_refused"),
             Self::ScreenLeftBehind => Some("local_screen_left_behind"),
+            Self::AsksTooMuch => Some("terminal_queries_over_bound"),
             Self::RequestWithoutId => Some("requests_without_id"),
             Self::OrderNotSupported(_) => Some("orders_not_supported"),
             Self::ErrorOfServer { .. } => Some("errors_from_server"),
@@ -227,6 +230,7 @@ impl WorkerNote {
             | Self::KeysDropped
             | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
+            | Self::AsksTooMuch
             | Self::RequestWithoutId
             | Self::OrderNotSupported(_)
             | Self::ErrorOfServer { .. } => Severity::Warn,
@@ -288,6 +292,7 @@ impl WorkerNote {
             | Self::RemoteInputDropped
             | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
+            | Self::AsksTooMuch
             | Self::Resized(_)
             | Self::RequestWithoutId
             | Self::Ordered(..)
@@ -353,6 +358,7 @@ impl fmt::Display for WorkerNote {
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
             Self::RemoteInputDropped => f.write_str("something typed from afar came again, or behind something that was refused; it is dropped"),
             Self::RemoteInputRefused(why) => write!(f, "something typed from afar is not in the terminal: {}", Shown::new(why)),
+            Self::AsksTooMuch => f.write_str("the program asks its terminal more than 256 things a second; what is beyond that is not answered"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),
             Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition"),

@@ -109,6 +109,7 @@ impl Uplink {
             Outbound::Receipt(..)
             | Outbound::Opened(_)
             | Outbound::Typed(_)
+            | Outbound::Size(..)
             | Outbound::Acknowledgement(..)
             | Outbound::OutputState(_)
             | Outbound::BlackBox(_)

@@ -204,6 +204,7 @@ impl<W: Witness> World<W> {
             Write::Terminal(_)
             | Write::Command { .. }
             | Write::Output { .. }
+            | Write::TerminalSize { .. }
             | Write::Keyboard(_) => {
                 self.fail(Failure::Unasked);
             }

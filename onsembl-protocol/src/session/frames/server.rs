@@ -121,6 +121,7 @@ fn reading(frame: &AgentFrame<'_>, offered: &[Feature]) -> Reading {
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
             | AgentToServer::TerminalInputState(_)
+            | AgentToServer::TerminalSize(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => Reading::Message,

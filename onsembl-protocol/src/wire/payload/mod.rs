@@ -52,5 +52,5 @@ pub use output::{
 pub use reply::{Ack, ErrorCode, ErrorContext, ErrorReply};
 pub use terminal::{
     KeyboardRelease, KeyboardState, KeyboardTake, TakeMode, TerminalInput, TerminalInputState,
-    TerminalOpened, TypedBytes,
+    TerminalOpened, TerminalSized, TypedBytes,
 };

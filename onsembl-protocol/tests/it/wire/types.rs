@@ -90,6 +90,7 @@ fn each_set_has_what_existing_peers_send_and_our_extensions() {
         "OUTPUT_STATE",
         "STOP_RECEIPT",
         "TERMINAL_OPENED",
+        "TERMINAL_SIZE",
         "TERMINAL_INPUT_STATE",
         "AGENT_BLACK_BOX",
     ];
@@ -106,7 +107,7 @@ fn each_set_has_what_existing_peers_send_and_our_extensions() {
     covers::<ServerToAgent>(TO_AGENTS, &ours);
     let ours = ["STOP_RELEASE", "KEYBOARD_TAKE", "KEYBOARD_RELEASE", "TERMINAL_INPUT"];
     covers::<DashboardToServer>(FROM_DASHBOARDS, &ours);
-    covers::<ServerToDashboard>(TO_DASHBOARDS, &["OUTPUT_GAP", "KEYBOARD_STATE"]);
+    covers::<ServerToDashboard>(TO_DASHBOARDS, &["OUTPUT_GAP", "TERMINAL_SIZE", "KEYBOARD_STATE"]);
 }
 
 /// Every literal frame is read as a type that the set has.

@@ -163,6 +163,7 @@ impl<W> Texts<W> {
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
             | AgentToServer::TerminalInputState(_)
+            | AgentToServer::TerminalSize(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)
