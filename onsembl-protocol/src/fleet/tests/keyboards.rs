@@ -28,6 +28,7 @@ fn opened() -> AgentToServer {
         program: "sh".to_owned(),
         opened_at: None,
         attached: false,
+        size: None,
     })
 }
 
