@@ -138,6 +138,12 @@ pub trait Execution: Send {
         false
     }
 
+    /// Types what a terminal answers to its program. Whether there was room.
+    fn answer(&mut self, answer: Bytes) -> bool {
+        let _ = answer;
+        false
+    }
+
     /// Makes the terminal so large.
     ///
     /// # Errors
@@ -208,6 +214,10 @@ impl Execution for ProcessHandle {
 
     fn type_keys(&mut self, keys: Bytes) -> bool {
         self.keyboard().is_some_and(|keyboard| keyboard.type_local(keys))
+    }
+
+    fn answer(&mut self, answer: Bytes) -> bool {
+        self.keyboard().is_some_and(|keyboard| keyboard.answer(answer))
     }
 
     fn resize(&mut self, size: TerminalSize) -> io::Result<()> {

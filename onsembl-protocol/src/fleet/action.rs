@@ -6,6 +6,7 @@ use super::row::{CommandRecord, CommandUpdate, FindingsRecord, NewSession, Prese
 use super::view::Change;
 use crate::close::CloseCause;
 use crate::id::{AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId};
+use crate::model::SizeRecord;
 use crate::output::LogRecord;
 use crate::replay::Retired;
 use crate::session::Claimant;
@@ -230,6 +231,11 @@ pub enum Write {
         command: CommandId,
         record: LogRecord,
     },
+    /// From where in its output a terminal has which size. The same place again counts as the last time.
+    TerminalSize {
+        command: CommandId,
+        record: SizeRecord,
+    },
     /// A session is over.
     SessionEnd {
         session: SessionId,
@@ -257,6 +263,7 @@ impl Write {
             Self::Output { .. } | Self::Terminal(_) => true,
             Self::Presence(_)
             | Self::Command { .. }
+            | Self::TerminalSize { .. }
             | Self::SessionEnd { .. }
             | Self::Alias { .. }
             | Self::Journal { .. } => false,
@@ -270,6 +277,7 @@ impl Write {
             Self::Presence(_)
             | Self::Terminal(_)
             | Self::Output { .. }
+            | Self::TerminalSize { .. }
             | Self::SessionEnd { .. }
             | Self::Alias { .. }
             | Self::Journal { .. } => None,

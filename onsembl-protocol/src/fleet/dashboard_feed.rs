@@ -25,7 +25,7 @@ use crate::output::{Cursor, Fetch, LogRecord};
 use crate::time::{Deadline, Timestamp, WallTime};
 use crate::wire::payload::{
     Ack, DashboardExtensions, ErrorCode, ErrorReply, Replay, Selection, Subscription,
-    SubscriptionKind, Subscriptions,
+    SubscriptionKind, Subscriptions, TerminalSized,
 };
 use crate::wire::{ServerToDashboard, json_len};
 use agents::{After, Agents, Say};
@@ -114,6 +114,7 @@ impl DashboardFeed {
                     Dialect::Legacy => tail_of(entry),
                 },
                 generation: 0,
+                sizes: 0,
             }
         };
         let mut feed = Self {
@@ -425,6 +426,13 @@ impl DashboardFeed {
             self.due.has_no_output(id);
             return None;
         };
+        if self.capabilities.records_sizes()
+            && let Some((number, record)) = entry.sizes.behind(sent.sizes)
+        {
+            sent.sizes = number;
+            let sized = TerminalSized::new(id.clone(), Some(entry.agent.clone()), record);
+            return Some(FeedItem::Message(Box::new(ServerToDashboard::TerminalSize(sized))));
+        }
         if let Some(seek) = sent.seek.clone() {
             return Some(self.lookup.ask(id, Lookup::Seek(seek)));
         }
@@ -495,6 +503,7 @@ impl DashboardFeed {
             None => sent.begin_at(None),
         }
         sent.end = End::Unsent;
+        sent.sizes = 0;
         self.due.wrote(id);
         self.due.moved(id);
         true

@@ -377,6 +377,7 @@ impl Fleet {
             AgentToServer::TerminalOpened(opened) => {
                 terminal::on_opened(state, agent, opened, now);
             }
+            AgentToServer::TerminalSize(sized) => terminal::on_size(state, agent, &sized, now),
             AgentToServer::CommandAck(ack) => {
                 adoption::on_named(state, agent, &ack.command_id, now);
                 dispatch::on_acknowledged(state, agent, ack, now);

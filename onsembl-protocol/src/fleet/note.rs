@@ -120,6 +120,8 @@ pub enum FleetNote {
     TerminalOpened { agent: AgentId, command: CommandId },
     /// An agent opened a terminal under an id that is not a terminal's.
     TerminalMisnamed { agent: AgentId, command: CommandId },
+    /// An agent says more sizes of a terminal than are taken within some seconds; this one is dropped.
+    SizesDropped { agent: AgentId, command: CommandId },
     /// A terminal beyond the limit was refused.
     TerminalRefused { agent: AgentId, command: CommandId },
     /// The oldest terminal of an agent was given up for a newer one.
@@ -180,6 +182,7 @@ impl FleetNote {
             Self::Throttled { .. } => Some("agents_held_back"),
             Self::TerminalMisnamed { .. } => Some("terminals_under_foreign_ids"),
             Self::TerminalRefused { .. } => Some("terminals_refused"),
+            Self::SizesDropped { .. } => Some("terminal_sizes_dropped"),
             Self::TerminalGivenUp { .. } => Some("terminals_given_up"),
             Self::StopRepeated { .. } => Some("stops_repeated"),
             Self::StopAdopted { .. } => Some("stops_adopted"),
@@ -257,6 +260,7 @@ impl FleetNote {
             | Self::TerminalOpened { .. }
             | Self::TerminalMisnamed { .. }
             | Self::TerminalRefused { .. }
+            | Self::SizesDropped { .. }
             | Self::TerminalGivenUp { .. }
             | Self::Order { .. }
             | Self::Stop { .. }
@@ -327,6 +331,7 @@ impl FleetNote {
             | Self::StatesDropped { .. }
             | Self::TerminalMisnamed { .. }
             | Self::TerminalRefused { .. }
+            | Self::SizesDropped { .. }
             | Self::TerminalGivenUp { .. }
             | Self::Stop { .. }
             | Self::StopRecovered { .. }
@@ -382,6 +387,7 @@ impl fmt::Display for FleetNote {
             Self::Throttled { .. } => "paused reading from an agent until its output is stored",
             Self::TerminalOpened { .. } => "an agent opened a terminal",
             Self::TerminalMisnamed { .. } => "an agent opened a terminal under an id that is not a terminal's; it is refused",
+            Self::SizesDropped { .. } => "an agent resizes its terminal too often; sizes are dropped",
             Self::TerminalRefused { .. } => "too many terminals are open; one of this agent is refused",
             Self::TerminalGivenUp { .. } => "too many terminals of this agent are open; the oldest is given up",
             Self::Order { .. } => "order for an agent",

@@ -139,6 +139,11 @@ impl Capabilities {
         self.has(&Feature::SecretInput)
     }
 
+    /// Sizes of terminals are told with their places in the output.
+    pub(crate) fn records_sizes(self) -> bool {
+        self.has(&Feature::TerminalSize)
+    }
+
     /// A dashboard is told why an agent is where it is.
     pub(crate) fn explains_presence(self) -> bool {
         self.has(&Feature::PresenceWhy)
@@ -187,6 +192,7 @@ const ORDER: &[Feature] = &[
     Feature::CommandTrace,
     Feature::TypingWaits,
     Feature::SecretInput,
+    Feature::TerminalSize,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -226,6 +232,7 @@ const fn bit(feature: &Feature) -> u32 {
         Feature::CommandTrace => 1 << 14,
         Feature::TypingWaits => 1 << 15,
         Feature::SecretInput => 1 << 16,
+        Feature::TerminalSize => 1 << 17,
         Feature::Unknown(_) => 0,
     }
 }
@@ -299,6 +306,7 @@ mod tests {
             ("traces", Capabilities::traces_commands, &[Feature::CommandTrace]),
             ("waits", Capabilities::says_what_typing_waits_for, &[Feature::TypingWaits]),
             ("secrets", Capabilities::takes_secrets, &[Feature::SecretInput]),
+            ("sizes", Capabilities::records_sizes, &[Feature::TerminalSize]),
         ];
         for (name, question, needed) in questions {
             let agreed = |theirs: &[Feature]| {

@@ -45,6 +45,8 @@ wire_enum! {
         TypingWaits = "typing-waits",
         /// `input: "secret"`: a text that the server keeps in memory only, and that an agent types into its terminal.
         SecretInput = "secret-input",
+        /// It is said from where in the output of a terminal it has which size, by `TERMINAL_SIZE`.
+        TerminalSize = "terminal-size",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -66,6 +68,7 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::BlackBox,
     Feature::TypingWaits,
     Feature::SecretInput,
+    Feature::TerminalSize,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.
@@ -79,4 +82,5 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::StopLatch,
     Feature::PresenceWhy,
     Feature::SecretInput,
+    Feature::TerminalSize,
 ];

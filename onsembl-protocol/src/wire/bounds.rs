@@ -91,6 +91,7 @@ impl Bounded for AgentToServer {
             Self::OutputState(m) => within("query", m.query.as_deref(), limits.name_bytes)
                 .and_then(|()| streams(m.streams.iter().map(|s| &s.command_id), limits)),
             Self::StopReceipt(m) => stop_id(Some(&m.stop_id), limits),
+            Self::TerminalSize(m) => command(&m.command_id, limits),
             Self::TerminalOpened(m) => command(&m.command_id, limits)
                 .and_then(|()| within("program", Some(&m.program), limits.command_bytes)),
             // Its entries are bounded as they are read.

@@ -9,7 +9,7 @@ use super::payload::{
     AgentErrorReport, AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel,
     CommandRequest, CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply,
     Opaque, OutputAck, OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong,
-    ReleaseRequest, ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalOpened,
+    ReleaseRequest, ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalOpened, TerminalSized,
     TerminalOutput, TerminalStream, TokenRefresh,
 };
 use crate::id::CommandId;
@@ -45,6 +45,7 @@ impl AgentToServer {
             Self::Output(m) => Some(&m.command_id),
             Self::OutputGap(m) => Some(&m.command_id),
             Self::TerminalOpened(m) => Some(&m.command_id),
+            Self::TerminalSize(m) => Some(&m.command_id),
             Self::Connect(_)
             | Self::Heartbeat(_)
             | Self::Fault(_)
@@ -92,6 +93,7 @@ impl ServerToDashboard {
             Self::CommandComplete(m) => Some(&m.command_id),
             Self::TerminalStream(m) => Some(&m.command_id),
             Self::OutputGap(m) => Some(&m.command_id),
+            Self::TerminalSize(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
             Self::Error(m) => m.context.command_id.as_ref(),
             Self::Connected(_)
@@ -199,6 +201,8 @@ message_set! {
         StopReceipt(StopReceipt) = "STOP_RECEIPT",
         /// It opened a terminal. Extension.
         TerminalOpened(TerminalOpened) = "TERMINAL_OPENED",
+        /// A terminal has another size from here. Extension.
+        TerminalSize(TerminalSized) = "TERMINAL_SIZE",
         /// What it found while it was away. Extension.
         BlackBox(AgentBlackBox) = "AGENT_BLACK_BOX",
         Trace(Opaque) = "TRACE_EVENT",
@@ -280,6 +284,8 @@ message_set! {
         TerminalStream(TerminalStream) = "TERMINAL_STREAM",
         /// Output that is missing. Extension.
         OutputGap(OutputGap) = "OUTPUT_GAP",
+        /// A terminal has another size from here. Extension.
+        TerminalSize(TerminalSized) = "TERMINAL_SIZE",
         Trace(Opaque) = "TRACE_STREAM" | "TRACE_UPDATE",
         /// What waits for an agent. Not sent yet.
         QueueUpdate(Opaque) = "QUEUE_UPDATE",

@@ -59,6 +59,7 @@ impl Escapes {
             Outbound::Complete(report) => self.forget(&report.command_id),
             Outbound::Receipt(..)
             | Outbound::Opened(_)
+            | Outbound::Size(..)
             | Outbound::OutputState(_)
             | Outbound::BlackBox(_)
             | Outbound::Acknowledgement(..)

@@ -13,7 +13,7 @@ use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
 use crate::session::{AgentCause, AgentReport, AgentStatus};
-use crate::terminal::{LineMode, TerminalSettings, TerminalSize, Typed, Typing};
+use crate::terminal::{LineMode, Query, TerminalSettings, TerminalSize, Typed, Typing};
 use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
 use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::boxed::Box;
@@ -300,6 +300,11 @@ pub enum WorkerAction {
     },
     /// Say by [`Looked`](WorkerEvent::Looked) how the terminal is set now.
     LookAtTerminal,
+    /// Draw this on the model of the terminal's screen: its program wrote it. Only while nobody sits before the
+    /// terminal.
+    Draw(Bytes),
+    /// Its program asks this, behind all that was to be [drawn](Self::Draw): type the answer into the terminal.
+    Answer(Query),
     /// Type what was pressed at the terminal of the agent's machine.
     TypeKeys(Bytes),
     /// Type this, which suspends what is in the foreground, if that is a

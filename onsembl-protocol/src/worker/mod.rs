@@ -50,6 +50,7 @@ mod note;
 mod outbound;
 mod report;
 mod shutdown;
+mod sizes;
 mod terminal;
 mod typing;
 #[cfg(any(feature = "sim", feature = "testing"))]
@@ -86,7 +87,7 @@ pub use note::WorkerNote;
 pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
-use crate::model::{Force, PastFinding, Pausing};
+use crate::model::{Force, PastFinding, Pausing, Stream};
 use crate::time::{Deadline, Now};
 use crate::wire::payload::CommandAckStatus;
 use alloc::collections::VecDeque;
@@ -102,6 +103,7 @@ use message::Instruction;
 use outbound::Outbound;
 use report::{Reports, StoppedBy};
 use shutdown::{Left, Shutdown};
+use sizes::Sizes;
 use terminal::Terminal;
 use uplink::{Expected, Offer, Uplink};
 use work::Work;
@@ -116,6 +118,7 @@ pub struct Worker {
     emergency: EmergencyStop,
     background: Background,
     terminal: Option<Terminal>,
+    sizes: Sizes,
     fence: Fence,
     journal: Journal,
     pausing: Pausing,
@@ -140,6 +143,7 @@ impl Worker {
             emergency: EmergencyStop::recovered(before.stop().cloned()),
             background: Background::new(background),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
+            sizes: Sizes::default(),
             fence,
             journal: Journal::new(journal),
             pausing: Pausing::Running,
@@ -340,6 +344,9 @@ impl Worker {
             let opened = self.opened(id);
             self.uplink.queue.open(opened);
         }
+        for (id, record) in self.sizes.all() {
+            self.uplink.queue.size(id.clone(), record);
+        }
         for id in self.reports.withheld().filter(|id| !self.delivery.left().is_of_earlier(id)) {
             self.uplink.queue.acknowledge(id.clone());
         }
@@ -400,6 +407,9 @@ impl Worker {
             Instruction::Stored(ack) => {
                 self.doubts.on_known(&ack.command_id);
                 let agreed = self.uplink.capabilities();
+                if ack.stream_type.stream() == Stream::Terminal {
+                    self.sizes.on_stored(&ack.command_id, ack.offset);
+                }
                 self.delivery.on_ack(&ack, agreed);
                 self.todo.push_back(Work::Settle(ack.command_id));
             }

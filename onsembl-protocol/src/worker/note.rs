@@ -101,6 +101,8 @@ pub enum WorkerNote {
     KeysDropped,
     /// The agent's own terminal does not show what the program writes.
     ScreenLeftBehind,
+    /// The program of the terminal asks its terminal more than is answered within a second.
+    AsksTooMuch,
     /// The terminal has another size.
     Resized(TerminalSize),
     /// A request came without an id.
@@ -151,6 +153,7 @@ impl WorkerNote {
             Self::SuspendWithheld => Some("local_suspends_withheld"),
             Self::KeysDropped => Some("local_keys_dropped"),
             Self::ScreenLeftBehind => Some("local_screen_left_behind"),
+            Self::AsksTooMuch => Some("terminal_queries_over_bound"),
             Self::RequestWithoutId => Some("requests_without_id"),
             Self::OrderNotSupported(_) => Some("orders_not_supported"),
             Self::ErrorOfServer { .. } => Some("errors_from_server"),
@@ -218,6 +221,7 @@ impl WorkerNote {
             | Self::NotTyped(..)
             | Self::KeysDropped
             | Self::ScreenLeftBehind
+            | Self::AsksTooMuch
             | Self::RequestWithoutId
             | Self::OrderNotSupported(_)
             | Self::ErrorOfServer { .. } => Severity::Warn,
@@ -277,6 +281,7 @@ impl WorkerNote {
             | Self::SuspendWithheld
             | Self::KeysDropped
             | Self::ScreenLeftBehind
+            | Self::AsksTooMuch
             | Self::Resized(_)
             | Self::RequestWithoutId
             | Self::Ordered(..)
@@ -340,6 +345,7 @@ impl fmt::Display for WorkerNote {
             Self::ProgramEndedBy(_, exit) => write!(f, "the program of the terminal read this command and ended: {exit}"),
             Self::SuspendWithheld => f.write_str("a key that would suspend the program of the terminal for good is not passed on"),
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
+            Self::AsksTooMuch => f.write_str("the program asks its terminal more than 256 things a second; what is beyond that is not answered"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),
             Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition"),

@@ -1,6 +1,7 @@
 //! What waits to be said to the server in this session, in the order in which it goes out.
 
-use crate::id::{CommandId, StopId};
+use crate::id::{ByteOffset, CommandId, StopId};
+use crate::model::SizeRecord;
 use crate::output::{Outgoing, Run, Stream, UnknownEnd};
 use crate::wire::payload::{
     AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage,
@@ -17,6 +18,8 @@ pub(super) enum Outbound {
     Receipt(StopId, StopStage),
     /// It opened this terminal.
     Opened(TerminalOpened),
+    /// From where in its output a terminal has which size.
+    Size(CommandId, SizeRecord),
     /// What is held of these streams.
     OutputState(OutputState),
     /// It has a command, which is at this stage.
@@ -37,6 +40,10 @@ const MOST_PAGES: usize = 64;
 /// those of the smallest ids are dropped; they are unconfirmed there and sent again with the next repetition.
 const MOST_REPORTS: usize = 4096;
 
+/// Sizes that may wait: without a session each resize adds one. Beyond it those of the smallest places go; they are
+/// said again in the next session, if they are still kept.
+const MOST_SIZES: usize = 1024;
+
 /// What waits to be said. Each command stands in each list at most once.
 #[derive(Debug, Default)]
 pub(super) struct OutboundQueue {
@@ -44,6 +51,8 @@ pub(super) struct OutboundQueue {
     receipt: Option<(StopId, StopStage)>,
     /// Before everything that is said of the terminal.
     opened: BTreeMap<CommandId, TerminalOpened>,
+    /// Before output that stands behind it. What is kept of sizes is bounded where they are kept.
+    sizes: BTreeMap<(CommandId, ByteOffset), SizeRecord>,
     output_states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
     open_ends: BTreeMap<(Run, Stream), UnknownEnd>,
@@ -59,6 +68,13 @@ impl OutboundQueue {
 
     pub(super) fn open(&mut self, terminal: TerminalOpened) {
         let _ = self.opened.insert(terminal.command_id.clone(), terminal);
+    }
+
+    pub(super) fn size(&mut self, terminal: CommandId, record: SizeRecord) {
+        let _ = self.sizes.insert((terminal, record.offset), record);
+        while self.sizes.len() > MOST_SIZES {
+            let _ = self.sizes.pop_first();
+        }
     }
 
     pub(super) fn acknowledge(&mut self, command: CommandId) {
@@ -114,6 +130,7 @@ impl OutboundQueue {
 
     pub(super) fn forget(&mut self, command: &CommandId) {
         let _ = self.opened.remove(command);
+        self.sizes.retain(|(of, _), _| of != command);
         let _ = self.acknowledgements.remove(command);
         self.open_ends.retain(|(run, _), _| run.command != *command);
         let _ = self.reports.remove(command);
@@ -131,6 +148,9 @@ impl OutboundQueue {
         // What follows is about commands, of which the server must know.
         if let Some((_, opened)) = self.opened.pop_first() {
             return Some(Outbound::Opened(opened));
+        }
+        if let Some(((terminal, _), record)) = self.sizes.pop_first() {
+            return Some(Outbound::Size(terminal, record));
         }
         // Output is sent from where the answers to these say.
         if let Some(page) = self.output_states.pop_front() {
@@ -154,6 +174,7 @@ impl OutboundQueue {
         let Self {
             receipt,
             opened,
+            sizes,
             output_states,
             acknowledgements,
             open_ends,
@@ -163,6 +184,7 @@ impl OutboundQueue {
         receipt.is_none()
             && black_box.is_none()
             && opened.is_empty()
+            && sizes.is_empty()
             && output_states.is_empty()
             && acknowledgements.is_empty()
             && open_ends.is_empty()

@@ -7,7 +7,7 @@ use crate::command::Exit;
 use crate::id::CommandId;
 use crate::model::ProgramFault;
 use crate::terminal::{
-    AfterEnd, Echo, Expecting, LineMode, Modes, Passing, ProgramLeft, Readiness, TerminalSettings,
+    AfterEnd, Echo, Expecting, Found, LineMode, Modes, Passing, ProgramLeft, Queries, Readiness, TerminalSettings,
     TerminalSize, TerminalSupervisor, Typed, Typing, TypingAction, TypingQueue, Untypeable,
 };
 use crate::time::{Deadline, Now, Timestamp, WallTime};
@@ -44,6 +44,7 @@ pub(super) struct Terminal {
     /// What was said of what commands wait for.
     said_waits: BTreeMap<CommandId, WaitsFor>,
     modes: Modes,
+    queries: Queries,
     size: TerminalSize,
     run: Option<(CommandId, WallTime)>,
     /// Commands that wait to be typed, or are being typed: as many as there are slots, at most.
@@ -145,6 +146,7 @@ impl Terminal {
             typing: None,
             said_waits: BTreeMap::new(),
             modes: Modes::default(),
+            queries: Queries::default(),
             size,
             run: None,
             asked: BTreeMap::new(),
@@ -239,6 +241,11 @@ impl Terminal {
         self.size
     }
 
+    /// What runs in it, or is about to, and how large it is.
+    pub(super) fn run_and_size(&self) -> Option<(CommandId, TerminalSize)> {
+        self.run.as_ref().map(|(run, _)| (run.clone(), self.size))
+    }
+
     pub(super) fn resize(&mut self, size: TerminalSize) {
         self.size = size;
     }
@@ -251,6 +258,7 @@ impl Terminal {
     pub(super) fn on_started(&mut self, now: Timestamp) {
         self.supervisor.on_started(now);
         self.modes = Modes::default();
+        self.queries = Queries::default();
         self.readiness.on_started(now);
     }
 
@@ -320,13 +328,18 @@ impl Terminal {
             program: current.map_or_else(String::new, |_| self.program.clone()),
             opened_at: current.map(|(_, at)| *at),
             attached: current.is_some() && self.is_attached(),
+            size: current.map(|_| self.size),
         }
     }
 
-    /// The program wrote this.
-    pub(super) fn on_output(&mut self, bytes: &[u8], now: Timestamp) {
+    /// The program wrote this. What it asks in it, unless somebody's own terminal answers.
+    pub(super) fn on_output(&mut self, bytes: &[u8], now: Timestamp) -> Found {
         self.modes.read(bytes);
         self.readiness.on_output(self.modes.takes_pastes(), now);
+        match self.screen {
+            Screen::Attached => Found::default(),
+            Screen::Detached => self.queries.read(bytes, now),
+        }
     }
 
     /// The terminal was looked at. Gives the command that is to be typed now, if the program reads.

@@ -108,6 +108,7 @@ impl Uplink {
         match item {
             Outbound::Receipt(..)
             | Outbound::Opened(_)
+            | Outbound::Size(..)
             | Outbound::Acknowledgement(..)
             | Outbound::OutputState(_)
             | Outbound::BlackBox(_)

@@ -324,6 +324,7 @@ impl Server {
                         known.presence_version = record.presence.version;
                     }
                 }
+                Write::TerminalSize { command, record } => database.note_size(&command, record),
                 Write::SessionEnd { .. } => {}
             }
         }

@@ -13,6 +13,7 @@ fn opened(id: &CommandId) -> AgentToServer {
         program: "a shell".to_owned(),
         opened_at: None,
         attached: false,
+        size: None,
     })
 }
 

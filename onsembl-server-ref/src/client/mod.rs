@@ -464,6 +464,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             }
             ServerToDashboard::TerminalStream(_)
             | ServerToDashboard::OutputGap(_)
+            | ServerToDashboard::TerminalSize(_)
             | ServerToDashboard::CommandStatus(_)
             | ServerToDashboard::AgentConnected(_)
             | ServerToDashboard::AgentStatus(_)

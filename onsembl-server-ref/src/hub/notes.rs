@@ -159,6 +159,9 @@ pub(super) fn note(
         FleetNote::TerminalMisnamed { agent, command } => {
             line!(%user, %agent, %command);
         }
+        FleetNote::SizesDropped { agent, command } => {
+            line!(%user, %agent, %command);
+        }
         FleetNote::TerminalRefused { agent, command } => {
             line!(%user, %agent, %command);
         }

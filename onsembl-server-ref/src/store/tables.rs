@@ -14,7 +14,7 @@ enum Bound {
     Operator,
 }
 
-const BOUNDS: [(&str, Bound); 15] = [
+const BOUNDS: [(&str, Bound); 17] = [
     ("agent_aliases", Bound::Removed(include_str!("agents.rs"), "agent: the latest 8")),
     (
         "agents",
@@ -53,6 +53,20 @@ const BOUNDS: [(&str, Bound); 15] = [
         ),
     ),
     ("revoked_users", Bound::Operator),
+    (
+        "screen_keyframes",
+        Bound::Removed(
+            include_str!("screens.rs"),
+            "command: one for each 256 KiB of its output, of 64 KiB at most; they go with the output, and count for its user",
+        ),
+    ),
+    (
+        "screen_sizes",
+        Bound::Removed(
+            include_str!("screens.rs"),
+            "command: the latest 1,024, and they count for its user",
+        ),
+    ),
     ("sessions", Bound::Removed(include_str!("sessions.rs"), "agent: the latest 256")),
     (
         "stops",

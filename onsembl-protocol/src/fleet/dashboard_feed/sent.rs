@@ -30,6 +30,8 @@ pub(super) struct Sent {
     pub(super) seek: Option<Seek>,
     /// How often its output was restarted.
     pub(super) generation: u32,
+    /// The number of the last size that was sent, if it is a terminal.
+    pub(super) sizes: u64,
 }
 
 /// Whether the end of a command was sent.

@@ -290,6 +290,7 @@ impl<W: Witness> World<W> {
                 | Change::Log { .. }
                 | Change::Output(..)
                 | Change::Stored(..)
+                | Change::TerminalSize(..)
                 | Change::CommandRemoved(_) => self.fail(Failure::Unasked),
             }
         }

@@ -50,4 +50,4 @@ pub use output::{
     OutputAck, OutputContent, StreamContent, StreamType, TerminalOutput, TerminalStream,
 };
 pub use reply::{Ack, ErrorCode, ErrorContext, ErrorReply};
-pub use terminal::TerminalOpened;
+pub use terminal::{TerminalOpened, TerminalSized};

@@ -70,6 +70,9 @@ fn every_type_of_an_agent_counts_as_something() {
             "OUTPUT_GAP" => {
                 r#"{"commandId":"c","incarnation":1,"streamType":"STDOUT","sequence":1,"offset":0,"because":"stopped"}"#
             }
+            "TERMINAL_SIZE" => {
+                r#"{"commandId":"c","incarnation":1,"offset":0,"size":{"columns":80,"rows":24}}"#
+            }
             _ => r#"{"commandId":"c","status":"RECEIVED"}"#,
         };
         let expected = match *kind {

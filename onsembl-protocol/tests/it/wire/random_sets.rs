@@ -9,7 +9,7 @@ use onsembl_protocol::id::{
     AgentId, BeatSequence, ByteOffset, ChunkSequence, Incarnation, PresenceVersion,
     ServerInstanceId, UserId,
 };
-use onsembl_protocol::model::{GapCause, Hop};
+use onsembl_protocol::model::{GapCause, Hop, TerminalSize};
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
     AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
@@ -39,6 +39,23 @@ fn gap() -> impl Strategy<Value = OutputGap> {
                 because,
                 timestamp,
             }
+        },
+    )
+}
+
+fn size() -> impl Strategy<Value = TerminalSize> {
+    (1_u64..=1000, 1_u64..=1000)
+        .prop_map(|(columns, rows)| TerminalSize::new(columns, rows).unwrap())
+}
+
+fn sized() -> impl Strategy<Value = TerminalSized> {
+    (id(), of(id::<AgentId>()), number(), number(), size()).prop_map(
+        |(command_id, agent_id, incarnation, offset, size)| TerminalSized {
+            command_id,
+            agent_id,
+            incarnation: Incarnation(incarnation),
+            offset: ByteOffset(offset),
+            size,
         },
     )
 }
@@ -108,13 +125,15 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         output().prop_map(AgentToServer::Output),
         gap().prop_map(AgentToServer::OutputGap),
         output_state().prop_map(AgentToServer::OutputState),
-        (id(), text(), of(time()), any::<bool>()).prop_map(
-            |(command_id, program, opened_at, attached)| {
+        sized().prop_map(AgentToServer::TerminalSize),
+        (id(), text(), of(time()), any::<bool>(), of(size())).prop_map(
+            |(command_id, program, opened_at, attached, size)| {
                 AgentToServer::TerminalOpened(TerminalOpened {
                     command_id,
                     program,
                     opened_at,
                     attached,
+                    size,
                 })
             }
         ),
@@ -357,6 +376,7 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
         complete().prop_map(ServerToDashboard::CommandComplete),
         stream().prop_map(ServerToDashboard::TerminalStream),
         gap().prop_map(ServerToDashboard::OutputGap),
+        sized().prop_map(ServerToDashboard::TerminalSize),
         opaque().prop_map(ServerToDashboard::Trace),
         opaque().prop_map(ServerToDashboard::QueueUpdate),
         stop().prop_map(ServerToDashboard::EmergencyStop),

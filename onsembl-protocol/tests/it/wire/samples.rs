@@ -63,6 +63,16 @@ fn cancel() -> CommandCancel {
     }
 }
 
+fn sized(agent_id: Option<AgentId>) -> TerminalSized {
+    TerminalSized {
+        command_id: CommandId::of_terminal("0193"),
+        agent_id,
+        incarnation: Incarnation(5),
+        offset: ByteOffset(900),
+        size: TerminalSize::new(100, 30).unwrap_or(TerminalSize::DEFAULT),
+    }
+}
+
 fn gap() -> OutputGap {
     OutputGap {
         command_id: command(),
@@ -287,7 +297,9 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             program: "claude --verbose".to_owned(),
             opened_at: Some(WallTime::from_unix_millis(1_762_041_600_000)),
             attached: true,
+            size: TerminalSize::new(120, 40),
         }),
+        AgentToServer::TerminalSize(sized(None)),
         AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("s-1"),
             stage: StopStage::Verified,
@@ -473,6 +485,7 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
         ServerToDashboard::CommandComplete(complete()),
         ServerToDashboard::TerminalStream(stream.clone()),
         ServerToDashboard::OutputGap(gap()),
+        ServerToDashboard::TerminalSize(sized(Some(AgentId::new("a")))),
         ServerToDashboard::OutputGap(OutputGap { length: None, ..gap() }),
         ServerToDashboard::TerminalStream(TerminalStream {
             content: StreamContent::Bytes(OutputContent::Bytes(vec![0xff].into())),
