@@ -159,6 +159,7 @@ fn outcome(case: &Case) -> Outcome {
     let child = Command::new(std::env::current_exe().expect("this program"))
         .args(["case", &case.name])
         .env(CASE_MARK, &mark)
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(said.try_clone().expect("a descriptor"))
         .stderr(said.try_clone().expect("a descriptor"))

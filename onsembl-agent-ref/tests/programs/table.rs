@@ -78,9 +78,14 @@ fn lines() -> String {
     (1..=200).map(|n| format!("line {n}\n")).collect()
 }
 
+/// No clock and no banner.
+fn nushell() -> String {
+    "$env.config.show_banner = false\n$env.PROMPT_COMMAND_RIGHT = ''\n".to_owned()
+}
+
 /// No meters, and one process whose line does not change.
 fn htop() -> String {
-    "htop_version=3.2.2\nconfig_reader_min_version=3\nfields=0 1\nheader_layout=two_50_50\ncolumn_meters_0=\ncolumn_meters_1=\nscreen:Main=PID Command\n.sort_key=PID\n".to_owned()
+    "htop_version=3.2.2\nconfig_reader_min_version=3\nfields=0 1\nheader_layout=one_100\ncolumn_meters_0=Blank\ncolumn_meter_modes_0=2\nscreen:Main=PID Command\n.sort_key=PID\n".to_owned()
 }
 
 pub const TOOLS: &[Program] = &[
@@ -99,7 +104,11 @@ pub const TOOLS: &[Program] = &[
     Program {
         name: "nushell",
         needs: &[Need::Npm("nu")],
-        words: &["nu", "--no-config-file"],
+        words: &["nu", "--config", "{home}/config.nu", "--env-config", "{home}/env.nu"],
+        files: &[
+            File { path: "config.nu", text: nushell },
+            File { path: "env.nu", text: String::new },
+        ],
         ready: "work>",
         turns: &[turn(Text("6 * 7"), "\n42\n"), turn(Keys("7 * 7 enter"), "\n49\n")],
         ..Program::NONE
@@ -132,7 +141,7 @@ pub const TOOLS: &[Program] = &[
         needs: &[System("vim")],
         words: &["vim", "-u", "NONE", "-i", "NONE", "-n", "lines"],
         files: &[File { path: "work/lines", text: lines }],
-        ready: "200L",
+        ready: "200 lines",
         turns: &[turn(Text(":set number"), "  1 line 1"), turn(Keys("G o H i escape"), "201 Hi")],
         ..Program::NONE
     },
@@ -157,7 +166,7 @@ pub const TOOLS: &[Program] = &[
         environment: &[("HTOPRC", "{home}/htoprc")],
         ready: "F10",
         turns: &[
-            turn(Keys("f1"), "any key to return"),
+            turn(Keys("f1"), "GNU GPLv2+"),
             turn(Keys("space"), "F10"),
             turn(Text("/1"), "F10"),
         ],

@@ -27,7 +27,7 @@ pub struct Pane<'a> {
 impl Tmux {
     pub fn new(folder: &Path) -> Self {
         let configuration = folder.join("tmux.conf");
-        let lines = "set -g status off\nset -g remain-on-exit on\nset -g window-size manual\nset -s escape-time 0\n";
+        let lines = "set -g status off\nset -g remain-on-exit on\nset -s escape-time 0\n";
         std::fs::write(&configuration, lines).expect("a file");
         Self { socket: folder.join("tmux"), configuration }
     }

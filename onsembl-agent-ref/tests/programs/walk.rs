@@ -55,22 +55,21 @@ pub fn walk(program: &Program) {
     attach(&bench, &tmux, program, &attached, &first);
 
     step("cancel");
-    wrapped.cancel();
-    both.is_ready(&wrapped);
+    both.is_ready_after(&wrapped, &wrapped.cancel());
 
     step("stop");
-    wrapped.stop();
+    let stopped = wrapped.stop();
     wrapped.release();
-    both.is_ready(&wrapped);
+    both.is_ready_after(&wrapped, &stopped);
 
     step("kill");
-    wrapped.kill();
-    both.is_ready(&wrapped);
+    let lost = wrapped.kill();
+    both.is_ready_after(&wrapped, &lost);
 
     step("end");
+    let audited = || bench.ask(&["audit", "ada"]);
+    within("the audit is balanced", || audited().status.success(), || format!("{:?}", audited()));
     wrapped.end();
-    let audited = bench.ask(&["audit", "ada"]);
-    assert!(audited.status.success(), "{audited:?}");
 }
 
 fn step(name: &str) {
@@ -104,7 +103,9 @@ impl Both<'_> {
         seen.into_inner().0
     }
 
-    fn is_ready(&self, wrapped: &Wrapped<'_>) {
+    /// Another terminal than this one runs, and the program in it is ready.
+    fn is_ready_after(&self, wrapped: &Wrapped<'_>, ended: &str) {
+        let _ = wrapped.terminal_after(ended);
         let seen = RefCell::new(String::new());
         within(
             "it is ready again",

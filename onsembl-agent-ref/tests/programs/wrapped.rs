@@ -69,31 +69,39 @@ impl<'a> Wrapped<'a> {
 
     /// The terminal that runs, once one does.
     pub fn terminal(&self) -> String {
-        let running = || self.terminals().into_iter().find(|(_, status)| status == "running");
-        eventually("a terminal runs", || running().is_some());
-        running().expect("it was there").0
+        self.terminal_after("")
     }
 
-    /// Cancels its terminal, and waits until none of the processes that it had is left.
-    pub fn cancel(&self) {
+    /// The terminal that runs after this one, once one does.
+    pub fn terminal_after(&self, ended: &str) -> String {
+        let running = |(id, status): &(String, String)| status == "running" && id != ended;
+        let found = || self.terminals().into_iter().find(running);
+        eventually("a terminal runs, and the program in it", || {
+            found().is_some() && !self.side.processes().is_empty()
+        });
+        found().expect("it was there").0
+    }
+
+    /// Cancels its terminal, and waits until none of the processes that it had is left. Returns its id.
+    pub fn cancel(&self) -> String {
         let (id, before) = (self.terminal(), self.side.processes());
-        assert!(!before.is_empty(), "the program runs");
         let cancelled = self.bench.ask(&["cancel", &id]);
         assert!(cancelled.status.success(), "{cancelled:?}");
         eventually("its terminal is cancelled", || {
             self.terminals().contains(&(id.clone(), "cancelled".into()))
         });
         self.none_of(&before, "after it was cancelled");
+        id
     }
 
-    /// Stops it, and checks that what is said of it is true at that moment.
-    pub fn stop(&self) {
-        let before = self.side.processes();
-        assert!(!before.is_empty(), "the program runs");
+    /// Stops it, and checks that what is said of it is true at that moment. Returns the terminal that it had.
+    pub fn stop(&self) -> String {
+        let id = self.terminal();
         let stopped = self.bench.ask(&["stop", self.name]);
         let said = String::from_utf8_lossy(&stopped.stdout).into_owned();
         assert!(stopped.status.success() && said.contains("seen to have ended"), "{stopped:?}");
         assert_eq!(self.side.processes(), Vec::<u32>::new(), "lives after a verified stop");
+        id
     }
 
     pub fn release(&self) {
@@ -101,10 +109,10 @@ impl<'a> Wrapped<'a> {
         assert!(released.status.success(), "{released:?}");
     }
 
-    /// Kills its agent, and starts it again: nothing of the time before may be left.
-    pub fn kill(&mut self) {
+    /// Kills its agent, and starts it again: nothing of the time before may be left. Returns the
+    /// terminal that it had.
+    pub fn kill(&mut self) -> String {
         let (id, before) = (self.terminal(), self.side.processes());
-        assert!(!before.is_empty(), "the program runs");
         self.agent.signal("-KILL");
         let _ = self.agent.wait();
         self.agent = Self::spawn(self.bench, self.name, self.side, self.size);
@@ -112,6 +120,7 @@ impl<'a> Wrapped<'a> {
             self.terminals().contains(&(id.clone(), "lost".into()))
         });
         self.none_of(&before, "after its agent was killed");
+        id
     }
 
     /// Ends its agent: nothing of the program may be left.
