@@ -143,7 +143,9 @@ impl Effects {
                     model.feed(&bytes);
                     if model.faults() > before {
                         self.counters.count("screen_model_faults");
-                        tracing::error!("the model of the terminal's screen failed and begins anew; cursor positions may be wrong until the program draws again");
+                        tracing::error!(
+                            "the model of the terminal's screen failed and begins anew; cursor positions may be wrong until the program draws again"
+                        );
                     }
                 }
             }

@@ -51,6 +51,7 @@ pub const CLAUDE: Program = Program {
         turn(Keys("enter"), "It ran, says the stand-in"),
     ],
     varies: &[" · done ", "medium · /effort"],
+    last: turn(Text("say again"), "again, says the stand-in"),
     ..Program::NONE
 };
 
@@ -67,6 +68,7 @@ pub const CODEX: Program = Program {
         turn(Keys("enter"), "It ran, says the stand-in"),
     ],
     varies: &["Worked for", "warning"],
+    last: turn(Text("say again"), "again, says the stand-in"),
     ..Program::NONE
 };
 
@@ -82,6 +84,7 @@ pub const GEMINI: Program = Program {
         turn(Text("run touch made-here"), "Allow execution"),
         turn(Keys("enter"), "It ran, says the stand-in"),
     ],
+    last: turn(Text("say again"), "again, says the stand-in"),
     ..Program::NONE
 };
 

@@ -18,6 +18,7 @@
     reason = "tests"
 )]
 
+mod attached;
 #[path = "../e2e/bench.rs"]
 #[allow(dead_code, reason = "the other suites use more of it")]
 mod bench;

@@ -19,6 +19,8 @@ pub struct Program {
     /// What its screen shows once it takes input.
     pub ready: &'static str,
     pub turns: &'static [Turn],
+    /// One more, which is typed from afar.
+    pub last: Turn,
     /// Lines with one of these are not compared: clocks, and words that it draws by lot.
     pub varies: &'static [&'static str],
 }
@@ -55,6 +57,7 @@ impl Program {
         before: &[],
         ready: "",
         turns: &[],
+        last: turn(Keys(""), ""),
         varies: &[],
     };
 
@@ -99,6 +102,7 @@ pub const TOOLS: &[Program] = &[
             turn(Keys("7 backspace e c h o space O K enter"), "\nOK\n"),
             turn(Keys("up up enter"), "\n42\n$ echo OK\nOK\n$ echo $((6 * 7))\n42\n"),
         ],
+        last: turn(Text("echo $((8 * 8))"), "\n64\n"),
         ..Program::NONE
     },
     Program {
@@ -111,6 +115,7 @@ pub const TOOLS: &[Program] = &[
         ],
         ready: "work>",
         turns: &[turn(Text("6 * 7"), "\n42\n"), turn(Keys("7 * 7 enter"), "\n49\n")],
+        last: turn(Text("8 * 8"), "\n64\n"),
         ..Program::NONE
     },
     Program {
@@ -118,6 +123,7 @@ pub const TOOLS: &[Program] = &[
         words: &["python3", "-q", "-i"],
         ready: ">>>",
         turns: &[turn(Text("6 * 7"), "\n42\n"), turn(Keys("7 * 7 enter"), "\n49\n")],
+        last: turn(Text("8 * 8"), "\n64\n"),
         ..Program::NONE
     },
     Program {
@@ -126,6 +132,7 @@ pub const TOOLS: &[Program] = &[
         words: &["python3", "-m", "IPython", "--no-banner", "--no-confirm-exit"],
         ready: "In [1]:",
         turns: &[turn(Text("6 * 7"), "Out[1]: 42"), turn(Keys("7 * 7 enter"), "Out[2]: 49")],
+        last: turn(Text("8 * 8"), "Out[3]: 64"),
         ..Program::NONE
     },
     Program {
@@ -134,6 +141,7 @@ pub const TOOLS: &[Program] = &[
         words: &["node"],
         ready: ">",
         turns: &[turn(Text("6 * 7"), "\n42\n"), turn(Keys("7 * 7 enter"), "\n49\n")],
+        last: turn(Text("8 * 8"), "\n64\n"),
         ..Program::NONE
     },
     Program {
@@ -142,7 +150,13 @@ pub const TOOLS: &[Program] = &[
         words: &["vim", "-u", "NONE", "-i", "NONE", "-n", "lines"],
         files: &[File { path: "work/lines", text: lines }],
         ready: "200 lines",
-        turns: &[turn(Text(":set number"), "  1 line 1"), turn(Keys("G o H i escape"), "201 Hi")],
+        turns: &[
+            turn(Keys(": s e t space n u m b e r enter"), "  1 line 1"),
+            // It takes pastes.
+            turn(Text("what is pasted"), "what is pasted"),
+            turn(Keys("G o H i escape"), "201 Hi"),
+        ],
+        last: turn(Keys("g g x"), "  1 ine 1"),
         ..Program::NONE
     },
     Program {
@@ -156,6 +170,7 @@ pub const TOOLS: &[Program] = &[
             turn(Keys("G"), "(END)"),
             turn(Keys("g"), "line 1\n"),
         ],
+        last: turn(Keys("G"), "(END)"),
         ..Program::NONE
     },
     Program {
@@ -170,6 +185,7 @@ pub const TOOLS: &[Program] = &[
             turn(Keys("space"), "F10"),
             turn(Text("/1"), "F10"),
         ],
+        last: turn(Keys("f1"), "GNU GPLv2+"),
         ..Program::NONE
     },
     Program {
@@ -186,6 +202,7 @@ pub const TOOLS: &[Program] = &[
             turn(Keys("enter"), "Your name?"),
             turn(Keys("A b c tab"), "Abc"),
         ],
+        last: turn(Keys("tab tab D"), "AbcD"),
         ..Program::NONE
     },
     Program {
@@ -215,6 +232,7 @@ pub const TOOLS: &[Program] = &[
             turn(Keys("ctrl-b %"), "│"),
             turn(Text("echo $((7 * 7))"), "│49"),
         ],
+        last: turn(Text("echo $((8 * 8))"), "│64"),
         ..Program::NONE
     },
     Program {
@@ -230,6 +248,7 @@ pub const TOOLS: &[Program] = &[
             turn(Text("?"), "do not stage this hunk"),
             turn(Keys("p enter"), "Stage this hunk"),
         ],
+        last: turn(Text("?"), "do not stage this hunk"),
         ..Program::NONE
     },
 ];

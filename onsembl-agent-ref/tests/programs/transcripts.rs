@@ -129,7 +129,8 @@ impl Transcript<'_> {
         if !host.trim().is_empty() {
             text = text.replace(host.trim(), "desk");
         }
-        let lines = text.lines().map(|line| without_clock(&without_ids(line)).trim_end().to_owned());
+        let lines =
+            text.lines().map(|line| without_clock(&without_ids(line)).trim_end().to_owned());
         let lines: Vec<String> = lines.collect();
         lines.join("\n").trim().to_owned() + "\n"
     }

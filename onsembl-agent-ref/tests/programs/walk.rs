@@ -1,7 +1,8 @@
 //! What every program goes through, wrapped by an agent and in tmux side by side: after each step both screens must
 //! show the same.
 
-use crate::bench::{Bench, FAST, eventually};
+use crate::attached;
+use crate::bench::{Bench, FAST};
 use crate::side::Side;
 use crate::stand_in::StandIn;
 use crate::table::Program;
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How soon both screens must show the same after what was done.
 const WITHIN: Duration = Duration::from_secs(20);
-const SIZE: (u16, u16) = (80, 24);
-const OTHER_SIZE: (u16, u16) = (100, 30);
+pub const SIZE: (u16, u16) = (80, 24);
+pub const OTHER_SIZE: (u16, u16) = (100, 30);
 
 /// Waits until it holds; if it does not, says what there is instead.
 pub fn within(what: &str, holds: impl Fn() -> bool, instead: impl Fn() -> String) {
@@ -29,7 +30,7 @@ pub fn walk(program: &Program) {
     let root = bench.folder.path().join("s");
     let stand_in = StandIn::start();
     let side = |name| Side::new(&root, name, program, &stand_in.address);
-    let (ours, theirs, attached) = (side('a'), side('b'), side('c'));
+    let (ours, theirs, desk) = (side('a'), side('b'), side('c'));
     let tmux = Tmux::new(bench.folder.path());
 
     step("start");
@@ -51,8 +52,13 @@ pub fn walk(program: &Program) {
     pane.resize(OTHER_SIZE);
     let _ = both.alike(&wrapped, &pane, "");
 
+    if attached::is_known() {
+        step("attach from afar");
+        attached::from_afar(&both, &tmux, &wrapped, &pane);
+    }
+
     step("attach an agent");
-    attach(&bench, &tmux, program, &attached, &first);
+    attached::at_a_desk(&bench, &tmux, program, &desk, &first);
 
     step("cancel");
     both.is_ready_after(&wrapped, &wrapped.cancel());
@@ -76,21 +82,22 @@ fn step(name: &str) {
     println!("step: {name}");
 }
 
-struct Both<'a> {
-    program: &'a Program,
+/// A program on both sides.
+pub struct Both<'a> {
+    pub program: &'a Program,
     ours: &'a Side,
     theirs: &'a Side,
 }
 
 impl Both<'_> {
     /// Waits until both screens show this, and the same; returns it.
-    fn alike(&self, wrapped: &Wrapped<'_>, pane: &Pane<'_>, shows: &str) -> String {
+    pub fn alike(&self, wrapped: &Wrapped<'_>, pane: &Pane<'_>, shows: &str) -> String {
         let seen = RefCell::new((String::new(), String::new()));
         within(
             &format!("both show {shows:?} and the same"),
             || {
-                let ours = self.program.masked(&self.ours.without_folder(&wrapped.screen()));
-                let theirs = self.program.masked(&self.theirs.without_folder(&pane.screen()));
+                let ours = self.of_ours(&wrapped.screen());
+                let theirs = self.of_theirs(&pane.screen());
                 let holds = ours == theirs && ours.contains(shows);
                 *seen.borrow_mut() = (ours, theirs);
                 holds
@@ -101,6 +108,16 @@ impl Both<'_> {
             },
         );
         seen.into_inner().0
+    }
+
+    /// What is compared of a screen of the wrapped program.
+    pub fn of_ours(&self, screen: &str) -> String {
+        self.program.masked(&self.ours.without_folder(screen))
+    }
+
+    /// What is compared of a screen of the program in tmux.
+    pub fn of_theirs(&self, screen: &str) -> String {
+        self.program.masked(&self.theirs.without_folder(screen))
     }
 
     /// Another terminal than this one runs, and the program in it is ready.
@@ -119,7 +136,7 @@ impl Both<'_> {
 }
 
 /// Both screens, line by line.
-fn differences(ours: &str, theirs: &str) -> String {
+pub fn differences(ours: &str, theirs: &str) -> String {
     let mut text = String::new();
     let (mut ours, mut theirs) = (ours.lines(), theirs.lines());
     loop {
@@ -134,55 +151,4 @@ fn differences(ours: &str, theirs: &str) -> String {
             }
         }
     }
-}
-
-/// The agent in a terminal of tmux, as somebody starts it at a desk: it shows what the program shows without it, what is
-/// typed arrives, and the terminal is left as it was.
-fn attach(bench: &Bench, tmux: &Tmux, program: &Program, side: &Side, first: &str) {
-    let url = bench.url();
-    let folder = bench.folder.path().join("bob");
-    let (state, work) = (folder.display().to_string(), side.work());
-    let run = [
-        &crate::bench::agent_binary().display().to_string(),
-        "run",
-        "--server",
-        &url,
-        "--name",
-        "bob",
-    ];
-    let how = ["--state-dir", &state, "--runner", "terminal", "--attach", "--"];
-    let words = run.into_iter().chain(how).chain(side.words().iter().map(String::as_str));
-    let words: Vec<String> =
-        words.map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
-    let script = format!(
-        "stty -a >../before; {}; echo \"code:$?\"; stty -a >../after; cmp ../before ../after && echo same; read x",
-        words.join(" ")
-    );
-    let environment = side.environment().chain([("ONSEMBL_TOKEN", bench.agent_token.as_str())]);
-    let words = ["sh".to_owned(), "-c".to_owned(), script];
-    let pane = tmux.pane("attached", SIZE, &work, environment, &words);
-    let seen = RefCell::new(String::new());
-    within(
-        "the attached terminal shows what the program shows",
-        || {
-            *seen.borrow_mut() = program.masked(&side.without_folder(&pane.screen()));
-            *seen.borrow() == first
-        },
-        || differences(&seen.borrow(), first),
-    );
-    let turn = program.turns.first().expect("a turn");
-    pane.types(&turn.input);
-    pane.shows(turn.shows);
-    let _ = bench.await_status("bob", "online");
-    let status: serde_json::Value =
-        serde_json::from_str(&bench.log("bob/status.json")).unwrap_or_default();
-    let pid = status["pid"].as_u64().expect("the agent's process").to_string();
-    let ended = std::process::Command::new("kill").args(["-TERM", &pid]).status();
-    assert!(ended.expect("kill can be run").success());
-    pane.shows("code:0");
-    pane.shows("same");
-    eventually("nothing of it is left but the shell", || {
-        let left = side.processes();
-        left.len() <= 1
-    });
 }
