@@ -256,6 +256,18 @@ impl Bench {
             .expect("the server can be run")
     }
 
+    /// The same under a terminal of its own, by the program `script`.
+    pub fn under_script(&self, words: &str) -> Command {
+        let client = self.client();
+        let run = format!("{} {words} --server {}", client.get_program().display(), self.url());
+        let mut command = Command::new("script");
+        command.args(["-qec", &run, "/dev/null"]).env("ONSEMBL_TOKEN", &self.dashboard_token);
+        if let Some(ca) = &self.tls_ca {
+            command.env("ONSEMBL_TLS_CA", ca);
+        }
+        command
+    }
+
     /// What the API says of the agents; `None` while the server does not answer.
     pub fn agents(&self) -> Option<Vec<Value>> {
         let listed = self

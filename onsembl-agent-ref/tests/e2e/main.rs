@@ -33,6 +33,7 @@ mod outcomes;
 mod own_capability;
 mod random_runs;
 mod relay;
+mod screens;
 mod secrets;
 mod stops;
 mod stored;

@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn each_question_hangs_on_its_feature_and_on_no_other() {
         type Question = (&'static str, fn(Capabilities) -> bool, &'static [Feature]);
-        let questions: [Question; 13] = [
+        let questions: [Question; 14] = [
             ("stored", Capabilities::output_is_stored, &[Feature::OutputBytes]),
             (
                 "binary",

@@ -144,6 +144,7 @@ fn refused(app: &App, error: &ScreenError) -> Response<Body> {
             app.counters.count("screens_refused");
             StatusCode::TOO_MANY_REQUESTS
         }
+        ScreenError::Slow => StatusCode::SERVICE_UNAVAILABLE,
         ScreenError::Store(error) => return unreadable(app, error),
     };
     problem(status, &error.to_string())

@@ -4,6 +4,8 @@ use crate::store::{Cursor, KEYFRAME_BYTES, Keyframe, StoredBody, StoredRecord, S
 use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
 use onsembl_protocol::model::{SizeRecord, Stream, TerminalSize};
 use onsembl_transport::screen::{Look, Screen};
+use std::collections::VecDeque;
+use std::time::Instant;
 
 /// Output of a terminal between two keyframes.
 pub(crate) const KEYFRAME_EVERY: u64 = 256 * 1024;
@@ -13,11 +15,11 @@ const LINES_OF_PIPES: &[u8] = b"\x1b[20h";
 /// Ends a sequence of which the rest is missing.
 const CANCEL: &[u8] = b"\x18";
 
-/// Records that are drawn at once.
-#[derive(Debug)]
-pub(super) struct Page {
-    pub(super) records: Vec<StoredRecord>,
-}
+/// Records to be drawn, in order.
+pub(super) type Page = VecDeque<StoredRecord>;
+
+/// Output of a terminal between two looks at the clock: some programs clear the screen with every other byte.
+const PIECE: usize = 4096;
 
 /// Where a screen is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,16 +129,22 @@ impl Drawing {
         command.is_terminal().then_some(Stream::Terminal)
     }
 
-    /// Draws records. The keyframes that are to be kept come back.
-    pub(super) fn draw(&mut self, page: Page) -> Vec<Keyframe> {
+    /// Draws records until this time, and takes those that are drawn out of the page. The keyframes that are to be kept
+    /// come back.
+    pub(super) fn draw(&mut self, page: &mut Page, until: Instant) -> Vec<Keyframe> {
         let mut frames = Vec::new();
-        for record in page.records {
-            self.cursor = Some((record.incarnation, record.sequence));
+        while let Some(record) = page.front()
+            && Instant::now() < until
+        {
             if self.run != Some(record.incarnation) {
                 self.begin_run(record.incarnation, record.offset);
             }
             match &record.body {
-                StoredBody::Chunk(bytes) => self.draw_chunk(record.offset, bytes),
+                StoredBody::Chunk(bytes) => {
+                    if !self.draw_chunk(record.offset, bytes, until) {
+                        return frames;
+                    }
+                }
                 StoredBody::Gap { length, .. } => {
                     self.whole = false;
                     self.screen.feed(CANCEL);
@@ -146,8 +154,10 @@ impl Drawing {
             }
             if self.since_keyframe >= KEYFRAME_EVERY {
                 self.since_keyframe = 0;
-                frames.extend(self.keyframe(&record));
+                frames.extend(self.keyframe(record));
             }
+            self.cursor = Some((record.incarnation, record.sequence));
+            let _drawn = page.pop_front();
         }
         frames
     }
@@ -187,7 +197,8 @@ impl Drawing {
         }
     }
 
-    fn draw_chunk(&mut self, offset: ByteOffset, bytes: &[u8]) {
+    /// Whether all of it is drawn.
+    fn draw_chunk(&mut self, offset: ByteOffset, bytes: &[u8], until: Instant) -> bool {
         match self.of {
             Kind::Pipes => {
                 self.screen.feed(bytes);
@@ -201,9 +212,13 @@ impl Drawing {
                 let (_, mut rest) = bytes.split_at(known);
                 self.move_to(self.offset.max(offset));
                 while !rest.is_empty() {
-                    let until = self.next_size().map_or(u64::MAX, |next| next.offset.0);
-                    let room = usize::try_from(until.saturating_sub(self.offset.0));
-                    let (piece, others) = rest.split_at(room.unwrap_or(usize::MAX).min(rest.len()));
+                    if Instant::now() >= until {
+                        return false;
+                    }
+                    let next_size = self.next_size().map_or(u64::MAX, |next| next.offset.0);
+                    let room = usize::try_from(next_size.saturating_sub(self.offset.0));
+                    let room = room.unwrap_or(PIECE).min(PIECE);
+                    let (piece, others) = rest.split_at(room.min(rest.len()));
                     self.screen.feed(piece);
                     self.move_to(ByteOffset(self.offset.0.saturating_add(piece.len() as u64)));
                     rest = others;
@@ -211,6 +226,7 @@ impl Drawing {
                 self.since_keyframe = self.since_keyframe.saturating_add(bytes.len() as u64);
             }
         }
+        true
     }
 
     fn move_to(&mut self, offset: ByteOffset) {
@@ -261,6 +277,10 @@ mod tests {
 
     const RUN: Incarnation = Incarnation(1);
 
+    fn later() -> Instant {
+        Instant::now() + std::time::Duration::from_secs(60)
+    }
+
     fn terminal() -> CommandId {
         CommandId::of_terminal("1")
     }
@@ -290,7 +310,7 @@ mod tests {
     fn drawn(sizes: &[SizeRecord], records: Vec<StoredRecord>) -> Drawing {
         let mut drawing = Drawing::new(&terminal());
         drawing.begin(sizes.to_vec());
-        drawing.draw(Page { records });
+        drawing.draw(&mut records.into(), later());
         drawing
     }
 
@@ -339,7 +359,7 @@ mod tests {
         let sizes = [size(0, 40, 10)];
         let mut whole = Drawing::new(&terminal());
         whole.begin(sizes.to_vec());
-        let frames = whole.draw(Page { records: records.clone() });
+        let frames = whole.draw(&mut records.clone().into(), later());
         assert_eq!(frames.len() as u64, offset / KEYFRAME_EVERY);
         let frame = frames.last().cloned();
         let mut again = Drawing::new(&terminal());
@@ -348,10 +368,25 @@ mod tests {
         let behind = |r: &StoredRecord| Some((r.incarnation, r.sequence)) > cursor;
         let rest: Vec<_> = records.into_iter().filter(behind).collect();
         assert!(rest.len() < 100);
-        again.draw(Page { records: rest });
+        again.draw(&mut rest.into(), later());
         assert_eq!(again.look(), whole.look());
         assert_eq!(again.dump(), whole.dump());
         assert_eq!(again.shown(), whole.shown());
+    }
+
+    #[test]
+    fn what_is_not_drawn_in_time_is_drawn_later_and_nothing_twice() {
+        let mut drawing = Drawing::new(&terminal());
+        drawing.begin(Vec::new());
+        let text = "0123456789abcdefghijklmnopqrstuvwxyz\r\n".repeat(1000);
+        let mut page: Page = vec![chunk(1, 0, &text), chunk(2, text.len() as u64, "end")].into();
+        drawing.draw(&mut page, Instant::now());
+        assert_eq!(page.len(), 2, "there was no time");
+        while !page.is_empty() {
+            drawing.draw(&mut page, Instant::now() + std::time::Duration::from_micros(200));
+        }
+        let once = drawn(&[], vec![chunk(1, 0, &text), chunk(2, text.len() as u64, "end")]);
+        assert_eq!((drawing.look(), drawing.shown()), (once.look(), once.shown()));
     }
 
     #[test]
@@ -359,7 +394,8 @@ mod tests {
         let command = CommandId::new("c");
         let mut drawing = Drawing::new(&command);
         drawing.begin(Vec::new());
-        drawing.draw(Page { records: vec![chunk(1, 0, "one\ntwo\n"), chunk(2, 0, "three")] });
+        let records = vec![chunk(1, 0, "one\ntwo\n"), chunk(2, 0, "three")];
+        drawing.draw(&mut records.into(), later());
         assert_eq!(drawing.look().text(), "one\ntwo\nthree\n");
         assert_eq!(drawing.stream(&command), None);
     }

@@ -5,7 +5,7 @@
 //! looks. Whoever looks also leaves a keyframe for each 256 KiB of output, so that the next one has less to draw.
 //!
 //! What users share is bounded: the memory of all screens, of which one user has at most half of what is free, and the
-//! time to draw, for which users take turns, a page of output at a time.
+//! time to draw, for which users take turns.
 
 mod drawing;
 
@@ -32,6 +32,10 @@ const KEPT: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(10);
 /// Pages of output that are drawn at a time, for all users.
 pub(crate) const DRAWING: usize = 2;
+/// How long one turn draws.
+const TURN: Duration = Duration::from_millis(100);
+/// How long one look draws. Usual output takes half a second at most.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Looks of one user that may wait for their turn to draw.
 const WAITING: usize = 64;
 /// Output that is drawn at most behind a keyframe. Of more, only the end is.
@@ -80,6 +84,8 @@ pub(crate) enum ScreenError {
         "the screens that you look at, or this one alone ({size}), take too much memory; look at fewer, or come back in a minute"
     )]
     NoRoom { size: TerminalSize },
+    #[error("it takes long to draw this screen; ask again, it goes on where it is")]
+    Slow,
     #[error("too many screens of yours are being drawn: {0}")]
     Busy(#[from] NoTurn),
     #[error(transparent)]
@@ -168,6 +174,7 @@ impl Screens {
         let sizes = store.sizes(user, command).await?;
         let size = sizes.last().map_or(TerminalSize::DEFAULT, |last| last.size);
         let largest = sizes.iter().map(|record| record.size).max_by_key(area).unwrap_or(size);
+        let begun = Instant::now();
         let drawing = self.entry(user, command, largest)?;
         let mut drawing = Arc::clone(&drawing).lock_owned().await;
         let mut cursor = drawing.begin(sizes);
@@ -186,19 +193,24 @@ impl Screens {
                 store.read_output(user, command, only, cursor, crate::http::PAGE).await?;
             let Some(last) = records.last() else { break };
             cursor = Some((last.incarnation, last.sequence));
-            let turn = self.0.turns.take(user, 1, 0).await?;
-            let page = Page { records };
-            let (drawn, frames) = tokio::task::spawn_blocking(move || {
-                let frames = drawing.draw(page);
-                drop(turn);
-                (drawing, frames)
-            })
-            .await
-            .map_err(|_| StoreError::Closed)?;
-            drawing = drawn;
-            for frame in frames {
-                // Nobody waits for it: without it the next one has more to draw.
-                drop(store.put_keyframe(user, command, frame)?);
+            let mut page: Page = records.into();
+            while !page.is_empty() {
+                if begun.elapsed() > LONGEST {
+                    return Err(ScreenError::Slow);
+                }
+                let turn = self.0.turns.take(user, 1, 0).await?;
+                let draw = move || {
+                    let frames = drawing.draw(&mut page, Instant::now() + TURN);
+                    drop(turn);
+                    (drawing, page, frames)
+                };
+                let drawn = tokio::task::spawn_blocking(draw).await;
+                let frames;
+                (drawing, page, frames) = drawn.map_err(|_| StoreError::Closed)?;
+                for frame in frames {
+                    // Nobody waits for it: without it the next one has more to draw.
+                    drop(store.put_keyframe(user, command, frame)?);
+                }
             }
         }
         self.resized(user, command, &drawing);

@@ -4,8 +4,9 @@
 //! [`Screen`] interprets through the crate `avt`, the only model tried whose dump continues exactly. It has no
 //! scrollback, so it takes as much memory as its size asks for, see [`Screen::bytes`].
 //!
-//! Known limits: a combining character is left out, because the model would give it a cell of its own; a position
-//! that is asked for in origin mode is counted from the top of the screen.
+//! Known limits: a combining character is left out, because the model would give it a cell of its own; a position that
+//! is asked for in origin mode is counted from the top of the screen; a character is repeated (`CSI n b`) for one row at
+//! most.
 
 mod decoder;
 mod look;
@@ -127,6 +128,7 @@ impl Screen {
     }
 
     fn interpret(&mut self, bytes: &[u8]) {
+        let columns = self.size.columns();
         let Self { terminal, sequences, decoder, modes, title, text, .. } = self;
         sequences.read(bytes, |piece| {
             if !matches!(piece, Piece::Plain(_)) {
@@ -144,6 +146,9 @@ impl Screen {
                     terminal.feed(text.as_str());
                 }
                 Piece::Sequence { kind, bytes, body } => match kind {
+                    SequenceKind::Control if repeats_beyond(body, columns) => {
+                        control(terminal, format!("\x1b[{columns}b").as_bytes());
+                    }
                     SequenceKind::Escape | SequenceKind::Control => {
                         control(terminal, bytes);
                         switch(modes, kind, bytes, body);
@@ -169,6 +174,15 @@ fn fresh(size: TerminalSize) -> avt::Terminal {
         // A size has a column and a row at least.
         Err(_) => unreachable!("{size} is a size"),
     }
+}
+
+/// Whether it repeats the last character more often than a row has columns. Some bytes would keep the model busy for
+/// seconds.
+fn repeats_beyond(body: &[u8], columns: u16) -> bool {
+    let digits = body.strip_suffix(b"b").filter(|digits| digits.iter().all(u8::is_ascii_digit));
+    let count = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+    // What is no number of that many digits is larger than any screen.
+    count.is_some_and(|count| !count.is_empty() && count.parse().map_or(true, |n: u16| n > columns))
 }
 
 fn control(terminal: &mut avt::Terminal, bytes: &[u8]) {

@@ -63,6 +63,14 @@ fn what_terminals_pass_over_takes_no_place() {
 }
 
 #[test]
+fn some_bytes_do_not_keep_the_model_busy() {
+    let begun = std::time::Instant::now();
+    let screen = after(size(20, 3), &b"x\x1b[65535b\x1b[99999999b".repeat(10_000));
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    assert!(screen.look().text().starts_with("xxxxxxxxxxxxxxxxxxxx\n"));
+}
+
+#[test]
 fn titles_are_bounded_and_have_no_controls() {
     let mut bytes = b"\x1b]2;\x01\n".to_vec();
     bytes.extend("\u{e9}".repeat(1000).bytes());
