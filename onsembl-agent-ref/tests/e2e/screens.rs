@@ -107,7 +107,7 @@ fn a_shell_that_asks_for_the_cursor_shows_its_prompt() {
 #[test]
 fn output_on_a_terminal_asks_nothing_of_it_and_to_a_pipe_is_byte_for_byte() {
     let bench = Bench::start();
-    let asks = r"stty -echo raw; printf '\033[6n\033[c\033[?1049h\033[?25lshown\033]52;c;aGk=\007'; cat";
+    let asks = r"stty -echo raw; printf '\033[6n\033[c\033[?1049h\033[?25lshown\033]52;c;aGk=\007'; sleep 1000";
     let _ada = terminal(&bench, "ada", &["/bin/sh", "-c", asks]);
     bench.await_status("ada", "online");
     eventually("it is shown", || screen(&bench, "ada", "--text") == "shown\n");
