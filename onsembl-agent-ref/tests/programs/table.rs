@@ -114,7 +114,7 @@ pub const TOOLS: &[Program] = &[
             File { path: "env.nu", text: String::new },
         ],
         ready: "work>",
-        turns: &[turn(Text("6 * 7"), "\n42\n"), turn(Keys("7 * 7 enter"), "\n49\n")],
+        turns: &[turn(Text("6 * 7"), "\n42\n"), turn(Keys("7 space * space 7 enter"), "\n49\n")],
         last: turn(Text("8 * 8"), "\n64\n"),
         ..Program::NONE
     },
