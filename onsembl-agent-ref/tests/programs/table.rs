@@ -238,7 +238,7 @@ pub const TOOLS: &[Program] = &[
     Program {
         name: "git",
         needs: &[System("git")],
-        words: &["git", "add", "--patch"],
+        words: &["git", "-c", "diff.context=1", "add", "--patch"],
         environment: &[("GIT_CONFIG_NOSYSTEM", "1")],
         before: &[
             "git init -q; git config user.email a@b; git config user.name a; seq 20 >numbers; git add .; git commit -qm one; sed -i 's/^10$/ten/' numbers",
@@ -246,7 +246,7 @@ pub const TOOLS: &[Program] = &[
         ready: "Stage this hunk",
         turns: &[
             turn(Text("?"), "do not stage this hunk"),
-            turn(Keys("p enter"), "Stage this hunk"),
+            turn(Keys("s enter"), "Sorry, cannot split this hunk"),
         ],
         last: turn(Text("?"), "do not stage this hunk"),
         ..Program::NONE
