@@ -118,7 +118,8 @@ fn a_text_that_is_not_begun_is_refused_without_a_word_that_it_ran() {
 fn a_text_waits_until_the_program_has_shown_that_it_reads() {
     let (mut worker, _) = started(Screen::Detached);
     asks(&mut worker, "c", at(0), |request| request.text = "two\nlines".into());
-    assert!(looked(&mut worker, TerminalSettings::AS_OPENED, at(0)).is_empty());
+    let asked = looked(&mut worker, TerminalSettings::AS_OPENED, at(0));
+    assert!(asked.is_empty(), "{asked:?}");
     // It is looked at again and again, until it is set for reading and stays so.
     for ms in (50..=2000).step_by(50) {
         assert_eq!(worker.deadline(), Deadline::At(after(0, ms).monotonic));
