@@ -2,7 +2,9 @@
 //! orders, and in which the journal, the spool and the local terminal are written. Decides nothing.
 
 use super::credentials::Credentials;
-use crate::executor::{Execution, ExecutionEvents, Executor, Job, Started, TypingReply};
+use crate::executor::{
+    Execution, ExecutionEvents, Executor, Job, RemoteReply, Started, TypingReply,
+};
 use crate::journal::Journal;
 use crate::local_terminal::LocalTerminal;
 use crate::process::{self, ProcessEvent};
@@ -159,6 +161,11 @@ impl Effects {
                     }
                     Some(Foreground::Job) | None => self.type_keys(keys),
                 }
+            }
+            WorkerAction::TypeRemotely(stroke) => {
+                // Without a terminal the reply is dropped, which says that it is lost.
+                let reply = RemoteReply::new(stroke, self.terminal_events.clone());
+                let _ = self.of_terminal(|execution| execution.type_remotely(reply));
             }
             WorkerAction::Resize(size) => {
                 if let Some(model) = &mut self.model {

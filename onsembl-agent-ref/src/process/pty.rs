@@ -22,8 +22,8 @@ use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// What may wait to be typed: at most one command, and keystrokes of a person.
-const STROKES: usize = 64;
+/// What may wait to be typed: at most one command, and keystrokes of two persons.
+const STROKES: usize = 128;
 
 /// Answers to the program that may wait for it to read; it asked for more than it reads.
 const ANSWERS: usize = 32;
@@ -145,6 +145,7 @@ impl TypingError {
 enum Stroke {
     Command(Typing, Box<dyn FnOnce(Result<(), TypingError>) -> Reply + Send>),
     Local(Bytes),
+    Remote(Bytes, Box<dyn FnOnce(Result<(), TypingError>) -> Reply + Send>),
     Answer(Bytes),
 }
 
@@ -182,6 +183,24 @@ impl Keyboard {
     /// Types what a person typed at another terminal. Whether there was room.
     pub fn type_local(&self, bytes: Bytes) -> bool {
         self.strokes.try_send(Stroke::Local(bytes)).is_ok()
+    }
+
+    /// Types what a person typed from afar, and says when it is in the terminal. Without room `reply` is not called.
+    ///
+    /// # Errors
+    ///
+    /// Too much waits already, or the program has ended.
+    pub fn type_remotely<F>(
+        &self,
+        bytes: Bytes,
+        reply: impl FnOnce(Result<(), TypingError>) -> F + Send + 'static,
+    ) -> Result<(), TypingError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let place = self.strokes.try_reserve().map_err(|_| TypingError::Busy)?;
+        place.send(Stroke::Remote(bytes, Box::new(move |typed| Box::pin(reply(typed)))));
+        Ok(())
     }
 
     /// Types what a terminal answers to its program. Whether there was room.
@@ -274,6 +293,11 @@ async fn type_all(
                 {
                     tracing::warn!(%error, "what was typed at the agent's own terminal is lost");
                 }
+            }
+            Stroke::Remote(bytes, reply) => {
+                let within = Typing::TAKEN_WITHIN;
+                let typed = press(&mut keys, &bytes, within, Instant::now() + within).await;
+                reply(typed).await;
             }
             Stroke::Answer(bytes) => {
                 answers.fetch_sub(1, Ordering::AcqRel);

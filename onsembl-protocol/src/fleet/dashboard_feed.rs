@@ -107,6 +107,7 @@ impl DashboardFeed {
                 ended.is_some_and(|view| age(view.ended_at.unwrap_or_default()) > ENDED_SHOWN_MS);
             Sent {
                 revision: if is_old { entry.revision } else { 0 },
+                keyboard: 0,
                 end: if is_old { End::Sent } else { End::Unsent },
                 cursor: entry.tail.end(),
                 seek: match capabilities.dialect() {
@@ -310,6 +311,12 @@ impl DashboardFeed {
             return None;
         }
         self.look(view);
+        // Who types waits for that to go on.
+        while let Some(id) = self.due.take_keyboard() {
+            if let Some(message) = self.keyboard_of(view, &id) {
+                return Some(FeedItem::Message(Box::new(message)));
+            }
+        }
         // The status of commands goes before their output, which may be endless. But the end of a command follows
         // its own output.
         while let Some(id) = self.due.take_moved() {
@@ -341,6 +348,9 @@ impl DashboardFeed {
             if entry.revision > self.seen {
                 self.due.moved(id);
             }
+            if entry.keyboard.as_ref().is_some_and(|(_, revision)| *revision > self.seen) {
+                self.due.keyboard(id);
+            }
             if self.subscriptions.terminals {
                 self.due.wrote(id);
             }
@@ -362,11 +372,29 @@ impl DashboardFeed {
             }
             if watches_command(subscriptions, &entry.agent, id) {
                 due.moved(id);
+                if entry.keyboard.is_some() {
+                    due.keyboard(id);
+                }
             }
             if watches_output(subscriptions, &entry.agent, id) {
                 due.wrote(id);
             }
         }
+    }
+
+    /// Who types into a terminal, if that is to be said now.
+    fn keyboard_of(&mut self, view: &View, id: &CommandId) -> Option<ServerToDashboard> {
+        if !self.capabilities.types() {
+            return None;
+        }
+        let entry = view.command(id)?;
+        let (keyboard, revision) = entry.keyboard.as_ref()?;
+        let sent = self.commands.entry(id, Sent::default);
+        if sent.keyboard >= *revision {
+            return None;
+        }
+        sent.keyboard = *revision;
+        Some(ServerToDashboard::KeyboardState(encode::keyboard(id, &entry.agent, keyboard)))
     }
 
     /// The status of a command, if it is to be sent now.

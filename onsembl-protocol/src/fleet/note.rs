@@ -126,6 +126,10 @@ pub enum FleetNote {
     TerminalRefused { agent: AgentId, command: CommandId },
     /// The oldest terminal of an agent was given up for a newer one.
     TerminalGivenUp { agent: AgentId, command: CommandId },
+    /// A dashboard holds the keyboard of a terminal from now on.
+    KeyboardTaken { agent: AgentId, command: CommandId },
+    /// Nobody holds the keyboard of a terminal any more.
+    KeyboardFree { agent: AgentId, command: CommandId, because: String },
     /// A user gave an agent an order.
     Order { agent: AgentId, action: ControlAction },
     /// A user ordered an emergency stop.
@@ -203,6 +207,8 @@ impl FleetNote {
             | Self::AgentSays { .. }
             | Self::DialsFailed { .. }
             | Self::TerminalOpened { .. }
+            | Self::KeyboardTaken { .. }
+            | Self::KeyboardFree { .. }
             | Self::Order { .. }
             | Self::Stop { .. }
             | Self::StopRecovered { .. }
@@ -262,6 +268,8 @@ impl FleetNote {
             | Self::TerminalRefused { .. }
             | Self::SizesDropped { .. }
             | Self::TerminalGivenUp { .. }
+            | Self::KeyboardTaken { .. }
+            | Self::KeyboardFree { .. }
             | Self::Order { .. }
             | Self::Stop { .. }
             | Self::StopRecovered { .. }
@@ -305,6 +313,8 @@ impl FleetNote {
             | Self::Command { .. }
             | Self::CommandSent { .. }
             | Self::TerminalOpened { .. }
+            | Self::KeyboardTaken { .. }
+            | Self::KeyboardFree { .. }
             | Self::Order { .. }
             | Self::StopReceipt { .. }
             | Self::StopAwaitedAgent { .. }
@@ -390,6 +400,8 @@ impl fmt::Display for FleetNote {
             Self::SizesDropped { .. } => "an agent resizes its terminal too often; sizes are dropped",
             Self::TerminalRefused { .. } => "too many terminals are open; one of this agent is refused",
             Self::TerminalGivenUp { .. } => "too many terminals of this agent are open; the oldest is given up",
+            Self::KeyboardTaken { .. } => "a dashboard types into a terminal from now on",
+            Self::KeyboardFree { .. } => "nobody types into a terminal any more",
             Self::Order { .. } => "order for an agent",
             Self::Stop { .. } => "emergency stop",
             Self::StopRecovered { .. } => "an emergency stop is in force",

@@ -8,6 +8,7 @@ use super::agent_view::AgentView;
 use super::aliases::Aliases;
 use super::by_id::ById;
 use super::claims::Bearer;
+use super::keyboards::KeyboardView;
 use super::limits::FleetLimits;
 use crate::command::{CommandCause, CommandView};
 use crate::diagnosis::BeatVerdict;
@@ -81,6 +82,8 @@ pub struct CommandEntry {
     pub(super) sizes: LatestSizes,
     /// When its view last changed.
     pub revision: Revision,
+    /// Who types into it, if it is a terminal; and when that last changed.
+    pub keyboard: Option<(KeyboardView, Revision)>,
     /// When its view last changed, or it last wrote.
     changed: Revision,
     /// Its position in [`Latest`].
@@ -179,8 +182,17 @@ impl CommandEntry {
     /// A command of which only its agent is known.
     fn new(agent: AgentId, revision: Revision) -> Self {
         let tail = OutputTail::default();
-        let sizes = LatestSizes::default();
-        Self { agent, view: None, detail: None, tail, sizes, revision, changed: 0, position: None }
+        Self {
+            agent,
+            view: None,
+            detail: None,
+            tail,
+            sizes: LatestSizes::default(),
+            revision,
+            keyboard: None,
+            changed: 0,
+            position: None,
+        }
     }
 
     /// Why the command is where it is, from the server's cause and the agent's own text.
@@ -232,6 +244,8 @@ pub enum Change {
     },
     /// What is known of a command besides its view changed.
     CommandAgain(CommandId),
+    /// Of the keyboard of a terminal it is known that.
+    Keyboard(CommandId, KeyboardView),
     /// Output of a command continues behind this record, which only the store has. The command is shown from
     /// now on if it was not.
     Log { command: CommandId, agent: AgentId, end: Cursor },
@@ -409,6 +423,12 @@ impl View {
             Change::CommandAgain(id) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
                     entry.revision = revision;
+                    self.latest.touch(&id, entry, revision);
+                }
+            }
+            Change::Keyboard(id, keyboard) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    entry.keyboard = Some((keyboard, revision));
                     self.latest.touch(&id, entry, revision);
                 }
             }

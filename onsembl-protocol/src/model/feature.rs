@@ -45,6 +45,8 @@ wire_enum! {
         TypingWaits = "typing-waits",
         /// `input: "secret"`: a text that the server keeps in memory only, and that an agent types into its terminal.
         SecretInput = "secret-input",
+        /// What a person types goes as `TERMINAL_INPUT` under a hold of the keyboard: at most once, and stored nowhere.
+        Typing = "typing",
         /// It is said from where in the output of a terminal it has which size, by `TERMINAL_SIZE`.
         TerminalSize = "terminal-size",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
@@ -68,6 +70,7 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::BlackBox,
     Feature::TypingWaits,
     Feature::SecretInput,
+    Feature::Typing,
     Feature::TerminalSize,
 ];
 
@@ -82,5 +85,6 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::StopLatch,
     Feature::PresenceWhy,
     Feature::SecretInput,
+    Feature::Typing,
     Feature::TerminalSize,
 ];

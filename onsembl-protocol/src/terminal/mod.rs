@@ -10,6 +10,7 @@
 mod environment;
 #[cfg(test)]
 mod half_written;
+mod keyboard;
 mod keys;
 mod line;
 mod modes;
@@ -17,6 +18,7 @@ mod pressed;
 mod queries;
 mod readiness;
 mod refusal;
+mod remote_keys;
 mod sequences;
 mod settings;
 mod submission;
@@ -27,15 +29,19 @@ mod viewing;
 
 pub(crate) use crate::model::{TERMINAL_PREFIX, TerminalSize};
 pub use environment::{EnvironmentChange, Surroundings};
+pub(crate) use keyboard::{Accepted, Keyboard, KeyboardRefusal, TakeForce, Taken, Taker, TypingRate};
+pub use keyboard::{HoldEnd, HoldRecord, HoldView};
 pub use modes::Modes;
 pub(crate) use queries::{Found, Queries};
 pub use queries::{Asked, ColorOf, Query, ScreenFacts, Terminator};
 pub(crate) use readiness::Readiness;
 pub(crate) use refusal::Untypeable;
+pub use remote_keys::{HiddenBytes, Place, RemotePiece, RemoteStroke};
+pub(crate) use remote_keys::{Incoming, RemoteKeys, program_ended};
 pub use sequences::{Piece, SequenceKind, Sequences};
 pub use settings::{CarriageReturn, Echo, Foreground, LineMode, TerminalSettings};
 pub use submission::{Stroke, StrokeKind, Typing};
 pub(crate) use supervisor::{AfterEnd, TerminalSupervisor};
 pub use typing_queue::Typed;
+pub(crate) use typing_queue::{Expecting, Passing, Person, ProgramLeft, TypingAction, TypingQueue};
 pub use viewing::Viewing;
-pub(crate) use typing_queue::{Expecting, Passing, ProgramLeft, TypingAction, TypingQueue};

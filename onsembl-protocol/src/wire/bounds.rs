@@ -5,9 +5,10 @@
 
 use super::message::{AgentToServer, DashboardToServer, ServerToAgent, ServerToDashboard};
 use super::payload::{
-    AgentConnect, AgentHeartbeat, CommandRequest, Selection, Subscriptions, TerminalOutput,
+    AgentConnect, AgentHeartbeat, CommandRequest, Selection, Subscriptions, TerminalInput,
+    TerminalOutput,
 };
-use crate::id::{AgentId, CommandId, JournalId, StopId};
+use crate::id::{AgentId, CommandId, HoldId, JournalId, StopId};
 use crate::limits::Limits;
 use alloc::string::String;
 use core::fmt;
@@ -73,6 +74,15 @@ fn stop_id(id: Option<&StopId>, limits: &Limits) -> Check {
     within("stopId", id.map(StopId::as_str), limits.name_bytes)
 }
 
+fn hold(id: &HoldId, limits: &Limits) -> Check {
+    within("holder", Some(id.as_str()), limits.name_bytes)
+}
+
+/// How much is typed is bounded where that is decided, with the bytes that wait.
+fn input(m: &TerminalInput, limits: &Limits) -> Check {
+    command(&m.command_id, limits).and_then(|()| hold(&m.holder, limits))
+}
+
 fn agent(id: Option<&AgentId>, limits: &Limits) -> Check {
     within("agentId", id.map(AgentId::as_str), limits.name_bytes)
 }
@@ -94,6 +104,10 @@ impl Bounded for AgentToServer {
             Self::TerminalSize(m) => command(&m.command_id, limits),
             Self::TerminalOpened(m) => command(&m.command_id, limits)
                 .and_then(|()| within("program", Some(&m.program), limits.command_bytes)),
+            Self::TerminalInputState(m) => command(&m.command_id, limits)
+                .and_then(|()| hold(&m.holder, limits))
+                .and_then(|()| within("refused", m.refused.as_deref(), limits.command_bytes))
+                .and_then(|()| within("notice", m.notice.as_deref(), limits.command_bytes)),
             // Its entries are bounded as they are read.
             Self::BlackBox(_)
             | Self::Trace(_)
@@ -121,6 +135,7 @@ impl Bounded for ServerToAgent {
             Self::EmergencyStop(m) => within("reason", m.reason.as_deref(), limits.command_bytes)
                 .and_then(|()| stop_id(m.stop_id.as_ref(), limits)),
             Self::StopRelease(m) => stop_id(Some(&m.stop_id), limits),
+            Self::TerminalInput(m) => input(m, limits),
             Self::Heartbeat(_)
             | Self::BlackBoxAck(_)
             | Self::Ping(_)
@@ -148,6 +163,12 @@ impl Bounded for DashboardToServer {
                     list("affectedAgents", &m.affected_agents, limits, limits.name_bytes)
                 }),
             Self::StopRelease(m) => agent(m.agent_id.as_ref(), limits),
+            Self::KeyboardTake(m) => command(&m.command_id, limits)
+                .and_then(|()| within("name", Some(&m.name), limits.name_bytes)),
+            Self::KeyboardRelease(m) => {
+                command(&m.command_id, limits).and_then(|()| hold(&m.holder, limits))
+            }
+            Self::TerminalInput(m) => input(m, limits),
             Self::Ping(_) | Self::Pong(_) | Self::TokenRefresh(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }

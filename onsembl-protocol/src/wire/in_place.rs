@@ -59,6 +59,7 @@ impl From<AgentToServer> for AgentFrame<'_> {
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
+            | AgentToServer::TerminalInputState(_)
             | AgentToServer::TerminalSize(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)

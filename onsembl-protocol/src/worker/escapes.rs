@@ -59,6 +59,7 @@ impl Escapes {
             Outbound::Complete(report) => self.forget(&report.command_id),
             Outbound::Receipt(..)
             | Outbound::Opened(_)
+            | Outbound::Typed(_)
             | Outbound::Size(..)
             | Outbound::OutputState(_)
             | Outbound::BlackBox(_)

@@ -13,7 +13,9 @@ use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
 use crate::session::{AgentCause, AgentReport, AgentStatus};
-use crate::terminal::{LineMode, Query, TerminalSettings, TerminalSize, Typed, Typing};
+use crate::terminal::{
+    LineMode, Query, RemoteStroke, TerminalSettings, TerminalSize, Typed, Typing,
+};
 use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
 use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::boxed::Box;
@@ -208,6 +210,11 @@ pub enum WorkerEvent {
         command: CommandId,
         outcome: TypingOutcome,
     },
+    /// What became of a piece that the holder of the keyboard typed.
+    TypedRemotely {
+        stroke: RemoteStroke,
+        outcome: RemoteOutcome,
+    },
     /// How the terminal is set, as [`WorkerAction::LookAtTerminal`] asks. `None` if there is no terminal to look at, or
     /// what keeps it does not say.
     Looked(Option<TerminalSettings>),
@@ -244,6 +251,17 @@ pub enum TypingOutcome {
     Refused(String),
     /// It was not begun, because the terminal is not in the mode that it needs.
     OtherMode,
+}
+
+/// What became of something that the holder of the keyboard typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteOutcome {
+    /// It is in the terminal.
+    Typed,
+    /// It would suspend the program itself, and was not typed.
+    Withheld,
+    /// It is not in the terminal, or not all of it. The text says why.
+    Lost(String),
 }
 
 /// What happens at the terminal from which an agent was started.
@@ -310,6 +328,8 @@ pub enum WorkerAction {
     /// Type this, which suspends what is in the foreground, if that is a
     /// [job](super::Foreground::Job); else say [`SuspendWithheld`](ScreenEvent::SuspendWithheld).
     TypeSuspending(Bytes),
+    /// Type this, in the order of these actions, then say [`TypedRemotely`](WorkerEvent::TypedRemotely).
+    TypeRemotely(RemoteStroke),
     /// The terminal has this size from now on.
     Resize(TerminalSize),
     /// Stop reading from the program of the terminal, or read on, for the one who looks on at the

@@ -40,6 +40,10 @@ impl WorkerSession {
                 let size = opened.size.filter(|_| capabilities.records_sizes());
                 AgentToServer::TerminalOpened(TerminalOpened { size, ..opened.clone() })
             }
+            Outbound::Typed(state) if capabilities.types() => {
+                AgentToServer::TerminalInputState(state.clone())
+            }
+            Outbound::Typed(_) => return None,
             Outbound::Size(terminal, record) if capabilities.records_sizes() => {
                 AgentToServer::TerminalSize(TerminalSized::new(terminal.clone(), None, *record))
             }

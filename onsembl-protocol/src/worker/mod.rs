@@ -48,6 +48,7 @@ mod kin;
 mod message;
 mod note;
 mod outbound;
+mod remote_typing;
 mod report;
 mod shutdown;
 mod sizes;
@@ -68,15 +69,15 @@ pub use crate::output::{
     SpoolEvent, SpoolPolicy, SpoolRequest, StreamState,
 };
 pub use crate::terminal::{
-    CarriageReturn, Echo, EnvironmentChange, Foreground, LineMode, Modes, Stroke, StrokeKind,
-    Surroundings, TerminalSettings, Typed, Typing,
+    CarriageReturn, Echo, EnvironmentChange, Foreground, HiddenBytes, LineMode, Modes, Place,
+    RemotePiece, RemoteStroke, Stroke, StrokeKind, Surroundings, TerminalSettings, Typed, Typing,
 };
 pub use after_exit::AfterExit;
 pub use background::BackgroundPolicy;
 pub use end::WorkerEnd;
 pub use escapes::plain_text;
 pub use event::{
-    Journalling, Predecessor, Recovered, Rest, Screen, ScreenAction, ScreenEvent, Task,
+    Journalling, Predecessor, Recovered, RemoteOutcome, Rest, Screen, ScreenAction, ScreenEvent, Task,
     TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
     WorkerSession,
 };
@@ -88,6 +89,7 @@ pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
 use crate::model::{Force, PastFinding, Pausing, Stream};
+use crate::terminal::RemoteKeys;
 use crate::time::{Deadline, Now};
 use crate::wire::payload::CommandAckStatus;
 use alloc::collections::VecDeque;
@@ -207,6 +209,9 @@ impl Worker {
             WorkerEvent::Journalled { awaited, outcome } => self.on_journalled(awaited, outcome),
             WorkerEvent::Spool(event) => self.on_spool(event, now),
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
+            WorkerEvent::TypedRemotely { stroke, outcome } => {
+                self.on_typed_remotely(&stroke, outcome);
+            }
             WorkerEvent::Looked(settings) => self.on_looked(settings, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
@@ -322,6 +327,10 @@ impl Worker {
         let WorkerSession { capabilities, output_window, .. } = session;
         let stopped = session.stopped.clone();
         self.uplink.begin(session);
+        if let Some(terminal) = &mut self.terminal {
+            // Holds do not outlast a session, and their ids grow within one.
+            terminal.remote = RemoteKeys::default();
+        }
         self.findings.on_session(capabilities, &mut self.uplink.queue, now);
         self.reports.on_session();
         self.delivery.on_session(output_window, capabilities, now.monotonic);
@@ -441,6 +450,7 @@ impl Worker {
                 self.todo.push_back(Work::Advance);
             }
             Instruction::Resize(size) => self.on_resize(size),
+            Instruction::Type(input) => self.on_remote_input(input, now),
             Instruction::Stop(stop) => self.on_stop_order(stop),
             Instruction::Release(stop) => {
                 if let Some(released) = self.emergency.on_release(&stop) {

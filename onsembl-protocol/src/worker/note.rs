@@ -5,6 +5,7 @@ use super::end::WorkerEnd;
 use crate::command::{Exit, Fate};
 use crate::id::{CommandId, StopId};
 use crate::model::Severity;
+use crate::shown::Shown;
 use crate::terminal::TerminalSize;
 use crate::time::Human;
 use crate::wire::payload::{CommandPhase, ControlAction, ErrorCode};
@@ -99,6 +100,10 @@ pub enum WorkerNote {
     SuspendWithheld,
     /// Keys of the agent's own terminal are for no program.
     KeysDropped,
+    /// Something that was typed from afar came again, or behind something that was refused: it is dropped.
+    RemoteInputDropped,
+    /// Something that was typed from afar is refused.
+    RemoteInputRefused(String),
     /// The agent's own terminal does not show what the program writes.
     ScreenLeftBehind,
     /// The program of the terminal asks its terminal more than is answered within a second.
@@ -152,6 +157,8 @@ impl WorkerNote {
             Self::NotTyped(..) => Some("commands_not_typed"),
             Self::SuspendWithheld => Some("local_suspends_withheld"),
             Self::KeysDropped => Some("local_keys_dropped"),
+            Self::RemoteInputDropped => Some("remote_input_dropped"),
+            Self::RemoteInputRefused(_) => Some("remote_input_refused"),
             Self::ScreenLeftBehind => Some("local_screen_left_behind"),
             Self::AsksTooMuch => Some("terminal_queries_over_bound"),
             Self::RequestWithoutId => Some("requests_without_id"),
@@ -189,6 +196,7 @@ impl WorkerNote {
             | Self::AskedAgain(_)
             | Self::CancelledTooLate(_)
             | Self::ToBeTyped(_)
+            | Self::RemoteInputDropped
             | Self::Resized(_) => Severity::Debug,
             Self::Cancelling(_)
             | Self::CancelledInTime(_)
@@ -220,6 +228,7 @@ impl WorkerNote {
             | Self::TerminalWaits
             | Self::NotTyped(..)
             | Self::KeysDropped
+            | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
             | Self::AsksTooMuch
             | Self::RequestWithoutId
@@ -280,6 +289,8 @@ impl WorkerNote {
             | Self::TerminalWaits
             | Self::SuspendWithheld
             | Self::KeysDropped
+            | Self::RemoteInputDropped
+            | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
             | Self::AsksTooMuch
             | Self::Resized(_)
@@ -345,6 +356,8 @@ impl fmt::Display for WorkerNote {
             Self::ProgramEndedBy(_, exit) => write!(f, "the program of the terminal read this command and ended: {exit}"),
             Self::SuspendWithheld => f.write_str("a key that would suspend the program of the terminal for good is not passed on"),
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
+            Self::RemoteInputDropped => f.write_str("something typed from afar came again, or behind something that was refused; it is dropped"),
+            Self::RemoteInputRefused(why) => write!(f, "something typed from afar is not in the terminal: {}", Shown::new(why)),
             Self::AsksTooMuch => f.write_str("the program asks its terminal more than 256 things a second; what is beyond that is not answered"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),

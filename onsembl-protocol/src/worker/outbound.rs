@@ -5,7 +5,7 @@ use crate::model::SizeRecord;
 use crate::output::{Outgoing, Run, Stream, UnknownEnd};
 use crate::wire::payload::{
     AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage,
-    TerminalOpened, WaitsFor,
+    TerminalInputState, TerminalOpened, WaitsFor,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -18,6 +18,8 @@ pub(super) enum Outbound {
     Receipt(StopId, StopStage),
     /// It opened this terminal.
     Opened(TerminalOpened),
+    /// How far what was typed from afar is in the terminal.
+    Typed(TerminalInputState),
     /// From where in its output a terminal has which size.
     Size(CommandId, SizeRecord),
     /// What is held of these streams.
@@ -40,6 +42,9 @@ const MOST_PAGES: usize = 64;
 /// those of the smallest ids are dropped; they are unconfirmed there and sent again with the next repetition.
 const MOST_REPORTS: usize = 4096;
 
+/// Words of holds that may wait; beyond it the oldest are dropped, whose holds are over.
+const MOST_TYPED: usize = 16;
+
 /// Sizes that may wait: without a session each resize adds one. Beyond it those of the smallest places go; they are
 /// said again in the next session, if they are still kept.
 const MOST_SIZES: usize = 1024;
@@ -51,6 +56,8 @@ pub(super) struct OutboundQueue {
     receipt: Option<(StopId, StopStage)>,
     /// Before everything that is said of the terminal.
     opened: BTreeMap<CommandId, TerminalOpened>,
+    /// Who types waits for it; only the last of each hold.
+    typed: VecDeque<TerminalInputState>,
     /// Before output that stands behind it. What is kept of sizes is bounded where they are kept.
     sizes: BTreeMap<(CommandId, ByteOffset), SizeRecord>,
     output_states: VecDeque<OutputState>,
@@ -68,6 +75,17 @@ impl OutboundQueue {
 
     pub(super) fn open(&mut self, terminal: TerminalOpened) {
         let _ = self.opened.insert(terminal.command_id.clone(), terminal);
+    }
+
+    /// How far a hold is: instead of what was to be said of it before, unless that was words for people.
+    pub(super) fn typed(&mut self, state: TerminalInputState) {
+        self.typed.retain(|said| {
+            said.holder != state.holder || said.refused.is_some() || said.notice.is_some()
+        });
+        self.typed.push_back(state);
+        while self.typed.len() > MOST_TYPED {
+            let _ = self.typed.pop_front();
+        }
     }
 
     pub(super) fn size(&mut self, terminal: CommandId, record: SizeRecord) {
@@ -130,6 +148,7 @@ impl OutboundQueue {
 
     pub(super) fn forget(&mut self, command: &CommandId) {
         let _ = self.opened.remove(command);
+        self.typed.retain(|state| state.command_id != *command);
         self.sizes.retain(|(of, _), _| of != command);
         let _ = self.acknowledgements.remove(command);
         self.open_ends.retain(|(run, _), _| run.command != *command);
@@ -148,6 +167,9 @@ impl OutboundQueue {
         // What follows is about commands, of which the server must know.
         if let Some((_, opened)) = self.opened.pop_first() {
             return Some(Outbound::Opened(opened));
+        }
+        if let Some(state) = self.typed.pop_front() {
+            return Some(Outbound::Typed(state));
         }
         if let Some(((terminal, _), record)) = self.sizes.pop_first() {
             return Some(Outbound::Size(terminal, record));
@@ -174,6 +196,7 @@ impl OutboundQueue {
         let Self {
             receipt,
             opened,
+            typed,
             sizes,
             output_states,
             acknowledgements,
@@ -184,6 +207,7 @@ impl OutboundQueue {
         receipt.is_none()
             && black_box.is_none()
             && opened.is_empty()
+            && typed.is_empty()
             && sizes.is_empty()
             && output_states.is_empty()
             && acknowledgements.is_empty()

@@ -7,8 +7,9 @@ use crate::command::Exit;
 use crate::id::CommandId;
 use crate::model::ProgramFault;
 use crate::terminal::{
-    AfterEnd, Echo, Expecting, Found, LineMode, Modes, Passing, ProgramLeft, Queries, Readiness, TerminalSettings,
-    TerminalSize, TerminalSupervisor, Typed, Typing, TypingAction, TypingQueue, Untypeable,
+    AfterEnd, Echo, Expecting, Found, LineMode, Modes, Passing, Person, ProgramLeft, Queries,
+    Readiness, RemoteKeys, TerminalSettings, TerminalSize, TerminalSupervisor, Typed, Typing,
+    TypingAction, TypingQueue, Untypeable,
 };
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use crate::wire::payload::{
@@ -35,6 +36,8 @@ pub(super) struct Terminal {
     program: String,
     supervisor: TerminalSupervisor,
     typing_queue: TypingQueue,
+    /// What is typed key by key from afar.
+    pub(super) remote: RemoteKeys,
     readiness: Readiness,
     looking: Looking,
     /// How the terminal was set at the last look.
@@ -140,6 +143,7 @@ impl Terminal {
             program,
             supervisor: TerminalSupervisor::new(after_end, now),
             typing_queue: TypingQueue::new(line_idle),
+            remote: RemoteKeys::default(),
             readiness: Readiness::default(),
             looking: Looking::No,
             settings: None,
@@ -227,6 +231,10 @@ impl Terminal {
     /// Whether this is the run that the terminal has now.
     pub(super) fn is_run(&self, id: &CommandId) -> bool {
         self.run.as_ref().is_some_and(|(run, _)| run == id)
+    }
+
+    pub(super) fn run(&self) -> Option<&CommandId> {
+        self.run.as_ref().map(|(run, _)| run)
     }
 
     pub(super) fn is_attached(&self) -> bool {
@@ -528,20 +536,8 @@ impl Terminal {
 
     /// Keys were pressed at the screen.
     pub(super) fn on_keys(&mut self, bytes: &Bytes, now: Timestamp) -> Keys {
-        let suspends = self.typing_queue.on_local(bytes, now);
+        let pieces = self.pressed(bytes, Person::AtMachine, now);
         if self.supervisor.is_up() {
-            let mut pieces = Vec::new();
-            let mut rest = 0;
-            for at in suspends {
-                if rest < at.start {
-                    pieces.push(Piece::Plain(bytes.slice(rest..at.start)));
-                }
-                rest = at.end;
-                pieces.push(Piece::Suspending(bytes.slice(at)));
-            }
-            if rest < bytes.len() {
-                pieces.push(Piece::Plain(bytes.slice(rest..)));
-            }
             return Keys::ToProgram(pieces);
         }
         // No program could get it, so it is for the agent.
@@ -550,6 +546,28 @@ impl Terminal {
             return Keys::EndAgent;
         }
         Keys::Ignored
+    }
+
+    /// The holder of the keyboard pressed keys. Gives what goes to the program, if one is up.
+    pub(super) fn on_remote_keys(&mut self, bytes: &Bytes, now: Timestamp) -> Option<Vec<Piece>> {
+        self.supervisor.is_up().then(|| self.pressed(bytes, Person::FromAfar, now))
+    }
+
+    fn pressed(&mut self, bytes: &Bytes, by: Person, now: Timestamp) -> Vec<Piece> {
+        let suspends = self.typing_queue.on_person(bytes, by, now);
+        let mut pieces = Vec::new();
+        let mut rest = 0;
+        for at in suspends {
+            if rest < at.start {
+                pieces.push(Piece::Plain(bytes.slice(rest..at.start)));
+            }
+            rest = at.end;
+            pieces.push(Piece::Suspending(bytes.slice(at)));
+        }
+        if rest < bytes.len() {
+            pieces.push(Piece::Plain(bytes.slice(rest..)));
+        }
+        pieces
     }
 
     /// The screen is behind: the program waits for it, with a deadline.

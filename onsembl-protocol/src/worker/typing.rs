@@ -127,6 +127,7 @@ impl Worker {
             AfterEnd::Finish => {}
             AfterEnd::Restart => self.note(WorkerNote::TerminalEnded { program, exit }),
         }
+        self.end_remote_typing();
         for id in left.outlived {
             self.on_typing_over(&id, TypingEnd::Taken, now);
         }

@@ -232,7 +232,7 @@ impl Store {
                 }
                 None
             }
-            Write::SessionEnd { .. } | Write::TerminalSize { .. } => None,
+            Write::SessionEnd { .. } | Write::TerminalSize { .. } | Write::Keyboard(_) => None,
         }
     }
 }

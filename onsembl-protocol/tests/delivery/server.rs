@@ -325,6 +325,7 @@ impl Server {
                     }
                 }
                 Write::TerminalSize { command, record } => database.note_size(&command, record),
+                Write::Keyboard(_) => {}
                 Write::SessionEnd { .. } => {}
             }
         }

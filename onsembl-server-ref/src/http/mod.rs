@@ -41,7 +41,7 @@ pub(crate) use output::{OutputLine, PAGE, READER, READERS};
 pub(crate) use page::{PAGE_BYTES, PAGES};
 pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;
-pub(crate) use screen::ANSWER as SCREEN_ANSWER;
+pub(crate) use screen::{ANSWER as SCREEN_ANSWER, ScreenDump};
 pub(crate) use signed_in::Refusals;
 pub(crate) use stops::Order;
 pub(crate) use waiting_room::{RoomLimits, network_of};

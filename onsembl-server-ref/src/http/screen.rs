@@ -5,11 +5,15 @@ use super::App;
 use super::api::problem;
 use super::ask::unreadable;
 use super::signed_in::SignedIn;
-use crate::screens::{ScreenError, Shown};
+use crate::screens::{ScreenError, Shown, Snapshot};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use onsembl_protocol::id::{AgentId, CommandId, UserId};
+use axum::response::IntoResponse as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
 use onsembl_transport::screen::{Color, Look, Row, Run, Style};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +31,8 @@ enum Format {
     /// All that is known.
     #[default]
     Json,
+    /// What brings a terminal of the same size there, for those that go on from it.
+    Dump,
 }
 
 /// What is asked for.
@@ -34,6 +40,22 @@ enum Format {
 pub(super) struct ScreenQuery {
     #[serde(default)]
     format: Format,
+}
+
+/// What brings a fresh terminal to the screen of a command, and where its output goes on.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ScreenDump {
+    pub(crate) command_id: CommandId,
+    /// The run of the program; absent if nothing is stored of any.
+    pub(crate) incarnation: Option<Incarnation>,
+    /// What follows begins here.
+    pub(crate) offset: ByteOffset,
+    pub(crate) columns: u64,
+    pub(crate) rows: u64,
+    /// Whether all is drawn that was written.
+    pub(crate) whole: bool,
+    /// As base64.
+    pub(crate) dump: String,
 }
 
 /// The screen of a command, as the API shows it.
@@ -111,6 +133,9 @@ pub(super) async fn of_agent(
 }
 
 async fn screen(app: &App, user: &UserId, command: &CommandId, format: Format) -> Response<Body> {
+    if format == Format::Dump {
+        return dump(app, user, command).await;
+    }
     let (shown, look) = match app.screens.look(user, command).await {
         Ok(found) => found,
         Err(error) => return refused(app, &error),
@@ -118,7 +143,7 @@ async fn screen(app: &App, user: &UserId, command: &CommandId, format: Format) -
     let (kind, text) = match format {
         Format::Text => ("text/plain; charset=utf-8", Ok(look.text())),
         Format::Ansi => ("text/plain; charset=utf-8", Ok(look.ansi())),
-        Format::Json => {
+        Format::Json | Format::Dump => {
             ("application/json", serde_json::to_string(&view(command, shown, &look)))
         }
     };
@@ -134,6 +159,22 @@ async fn screen(app: &App, user: &UserId, command: &CommandId, format: Format) -
             problem(StatusCode::UNPROCESSABLE_ENTITY, why)
         }
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+async fn dump(app: &App, user: &UserId, command: &CommandId) -> Response<Body> {
+    match app.screens.snapshot(user, command).await {
+        Ok(Snapshot { incarnation, offset, size, dump, whole }) => Json(ScreenDump {
+            command_id: command.clone(),
+            incarnation,
+            offset,
+            columns: size.columns().into(),
+            rows: size.rows().into(),
+            whole,
+            dump: STANDARD.encode(dump),
+        })
+        .into_response(),
+        Err(error) => refused(app, &error),
     }
 }
 

@@ -95,6 +95,12 @@ pub(super) fn note(
         FleetNote::CommandTaken { command, agent } => {
             line!(%command, %agent, %user);
         }
+        FleetNote::KeyboardTaken { agent, command } => {
+            line!(%user, %agent, %command);
+        }
+        FleetNote::KeyboardFree { agent, command, because } => {
+            line!(%user, %agent, %command, because);
+        }
         FleetNote::CommandRepeated { command } => {
             line!(%user, %command);
         }

@@ -94,7 +94,6 @@ pub(crate) enum ScreenError {
 
 /// Where a screen is in its terminal's output, and what brings a fresh terminal there.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "viewers that come late begin with it")]
 pub(crate) struct Snapshot {
     /// The run; `None` if nothing is stored of any.
     pub(crate) incarnation: Option<Incarnation>,
@@ -148,7 +147,6 @@ impl Screens {
     ///
     /// # Errors
     /// See [`ScreenError`].
-    #[allow(dead_code, reason = "viewers that come late begin with it")]
     pub(crate) async fn snapshot(
         &self,
         user: &UserId,

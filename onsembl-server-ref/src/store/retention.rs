@@ -5,6 +5,7 @@
 use super::Store;
 use super::columns::{int, number, time};
 use super::error::StoreError;
+use super::keyboards;
 use super::line::Routing;
 use super::output::StoredRecord;
 use super::screens;
@@ -267,6 +268,7 @@ pub(super) fn remove_command(
     command: &CommandId,
 ) -> rusqlite::Result<()> {
     screens::remove(db, user, command)?;
+    keyboards::remove(db, user, command)?;
     for table in [
         "DELETE FROM output_records WHERE user_id = ?1 AND command_id = ?2",
         "DELETE FROM output_streams WHERE user_id = ?1 AND command_id = ?2",

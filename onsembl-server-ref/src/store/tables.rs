@@ -14,7 +14,7 @@ enum Bound {
     Operator,
 }
 
-const BOUNDS: [(&str, Bound); 17] = [
+const BOUNDS: [(&str, Bound); 18] = [
     ("agent_aliases", Bound::Removed(include_str!("agents.rs"), "agent: the latest 8")),
     (
         "agents",
@@ -32,6 +32,13 @@ const BOUNDS: [(&str, Bound); 17] = [
     ),
     ("commands", Bound::Removed(include_str!("retention.rs"), "user: its bytes; 90 days")),
     ("findings", Bound::Removed(include_str!("findings.rs"), "agent: 256 and 64 KiB")),
+    (
+        "keyboard_holds",
+        Bound::Removed(
+            include_str!("keyboards.rs"),
+            "command: the latest 256, and they count for its user",
+        ),
+    ),
     ("meta", Bound::OfProgram),
     (
         "output_records",

@@ -24,6 +24,8 @@ pub(super) struct Shown {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     pub(super) revision: Revision,
+    /// The last that was said of who types into it.
+    pub(super) keyboard: Revision,
     pub(super) end: End,
     pub(super) cursor: Cursor,
     /// Where to begin, if that must be looked up first.

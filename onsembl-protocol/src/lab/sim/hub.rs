@@ -287,6 +287,7 @@ impl<W: Witness> World<W> {
                 Change::AgentRemoved(_)
                 | Change::Command { .. }
                 | Change::CommandAgain(_)
+                | Change::Keyboard(..)
                 | Change::Log { .. }
                 | Change::Output(..)
                 | Change::Stored(..)

@@ -204,7 +204,8 @@ impl<W: Witness> World<W> {
             Write::Terminal(_)
             | Write::Command { .. }
             | Write::Output { .. }
-            | Write::TerminalSize { .. } => {
+            | Write::TerminalSize { .. }
+            | Write::Keyboard(_) => {
                 self.fail(Failure::Unasked);
             }
         }

@@ -6,6 +6,7 @@ mod ending;
 mod findings;
 mod output;
 mod recovery;
+mod remote_typing;
 mod screens;
 mod sessions;
 mod stops;

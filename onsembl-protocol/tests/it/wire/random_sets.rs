@@ -6,7 +6,7 @@ use super::strategies::{
     subscriptions, text, time,
 };
 use onsembl_protocol::id::{
-    AgentId, BeatSequence, ByteOffset, ChunkSequence, Incarnation, PresenceVersion,
+    AgentId, BeatSequence, ByteOffset, ChunkSequence, Incarnation, InputSequence, PresenceVersion,
     ServerInstanceId, UserId,
 };
 use onsembl_protocol::model::{GapCause, Hop, TerminalSize};
@@ -137,6 +137,17 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
                 })
             }
         ),
+        (id(), id(), 0..9_u64, of(text()), of(text())).prop_map(
+            |(command_id, holder, taken, refused, notice)| {
+                AgentToServer::TerminalInputState(TerminalInputState {
+                    command_id,
+                    holder,
+                    taken: InputSequence(taken),
+                    refused,
+                    notice,
+                })
+            }
+        ),
         (id(), stop_stage()).prop_map(|(stop_id, stage)| AgentToServer::StopReceipt(StopReceipt {
             stop_id,
             stage
@@ -147,6 +158,16 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         pong().prop_map(AgentToServer::Pong),
         unknown_kind().prop_map(AgentToServer::Unknown),
     ]
+}
+
+fn input() -> impl Strategy<Value = TerminalInput> {
+    let bytes = vec(any::<u8>(), 0..20);
+    (id(), id(), 0..9_u64, bytes).prop_map(|(command_id, holder, sequence, bytes)| TerminalInput {
+        command_id,
+        holder,
+        sequence: InputSequence(sequence),
+        bytes: TypedBytes(bytes.into()),
+    })
 }
 
 fn stop_stage() -> impl Strategy<Value = StopStage> {
@@ -218,6 +239,7 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
         control().prop_map(ServerToAgent::Control),
         stop().prop_map(ServerToAgent::EmergencyStop),
         id().prop_map(|stop_id| ServerToAgent::StopRelease(StopRelease { stop_id })),
+        input().prop_map(ServerToAgent::TerminalInput),
         refresh().prop_map(ServerToAgent::TokenRefresh),
         unknown_kind().prop_map(ServerToAgent::Unknown),
     ]
@@ -265,6 +287,10 @@ pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
         stop().prop_map(DashboardToServer::EmergencyStop),
         (of(id()), any::<bool>()).prop_map(|(agent_id, all)| {
             DashboardToServer::StopRelease(ReleaseRequest { agent_id, all })
+        }),
+        input().prop_map(DashboardToServer::TerminalInput),
+        (id(), id()).prop_map(|(command_id, holder)| {
+            DashboardToServer::KeyboardRelease(KeyboardRelease { command_id, holder })
         }),
         ping().prop_map(DashboardToServer::Ping),
         pong().prop_map(DashboardToServer::Pong),

@@ -1,8 +1,8 @@
 //! One message of every kind, with every field that travels filled in.
 
 use onsembl_protocol::id::{
-    AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
-    InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
+    AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, HoldId,
+    Incarnation, InputSequence, InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::model::{
@@ -51,6 +51,15 @@ fn request() -> CommandRequest {
         user_id: Some(UserId::new("u-1")),
         trace: TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         ..CommandRequest::new(command(), agent(), "make test")
+    }
+}
+
+fn input() -> TerminalInput {
+    TerminalInput {
+        command_id: CommandId::of_terminal("0193"),
+        holder: HoldId::new("h-1"),
+        sequence: InputSequence(4),
+        bytes: TypedBytes(b"ls\r".to_vec().into()),
     }
 }
 
@@ -299,6 +308,13 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             attached: true,
             size: TerminalSize::new(120, 40),
         }),
+        AgentToServer::TerminalInputState(TerminalInputState {
+            command_id: CommandId::of_terminal("0193"),
+            holder: HoldId::new("h-1"),
+            taken: InputSequence(3),
+            refused: Some("the program in the terminal has ended".to_owned()),
+            notice: Some("Ctrl-Z is withheld".to_owned()),
+        }),
         AgentToServer::TerminalSize(sized(None)),
         AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("s-1"),
@@ -351,6 +367,7 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
         ServerToAgent::Control(control()),
         ServerToAgent::EmergencyStop(EmergencyStop { stop_id: Some(StopId::new("s-1")), ..stop() }),
         ServerToAgent::StopRelease(StopRelease { stop_id: StopId::new("s-1") }),
+        ServerToAgent::TerminalInput(input()),
         ServerToAgent::TokenRefresh(refresh()),
     ]
 }
@@ -384,6 +401,16 @@ pub(super) fn from_dashboards() -> Vec<DashboardToServer> {
         DashboardToServer::EmergencyStop(stop()),
         DashboardToServer::StopRelease(ReleaseRequest { agent_id: Some(agent()), all: false }),
         DashboardToServer::StopRelease(ReleaseRequest { agent_id: None, all: true }),
+        DashboardToServer::KeyboardTake(KeyboardTake {
+            command_id: CommandId::of_terminal("0193"),
+            name: "ann at desk".to_owned(),
+            mode: Some(TakeMode::Over),
+        }),
+        DashboardToServer::KeyboardRelease(KeyboardRelease {
+            command_id: CommandId::of_terminal("0193"),
+            holder: HoldId::new("h-1"),
+        }),
+        DashboardToServer::TerminalInput(input()),
         DashboardToServer::Ping(ping()),
         DashboardToServer::Pong(pong()),
         DashboardToServer::TokenRefresh(refresh()),
@@ -481,6 +508,16 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
             signal: Some(9),
             started_at: Some(AT),
             completed_at: Some(AT),
+        }),
+        ServerToDashboard::KeyboardState(KeyboardState {
+            command_id: CommandId::of_terminal("0193"),
+            agent_id: Some(agent()),
+            message_id: Some(MessageId::new("m-7")),
+            holder: Some(HoldId::new("h-1")),
+            name: "ann at desk".to_owned(),
+            since: Some(AT),
+            taken: InputSequence(3),
+            because: "taken over by ann at desk".to_owned(),
         }),
         ServerToDashboard::CommandComplete(complete()),
         ServerToDashboard::TerminalStream(stream.clone()),

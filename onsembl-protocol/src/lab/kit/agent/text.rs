@@ -162,6 +162,7 @@ impl<W> Texts<W> {
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
+            | AgentToServer::TerminalInputState(_)
             | AgentToServer::TerminalSize(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
