@@ -60,7 +60,7 @@ impl ToldFault {
 
     /// The fault, if it still holds.
     pub fn at(&self, now: WallTime) -> Option<&ProgramFault> {
-        (now <= self.at.saturating_add(Self::HOLDS_FOR)).then_some(&self.fault)
+        (now <= self.at.after(Self::HOLDS_FOR)).then_some(&self.fault)
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn it_holds_as_long_as_it_is_said_again() {
         let told = ToldFault { fault: fault(), at: WallTime::default() };
-        let after = |seconds| WallTime::default().saturating_add(Duration::from_secs(seconds));
+        let after = |seconds| WallTime::default().after(Duration::from_secs(seconds));
         assert_eq!(told.at(after(60)), Some(&fault()));
         assert_eq!(told.at(after(61)), None);
     }

@@ -190,7 +190,7 @@ mod tests {
 
     /// The text of a submission, which is that and Enter, with a pause between them.
     fn text_of(typing: Typing) -> Vec<u8> {
-        match typing.strokes.try_into() {
+        match <[Stroke; 2]>::try_from(typing.strokes) {
             Ok(
                 [
                     Stroke { what: StrokeKind::Text(bytes), pause: Typing::PAUSE },

@@ -14,7 +14,7 @@ use crate::wire::payload::{
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 
 /// What is to be done because the server said so.
 #[derive(Clone, Debug, PartialEq)]
