@@ -88,7 +88,7 @@ const INTERRUPTS: [&[u8]; 4] = [b"[99;5u", b"[27;5;99~", b"[27u", b"[27;1u"];
 impl Input {
     /// What keys do, in the order of what counts. Sequences that are no answer (a cursor key, a report of the
     /// terminal) are nothing.
-    pub(crate) fn of_keys(bytes: &[u8]) -> impl Iterator<Item = Self> {
+    pub(crate) fn of_keys(bytes: &[u8]) -> impl Iterator<Item = Self> + Clone + use<> {
         let has = |byte: u8| bytes.contains(&byte);
         let is_sequence = bytes.first() == Some(&0x1b);
         let by_number =

@@ -139,6 +139,11 @@ impl Capabilities {
         self.has(&Feature::SecretInput)
     }
 
+    /// It is told what the program of an agent does, and an agent types a text only if its program waits for one.
+    pub fn tells_activity(self) -> bool {
+        self.has(&Feature::Activity)
+    }
+
     /// A dashboard is told why an agent is where it is.
     pub(crate) fn explains_presence(self) -> bool {
         self.has(&Feature::PresenceWhy)
@@ -187,6 +192,7 @@ const ORDER: &[Feature] = &[
     Feature::CommandTrace,
     Feature::TypingWaits,
     Feature::SecretInput,
+    Feature::Activity,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -226,6 +232,7 @@ const fn bit(feature: &Feature) -> u32 {
         Feature::CommandTrace => 1 << 14,
         Feature::TypingWaits => 1 << 15,
         Feature::SecretInput => 1 << 16,
+        Feature::Activity => 1 << 17,
         Feature::Unknown(_) => 0,
     }
 }
@@ -277,7 +284,7 @@ mod tests {
     #[test]
     fn each_question_hangs_on_its_feature_and_on_no_other() {
         type Question = (&'static str, fn(Capabilities) -> bool, &'static [Feature]);
-        let questions: [Question; 13] = [
+        let questions: [Question; 14] = [
             ("stored", Capabilities::output_is_stored, &[Feature::OutputBytes]),
             (
                 "binary",
@@ -299,6 +306,7 @@ mod tests {
             ("traces", Capabilities::traces_commands, &[Feature::CommandTrace]),
             ("waits", Capabilities::says_what_typing_waits_for, &[Feature::TypingWaits]),
             ("secrets", Capabilities::takes_secrets, &[Feature::SecretInput]),
+            ("activity", Capabilities::tells_activity, &[Feature::Activity]),
         ];
         for (name, question, needed) in questions {
             let agreed = |theirs: &[Feature]| {

@@ -45,6 +45,9 @@ wire_enum! {
         TypingWaits = "typing-waits",
         /// `input: "secret"`: a text that the server keeps in memory only, and that an agent types into its terminal.
         SecretInput = "secret-input",
+        /// An agent says by `AGENT_ACTIVITY` what its program does, and knows `if` of a `COMMAND_REQUEST`; a dashboard is
+        /// shown it in `AGENT_STATUS`.
+        Activity = "activity",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -66,6 +69,7 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::BlackBox,
     Feature::TypingWaits,
     Feature::SecretInput,
+    Feature::Activity,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.
@@ -79,4 +83,5 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::StopLatch,
     Feature::PresenceWhy,
     Feature::SecretInput,
+    Feature::Activity,
 ];

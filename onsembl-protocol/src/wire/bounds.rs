@@ -93,6 +93,7 @@ impl Bounded for AgentToServer {
             Self::StopReceipt(m) => stop_id(Some(&m.stop_id), limits),
             Self::TerminalOpened(m) => command(&m.command_id, limits)
                 .and_then(|()| within("program", Some(&m.program), limits.command_bytes)),
+            Self::Activity(m) => m.command_id.as_ref().map_or(Ok(()), |id| command(id, limits)),
             // Its entries are bounded as they are read.
             Self::BlackBox(_)
             | Self::Trace(_)

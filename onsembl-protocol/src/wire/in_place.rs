@@ -59,6 +59,7 @@ impl From<AgentToServer> for AgentFrame<'_> {
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
+            | AgentToServer::Activity(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)

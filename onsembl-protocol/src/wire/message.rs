@@ -5,7 +5,7 @@
 //! not compile.
 
 use super::payload::{
-    Ack, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect,
+    Ack, AgentActivity, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect,
     AgentErrorReport, AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel,
     CommandRequest, CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply,
     Opaque, OutputAck, OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong,
@@ -50,6 +50,7 @@ impl AgentToServer {
             | Self::Fault(_)
             | Self::OutputState(_)
             | Self::StopReceipt(_)
+            | Self::Activity(_)
             | Self::BlackBox(_)
             | Self::Trace(_)
             | Self::Report(_)
@@ -201,6 +202,8 @@ message_set! {
         TerminalOpened(TerminalOpened) = "TERMINAL_OPENED",
         /// What it found while it was away. Extension.
         BlackBox(AgentBlackBox) = "AGENT_BLACK_BOX",
+        /// What its program does. Extension.
+        Activity(AgentActivity) = "AGENT_ACTIVITY",
         Trace(Opaque) = "TRACE_EVENT",
         Report(Opaque) = "INVESTIGATION_REPORT",
         Ping(Ping) = "PING",

@@ -60,6 +60,7 @@ impl Escapes {
             Outbound::Receipt(..)
             | Outbound::Opened(_)
             | Outbound::OutputState(_)
+            | Outbound::Activity(_)
             | Outbound::BlackBox(_)
             | Outbound::Acknowledgement(..)
             | Outbound::OpenEnd(..) => {}

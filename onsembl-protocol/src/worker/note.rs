@@ -97,6 +97,10 @@ pub enum WorkerNote {
     ProgramEndedBy(CommandId, Exit),
     /// A key of the agent's own terminal that would suspend the program for good is not passed on.
     SuspendWithheld,
+    /// A hook says something of a run that is not watched, or has ended.
+    FactOfNoRun(CommandId),
+    /// A program says more of what it does than anybody could follow; what it does is not known for a second.
+    TooManyFacts(CommandId),
     /// Keys of the agent's own terminal are for no program.
     KeysDropped,
     /// The agent's own terminal does not show what the program writes.
@@ -149,6 +153,7 @@ impl WorkerNote {
             Self::TerminalWaits => Some("terminal_starts_put_off"),
             Self::NotTyped(..) => Some("commands_not_typed"),
             Self::SuspendWithheld => Some("local_suspends_withheld"),
+            Self::TooManyFacts(_) => Some("activity_facts_dropped"),
             Self::KeysDropped => Some("local_keys_dropped"),
             Self::ScreenLeftBehind => Some("local_screen_left_behind"),
             Self::RequestWithoutId => Some("requests_without_id"),
@@ -172,6 +177,7 @@ impl WorkerNote {
             | Self::Typing(_)
             | Self::ProgramEndedBy(..)
             | Self::Resized(_)
+            | Self::FactOfNoRun(_)
             | Self::BackgroundEnded(_)
             | Self::Ordered(..)
             | Self::Ending(_) => None,
@@ -186,6 +192,8 @@ impl WorkerNote {
             | Self::AskedAgain(_)
             | Self::CancelledTooLate(_)
             | Self::ToBeTyped(_)
+            | Self::FactOfNoRun(_)
+            | Self::TooManyFacts(_)
             | Self::Resized(_) => Severity::Debug,
             Self::Cancelling(_)
             | Self::CancelledInTime(_)
@@ -260,6 +268,8 @@ impl WorkerNote {
             | Self::ToBeTyped(id)
             | Self::Typing(id)
             | Self::ProgramEndedBy(id, _)
+            | Self::FactOfNoRun(id)
+            | Self::TooManyFacts(id)
             | Self::NotTyped(id, _) => Some(id),
             Self::ErrorOfServer { command, .. } => command.as_ref(),
             Self::StopFound
@@ -339,6 +349,8 @@ impl fmt::Display for WorkerNote {
             Self::NotTyped(_, error) => write!(f, "a command was not typed to its end: {error}"),
             Self::ProgramEndedBy(_, exit) => write!(f, "the program of the terminal read this command and ended: {exit}"),
             Self::SuspendWithheld => f.write_str("a key that would suspend the program of the terminal for good is not passed on"),
+            Self::FactOfNoRun(_) => f.write_str("a hook says something of a run that has ended or is not watched"),
+            Self::TooManyFacts(_) => f.write_str("a program says more of what it does than can be followed; what it does is not known for now"),
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),

@@ -110,6 +110,7 @@ impl Uplink {
             | Outbound::Opened(_)
             | Outbound::Acknowledgement(..)
             | Outbound::OutputState(_)
+            | Outbound::Activity(_)
             | Outbound::BlackBox(_)
             | Outbound::OpenEnd(..) => Expected::Nothing,
             Outbound::Complete(report) => {

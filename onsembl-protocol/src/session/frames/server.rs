@@ -120,6 +120,7 @@ fn reading(frame: &AgentFrame<'_>, offered: &[Feature]) -> Reading {
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
+            | AgentToServer::Activity(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => Reading::Message,

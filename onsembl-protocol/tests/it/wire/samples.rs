@@ -48,9 +48,27 @@ fn request() -> CommandRequest {
         start_within_ms: Some(60_000),
         input: Some(CommandInput::Keys),
         offline: Some(OfflinePolicy::Refuse),
+        condition: Some(TypeIf::Waiting),
         user_id: Some(UserId::new("u-1")),
         trace: TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         ..CommandRequest::new(command(), agent(), "make test")
+    }
+}
+
+fn activity() -> AgentActivity {
+    AgentActivity {
+        command_id: Some(CommandId::of_terminal("0193")),
+        state: ActivityState::Asking,
+        since: Some(AT),
+        fact: Some(ActivityFact::Permission),
+        lane: Some(ActivityLane::Hook),
+        fact_at: Some(AT),
+        question: Some(Question {
+            kind: QuestionKind::Permission,
+            title: "Allow Bash(rm -rf build)?".into(),
+            choices: vec!["yes".into(), "no".into()],
+        }),
+        at: Some(AT),
     }
 }
 
@@ -288,6 +306,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             opened_at: Some(WallTime::from_unix_millis(1_762_041_600_000)),
             attached: true,
         }),
+        AgentToServer::Activity(activity()),
         AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("s-1"),
             stage: StopStage::Verified,
@@ -442,6 +461,7 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
                 next_change_at: Some(AT),
                 slept: Some(SleptSpan { from: Some(AT), until: Some(AT) }),
             }),
+            activity: Some(AgentActivity { at: None, ..activity() }),
         }),
         ServerToDashboard::AgentDisconnect(AgentDisconnect {
             agent_id: agent(),

@@ -162,6 +162,7 @@ impl<W> Texts<W> {
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
+            | AgentToServer::Activity(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)
