@@ -38,6 +38,7 @@ const KINDS: [&str; 31] = [
     "TERMINAL_OPENED",
     "AGENT_BLACK_BOX",
     "BLACK_BOX_ACK",
+    "AGENT_ACTIVITY",
 ];
 
 /// What a frame was.

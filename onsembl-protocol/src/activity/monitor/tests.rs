@@ -247,7 +247,7 @@ proptest! {
         let mut monitor = monitor();
         let mut now = 0;
         let mut claims = BTreeSet::new();
-        let mut turn = at(0);
+        let mut turn = Timestamp::ORIGIN;
         let mut told: Option<(Seen, Timestamp)> = None;
         for (happened, pause) in steps {
             // Between two events the machine is woken at its deadline, and at no other time.

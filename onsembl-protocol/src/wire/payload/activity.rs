@@ -105,7 +105,7 @@ mod tests {
     use alloc::string::String;
 
     fn at(ms: i64) -> WallTime {
-        WallTime::from_unix_millis(ms)
+        WallTime::from_unix_millis(1_762_041_600_000 + ms)
     }
 
     fn asks() -> Activity {

@@ -4,6 +4,7 @@ use super::*;
 use crate::activity::{ActivityConfig, Fact, StreamFormat};
 use crate::model::{ActivityState, Feature, Question, QuestionKind, TypeIf};
 use crate::terminal::TerminalSize;
+use alloc::string::ToString;
 use crate::wire::payload::{AgentActivity, CommandInput, CommandPhase};
 
 fn terminal() -> (Worker, CommandId) {
