@@ -138,7 +138,12 @@ impl Household {
     }
 
     fn look_unless_recent(&mut self) -> io::Result<()> {
-        match self.looked_at.is_some_and(|at| at.elapsed() < RECENT) {
+        // Where orphans are lost, who was born behind that look and loses its parent to the signal is not found again.
+        let is_enough = match self.kinship.orphans() {
+            Orphans::Lost => false,
+            Orphans::Adopted | Orphans::AdoptedFromAnywhere => true,
+        };
+        match is_enough && self.looked_at.is_some_and(|at| at.elapsed() < RECENT) {
             true => Ok(()),
             false => self.look(),
         }

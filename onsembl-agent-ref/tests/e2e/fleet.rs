@@ -89,7 +89,8 @@ impl Fleet {
             .env("ONSEMBL_TOKEN", &self.bench.dashboard_token)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{output:?}");
+        // `stop` says so of agents that are away.
+        assert!(matches!(output.status.code(), Some(0 | 4)), "{output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 

@@ -114,7 +114,7 @@ fn what_a_killed_agent_had_read_is_delivered_by_its_successor_and_the_rest_decla
     );
     let balance = done(ask(&bench, &["audit", "ada"]));
     let balance = String::from_utf8(balance.stdout).unwrap();
-    assert!(balance.contains("balanced: ") && balance.contains("end unknown"), "{balance}");
+    assert!(balance.contains("of unknown length") && balance.contains("end unknown"), "{balance}");
 }
 
 #[test]

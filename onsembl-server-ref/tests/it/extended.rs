@@ -248,7 +248,14 @@ async fn a_dashboard_with_extensions_gets_the_words_of_the_api() {
     let list = watching.expect("DASHBOARD_CONNECTED").await;
     assert_eq!(
         list["extensions"]["features"],
-        json!(["output-bytes", "output-spool", "output-replay", "stop-latch", "presence-why"])
+        json!([
+            "output-bytes",
+            "output-spool",
+            "output-replay",
+            "stop-latch",
+            "presence-why",
+            "secret-input"
+        ])
     );
     assert_eq!(list["extensions"]["serverInstance"], ack["extensions"]["serverInstance"]);
     assert_eq!(list["agents"][0]["status"], "online");

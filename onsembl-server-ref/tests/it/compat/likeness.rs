@@ -46,7 +46,13 @@ const MEASURES: &[&str] = &[
 ];
 
 /// Sentences for people that are worded differently since: CHANGELOG.md.
-const REWORDED: [(&str, &str); 1] = [("leave it away, or send", "omit it, or send")];
+const REWORDED: [(&str, &str); 2] = [
+    ("leave it away, or send", "omit it, or send"),
+    (
+        "alt-x or y",
+        "alt-x, shift-enter or y, or given by their codes, like 0x1b or u+e9; `exec --help` lists all",
+    ),
+];
 
 /// Fields whose whole value may be another one, as long as it is the same one each time.
 const NAMES: &[&str] = &["version", "hostMachine"];
@@ -124,6 +130,12 @@ impl Likeness {
             }
             // How it was when the message was made, which another change gave rise to.
             (Value::String(_), Value::String(_)) if field == "activityState" => Ok(()),
+            // It says by now into which terminal it was.
+            (Value::String(then), Value::String(now))
+                if then == "typed into the agent's terminal" && now.starts_with("typed into ") =>
+            {
+                Ok(())
+            }
             (Value::String(then), Value::String(now)) => {
                 // What a recorded peer said is passed on as it is.
                 self.strings(at, then, now).or_else(|_| {
