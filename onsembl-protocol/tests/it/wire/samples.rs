@@ -6,7 +6,8 @@ use onsembl_protocol::id::{
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::model::{
-    Cause, Confidence, Evidence, Finding, GapCause, Hop, PastFinding, TerminalSize, TraceContext,
+    ActivityFact, ActivityLane, ActivityState, Cause, Confidence, Evidence, Finding, GapCause, Hop,
+    PastFinding, QuestionKind, TerminalSize, TraceContext,
 };
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
