@@ -9,6 +9,11 @@ fn claude() -> String {
     r#"{"hasCompletedOnboarding":true,"theme":"dark","autoUpdates":false,"customApiKeyResponses":{"approved":["stand-in-key-0123456"],"rejected":[]},"projects":{"{home}/work":{"hasTrustDialogAccepted":true,"projectOnboardingSeenCount":9,"hasCompletedProjectOnboarding":true}}}"#.to_owned()
 }
 
+/// It asks the person, whatever its default is.
+fn claude_asks() -> String {
+    r#"{"permissions":{"defaultMode":"default"}}"#.to_owned()
+}
+
 fn codex() -> String {
     r#"model = "stand-in"
 model_provider = "stand-in"
@@ -35,7 +40,7 @@ fn gemini() -> String {
 pub const CLAUDE: Program = Program {
     name: "claude",
     needs: &[Npm("claude")],
-    words: &["claude", "--permission-mode", "default"],
+    words: &["claude"],
     environment: &[
         ("ANTHROPIC_BASE_URL", "{stand-in}"),
         ("ANTHROPIC_API_KEY", "sk-ant-stand-in-key-0123456"),
@@ -43,7 +48,10 @@ pub const CLAUDE: Program = Program {
         ("DISABLE_AUTOUPDATER", "1"),
         ("DISABLE_TELEMETRY", "1"),
     ],
-    files: &[File { path: ".claude.json", text: claude }],
+    files: &[
+        File { path: ".claude.json", text: claude },
+        File { path: ".claude/settings.json", text: claude_asks },
+    ],
     ready: "for shortcuts",
     turns: &[
         turn(Text("say hello"), "hello, says the stand-in"),

@@ -24,6 +24,7 @@ mod attached;
 mod bench;
 mod coding;
 mod needs;
+mod page;
 mod side;
 mod stand_in;
 mod table;
@@ -69,10 +70,10 @@ fn cases() -> Vec<Case> {
         needs: program.needs,
         run: Box::new(|| walk::walk(program)),
     });
-    let transcripts = coding::AGENTS.iter().map(|program| Case {
-        name: format!("transcript-{}", program.name),
-        needs: program.needs,
-        run: Box::new(|| transcripts::tell(program)),
+    let transcripts = transcripts::STORIES.iter().map(|story| Case {
+        name: format!("transcript-{}", story.program.name),
+        needs: story.program.needs,
+        run: Box::new(|| transcripts::tell(story)),
     });
     walks.chain(transcripts).collect()
 }

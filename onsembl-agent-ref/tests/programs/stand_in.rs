@@ -2,12 +2,16 @@
 //! a turn.
 //!
 //! To `say TEXT` it says the text; to `run COMMAND` it has the program run the command, which asks the person first;
-//! when the outcome of that is back it says so.
+//! when the outcome of that is back it says so. To `think` it says nothing for as long as a case lasts.
 
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
+
+/// Longer than a case lasts.
+const LONG: Duration = Duration::from_secs(600);
 
 pub struct StandIn {
     pub address: String,
@@ -17,6 +21,7 @@ pub struct StandIn {
 enum Asked {
     Say(String),
     Run(String),
+    Think,
     /// A command has run.
     Ran,
     /// Something of the program's own, such as a title.
@@ -106,9 +111,11 @@ fn answer(request: &Request) -> (&'static str, &'static str, String) {
 }
 
 fn asked<'a>(mut texts: impl DoubleEndedIterator<Item = &'a str>) -> Asked {
-    let found = texts.rfind(|text| text.starts_with("say ") || text.starts_with("run "));
+    let found =
+        texts.rfind(|text| ["say ", "run ", "think "].iter().any(|word| text.starts_with(word)));
     match found.and_then(|text| text.trim().split_once(' ')) {
         Some(("say", text)) => Asked::Say(text.to_owned()),
+        Some(("think", _)) => Asked::Think,
         Some((_, command)) => Asked::Run(command.to_owned()),
         None => Asked::Other,
     }
@@ -119,7 +126,7 @@ impl Asked {
         match self {
             Self::Say(text) => format!("{text}, says the stand-in."),
             Self::Ran => "It ran, says the stand-in.".to_owned(),
-            Self::Run(_) | Self::Other => "Stand-in".to_owned(),
+            Self::Run(_) | Self::Think | Self::Other => "Stand-in".to_owned(),
         }
     }
 }
@@ -140,6 +147,9 @@ fn anthropic(body: &Value) -> Vec<Value> {
         true => Asked::Ran,
         false => asked(texts(content)),
     };
+    if matches!(asked, Asked::Think) {
+        thread::sleep(LONG);
+    }
     let (block, delta, reason) = match &asked {
         Asked::Run(command) => (
             json!({"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}),
@@ -147,7 +157,7 @@ fn anthropic(body: &Value) -> Vec<Value> {
                 "partial_json": json!({"command": command, "description": "As asked"}).to_string()}),
             "tool_use",
         ),
-        Asked::Say(_) | Asked::Ran | Asked::Other => (
+        Asked::Say(_) | Asked::Think | Asked::Ran | Asked::Other => (
             json!({"type": "text", "text": ""}),
             json!({"type": "text_delta", "text": asked.said()}),
             "end_turn",
@@ -192,7 +202,7 @@ fn openai(body: &Value) -> Vec<Value> {
             "name": "exec_command",
             "arguments": json!({"cmd": command, "sandbox_permissions": "require_escalated",
                 "justification": "As asked"}).to_string()}),
-        Asked::Say(_) | Asked::Ran | Asked::Other => {
+        Asked::Say(_) | Asked::Think | Asked::Ran | Asked::Other => {
             json!({"type": "message", "role": "assistant", "id": "msg_1",
             "content": [{"type": "output_text", "text": asked.said(), "annotations": []}]})
         }
@@ -217,7 +227,7 @@ fn google(body: &Value) -> Vec<Value> {
     let part = match &asked {
         Asked::Run(command) => json!({"functionCall": {"name": "run_shell_command",
             "args": {"command": command, "description": "As asked"}}}),
-        Asked::Say(_) | Asked::Ran | Asked::Other => json!({"text": asked.said()}),
+        Asked::Say(_) | Asked::Think | Asked::Ran | Asked::Other => json!({"text": asked.said()}),
     };
     vec![candidate(&part)]
 }

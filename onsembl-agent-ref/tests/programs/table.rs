@@ -238,10 +238,10 @@ pub const TOOLS: &[Program] = &[
     Program {
         name: "git",
         needs: &[System("git")],
-        words: &["git", "-c", "diff.context=1", "add", "--patch"],
+        words: &["git", "add", "--patch"],
         environment: &[("GIT_CONFIG_NOSYSTEM", "1")],
         before: &[
-            "git init -q; git config user.email a@b; git config user.name a; seq 20 >numbers; git add .; git commit -qm one; sed -i 's/^10$/ten/' numbers",
+            "git init -q; git config user.email a@b; git config user.name a; seq 3 >numbers; git add .; git commit -qm one; sed -i s/2/two/ numbers",
         ],
         ready: "Stage this hunk",
         turns: &[

@@ -4,6 +4,7 @@ use crate::bench::{Bench, Running, eventually};
 use crate::side::Side;
 use crate::table::Input;
 use serde_json::Value;
+use std::ffi::OsStr;
 
 pub struct Wrapped<'a> {
     pub bench: &'a Bench,
@@ -13,32 +14,42 @@ pub struct Wrapped<'a> {
     agent: Running,
 }
 
+/// Starts an agent on a side, with the environment of that side and no other.
+pub fn spawn(bench: &Bench, name: &str, side: &Side, arguments: &[impl AsRef<OsStr>]) -> Running {
+    let mut command = bench.agent_command(name);
+    for (inherited, _) in std::env::vars_os() {
+        if !inherited.to_string_lossy().starts_with("ONSEMBL_") {
+            command.env_remove(inherited);
+        }
+    }
+    command.envs(side.environment()).current_dir(side.work()).args(arguments);
+    Running(command.spawn().expect("the agent can be run"))
+}
+
+/// The screen of an agent as users see it.
+pub fn screen_of(bench: &Bench, name: &str) -> String {
+    let looked = bench.ask(&["screen", name, "--text"]);
+    // While it has no terminal, or the server has not heard of it.
+    match looked.status.success() {
+        true => String::from_utf8_lossy(&looked.stdout).into_owned(),
+        false => String::from_utf8_lossy(&looked.stderr).into_owned(),
+    }
+}
+
 impl<'a> Wrapped<'a> {
     pub fn start(bench: &'a Bench, name: &'static str, side: &'a Side, size: (u16, u16)) -> Self {
-        let agent = Self::spawn(bench, name, side, size);
+        let agent = spawn(bench, name, side, &Self::arguments(side, size));
         Self { bench, name, side, size, agent }
     }
 
-    fn spawn(bench: &Bench, name: &str, side: &Side, (columns, rows): (u16, u16)) -> Running {
-        let mut command = bench.agent_command(name);
-        for (inherited, _) in std::env::vars_os() {
-            if !inherited.to_string_lossy().starts_with("ONSEMBL_") {
-                command.env_remove(inherited);
-            }
-        }
-        command.envs(side.environment()).current_dir(side.work());
-        command.args(["--runner", "terminal", "--size", &format!("{columns}x{rows}"), "--"]);
-        Running(command.args(side.words()).spawn().expect("the agent can be run"))
+    fn arguments(side: &Side, (columns, rows): (u16, u16)) -> Vec<String> {
+        let size = format!("{columns}x{rows}");
+        let own = ["--runner", "terminal", "--size", &size, "--"].map(ToOwned::to_owned);
+        own.into_iter().chain(side.words().iter().cloned()).collect()
     }
 
-    /// The screen as users see it.
     pub fn screen(&self) -> String {
-        let looked = self.bench.ask(&["screen", self.name, "--text"]);
-        // While it has no terminal, or the server has not heard of it.
-        match looked.status.success() {
-            true => String::from_utf8_lossy(&looked.stdout).into_owned(),
-            false => String::from_utf8_lossy(&looked.stderr).into_owned(),
-        }
+        screen_of(self.bench, self.name)
     }
 
     pub fn types(&self, input: &Input) {
@@ -115,7 +126,8 @@ impl<'a> Wrapped<'a> {
         let (id, before) = (self.terminal(), self.side.processes());
         self.agent.signal("-KILL");
         let _ = self.agent.wait();
-        self.agent = Self::spawn(self.bench, self.name, self.side, self.size);
+        self.agent =
+            spawn(self.bench, self.name, self.side, &Self::arguments(self.side, self.size));
         eventually("its terminal is lost", || {
             self.terminals().contains(&(id.clone(), "lost".into()))
         });
