@@ -94,6 +94,7 @@ fn htop() -> String {
 pub const TOOLS: &[Program] = &[
     Program {
         name: "bash",
+        needs: &[System("bash")],
         words: &["bash", "--norc", "--noprofile"],
         environment: &[("PS1", "$ ")],
         ready: "$",
@@ -120,6 +121,7 @@ pub const TOOLS: &[Program] = &[
     },
     Program {
         name: "python",
+        needs: &[System("python3")],
         words: &["python3", "-q", "-i"],
         ready: ">>>",
         turns: &[turn(Text("6 * 7"), "\n42\n"), turn(Keys("7 * 7 enter"), "\n49\n")],
