@@ -13,6 +13,7 @@
 )]
 
 mod activity;
+mod attach;
 #[allow(dead_code, reason = "the suite of planted faults uses more of it")]
 mod bench;
 mod clones;

@@ -15,8 +15,9 @@ fn screen(bench: &Bench, of: &str, form: &str) -> String {
 }
 
 fn has(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-    found.status().is_ok_and(|status| status.success())
+    let mut command = Command::new(program);
+    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Asks as programs do at their start, and shows each answer.
