@@ -368,9 +368,15 @@ pub(super) fn too_long(request: &CommandRequest, dialect: Dialect) -> Option<Str
 pub(super) fn misread(
     dialect: Dialect,
     session: Option<&Session>,
-    input: Option<&CommandInput>,
+    request: &CommandRequest,
 ) -> Option<&'static str> {
-    match input {
+    let tells = session.is_some_and(|session| session.capabilities.tells_activity());
+    if request.condition.is_some() && !tells {
+        return Some(
+            "this agent does not say what its program does (it has not the feature `activity`), and would type the text whatever that is; nothing was done",
+        );
+    }
+    match &request.input {
         None | Some(CommandInput::Text) => None,
         Some(CommandInput::Secret) => {
             let takes = session.is_some_and(|session| session.capabilities.takes_secrets());

@@ -5,7 +5,7 @@ use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, InstanceId,
     MessageId,
 };
-use onsembl_protocol::model::{GapCause, Stream};
+use onsembl_protocol::model::{ActivityState, GapCause, Stream};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::AgentToServer::{self, *};
 use onsembl_protocol::wire::payload as p;
@@ -267,4 +267,16 @@ fn what_a_command_waits_for_is_said_beside_its_status_and_only_then() {
     assert_eq!(of(frame), Some(WaitsFor::BegunLine));
     assert_eq!(of(&frame.replace(r#","waitsFor":"begun-line""#, "")), None);
     assert_eq!(of(&frame.replace("begun-line", "moon")), Some(WaitsFor::parse("moon")));
+}
+
+#[test]
+fn what_a_program_does_is_read_and_of_a_later_version_as_far_as_it_goes() {
+    let frame = r#"{"type":"AGENT_ACTIVITY","id":"m","timestamp":1,"payload":{"commandId":"terminal-1","state":"asking","since":"2026-11-30T12:00:00.000Z","fact":"permission","lane":"hook","factAt":"2026-11-30T12:00:00.000Z","question":{"kind":"permission","title":"Allow Bash(rm -rf build)?","choices":["yes","no"]},"at":"2026-11-30T12:00:40.000Z"}}"#;
+    let Activity(activity) = read::<AgentToServer>(frame).message else { panic!() };
+    assert_eq!(activity.state, ActivityState::Asking);
+    assert_eq!(activity.question.unwrap().to_string(), "Allow Bash(rm -rf build)? [yes, no]");
+    let later = r#"{"state":"dreaming","fact":"sheep","mood":1,"question":{"kind":"riddle"}}"#;
+    let Activity(activity) = message("AGENT_ACTIVITY", later) else { panic!() };
+    assert_eq!(activity.state.as_str(), "dreaming");
+    assert_eq!((activity.since, activity.lane), (None, None));
 }
