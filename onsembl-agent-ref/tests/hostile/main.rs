@@ -61,6 +61,7 @@ const RECOVERY: Duration = Duration::from_secs(10);
 const USUAL: Duration = Duration::from_secs(2);
 /// Flags of the server, and of `limits`.
 const CONNECTIONS: [&str; 2] = ["--connections", "4096"];
+const FEW_CONNECTIONS: [&str; 2] = ["--connections", "1024"];
 /// The attacker, and the bystander.
 const USERS: [&str; 2] = ["--users", "2"];
 /// The path of the certificate that clients trust. Its key is beside it.
@@ -133,7 +134,7 @@ fn attack(name: &str, target: Target) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let target = match attack.serve {
-        Serve::Plain | Serve::Tls | Serve::BehindProxy => target,
+        Serve::Plain | Serve::Tls | Serve::Few | Serve::BehindProxy => target,
         Serve::OneAddress => target.beside_the_bystander(),
     };
     effects::write_notes();
@@ -259,6 +260,7 @@ fn bench_for(attack: &Attack, certificate: &Path) -> Bench {
     let [certificate, key] = [certificate, &key].map(|path| path.to_str().expect("text"));
     match attack.serve {
         Serve::Plain | Serve::OneAddress => Bench::with(TIMES, &CONNECTIONS),
+        Serve::Few => Bench::with(TIMES, &FEW_CONNECTIONS),
         Serve::BehindProxy => {
             let words = [&CONNECTIONS[..], &["--trusted-proxy", "127.0.0.2/32"]].concat();
             Bench::with(TIMES, &words)
