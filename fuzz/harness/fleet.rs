@@ -273,6 +273,7 @@ impl World {
                 program: text,
                 opened_at: None,
                 attached: step.which.is_multiple_of(2),
+                size: None,
             }),
             8 => {
                 let command = self.open_command(step).unwrap_or(id);

@@ -109,6 +109,8 @@ text_id! {
     JournalId;
     /// What the processes of one run of one command bear in their environment, and hand down.
     RunMark;
+    /// One hold of the keyboard of a terminal by a dashboard. Minted by the server.
+    HoldId;
 }
 
 macro_rules! number_id {
@@ -150,6 +152,10 @@ number_id! {
     ChunkSequence;
     /// A position in an output stream, in bytes from its start.
     ByteOffset;
+    /// Numbers what is typed under one hold of a keyboard, from 1.
+    InputSequence;
+    /// A link of a dashboard, numbered by the server that serves it: another one for each link of one run of a server.
+    DashboardId;
     /// Tells the process that produced an output stream from any other that ran under the same
     /// command id. Our agent takes the wall time of the start, in milliseconds.
     Incarnation;

@@ -169,7 +169,7 @@ pub mod shown;
 pub mod step;
 mod stop;
 pub mod supervisor;
-mod terminal;
+pub mod terminal;
 mod text;
 pub mod time;
 pub mod wire;

@@ -19,6 +19,7 @@ mod limits;
 mod metrics;
 mod own_faults;
 pub mod retention;
+mod screens;
 pub mod server;
 pub mod store;
 mod turned_away;

@@ -2,7 +2,7 @@
 //! that follows from them. The numbers are the constants themselves; nothing here decides anything.
 
 use crate::auth::USES;
-use crate::{dashboard, http, hub, store};
+use crate::{dashboard, http, hub, screens, store};
 use onsembl_protocol::fleet::{DashboardLink, FleetLimits, LONGEST_FINDINGS, RECOVERED_COMMANDS};
 use onsembl_protocol::limits::Limits;
 use onsembl_transport::server::{LANE_BACKLOG, LANE_FRAMES};
@@ -163,6 +163,20 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             Server,
             "503; a user has at most as many as are free",
         ),
+        size(
+            "screens that are looked at",
+            screens::BYTES,
+            Server,
+            "429; a user has at most half of what is free, and loses the oldest of its own first",
+        ),
+        count("screens drawn at a time", screens::DRAWING, Server, "the others wait in line"),
+        size(
+            "output drawn behind a keyframe",
+            screens::FURTHEST as usize,
+            Request,
+            "only the end is drawn, and the answer says so",
+        ),
+        size("answer with a screen", http::SCREEN_ANSWER, Request, "422"),
         size("page of a reader", http::PAGE, Request, "the rest comes in further pages"),
         count(
             "recordings exported",
@@ -352,6 +366,7 @@ pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
         part("the recording", 1, set.recording),
         part("recordings exported", http::EXPORTS, set.recording + 128 * KIB),
         part("readers of output", http::READERS, http::READER),
+        part("screens that are looked at", 1, screens::BYTES),
         // The entries, and their text.
         part("lists on their way", http::PAGES, 2 * http::PAGE_BYTES),
         part("waiting connections", http::RoomLimits::DEFAULT.all, WAITING_CONNECTION),

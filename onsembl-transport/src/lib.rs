@@ -61,6 +61,7 @@ pub mod messages;
 pub mod planted;
 pub mod private;
 pub mod pump;
+pub mod screen;
 pub mod secret;
 pub mod server;
 pub mod tls;

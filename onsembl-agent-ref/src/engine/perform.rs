@@ -2,7 +2,9 @@
 //! orders, and in which the journal, the spool and the local terminal are written. Decides nothing.
 
 use super::credentials::Credentials;
-use crate::executor::{Execution, ExecutionEvents, Executor, Job, Started, TypingReply};
+use crate::executor::{
+    Execution, ExecutionEvents, Executor, Job, RemoteReply, Started, TypingReply,
+};
 use crate::hooks::{self, HookSocket};
 use crate::journal::Journal;
 use crate::local_terminal::LocalTerminal;
@@ -10,6 +12,7 @@ use crate::process::{self, ProcessEvent};
 use crate::spool::Spool;
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
+use onsembl_protocol::terminal::{Query, ScreenFacts};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
@@ -19,6 +22,7 @@ use onsembl_protocol::worker::{
 };
 use onsembl_transport::agent::AgentDriver;
 use onsembl_transport::counters::Counters;
+use onsembl_transport::screen::Screen;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
@@ -32,6 +36,8 @@ pub(super) struct Effects {
     pub(super) journal: Option<Journal>,
     pub(super) spool: Option<Spool>,
     pub(super) screen: Option<LocalTerminal>,
+    /// What the terminal shows, to answer its program by.
+    model: Option<Screen>,
     events: mpsc::Sender<ProcessEvent<CommandId>>,
     terminal_events: mpsc::Sender<WorkerEvent>,
     /// Variables that each run gets.
@@ -67,6 +73,7 @@ impl Effects {
             journal: None,
             spool: None,
             screen: None,
+            model: None,
             events,
             terminal_events,
             environment: Vec::new(),
@@ -139,6 +146,19 @@ impl Effects {
                 let settings = self.of_terminal(|execution| execution.terminal_settings());
                 return Some(WorkerEvent::Looked(settings.flatten()));
             }
+            WorkerAction::Draw(bytes) => {
+                if let Some(model) = &mut self.model {
+                    let before = model.faults();
+                    model.feed(&bytes);
+                    if model.faults() > before {
+                        self.counters.count("screen_model_faults");
+                        tracing::error!(
+                            "the model of the terminal's screen failed and begins anew; cursor positions may be wrong until the program draws again"
+                        );
+                    }
+                }
+            }
+            WorkerAction::Answer(query) => self.answer(query),
             WorkerAction::TypeKeys(keys) => self.type_keys(keys),
             WorkerAction::TypeSuspending(keys) => {
                 let settings = self.of_terminal(|execution| execution.terminal_settings());
@@ -149,7 +169,15 @@ impl Effects {
                     Some(Foreground::Job) | None => self.type_keys(keys),
                 }
             }
+            WorkerAction::TypeRemotely(stroke) => {
+                // Without a terminal the reply is dropped, which says that it is lost.
+                let reply = RemoteReply::new(stroke, self.terminal_events.clone());
+                let _ = self.of_terminal(|execution| execution.type_remotely(reply));
+            }
             WorkerAction::Resize(size) => {
+                if let Some(model) = &mut self.model {
+                    model.resize(size);
+                }
                 if let Some(Err(error)) = self.of_terminal(|execution| execution.resize(size)) {
                     tracing::warn!(%error, %size, "the terminal cannot be resized");
                 }
@@ -186,7 +214,10 @@ impl Effects {
         if let Err(why) = self.resolve_directory(&mut task) {
             return WorkerEvent::NotStarted { command, why };
         }
-        let is_terminal = matches!(task, Task::Terminal(_));
+        let terminal = match &task {
+            Task::Terminal(size) => Some(*size),
+            Task::Command(_) => None,
+        };
         let events = ExecutionEvents::new(command.clone(), self.events.clone());
         let environment = self.environment_of(&command);
         let job = Job { command: command.clone(), mark, task, environment };
@@ -195,8 +226,10 @@ impl Effects {
                 let pid = process.as_ref().map(|process| process.pid);
                 tracing::info!(%command, pid, "command started");
                 self.running.insert(command.clone(), execution);
-                if is_terminal {
+                if let Some(size) = terminal {
                     self.terminal = Some(command.clone());
+                    // Somebody's own terminal answers for itself.
+                    self.model = self.screen.is_none().then(|| Screen::new(size));
                 }
                 WorkerEvent::Started { command, process }
             }
@@ -223,6 +256,16 @@ impl Effects {
     fn of_terminal<R>(&mut self, act: impl FnOnce(&mut dyn Execution) -> R) -> Option<R> {
         let execution = self.running.get_mut(self.terminal.as_ref()?)?;
         Some(act(execution.as_mut()))
+    }
+
+    fn answer(&mut self, query: Query) {
+        let Some(model) = &self.model else { return };
+        let (size, cursor) = (model.size(), model.cursor());
+        let answer = query.answer(&ScreenFacts { size, cursor, modes: model.modes() });
+        if self.of_terminal(|execution| execution.answer(answer.into())) != Some(true) {
+            self.counters.count("terminal_answers_dropped");
+            tracing::debug!(?query, "the program does not read what its terminal answers");
+        }
     }
 
     fn type_keys(&mut self, keys: Bytes) {

@@ -4,7 +4,7 @@ use crate::process::{ProcessEvent, TypingError};
 use bytes::Bytes;
 use onsembl_protocol::id::CommandId;
 use onsembl_protocol::model::{Exit, Stream};
-use onsembl_protocol::worker::{TypingOutcome, WorkerEvent};
+use onsembl_protocol::worker::{RemoteOutcome, RemoteStroke, TypingOutcome, WorkerEvent};
 use tokio::sync::mpsc;
 
 /// The exit of a command whose end was not reported. No real exit code is negative.
@@ -145,5 +145,60 @@ impl Drop for TypingReply {
         self.say(TypingOutcome::Refused(
             "the program in the terminal has ended; ask again under a new id".to_owned(),
         ));
+    }
+}
+
+/// Reports what became of a piece that the holder of the keyboard typed. Dropped, it says that it is lost.
+#[derive(Debug)]
+pub struct RemoteReply {
+    stroke: RemoteStroke,
+    entry: Option<mpsc::Sender<WorkerEvent>>,
+}
+
+impl RemoteReply {
+    pub(crate) fn new(stroke: RemoteStroke, entry: mpsc::Sender<WorkerEvent>) -> Self {
+        Self { stroke, entry: Some(entry) }
+    }
+
+    /// What is to be typed.
+    pub fn stroke(&self) -> &RemoteStroke {
+        &self.stroke
+    }
+
+    pub(crate) async fn typed(mut self, typed: Result<(), TypingError>) {
+        let outcome = match typed {
+            Ok(()) => RemoteOutcome::Typed,
+            Err(error) => RemoteOutcome::Lost(error.to_string()),
+        };
+        let event = WorkerEvent::TypedRemotely { stroke: self.stroke.clone(), outcome };
+        if let Some(entry) = self.entry.take()
+            && entry.send(event).await.is_err()
+        {
+            tracing::debug!("the agent that asked for this to be typed has ended");
+        }
+    }
+
+    /// It went so, at once.
+    pub fn say(mut self, outcome: RemoteOutcome) {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: RemoteOutcome) {
+        let Some(entry) = self.entry.take() else { return };
+        let event = WorkerEvent::TypedRemotely { stroke: self.stroke.clone(), outcome };
+        if let Err(mpsc::error::TrySendError::Full(event)) = entry.try_send(event) {
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(async move { entry.send(event).await })),
+                Err(error) => {
+                    tracing::error!(%error, "cannot report the result of typing outside the agent's runtime");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for RemoteReply {
+    fn drop(&mut self) {
+        self.tell(RemoteOutcome::Lost("the program in the terminal has ended".to_owned()));
     }
 }

@@ -13,7 +13,7 @@ mod program;
 mod shell;
 mod terminal;
 
-pub use events::{ExecutionEvents, TypingReply};
+pub use events::{ExecutionEvents, RemoteReply, TypingReply};
 pub use program::Program;
 pub use shell::Shell;
 pub use terminal::Terminal;
@@ -23,7 +23,8 @@ use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::worker::{
-    Fence, LineMode, ProcessIdentity, Screen, Task, TerminalSettings, Typing, Waiting,
+    Fence, Foreground, LineMode, ProcessIdentity, RemoteOutcome, RemotePiece, Screen, Task,
+    TerminalSettings, Typing, Waiting,
 };
 use std::io;
 use std::time::Duration;
@@ -140,6 +141,18 @@ pub trait Execution: Send {
         false
     }
 
+    /// Types a piece that the holder of the keyboard typed, in the order of these calls. One that
+    /// [suspends](RemotePiece::Suspending) is withheld unless a job is in the foreground.
+    fn type_remotely(&mut self, reply: RemoteReply) {
+        reply.say(RemoteOutcome::Lost("this has no terminal to type into".to_owned()));
+    }
+
+    /// Types what a terminal answers to its program. Whether there was room.
+    fn answer(&mut self, answer: Bytes) -> bool {
+        let _ = answer;
+        false
+    }
+
     /// Makes the terminal so large.
     ///
     /// # Errors
@@ -210,6 +223,27 @@ impl Execution for ProcessHandle {
 
     fn type_keys(&mut self, keys: Bytes) -> bool {
         self.keyboard().is_some_and(|keyboard| keyboard.type_local(keys))
+    }
+
+    fn type_remotely(&mut self, reply: RemoteReply) {
+        let foreground = Self::terminal_settings(self).map(|settings| settings.foreground);
+        match (reply.stroke().piece, foreground) {
+            (RemotePiece::Suspending, Some(Foreground::Program)) => {
+                return reply.say(RemoteOutcome::Withheld);
+            }
+            (RemotePiece::Suspending, Some(Foreground::Job) | None) | (RemotePiece::Plain, _) => {}
+        }
+        let keys = reply.stroke().keys.0.clone();
+        // Without a keyboard, or room, the reply is dropped, which says that it is lost.
+        if let Some(keyboard) = self.keyboard()
+            && let Err(error) = keyboard.type_remotely(keys, |typed| reply.typed(typed))
+        {
+            tracing::warn!(%error, "what was typed from afar is not typed");
+        }
+    }
+
+    fn answer(&mut self, answer: Bytes) -> bool {
+        self.keyboard().is_some_and(|keyboard| keyboard.answer(answer))
     }
 
     fn resize(&mut self, size: TerminalSize) -> io::Result<()> {

@@ -15,14 +15,20 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// What may wait to be typed: at most one command, and keystrokes of a person.
-const STROKES: usize = 64;
+/// What may wait to be typed: at most one command, and keystrokes of two persons.
+const STROKES: usize = 128;
+
+/// Answers to the program that may wait for it to read; it asked for more than it reads.
+const ANSWERS: usize = 32;
+/// How long an answer waits for room in the terminal. Programs give up asking after about as long.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The end of a terminal that we read from.
 #[derive(Debug)]
@@ -139,6 +145,8 @@ impl TypingError {
 enum Stroke {
     Command(Typing, Box<dyn FnOnce(Result<(), TypingError>) -> Reply + Send>),
     Local(Bytes),
+    Remote(Bytes, Box<dyn FnOnce(Result<(), TypingError>) -> Reply + Send>),
+    Answer(Bytes),
 }
 
 /// What telling of an end takes.
@@ -150,14 +158,17 @@ type Reply = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Keyboard {
     terminal: Arc<OwnedFd>,
     strokes: mpsc::Sender<Stroke>,
+    /// How many answers are among them.
+    answers: Arc<AtomicUsize>,
 }
 
 impl Keyboard {
     fn before(keys: OwnedWritePty, terminal: Arc<OwnedFd>) -> Self {
         let (strokes, typed) = mpsc::channel(STROKES);
         let reads = Reads::of(&terminal);
-        tokio::spawn(type_all(keys, reads, typed));
-        Self { terminal, strokes }
+        let answers = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(type_all(keys, reads, typed, Arc::clone(&answers)));
+        Self { terminal, strokes, answers }
     }
 
     /// A place among what waits to be typed.
@@ -172,6 +183,37 @@ impl Keyboard {
     /// Types what a person typed at another terminal. Whether there was room.
     pub fn type_local(&self, bytes: Bytes) -> bool {
         self.strokes.try_send(Stroke::Local(bytes)).is_ok()
+    }
+
+    /// Types what a person typed from afar, and says when it is in the terminal. Without room `reply` is not called.
+    ///
+    /// # Errors
+    ///
+    /// Too much waits already, or the program has ended.
+    pub fn type_remotely<F>(
+        &self,
+        bytes: Bytes,
+        reply: impl FnOnce(Result<(), TypingError>) -> F + Send + 'static,
+    ) -> Result<(), TypingError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let place = self.strokes.try_reserve().map_err(|_| TypingError::Busy)?;
+        place.send(Stroke::Remote(bytes, Box::new(move |typed| Box::pin(reply(typed)))));
+        Ok(())
+    }
+
+    /// Types what a terminal answers to its program. Whether there was room.
+    pub fn answer(&self, bytes: Bytes) -> bool {
+        if self.answers.load(Ordering::Acquire) >= ANSWERS {
+            return false;
+        }
+        self.answers.fetch_add(1, Ordering::AcqRel);
+        let is_sent = self.strokes.try_send(Stroke::Answer(bytes)).is_ok();
+        if !is_sent {
+            self.answers.fetch_sub(1, Ordering::AcqRel);
+        }
+        is_sent
     }
 
     /// Makes the terminal as large as this; the system notifies its program.
@@ -237,7 +279,12 @@ impl Stroking<'_> {
     }
 }
 
-async fn type_all(mut keys: OwnedWritePty, reads: Reads, mut strokes: mpsc::Receiver<Stroke>) {
+async fn type_all(
+    mut keys: OwnedWritePty,
+    reads: Reads,
+    mut strokes: mpsc::Receiver<Stroke>,
+    answers: Arc<AtomicUsize>,
+) {
     while let Some(stroke) = strokes.recv().await {
         match stroke {
             Stroke::Local(bytes) => {
@@ -245,6 +292,19 @@ async fn type_all(mut keys: OwnedWritePty, reads: Reads, mut strokes: mpsc::Rece
                 if let Err(error) = press(&mut keys, &bytes, within, Instant::now() + within).await
                 {
                     tracing::warn!(%error, "what was typed at the agent's own terminal is lost");
+                }
+            }
+            Stroke::Remote(bytes, reply) => {
+                let within = Typing::TAKEN_WITHIN;
+                let typed = press(&mut keys, &bytes, within, Instant::now() + within).await;
+                reply(typed).await;
+            }
+            Stroke::Answer(bytes) => {
+                answers.fetch_sub(1, Ordering::AcqRel);
+                let within = ANSWERED_WITHIN;
+                let answered = press(&mut keys, &bytes, within, Instant::now() + within).await;
+                if let Err(error) = answered {
+                    tracing::debug!(%error, "what the program asked its terminal is not answered");
                 }
             }
             Stroke::Command(typing, reply) => {

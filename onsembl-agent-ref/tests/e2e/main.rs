@@ -13,6 +13,7 @@
 )]
 
 mod activity;
+mod attach;
 #[allow(dead_code, reason = "the suite of planted faults uses more of it")]
 mod bench;
 mod clones;
@@ -34,6 +35,7 @@ mod outcomes;
 mod own_capability;
 mod random_runs;
 mod relay;
+mod screens;
 mod secrets;
 mod stops;
 mod stored;

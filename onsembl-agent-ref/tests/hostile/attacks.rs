@@ -71,7 +71,7 @@ pub const ATTACKS: &[Attack] = attacks! {
     "connections-that-come-and-go": Plain, come_and_go,
         [Heard("connected", 1000)];
     "half-handshakes": Tls, half_handshakes,
-        [Heard("connected", 1000)];
+        [Heard("connected", 300)];
     "beginnings-of-proxy-headers": BehindProxy, proxy_headers,
         [Heard("connected", 1000)];
     "sockets-of-many-addresses": Plain, many_addresses,

@@ -189,8 +189,9 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let heard = folder.path().join("heard.json");
     let before = effects::look(attack.effects, &bench, &heard);
+    let tokens = Tokens::of_attacker(&bench);
     for round in 1..=count {
-        let attacker = attacker_that_notes(attack.name, &bench, Some(&heard));
+        let attacker = attacker(attack.name, &bench, &tokens, Some(&heard));
         std::thread::sleep(Duration::from_millis(300));
         let works = bystander.works(seconds);
         let peak = bench.server().peak_memory();
@@ -310,22 +311,30 @@ fn commit() -> String {
     said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default()
 }
 
-fn attacker(name: &str, bench: &Bench) -> Running {
-    attacker_that_notes(name, bench, None)
+/// The tokens of the attacker. Both rounds have the same: an agent belongs to whoever connected it first.
+struct Tokens {
+    agent: String,
+    dashboard: String,
 }
 
-/// The same, which writes to this file what it hears.
-fn attacker_that_notes(name: &str, bench: &Bench, heard: Option<&Path>) -> Running {
-    let token = |kind: &str| {
-        let made = Command::new(server_binary())
-            .args(["token", "--user", "mallory", "--kind", kind, "--data"])
-            .arg(bench.data())
-            .output()
-            .expect("it runs");
-        String::from_utf8(made.stdout).expect("text").trim().to_owned()
-    };
+impl Tokens {
+    fn of_attacker(bench: &Bench) -> Self {
+        let token = |kind: &str| {
+            let made = Command::new(server_binary())
+                .args(["token", "--user", "mallory", "--kind", kind, "--data"])
+                .arg(bench.data())
+                .output()
+                .expect("it runs");
+            String::from_utf8(made.stdout).expect("text").trim().to_owned()
+        };
+        Self { agent: token("agent"), dashboard: token("dashboard") }
+    }
+}
+
+/// An attacker, who writes to this file what it hears.
+fn attacker(name: &str, bench: &Bench, tokens: &Tokens, heard: Option<&Path>) -> Running {
     let program = std::env::current_exe().expect("this program");
-    let words = ["attack", name, &bench.address, &token("agent"), &token("dashboard")];
+    let words = ["attack", name, &bench.address, &tokens.agent, &tokens.dashboard];
     niced_with(&program.to_string_lossy(), &words, heard)
 }
 

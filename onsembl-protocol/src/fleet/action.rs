@@ -2,14 +2,18 @@
 
 use super::note::FleetNote;
 use super::report::{AuditReport, ReleaseReport, StopReport};
-use super::row::{CommandRecord, CommandUpdate, FindingsRecord, NewSession, PresenceRecord};
+use super::row::{
+    CommandRecord, CommandUpdate, FindingsRecord, KeyboardRecord, NewSession, PresenceRecord,
+};
 use super::view::Change;
 use crate::close::CloseCause;
 use crate::id::{AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId};
+use crate::model::SizeRecord;
 use crate::output::LogRecord;
 use crate::replay::Retired;
 use crate::session::Claimant;
 use crate::stop::StopOrder;
+use crate::terminal::HoldView;
 use crate::time::WallTime;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{ErrorCode, ErrorReply};
@@ -230,6 +234,11 @@ pub enum Write {
         command: CommandId,
         record: LogRecord,
     },
+    /// From where in its output a terminal has which size. The same place again counts as the last time.
+    TerminalSize {
+        command: CommandId,
+        record: SizeRecord,
+    },
     /// A session is over.
     SessionEnd {
         session: SessionId,
@@ -246,6 +255,8 @@ pub enum Write {
         agent: AgentId,
         journal: Option<JournalId>,
     },
+    /// A hold of a keyboard: when it is taken, and again when it has ended.
+    Keyboard(KeyboardRecord),
 }
 
 impl Write {
@@ -257,9 +268,11 @@ impl Write {
             Self::Output { .. } | Self::Terminal(_) => true,
             Self::Presence(_)
             | Self::Command { .. }
+            | Self::TerminalSize { .. }
             | Self::SessionEnd { .. }
             | Self::Alias { .. }
-            | Self::Journal { .. } => false,
+            | Self::Journal { .. }
+            | Self::Keyboard(_) => false,
         }
     }
 
@@ -270,9 +283,11 @@ impl Write {
             Self::Presence(_)
             | Self::Terminal(_)
             | Self::Output { .. }
+            | Self::TerminalSize { .. }
             | Self::SessionEnd { .. }
             | Self::Alias { .. }
-            | Self::Journal { .. } => None,
+            | Self::Journal { .. }
+            | Self::Keyboard(_) => None,
         }
     }
 }
@@ -290,6 +305,13 @@ pub enum Answer {
     Released(ReleaseReport),
     /// The balance of an agent's output.
     Audited(AuditReport),
+    /// The keyboard is held, as it says, by who asked.
+    Keyboard {
+        /// Whose terminal it is.
+        agent: AgentId,
+        /// The hold.
+        view: HoldView,
+    },
 }
 
 impl Answer {
@@ -299,7 +321,11 @@ impl Answer {
     /// Why it was refused.
     pub fn done(self) -> Result<(), ErrorReply> {
         match self {
-            Self::Done | Self::Stopped(_) | Self::Released(_) | Self::Audited(_) => Ok(()),
+            Self::Done
+            | Self::Stopped(_)
+            | Self::Released(_)
+            | Self::Audited(_)
+            | Self::Keyboard { .. } => Ok(()),
             Self::Refused(error) => Err(error),
         }
     }
@@ -312,7 +338,9 @@ impl Answer {
         match self {
             Self::Stopped(report) => Ok(report),
             Self::Refused(error) => Err(error),
-            Self::Done | Self::Released(_) | Self::Audited(_) => Err(of_another_request()),
+            Self::Done | Self::Released(_) | Self::Audited(_) | Self::Keyboard { .. } => {
+                Err(of_another_request())
+            }
         }
     }
 
@@ -324,7 +352,9 @@ impl Answer {
         match self {
             Self::Released(report) => Ok(report),
             Self::Refused(error) => Err(error),
-            Self::Done | Self::Stopped(_) | Self::Audited(_) => Err(of_another_request()),
+            Self::Done | Self::Stopped(_) | Self::Audited(_) | Self::Keyboard { .. } => {
+                Err(of_another_request())
+            }
         }
     }
 
@@ -336,7 +366,9 @@ impl Answer {
         match self {
             Self::Audited(report) => Ok(report),
             Self::Refused(error) => Err(error),
-            Self::Done | Self::Stopped(_) | Self::Released(_) => Err(of_another_request()),
+            Self::Done | Self::Stopped(_) | Self::Released(_) | Self::Keyboard { .. } => {
+                Err(of_another_request())
+            }
         }
     }
 }

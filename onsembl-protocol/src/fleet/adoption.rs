@@ -3,7 +3,7 @@
 //! that user's bounds, and is never sent. Only one whose end the store has is over.
 
 use super::action::Write;
-use super::command::{AfterEnd, Command, Course, Log, Open, Row};
+use super::command::{AfterEnd, Command, Course, Log, Open, Row, SizesTaken};
 use super::event::{Inserted, StoreFault};
 use super::note::FleetNote;
 use super::output;
@@ -189,6 +189,7 @@ pub(super) fn recover(state: &mut State, record: CommandRecord, log: Log, now: N
         waiters: Vec::new(),
         after_end: AfterEnd::Confirm,
         waits_for: None,
+        sizes: SizesTaken::default(),
     };
     let id = record.command;
     state.commands.insert(id.clone(), Command::opened(record.agent, log, open));

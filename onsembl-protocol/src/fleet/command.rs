@@ -9,7 +9,7 @@ use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, Mess
 use crate::limits::Limits;
 use crate::model::Dialect;
 use crate::output::{OutputLog, StoredBody, Stream};
-use crate::time::{Deadline, WallTime};
+use crate::time::{Deadline, Timestamp, WallTime};
 use crate::wire::payload::{CommandComplete, CommandInput, CommandRequest};
 use crate::wire::{self, ServerToAgent};
 use alloc::boxed::Box;
@@ -53,6 +53,29 @@ pub(super) enum Course {
     Loose,
 }
 
+/// How many sizes of a terminal were taken lately. Each is a write to the store.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SizesTaken {
+    since: Option<Timestamp>,
+    taken: u32,
+}
+
+/// Sizes of one terminal that are taken within [`SIZES_WINDOW`]: twice what an agent keeps of them.
+const MOST_SIZES: u32 = 256;
+/// In this time no more than [`MOST_SIZES`] are taken.
+const SIZES_WINDOW: Duration = Duration::from_secs(10);
+
+impl SizesTaken {
+    /// Whether one more is taken.
+    pub(super) fn take(&mut self, now: Timestamp) -> bool {
+        if self.since.is_none_or(|since| since.saturating_add(SIZES_WINDOW) <= now) {
+            *self = Self { since: Some(now), taken: 0 };
+        }
+        self.taken = self.taken.saturating_add(1);
+        self.taken <= MOST_SIZES
+    }
+}
+
 /// A command that is not over, or whose end is not stored yet.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -65,6 +88,8 @@ pub(super) struct Open {
     pub(super) after_end: AfterEnd,
     /// What it waits for on its agent, as that says.
     pub(super) waits_for: Option<String>,
+    /// If it is a terminal.
+    pub(super) sizes: SizesTaken,
 }
 
 impl Open {
@@ -82,6 +107,7 @@ impl Open {
             waiters,
             after_end: AfterEnd::Confirm,
             waits_for: None,
+            sizes: SizesTaken::default(),
         }
     }
 

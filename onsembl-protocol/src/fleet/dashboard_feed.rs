@@ -25,7 +25,7 @@ use crate::output::{Cursor, Fetch, LogRecord};
 use crate::time::{Deadline, Timestamp, WallTime};
 use crate::wire::payload::{
     Ack, DashboardExtensions, ErrorCode, ErrorReply, Replay, Selection, Subscription,
-    SubscriptionKind, Subscriptions,
+    SubscriptionKind, Subscriptions, TerminalSized,
 };
 use crate::wire::{ServerToDashboard, json_len};
 use agents::{After, Agents, Say};
@@ -107,6 +107,7 @@ impl DashboardFeed {
                 ended.is_some_and(|view| age(view.ended_at.unwrap_or_default()) > ENDED_SHOWN_MS);
             Sent {
                 revision: if is_old { entry.revision } else { 0 },
+                keyboard: 0,
                 end: if is_old { End::Sent } else { End::Unsent },
                 cursor: entry.tail.end(),
                 seek: match capabilities.dialect() {
@@ -114,6 +115,7 @@ impl DashboardFeed {
                     Dialect::Legacy => tail_of(entry),
                 },
                 generation: 0,
+                sizes: 0,
             }
         };
         let mut feed = Self {
@@ -309,6 +311,12 @@ impl DashboardFeed {
             return None;
         }
         self.look(view);
+        // Who types waits for that to go on.
+        while let Some(id) = self.due.take_keyboard() {
+            if let Some(message) = self.keyboard_of(view, &id) {
+                return Some(FeedItem::Message(Box::new(message)));
+            }
+        }
         // The status of commands goes before their output, which may be endless. But the end of a command follows
         // its own output.
         while let Some(id) = self.due.take_moved() {
@@ -340,6 +348,9 @@ impl DashboardFeed {
             if entry.revision > self.seen {
                 self.due.moved(id);
             }
+            if entry.keyboard.as_ref().is_some_and(|(_, revision)| *revision > self.seen) {
+                self.due.keyboard(id);
+            }
             if self.subscriptions.terminals {
                 self.due.wrote(id);
             }
@@ -361,11 +372,29 @@ impl DashboardFeed {
             }
             if watches_command(subscriptions, &entry.agent, id) {
                 due.moved(id);
+                if entry.keyboard.is_some() {
+                    due.keyboard(id);
+                }
             }
             if watches_output(subscriptions, &entry.agent, id) {
                 due.wrote(id);
             }
         }
+    }
+
+    /// Who types into a terminal, if that is to be said now.
+    fn keyboard_of(&mut self, view: &View, id: &CommandId) -> Option<ServerToDashboard> {
+        if !self.capabilities.types() {
+            return None;
+        }
+        let entry = view.command(id)?;
+        let (keyboard, revision) = entry.keyboard.as_ref()?;
+        let sent = self.commands.entry(id, Sent::default);
+        if sent.keyboard >= *revision {
+            return None;
+        }
+        sent.keyboard = *revision;
+        Some(ServerToDashboard::KeyboardState(encode::keyboard(id, &entry.agent, keyboard)))
     }
 
     /// The status of a command, if it is to be sent now.
@@ -425,6 +454,13 @@ impl DashboardFeed {
             self.due.has_no_output(id);
             return None;
         };
+        if self.capabilities.records_sizes()
+            && let Some((number, record)) = entry.sizes.behind(sent.sizes)
+        {
+            sent.sizes = number;
+            let sized = TerminalSized::new(id.clone(), Some(entry.agent.clone()), record);
+            return Some(FeedItem::Message(Box::new(ServerToDashboard::TerminalSize(sized))));
+        }
         if let Some(seek) = sent.seek.clone() {
             return Some(self.lookup.ask(id, Lookup::Seek(seek)));
         }
@@ -495,6 +531,7 @@ impl DashboardFeed {
             None => sent.begin_at(None),
         }
         sent.end = End::Unsent;
+        sent.sizes = 0;
         self.due.wrote(id);
         self.due.moved(id);
         true

@@ -1,14 +1,14 @@
 //! What a view shows, in the words that a dashboard understands.
 
 use super::agent_view::{AgentStop, AgentView};
+use super::keyboards::KeyboardView;
 use super::view::CommandEntry;
 use crate::command::{CommandStage, CommandView, Exit};
-use crate::id::{AgentId, CommandId};
+use crate::id::{AgentId, CommandId, InputSequence};
 use crate::session::{PresenceStatus, ServerConfig};
 use crate::time::WallTime;
 use crate::wire::payload::{
-    AgentActivity, AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary, AgentType,
-    CommandComplete, CommandPhase, CommandStatus, HealthMetrics, PresenceWhy, SleptSpan,
+    AgentActivity, AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary, AgentType, CommandComplete, CommandPhase, CommandStatus, HealthMetrics, KeyboardState, PresenceWhy, SleptSpan,
 };
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -212,3 +212,27 @@ fn exit_numbers(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
         None => (None, None),
     }
 }
+/// Who types into a terminal.
+pub(super) fn keyboard(id: &CommandId, agent: &AgentId, keyboard: &KeyboardView) -> KeyboardState {
+    let state = KeyboardState {
+        command_id: id.clone(),
+        agent_id: Some(agent.clone()),
+        message_id: None,
+        holder: None,
+        name: String::new(),
+        since: None,
+        taken: InputSequence(0),
+        because: keyboard.because.clone(),
+    };
+    match &keyboard.hold {
+        None => state,
+        Some(hold) => KeyboardState {
+            holder: Some(hold.hold.clone()),
+            name: hold.name.clone(),
+            since: Some(hold.since),
+            taken: hold.taken,
+            ..state
+        },
+    }
+}
+

@@ -7,7 +7,8 @@ use super::row::{CommandRecord, OpenedSession, StreamPosition};
 use crate::close::CloseReason;
 use crate::diagnosis::BeatVerdict;
 use crate::id::{
-    AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, LinkId, SessionId, StopId,
+    AgentId, ByteOffset, ChunkSequence, CommandId, DashboardId, Incarnation, LinkId, SessionId,
+    StopId,
 };
 use crate::model::{Capabilities, Pausing};
 use crate::output::{Cursor, Stream};
@@ -18,6 +19,7 @@ use crate::time::WallTime;
 use crate::wire::AgentToServer;
 use crate::wire::payload::{
     AgentConnect, AgentControl, CommandCancel, CommandRequest, EmergencyStop, HealthMetrics,
+    KeyboardRelease, KeyboardTake, TerminalInput,
 };
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -130,6 +132,21 @@ pub enum Request {
     DeleteAgent(AgentId),
     /// Where every byte of an agent's output is. Answered within 5 s plus one read of the store.
     Audit(AgentId),
+    /// Something of the keyboard of a terminal, by this dashboard. Answered at once.
+    Keyboard(DashboardId, KeyboardRequest),
+}
+
+/// What a dashboard wants of a keyboard.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyboardRequest {
+    /// To type from now on. Answered by [`Answer::Keyboard`](super::Answer::Keyboard).
+    Take(KeyboardTake),
+    /// Not to type any more.
+    Release(KeyboardRelease),
+    /// To type this.
+    Input(TerminalInput),
+    /// Its link has ended: it types no more, into any terminal.
+    LinkLost,
 }
 
 /// Why the store did not do what it was asked. The text is the store's own reason, for people.

@@ -79,6 +79,9 @@ pub struct FleetLimits {
     pub waiting_stops: usize,
     /// Agents that are being deleted: 64. One more is refused with `QUEUE_FULL`.
     pub deletions: usize,
+    /// Keyboards that are held from afar: 64, of a user with as many terminals before the eyes. One more is refused with
+    /// `QUEUE_FULL`.
+    pub keyboards: usize,
 }
 
 impl FleetLimits {
@@ -107,6 +110,7 @@ impl FleetLimits {
         audit_bytes: 16 << 20,
         waiting_stops: 256,
         deletions: 64,
+        keyboards: 64,
     };
 
     /// What an agent counts besides its texts: its machine, its places in the indexes, and the emergency stop that
@@ -134,7 +138,7 @@ impl FleetLimits {
             + self.told_bytes
             // What was asked, and the question to the store.
             + 2 * (self.page_bytes + self.audit_bytes)
-            + (2 * self.waiting_stops + self.deletions) * Self::COMMAND_COST
+            + (2 * self.waiting_stops + self.deletions + self.keyboards) * Self::COMMAND_COST
     }
 }
 

@@ -43,6 +43,7 @@ mod encode;
 mod event;
 mod findings;
 mod hello;
+mod keyboards;
 mod limits;
 mod note;
 mod open_requests;
@@ -73,6 +74,7 @@ pub use crate::output::{
     RetentionClock, StoredBody, StoredPosition, StreamCut, StreamSums, cursor_before,
 };
 pub use crate::stop::StopOrder;
+pub use crate::terminal::{HoldEnd, HoldRecord, HoldView};
 pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
@@ -86,16 +88,17 @@ pub use dashboard_link::{
     DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
 };
 pub use event::{
-    FleetEvent, Inserted, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
+    FleetEvent, Inserted, KeyboardRequest, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
     StoreFault,
 };
 pub use findings::LONGEST_FINDINGS;
+pub use keyboards::KeyboardView;
 pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use note::FleetNote;
 pub use open_requests::{Ended, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm};
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
-    AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, NewSession, OpenedSession,
+    AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, KeyboardRecord, NewSession, OpenedSession,
     PresenceRecord, StreamPosition,
 };
 pub use standing::OpenCommand;
@@ -113,6 +116,7 @@ use audit::Audits;
 use command::Log;
 use contest::{Contender, Contests, Said};
 use findings::Findings;
+use keyboards::Keyboards;
 use resume::Resumes;
 use state::State;
 use stop::Stops;
@@ -127,6 +131,7 @@ pub struct Fleet {
     resumes: Resumes,
     findings: Findings,
     contests: Contests,
+    keyboards: Keyboards,
 }
 
 /// Where the recording of an agent's connection is.
@@ -162,6 +167,7 @@ impl Fleet {
             resumes: Resumes::default(),
             findings: Findings::default(),
             contests: Contests::default(),
+            keyboards: Keyboards::new(),
         }
     }
 
@@ -172,6 +178,7 @@ impl Fleet {
             Self::take_hello(&mut self.state, contender, now);
         }
         self.settle(now);
+        self.keyboards.settle(&mut self.state, now);
     }
 
     /// The next thing to do. To be called until there is nothing more, after each event.
@@ -183,7 +190,8 @@ impl Fleet {
     /// When to hand in [`FleetEvent::Wake`], if nothing else comes first.
     pub fn deadline(&self) -> Deadline {
         let orders = self.stops.deadline().min(self.audits.deadline());
-        self.state.commands.deadline().min(orders).min(self.contests.deadline())
+        let others = self.contests.deadline().min(self.keyboards.deadline());
+        self.state.commands.deadline().min(orders).min(others)
     }
 
     /// How much it holds.
@@ -204,7 +212,7 @@ impl Fleet {
     /// Whether it holds nothing: no agent, no command, no stop, and no request that waits for an answer. Then it may be
     /// dropped, and made again when its user has something again.
     pub fn is_idle(&self) -> bool {
-        let Self { state, stops, audits, resumes, findings, contests } = self;
+        let Self { state, stops, audits, resumes, findings, contests, keyboards } = self;
         state.roster.is_empty()
             && state.commands.is_empty()
             && state.latch.orders().next().is_none()
@@ -214,6 +222,7 @@ impl Fleet {
             && resumes.is_empty()
             && findings.is_empty()
             && contests.are_none()
+            && keyboards.is_empty()
             && self.deadline() == Deadline::Never
     }
 
@@ -378,6 +387,10 @@ impl Fleet {
             AgentToServer::TerminalOpened(opened) => {
                 terminal::on_opened(state, agent, opened, now);
             }
+            AgentToServer::TerminalInputState(said) => {
+                self.keyboards.on_state(state, agent, said, now);
+            }
+            AgentToServer::TerminalSize(sized) => terminal::on_size(state, agent, &sized, now),
             AgentToServer::CommandAck(ack) => {
                 adoption::on_named(state, agent, &ack.command_id, now);
                 dispatch::on_acknowledged(state, agent, ack, now);
@@ -438,6 +451,9 @@ impl Fleet {
             Request::Release(scope) => self.stops.on_release(state, token, &scope, now),
             Request::DeleteAgent(agent) => admission::on_delete(state, token, agent),
             Request::Audit(agent) => self.audits.on_request(state, token, agent, now),
+            Request::Keyboard(by, request) => {
+                self.keyboards.on_request(state, token, (by, request), now);
+            }
         }
     }
 
@@ -501,6 +517,7 @@ impl Fleet {
         self.stops.on_time(&mut self.state, now);
         self.audits.on_time(&mut self.state, now);
         self.contests.on_time(&mut self.state, now);
+        self.keyboards.on_time(&mut self.state, now);
     }
 
     /// Does all that is still to be done, and then gives free slots to the commands whose turn it is.

@@ -122,10 +122,16 @@ pub enum FleetNote {
     TerminalOpened { agent: AgentId, command: CommandId },
     /// An agent opened a terminal under an id that is not a terminal's.
     TerminalMisnamed { agent: AgentId, command: CommandId },
+    /// An agent says more sizes of a terminal than are taken within some seconds; this one is dropped.
+    SizesDropped { agent: AgentId, command: CommandId },
     /// A terminal beyond the limit was refused.
     TerminalRefused { agent: AgentId, command: CommandId },
     /// The oldest terminal of an agent was given up for a newer one.
     TerminalGivenUp { agent: AgentId, command: CommandId },
+    /// A dashboard holds the keyboard of a terminal from now on.
+    KeyboardTaken { agent: AgentId, command: CommandId },
+    /// Nobody holds the keyboard of a terminal any more.
+    KeyboardFree { agent: AgentId, command: CommandId, because: String },
     /// A user gave an agent an order.
     Order { agent: AgentId, action: ControlAction },
     /// A user ordered an emergency stop.
@@ -182,6 +188,7 @@ impl FleetNote {
             Self::Throttled { .. } => Some("agents_held_back"),
             Self::TerminalMisnamed { .. } => Some("terminals_under_foreign_ids"),
             Self::TerminalRefused { .. } => Some("terminals_refused"),
+            Self::SizesDropped { .. } => Some("terminal_sizes_dropped"),
             Self::TerminalGivenUp { .. } => Some("terminals_given_up"),
             Self::StopRepeated { .. } => Some("stops_repeated"),
             Self::StopAdopted { .. } => Some("stops_adopted"),
@@ -203,6 +210,8 @@ impl FleetNote {
             | Self::AgentSays { .. }
             | Self::DialsFailed { .. }
             | Self::TerminalOpened { .. }
+            | Self::KeyboardTaken { .. }
+            | Self::KeyboardFree { .. }
             | Self::Order { .. }
             | Self::Stop { .. }
             | Self::StopRecovered { .. }
@@ -261,7 +270,10 @@ impl FleetNote {
             | Self::TerminalOpened { .. }
             | Self::TerminalMisnamed { .. }
             | Self::TerminalRefused { .. }
+            | Self::SizesDropped { .. }
             | Self::TerminalGivenUp { .. }
+            | Self::KeyboardTaken { .. }
+            | Self::KeyboardFree { .. }
             | Self::Order { .. }
             | Self::Stop { .. }
             | Self::StopRecovered { .. }
@@ -306,6 +318,8 @@ impl FleetNote {
             | Self::Command { .. }
             | Self::CommandSent { .. }
             | Self::TerminalOpened { .. }
+            | Self::KeyboardTaken { .. }
+            | Self::KeyboardFree { .. }
             | Self::Order { .. }
             | Self::StopReceipt { .. }
             | Self::StopAwaitedAgent { .. }
@@ -332,6 +346,7 @@ impl FleetNote {
             | Self::StatesDropped { .. }
             | Self::TerminalMisnamed { .. }
             | Self::TerminalRefused { .. }
+            | Self::SizesDropped { .. }
             | Self::TerminalGivenUp { .. }
             | Self::Stop { .. }
             | Self::StopRecovered { .. }
@@ -388,8 +403,11 @@ impl fmt::Display for FleetNote {
             Self::Throttled { .. } => "paused reading from an agent until its output is stored",
             Self::TerminalOpened { .. } => "an agent opened a terminal",
             Self::TerminalMisnamed { .. } => "an agent opened a terminal under an id that is not a terminal's; it is refused",
+            Self::SizesDropped { .. } => "an agent resizes its terminal too often; sizes are dropped",
             Self::TerminalRefused { .. } => "too many terminals are open; one of this agent is refused",
             Self::TerminalGivenUp { .. } => "too many terminals of this agent are open; the oldest is given up",
+            Self::KeyboardTaken { .. } => "a dashboard types into a terminal from now on",
+            Self::KeyboardFree { .. } => "nobody types into a terminal any more",
             Self::Order { .. } => "order for an agent",
             Self::Stop { .. } => "emergency stop",
             Self::StopRecovered { .. } => "an emergency stop is in force",

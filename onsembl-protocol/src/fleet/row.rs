@@ -10,6 +10,7 @@ use crate::id::{
 use crate::model::PastFinding;
 use crate::output::{CommittedState, GapCause, StoredPosition, Stream};
 use crate::session::{Presence, PresenceStatus};
+use crate::terminal::HoldRecord;
 use crate::time::WallTime;
 use crate::wire::payload::{CommandRequest, HealthMetrics};
 use alloc::boxed::Box;
@@ -98,6 +99,15 @@ pub struct FindingsRecord {
     pub told: Vec<PastFinding>,
     /// When it came: what the ages count from.
     pub at: WallTime,
+}
+
+/// A hold of the keyboard of a terminal, for the audit. One of the same id replaces what was stored of it before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct KeyboardRecord {
+    pub terminal: CommandId,
+    pub agent: AgentId,
+    pub hold: HoldRecord,
 }
 
 /// A command that is stored or to be stored.

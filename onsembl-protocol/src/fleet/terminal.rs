@@ -7,12 +7,13 @@ use super::note::FleetNote;
 use super::output;
 use super::row::CommandRecord;
 use super::state::State;
+use super::view::Change;
 use crate::command::{CommandLifecycle, CommandStage};
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::output::OutputLog;
 use crate::time::{Now, WallTime};
-use crate::wire::payload::{CommandPhase, CommandRequest, TerminalOpened};
+use crate::wire::payload::{CommandPhase, CommandRequest, TerminalOpened, TerminalSized};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -63,6 +64,27 @@ pub(super) fn on_opened(state: &mut State, agent: &AgentId, opened: TerminalOpen
             state.report_unknown(agent, &id);
         }
     }
+}
+
+/// From where in its output a terminal of this agent has which size. Said again, it changes nothing.
+pub(super) fn on_size(state: &mut State, agent: &AgentId, sized: &TerminalSized, now: Now) {
+    let id = &sized.command_id;
+    let session = state.roster.session(agent).map(|(_, session)| session);
+    if !session.is_some_and(|session| session.capabilities.records_sizes()) {
+        return;
+    }
+    let Some(command) = state.commands.get_mut(id) else { return };
+    if command.agent != *agent {
+        return state.note_foreign(agent, id);
+    }
+    let Some(open) = command.open_mut().filter(|_| id.is_terminal()) else { return };
+    if !open.sizes.take(now.monotonic) {
+        let (agent, command) = (agent.clone(), id.clone());
+        return state.out.note(FleetNote::SizesDropped { agent, command });
+    }
+    let record = sized.record();
+    state.out.write(Write::TerminalSize { command: id.clone(), record });
+    state.out.show(Change::TerminalSize(id.clone(), record));
 }
 
 /// A legacy wrapper that runs no command sends its output under its own id, in whichever form it knows

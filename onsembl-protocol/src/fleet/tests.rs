@@ -6,6 +6,7 @@ mod adoption;
 mod beats;
 mod contest;
 mod findings;
+mod keyboards;
 mod kit;
 mod probe;
 mod traces;

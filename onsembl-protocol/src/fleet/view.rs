@@ -8,10 +8,12 @@ use super::agent_view::AgentView;
 use super::aliases::Aliases;
 use super::by_id::ById;
 use super::claims::Bearer;
+use super::keyboards::KeyboardView;
 use super::limits::FleetLimits;
 use crate::command::{CommandCause, CommandView};
 use crate::diagnosis::BeatVerdict;
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation};
+use crate::model::SizeRecord;
 use crate::output::{Cursor, LogRecord, OutputTail};
 use crate::session::{PresenceStatus, ServerConfig};
 use crate::time::WallTime;
@@ -76,12 +78,45 @@ pub struct CommandEntry {
     pub detail: Option<String>,
     /// What it wrote lately.
     pub tail: OutputTail,
+    /// Where it got its latest sizes, if it is a terminal.
+    pub(super) sizes: LatestSizes,
     /// When its view last changed.
     pub revision: Revision,
+    /// Who types into it, if it is a terminal; and when that last changed.
+    pub keyboard: Option<(KeyboardView, Revision)>,
     /// When its view last changed, or it last wrote.
     changed: Revision,
     /// Its position in [`Latest`].
     position: Option<u64>,
+}
+
+/// The latest sizes of a terminal, numbered from 1 in the order in which they came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LatestSizes {
+    records: VecDeque<SizeRecord>,
+    /// The number of the last one.
+    last: u64,
+}
+
+/// Sizes that readers are shown of a terminal; the store has all of them.
+const SIZES_SHOWN: usize = 64;
+
+impl LatestSizes {
+    fn push(&mut self, record: SizeRecord) {
+        self.last = self.last.saturating_add(1);
+        self.records.push_back(record);
+        while self.records.len() > SIZES_SHOWN {
+            let _ = self.records.pop_front();
+        }
+    }
+
+    /// The first behind this number that is still there, with its number.
+    pub(super) fn behind(&self, number: u64) -> Option<(u64, SizeRecord)> {
+        let first = self.last.saturating_sub(self.records.len() as u64).saturating_add(1);
+        let next = number.saturating_add(1).max(first);
+        let at = usize::try_from(next - first).ok()?;
+        self.records.get(at).map(|record| (next, *record))
+    }
 }
 
 /// Commands in the order of their latest changes. A change costs the same however many there are: it leaves
@@ -147,7 +182,17 @@ impl CommandEntry {
     /// A command of which only its agent is known.
     fn new(agent: AgentId, revision: Revision) -> Self {
         let tail = OutputTail::default();
-        Self { agent, view: None, detail: None, tail, revision, changed: 0, position: None }
+        Self {
+            agent,
+            view: None,
+            detail: None,
+            tail,
+            sizes: LatestSizes::default(),
+            revision,
+            keyboard: None,
+            changed: 0,
+            position: None,
+        }
     }
 
     /// Why the command is where it is, from the server's cause and the agent's own text.
@@ -199,11 +244,15 @@ pub enum Change {
     },
     /// What is known of a command besides its view changed.
     CommandAgain(CommandId),
+    /// Of the keyboard of a terminal it is known that.
+    Keyboard(CommandId, KeyboardView),
     /// Output of a command continues behind this record, which only the store has. The command is shown from
     /// now on if it was not.
     Log { command: CommandId, agent: AgentId, end: Cursor },
     /// A command wrote this.
     Output(CommandId, LogRecord),
+    /// From where in its output a terminal has which size.
+    TerminalSize(CommandId, SizeRecord),
     /// The store has this record of a command. No reader is woken.
     Stored(CommandId, (Incarnation, ChunkSequence)),
     /// A command is not shown any more.
@@ -377,6 +426,12 @@ impl View {
                     self.latest.touch(&id, entry, revision);
                 }
             }
+            Change::Keyboard(id, keyboard) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    entry.keyboard = Some((keyboard, revision));
+                    self.latest.touch(&id, entry, revision);
+                }
+            }
             Change::Log { command, agent, end } => {
                 let new = || CommandEntry::new(agent, revision);
                 let entry = self.commands.entry(&command, new);
@@ -387,6 +442,12 @@ impl View {
             Change::Output(id, record) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
                     entry.tail.push(record);
+                    self.latest.touch(&id, entry, revision);
+                }
+            }
+            Change::TerminalSize(id, record) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    entry.sizes.push(record);
                     self.latest.touch(&id, entry, revision);
                 }
             }

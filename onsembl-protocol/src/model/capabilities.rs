@@ -139,6 +139,16 @@ impl Capabilities {
         self.has(&Feature::SecretInput)
     }
 
+    /// Somebody may type into a terminal from afar, under a hold of its keyboard.
+    pub fn types(self) -> bool {
+        self.has(&Feature::Typing)
+    }
+
+    /// Sizes of terminals are told with their places in the output.
+    pub(crate) fn records_sizes(self) -> bool {
+        self.has(&Feature::TerminalSize)
+    }
+
     /// It is told what the program of an agent does, and an agent types a text only if its program waits for one.
     pub fn tells_activity(self) -> bool {
         self.has(&Feature::Activity)
@@ -192,6 +202,8 @@ const ORDER: &[Feature] = &[
     Feature::CommandTrace,
     Feature::TypingWaits,
     Feature::SecretInput,
+    Feature::Typing,
+    Feature::TerminalSize,
     Feature::Activity,
 ];
 
@@ -232,7 +244,9 @@ const fn bit(feature: &Feature) -> u32 {
         Feature::CommandTrace => 1 << 14,
         Feature::TypingWaits => 1 << 15,
         Feature::SecretInput => 1 << 16,
-        Feature::Activity => 1 << 17,
+        Feature::Typing => 1 << 18,
+        Feature::TerminalSize => 1 << 17,
+        Feature::Activity => 1 << 19,
         Feature::Unknown(_) => 0,
     }
 }
@@ -284,7 +298,7 @@ mod tests {
     #[test]
     fn each_question_hangs_on_its_feature_and_on_no_other() {
         type Question = (&'static str, fn(Capabilities) -> bool, &'static [Feature]);
-        let questions: [Question; 14] = [
+        let questions: [Question; 16] = [
             ("stored", Capabilities::output_is_stored, &[Feature::OutputBytes]),
             (
                 "binary",
@@ -306,6 +320,8 @@ mod tests {
             ("traces", Capabilities::traces_commands, &[Feature::CommandTrace]),
             ("waits", Capabilities::says_what_typing_waits_for, &[Feature::TypingWaits]),
             ("secrets", Capabilities::takes_secrets, &[Feature::SecretInput]),
+            ("typing", Capabilities::types, &[Feature::Typing]),
+            ("sizes", Capabilities::records_sizes, &[Feature::TerminalSize]),
             ("activity", Capabilities::tells_activity, &[Feature::Activity]),
         ];
         for (name, question, needed) in questions {

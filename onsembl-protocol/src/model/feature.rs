@@ -45,6 +45,10 @@ wire_enum! {
         TypingWaits = "typing-waits",
         /// `input: "secret"`: a text that the server keeps in memory only, and that an agent types into its terminal.
         SecretInput = "secret-input",
+        /// What a person types goes as `TERMINAL_INPUT` under a hold of the keyboard: at most once, and stored nowhere.
+        Typing = "typing",
+        /// It is said from where in the output of a terminal it has which size, by `TERMINAL_SIZE`.
+        TerminalSize = "terminal-size",
         /// An agent says by `AGENT_ACTIVITY` what its program does, and knows `if` of a `COMMAND_REQUEST`; a dashboard is
         /// shown it in `AGENT_STATUS`.
         Activity = "activity",
@@ -69,6 +73,8 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::BlackBox,
     Feature::TypingWaits,
     Feature::SecretInput,
+    Feature::Typing,
+    Feature::TerminalSize,
     Feature::Activity,
 ];
 
@@ -83,5 +89,7 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::StopLatch,
     Feature::PresenceWhy,
     Feature::SecretInput,
+    Feature::Typing,
+    Feature::TerminalSize,
     Feature::Activity,
 ];

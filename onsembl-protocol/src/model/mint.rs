@@ -1,6 +1,6 @@
 //! Ids that the core mints: UUIDs of version 7, from the wall clock of an event and a seeded generator.
 
-use crate::id::{CommandId, SessionId, StopId};
+use crate::id::{CommandId, HoldId, SessionId, StopId};
 use crate::time::WallTime;
 use alloc::format;
 use alloc::string::String;
@@ -31,6 +31,10 @@ impl IdMint {
 
     pub(crate) fn stop(&mut self, at: WallTime) -> StopId {
         StopId::new(self.uuid(at))
+    }
+
+    pub(crate) fn hold(&mut self, at: WallTime) -> HoldId {
+        HoldId::new(self.uuid(at))
     }
 
     pub(crate) fn terminal(&mut self, at: WallTime) -> CommandId {

@@ -54,6 +54,6 @@ pub(crate) use spelling::wire_enum;
 pub use stop::{StopProgress, StopScope, StopStage};
 pub use stream::{OutputTotals, PerStream, Stream};
 pub use subscription::{Selection, Subscriptions};
-pub use terminal::{TERMINAL_PREFIX, TerminalSize};
+pub use terminal::{SizeRecord, TERMINAL_PREFIX, TerminalSize};
 pub use timing::{HeartbeatTiming, InvalidTiming, WireTiming};
 pub use trace::TraceContext;

@@ -1,6 +1,6 @@
 //! Terminals: their ids, and how large they are.
 
-use crate::id::{AgentId, CommandId};
+use crate::id::{AgentId, ByteOffset, CommandId, Incarnation};
 use alloc::format;
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -72,6 +72,17 @@ impl fmt::Display for TerminalSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.columns, self.rows)
     }
+}
+
+/// From where in the output of a terminal it has a size. It stands among the bytes and takes none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeRecord {
+    /// The run of its program.
+    pub incarnation: Incarnation,
+    /// The first byte that was written at this size, or behind it.
+    pub offset: ByteOffset,
+    /// How large it is from there.
+    pub size: TerminalSize,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,9 +1,9 @@
-//! Random typing at the agent's own terminal: nobody's half-written message is ever sent by somebody else.
+//! Random typing by persons, at the agent's machine and from afar: nobody's half-written message is ever sent by somebody else.
 
 use super::modes::Modes;
 use super::settings::LineMode;
 use super::submission::Typing;
-use super::typing_queue::{Expecting, Passing, Typed, TypingQueue};
+use super::typing_queue::{Expecting, Passing, Person, Typed, TypingQueue};
 use crate::id::CommandId;
 use crate::time::Timestamp;
 use alloc::format;
@@ -79,35 +79,68 @@ fn hands() -> impl Strategy<Value = Hand> {
     ]
 }
 
+/// Where persons type: whoever sits at the machine, and the holder of the keyboard, in turn.
+fn persons() -> impl Strategy<Value = Person> {
+    prop::sample::select(vec![Person::AtMachine, Person::FromAfar])
+}
+
+/// One message, and when a key was last pressed.
+#[derive(Debug)]
+struct Desk {
+    queue: TypingQueue,
+    message: Message,
+    seconds: u64,
+    touched: u64,
+}
+
+impl Desk {
+    fn press(&mut self, hand: Hand, by: Person) {
+        if let Hand::Waits(more) = hand {
+            self.seconds += more;
+            return;
+        }
+        self.message.press(hand);
+        let _ = self.queue.on_person(&bytes(hand), by, at(self.seconds));
+        self.touched = self.seconds;
+    }
+
+    fn is_left_alone(&self) -> bool {
+        self.touched + IDLE.as_secs() <= self.seconds
+    }
+}
+
 proptest! {
-    /// Nobody's half-written line is ever sent by somebody else, unless it was left alone for as long as was said.
+    /// Nobody's half-written line is ever sent by somebody else, unless it was left alone for as long as was said. What a
+    /// person types while a submission is on its way stands behind that, and is theirs.
     #[test]
     fn a_text_meets_no_message_that_somebody_is_writing(
-        typed_by_hand in proptest::collection::vec(hands(), 0..40),
+        typed_by_hand in proptest::collection::vec((hands(), persons(), any::<bool>()), 0..40),
     ) {
-        let mut queue = TypingQueue::new(IDLE);
-            let text = Typing::submission("text", &Modes::default(), LineMode::Program).unwrap();
-        let mut message = Message::default();
-        let (mut seconds, mut touched) = (0, 0);
-        for (number, hand) in typed_by_hand.into_iter().enumerate() {
-            if let Hand::Waits(more) = hand {
-                seconds += more;
-            } else {
-                message.press(hand);
-                let _ = queue.on_local(&bytes(hand), at(seconds));
-                touched = seconds;
+        let text = Typing::submission("text", &Modes::default(), LineMode::Program).unwrap();
+        let (queue, message) = (TypingQueue::new(IDLE), Message::default());
+        let mut desk = Desk { queue, message, seconds: 0, touched: 0 };
+        for (number, (hand, by, is_behind)) in typed_by_hand.into_iter().enumerate() {
+            if !is_behind {
+                desk.press(hand, by);
             }
             let id = CommandId::new(format!("c-{number}"));
-            queue.ask(id.clone(), Passing::Waits, at(seconds));
-            let is_left_alone = touched + IDLE.as_secs() <= seconds;
-            if queue.take_next(at(seconds)).is_some() {
-                prop_assert!(message.0.is_empty() || is_left_alone, "{:?}", message);
-                let typed = queue.on_typed(&id, Some(&text), Typed::Whole, at(seconds));
-                    prop_assert_eq!(typed, Expecting::Typing);
-                message = Message::default();
+            desk.queue.ask(id.clone(), Passing::Waits, at(desk.seconds));
+            let is_left_alone = desk.is_left_alone();
+            let taken = desk.queue.take_next(at(desk.seconds));
+            if taken.is_some() {
+                prop_assert!(desk.message.0.is_empty() || is_left_alone, "{:?}", desk.message);
+                desk.message = Message::default();
             } else {
                 prop_assert!(!is_left_alone, "it is held back for ever");
-                prop_assert!(queue.withdraw(&id));
+                prop_assert!(desk.queue.withdraw(&id));
+            }
+            if is_behind {
+                desk.press(hand, by);
+            }
+            if taken.is_some() {
+                let now = at(desk.seconds);
+                let typed = desk.queue.on_typed(&id, Some(&text), Typed::Whole, now);
+                prop_assert_eq!(typed, Expecting::Typing);
             }
         }
     }

@@ -61,12 +61,6 @@ impl LocalLine {
         self.content != Content::Empty
     }
 
-    /// What stood in it was submitted or cleared.
-    pub(super) fn on_submitted(&mut self) {
-        self.content = Content::Empty;
-        self.backslashes = 0;
-    }
-
     /// Reads what was typed; sequences may be cut anywhere.
     pub(super) fn read(&mut self, bytes: &[u8], by: Typist) -> Keys {
         let mut keys = Keys::default();

@@ -2,7 +2,7 @@
 //! text as one piece, how its cursor keys are sent, and what must be switched off when it has ended.
 
 use super::switched::{Charsets, Keyboard, Margins};
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -14,6 +14,11 @@ const ORIGIN: u16 = 6;
 const BRACKETED_PASTE: u16 = 2004;
 /// The other screen, in three ways.
 const OTHER_SCREEN: [u16; 3] = [47, 1047, 1049];
+
+/// Private modes that a model of the screen knows itself.
+const OF_THE_SCREEN: [u16; 7] = [APPLICATION_CURSOR, ORIGIN, 7, 25, 47, 1047, 1049];
+/// The same of [`STANDARD`].
+const STANDARD_OF_THE_SCREEN: [u16; 2] = [4, 20];
 
 /// Private modes that programs switch and a user would miss, and whether each is on by default (XTerm
 /// Control Sequences, "DEC Private Mode Set"). The other screen is left last: what is switched for it
@@ -65,12 +70,12 @@ pub struct Modes {
     changed: BTreeSet<u16>,
     /// The same of [`STANDARD`].
     standard: BTreeSet<u16>,
-    /// Which formats of keys are set, by the letter that sets them.
-    key_formats: BTreeSet<(u8, u16)>,
+    /// Which formats of keys are set and to what, by the letter that sets them; `None`: switched off by `n`.
+    key_formats: BTreeMap<(u8, u16), Option<u16>>,
     /// The numeric keypad sends sequences of its own.
     keypad: bool,
-    /// The cursor has a shape of the program's choice.
-    cursor_shape: bool,
+    /// The shape of the cursor; 0 is the terminal's own.
+    cursor_shape: u16,
     margins: Margins,
     charsets: Charsets,
     /// The enhanced keyboard of each screen: the usual one, and the other.
@@ -176,6 +181,10 @@ impl Modes {
         match (mark, intermediate, last) {
             (b'?', 0, b'h' | b'l') => {
                 for number in numbers {
+                    // However it was switched, there is one other screen.
+                    if OTHER_SCREEN.contains(number) {
+                        self.changed.retain(|other| !OTHER_SCREEN.contains(other));
+                    }
                     set(&mut self.changed, &KNOWN, *number, last == b'h');
                 }
             }
@@ -185,17 +194,18 @@ impl Modes {
                 }
             }
             (0, 0, b'r') => self.margins.set(number(0), number(1)),
-            (0, b' ', b'q') => self.cursor_shape = number(0) != 0,
+            (0, b' ', b'q') => self.cursor_shape = number(0),
             (b'>', 0, b'm' | b'f' | b'n') if number(0) <= MOST_KEY_FORMATS => {
                 let is_reset = numbers.len() < 2 && last != b'n';
                 // `n` switches off what `m` sets, and that is no default either.
                 let format = (if last == b'f' { b'f' } else { b'm' }, number(0));
+                let value = (last != b'n').then(|| number(1));
                 match is_reset {
-                    true => drop(self.key_formats.remove(&format)),
-                    false => drop(self.key_formats.insert(format)),
-                }
+                    true => self.key_formats.remove(&format),
+                    false => self.key_formats.insert(format, value),
+                };
             }
-            (b'>', 0, b'u') => self.keyboard().push(),
+            (b'>', 0, b'u') => self.keyboard().push(number(0)),
             (b'<', 0, b'u') => self.keyboard().pop(number(0).max(1)),
             (b'=', 0, b'u') => self.keyboard().set(number(0), number(1)),
             _ => {}
@@ -204,7 +214,7 @@ impl Modes {
 
     /// The enhanced keyboard of the screen that is shown.
     fn keyboard(&mut self) -> &mut Keyboard {
-        let is_other = OTHER_SCREEN.iter().any(|screen| self.changed.contains(screen));
+        let is_other = self.is_other_screen();
         let [usual, other] = &mut self.keyboards;
         if is_other { other } else { usual }
     }
@@ -219,11 +229,73 @@ impl Modes {
         self.changed.contains(&APPLICATION_CURSOR)
     }
 
+    /// What is known of a private mode: `None` if it is none of those that are tracked.
+    pub(super) fn private(&self, number: u16) -> Option<bool> {
+        let (_, by_default) = KNOWN.iter().find(|(known, _)| *known == number)?;
+        Some(self.changed.contains(&number) != *by_default)
+    }
+
+    /// The same of a mode of ECMA-48.
+    pub(super) fn standard(&self, number: u16) -> Option<bool> {
+        let (_, by_default) = STANDARD.iter().find(|(known, _)| *known == number)?;
+        Some(self.standard.contains(&number) != *by_default)
+    }
+
+    /// The flags of the enhanced keyboard on the screen that is shown.
+    pub(super) fn keyboard_flags(&self) -> u16 {
+        let [usual, other] = self.keyboards;
+        if self.is_other_screen() { other.flags() } else { usual.flags() }
+    }
+
+    fn is_other_screen(&self) -> bool {
+        OTHER_SCREEN.iter().any(|screen| self.changed.contains(screen))
+    }
+
+    /// What to write to a fresh terminal whose screen is built behind it, so that it has these modes too: all but
+    /// those that belong to the screen itself, which are the cursor's, the margins, the character sets, and which
+    /// screen is shown.
+    pub fn setting(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (number, by_default) in KNOWN {
+            if self.changed.contains(&number) && !OF_THE_SCREEN.contains(&number) {
+                let word = if by_default { 'l' } else { 'h' };
+                bytes.extend_from_slice(format!("\x1b[?{number}{word}").as_bytes());
+            }
+        }
+        for (number, by_default) in STANDARD {
+            if self.standard.contains(&number) && !STANDARD_OF_THE_SCREEN.contains(&number) {
+                let word = if by_default { 'l' } else { 'h' };
+                bytes.extend_from_slice(format!("\x1b[{number}{word}").as_bytes());
+            }
+        }
+        for ((letter, number), value) in &self.key_formats {
+            let sequence = match value {
+                Some(value) => format!("\x1b[>{number};{value}{}", char::from(*letter)),
+                None => format!("\x1b[>{number}n"),
+            };
+            bytes.extend_from_slice(sequence.as_bytes());
+        }
+        if self.keypad {
+            bytes.extend_from_slice(b"\x1b=");
+        }
+        if self.cursor_shape != 0 {
+            bytes.extend_from_slice(format!("\x1b[{} q", self.cursor_shape).as_bytes());
+        }
+        let [usual, other] = self.keyboards;
+        usual.setting(&mut bytes);
+        if other != Keyboard::default() {
+            bytes.extend_from_slice(b"\x1b[?1047h");
+            other.setting(&mut bytes);
+            bytes.extend_from_slice(b"\x1b[?1047l");
+        }
+        bytes
+    }
+
     /// What to write to a terminal, so that nothing is left of what the program switched.
     pub fn restoring(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let [usual, other] = &self.keyboards;
-        let is_other = OTHER_SCREEN.iter().any(|screen| self.changed.contains(screen));
+        let is_other = self.is_other_screen();
         if is_other {
             other.restore(&mut bytes);
         }
@@ -243,7 +315,7 @@ impl Modes {
                 bytes.extend_from_slice(format!("\x1b[{number}{word}").as_bytes());
             }
         }
-        for (letter, number) in &self.key_formats {
+        for (letter, number) in self.key_formats.keys() {
             bytes.extend_from_slice(format!("\x1b[>{number}{}", char::from(*letter)).as_bytes());
         }
         self.margins.restore(&mut bytes);
@@ -251,7 +323,7 @@ impl Modes {
         if self.keypad {
             bytes.extend_from_slice(b"\x1b>");
         }
-        if self.cursor_shape {
+        if self.cursor_shape != 0 {
             bytes.extend_from_slice(b"\x1b[0 q");
         }
         usual.restore(&mut bytes);

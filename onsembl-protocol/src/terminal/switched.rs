@@ -10,31 +10,57 @@ const MOST_LEVELS: u8 = 16;
 /// The enhanced keyboard of one screen ("Comprehensive keyboard handling in terminals").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Keyboard {
+    /// What was set without a level of its own.
+    base: u16,
     /// How often it was switched on and not off.
     levels: u8,
-    /// What was set without a level of its own.
-    flags: u16,
+    /// What is set on each of these levels.
+    on_levels: [u16; MOST_LEVELS as usize],
 }
 
 impl Keyboard {
-    pub(super) fn push(&mut self) {
+    /// `CSI > flags u`.
+    pub(super) fn push(&mut self, flags: u16) {
         self.levels = (self.levels + 1).min(MOST_LEVELS);
+        *self.current() = flags;
     }
 
+    /// `CSI < levels u`.
     pub(super) fn pop(&mut self, levels: u16) {
         self.levels = self.levels.saturating_sub(u8::try_from(levels).unwrap_or(u8::MAX));
+        for dropped in self.on_levels.iter_mut().skip(usize::from(self.levels)) {
+            *dropped = 0;
+        }
     }
 
     /// `CSI = flags ; how u`. On a level of its own it is undone with the level.
     pub(super) fn set(&mut self, flags: u16, how: u16) {
-        if self.levels > 0 {
-            return;
-        }
+        let current = self.current();
         match how {
-            0 | 1 => self.flags = flags,
-            2 => self.flags |= flags,
-            3 => self.flags &= !flags,
+            0 | 1 => *current = flags,
+            2 => *current |= flags,
+            3 => *current &= !flags,
             _ => {}
+        }
+    }
+
+    /// What is set now.
+    pub(super) fn flags(mut self) -> u16 {
+        *self.current()
+    }
+
+    fn current(&mut self) -> &mut u16 {
+        let level = usize::from(self.levels).checked_sub(1);
+        level.and_then(|level| self.on_levels.get_mut(level)).unwrap_or(&mut self.base)
+    }
+
+    /// What sets it in a fresh terminal.
+    pub(super) fn setting(self, bytes: &mut Vec<u8>) {
+        if self.base > 0 {
+            bytes.extend_from_slice(format!("\x1b[={}u", self.base).as_bytes());
+        }
+        for flags in self.on_levels.iter().take(usize::from(self.levels)) {
+            bytes.extend_from_slice(format!("\x1b[>{flags}u").as_bytes());
         }
     }
 
@@ -42,7 +68,7 @@ impl Keyboard {
         if self.levels > 0 {
             bytes.extend_from_slice(format!("\x1b[<{}u", self.levels).as_bytes());
         }
-        if self.flags > 0 {
+        if self.base > 0 {
             bytes.extend_from_slice(b"\x1b[=0u");
         }
     }

@@ -17,8 +17,10 @@ use core::time::Duration;
 #[derive(Debug)]
 pub(crate) struct TypingQueue {
     line: LocalLine,
-    /// When a key was last pressed at the agent's own terminal.
-    touched: Option<Timestamp>,
+    /// The same of what persons typed while a submission was being typed: it stands behind that.
+    meanwhile: LocalLine,
+    /// When a person last pressed a key, and where.
+    touched: Option<(Timestamp, Person)>,
     /// How long a begun line that nobody touches holds texts of others back.
     line_idle: Duration,
     typing: Option<CommandId>,
@@ -48,7 +50,16 @@ struct Parting {
     until: Timestamp,
 }
 
-/// Whether a line that was begun at the agent's own terminal holds something back.
+/// Who types key by key into the one line that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Person {
+    /// Whoever sits at the agent's own terminal.
+    AtMachine,
+    /// The holder of the keyboard.
+    FromAfar,
+}
+
+/// Whether a line that was begun by a person holds something back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passing {
     /// It waits for the line: it would be submitted with it.
@@ -114,6 +125,7 @@ impl TypingQueue {
     pub(crate) fn new(line_idle: Duration) -> Self {
         Self {
             line: LocalLine::default(),
+            meanwhile: LocalLine::default(),
             touched: None,
             line_idle,
             typing: None,
@@ -130,12 +142,20 @@ impl TypingQueue {
         self.waiting.push_back(Waiting { command, passing, asked_at: now });
     }
 
-    /// Something was typed at the agent's own terminal. Gives where in it are keys that suspend.
-    pub(crate) fn on_local(&mut self, bytes: &[u8], now: Timestamp) -> Vec<Range<usize>> {
+    /// A person typed something. Gives where in it are keys that suspend.
+    pub(crate) fn on_person(
+        &mut self,
+        bytes: &[u8],
+        by: Person,
+        now: Timestamp,
+    ) -> Vec<Range<usize>> {
         let keys = self.line.read(bytes, Typist::Local);
+        if self.typing.is_some() {
+            let _ = self.meanwhile.read(bytes, Typist::Local);
+        }
         self.standing = standing_behind(bytes, self.standing);
         if keys.pressed > 0 {
-            self.touched = Some(now);
+            self.touched = Some((now, by));
         }
         if keys.pressed > 0 && !self.line.is_begun() {
             // The line was submitted or cleared at the keyboard.
@@ -182,7 +202,8 @@ impl TypingQueue {
             // Their sender sees the line, and is responsible for it.
             self.spoiled = false;
         } else {
-            self.line.on_submitted();
+            // What a person typed behind it stands there still.
+            self.line = core::mem::take(&mut self.meanwhile);
         }
         self.standing = typing.standing_after(self.standing);
     }
@@ -251,7 +272,7 @@ impl TypingQueue {
                 && self.gives_up_at(w).is_some_and(|give_up_at| give_up_at <= now)
         })?;
         let command = self.waiting.remove(given_up)?.command;
-        Some(TypingAction::GiveUp(command, self.begun_line(held.touched, now)))
+        Some(TypingAction::GiveUp(command, self.begun_line(held, now)))
     }
 
     /// Whether there is one that could be typed now.
@@ -264,6 +285,7 @@ impl TypingQueue {
     pub(crate) fn take_next(&mut self, now: Timestamp) -> Option<CommandId> {
         let next = self.next(now)?;
         let command = self.waiting.remove(next)?.command;
+        self.meanwhile = LocalLine::default();
         self.typing = Some(command.clone());
         Some(command)
     }
@@ -281,15 +303,15 @@ impl TypingQueue {
 
     /// The line that holds texts back, if one does.
     fn held_by_line(&self, now: Timestamp) -> Option<Held> {
-        let touched = self.touched.filter(|_| self.line.is_begun())?;
+        let (touched, by) = self.touched.filter(|_| self.line.is_begun())?;
         let until = touched.saturating_add(self.line_idle);
-        (now < until).then_some(Held { touched, until })
+        (now < until).then_some(Held { touched, by, until })
     }
 
     /// When it is refused because of the line: not while nobody touches that, since then it soon holds it back no
     /// longer.
     fn gives_up_at(&self, waiting: &Waiting) -> Option<Timestamp> {
-        let is_typed_on = self.touched.is_some_and(|touched| touched > waiting.asked_at);
+        let is_typed_on = self.touched.is_some_and(|(touched, _)| touched > waiting.asked_at);
         is_typed_on.then(|| waiting.asked_at.saturating_add(Self::PATIENCE))
     }
 
@@ -305,7 +327,11 @@ impl TypingQueue {
         self.waiting.iter().map(|w| &w.command)
     }
 
-    fn begun_line(&self, touched: Timestamp, now: Timestamp) -> String {
+    fn begun_line(&self, held: Held, now: Timestamp) -> String {
+        let place = match held.by {
+            Person::AtMachine => "at the agent's own terminal",
+            Person::FromAfar => "by the holder of the keyboard",
+        };
         let what = match self.line.content() {
             Content::Empty => "nothing".into(),
             Content::Characters(1) => "1 character".into(),
@@ -313,8 +339,8 @@ impl TypingQueue {
             Content::Unknown => "something".into(),
         };
         format!(
-            "at the agent's own terminal a line has been begun and not ended ({what} in it, last key {} ago), and this would be sent with it; nothing was typed. Ask again under a new id when it is ended, or when nobody has touched it for {}; clear it (exec --keys … -- ctrl-u), or type behind it on purpose (exec --take)",
-            Human(now.saturating_since(touched)),
+            "{place} a line has been begun and not ended ({what} in it, last key {} ago), and this would be sent with it; nothing was typed. Ask again under a new id when it is ended, or when nobody has touched it for {}; clear it (exec --keys … -- ctrl-u), or type behind it on purpose (exec --take)",
+            Human(now.saturating_since(held.touched)),
             Human(self.line_idle),
         )
     }
@@ -342,6 +368,7 @@ impl TypingQueue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Held {
     touched: Timestamp,
+    by: Person,
     until: Timestamp,
 }
 
@@ -459,42 +486,42 @@ mod tests {
     #[test]
     fn nothing_is_typed_into_a_line_that_somebody_types() {
         let mut queue = queue();
-        let _ = queue.on_local(b"git com", at(0));
+        let _ = queue.on_person(b"git com", Person::AtMachine, at(0));
         asks(&mut queue, "a", 0);
         assert!(!queue.has_next(at(0)));
-        let _ = queue.on_local(b"mit\r", at(1));
+        let _ = queue.on_person(b"mit\r", Person::AtMachine, at(1));
         assert_eq!(queue.take_next(at(1)), Some(id("a")));
         assert_eq!(typed(&mut queue, "a", &text(), 1), Expecting::Typing);
         assert!(queue.poll(at(2)).is_some());
 
-        let _ = queue.on_local(b"x", at(2));
+        let _ = queue.on_person(b"x", Person::AtMachine, at(2));
         asks(&mut queue, "b", 2);
         asks(&mut queue, "c", 3);
-        let _ = queue.on_local(b"yz", at(20));
+        let _ = queue.on_person(b"yz", Person::AtMachine, at(20));
         assert_eq!(queue.deadline(at(20)), Deadline::At(at(32)));
         assert_eq!(queue.poll(at(31)), None);
         let Some(TypingAction::GiveUp(command, why)) = queue.poll(at(32)) else { panic!() };
         assert_eq!(command, id("b"));
         assert!(why.contains("3 characters in it, last key 12s ago"), "{why}");
         assert_eq!(queue.poll(at(32)), None);
-        let _ = queue.on_local(b"\x03", at(32));
+        let _ = queue.on_person(b"\x03", Person::AtMachine, at(32));
         assert_eq!(queue.take_next(at(32)), Some(id("c")));
     }
 
     #[test]
     fn a_line_that_nobody_touches_holds_nothing_back_for_ever() {
         let mut queue = queue();
-        let _ = queue.on_local(b"1", at(0));
+        let _ = queue.on_person(b"1", Person::AtMachine, at(0));
         asks(&mut queue, "a", 10);
         assert_eq!(queue.held_back(at(10)).count(), 1);
         assert_eq!(queue.deadline(at(10)), Deadline::At(at(60)));
         // What the terminal itself sends is no key.
-        let _ = queue.on_local(b"\x1b[I", at(50));
+        let _ = queue.on_person(b"\x1b[I", Person::AtMachine, at(50));
         assert_eq!((queue.poll(at(59)), queue.has_next(at(59))), (None, false));
         assert_eq!(queue.take_next(at(60)), Some(id("a")));
         // Its Enter submits what stood there.
         assert_eq!(typed(&mut queue, "a", &text(), 60), Expecting::Typing);
-        let _ = queue.on_local(b"\x1b[I", at(61));
+        let _ = queue.on_person(b"\x1b[I", Person::AtMachine, at(61));
         asks(&mut queue, "b", 61);
         assert!(queue.has_next(at(61)));
     }
@@ -502,7 +529,7 @@ mod tests {
     #[test]
     fn keys_and_what_is_meant_to_go_past_a_line_and_may_end_it() {
         let mut queue = queue();
-        let _ = queue.on_local(b"half a li", at(0));
+        let _ = queue.on_person(b"half a li", Person::AtMachine, at(0));
         asks(&mut queue, "text", 0);
         queue.ask(id("keys"), Passing::GoesPast, at(1));
         assert_eq!(queue.take_next(at(1)), Some(id("keys")));
@@ -533,7 +560,7 @@ mod tests {
                 assert!(queue.take_next(at(0)).is_some());
                 assert_eq!(typed(queue, "k", &keys("ctrl-u"), 0), Expecting::Typing);
             },
-            |queue| drop(queue.on_local(b"\x03", at(0))),
+            |queue| drop(queue.on_person(b"\x03", Person::AtMachine, at(0))),
             |queue| drop(queue.on_program_ended(Exit::Code(0), at(0))),
         ];
         for mended in mended {
@@ -557,7 +584,7 @@ mod tests {
             assert_eq!(typed(&mut queue, "k", &keys(names), 0), Expecting::Typing);
             assert_eq!(queue.standing(), standing, "{names}");
         }
-        let _ = queue.on_local(b"yz", at(0));
+        let _ = queue.on_person(b"yz", Person::AtMachine, at(0));
         assert_eq!(queue.standing(), 3);
     }
 }

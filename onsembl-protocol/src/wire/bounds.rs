@@ -5,9 +5,10 @@
 
 use super::message::{AgentToServer, DashboardToServer, ServerToAgent, ServerToDashboard};
 use super::payload::{
-    AgentConnect, AgentHeartbeat, CommandRequest, Selection, Subscriptions, TerminalOutput,
+    AgentConnect, AgentHeartbeat, CommandRequest, Selection, Subscriptions, TerminalInput,
+    TerminalOutput,
 };
-use crate::id::{AgentId, CommandId, JournalId, StopId};
+use crate::id::{AgentId, CommandId, HoldId, JournalId, StopId};
 use crate::limits::Limits;
 use alloc::string::String;
 use core::fmt;
@@ -73,6 +74,15 @@ fn stop_id(id: Option<&StopId>, limits: &Limits) -> Check {
     within("stopId", id.map(StopId::as_str), limits.name_bytes)
 }
 
+fn hold(id: &HoldId, limits: &Limits) -> Check {
+    within("holder", Some(id.as_str()), limits.name_bytes)
+}
+
+/// How much is typed is bounded where that is decided, with the bytes that wait.
+fn input(m: &TerminalInput, limits: &Limits) -> Check {
+    command(&m.command_id, limits).and_then(|()| hold(&m.holder, limits))
+}
+
 fn agent(id: Option<&AgentId>, limits: &Limits) -> Check {
     within("agentId", id.map(AgentId::as_str), limits.name_bytes)
 }
@@ -91,8 +101,13 @@ impl Bounded for AgentToServer {
             Self::OutputState(m) => within("query", m.query.as_deref(), limits.name_bytes)
                 .and_then(|()| streams(m.streams.iter().map(|s| &s.command_id), limits)),
             Self::StopReceipt(m) => stop_id(Some(&m.stop_id), limits),
+            Self::TerminalSize(m) => command(&m.command_id, limits),
             Self::TerminalOpened(m) => command(&m.command_id, limits)
                 .and_then(|()| within("program", Some(&m.program), limits.command_bytes)),
+            Self::TerminalInputState(m) => command(&m.command_id, limits)
+                .and_then(|()| hold(&m.holder, limits))
+                .and_then(|()| within("refused", m.refused.as_deref(), limits.command_bytes))
+                .and_then(|()| within("notice", m.notice.as_deref(), limits.command_bytes)),
             Self::Activity(m) => m.command_id.as_ref().map_or(Ok(()), |id| command(id, limits)),
             // Its entries are bounded as they are read.
             Self::BlackBox(_)
@@ -121,6 +136,7 @@ impl Bounded for ServerToAgent {
             Self::EmergencyStop(m) => within("reason", m.reason.as_deref(), limits.command_bytes)
                 .and_then(|()| stop_id(m.stop_id.as_ref(), limits)),
             Self::StopRelease(m) => stop_id(Some(&m.stop_id), limits),
+            Self::TerminalInput(m) => input(m, limits),
             Self::Heartbeat(_)
             | Self::BlackBoxAck(_)
             | Self::Ping(_)
@@ -148,6 +164,12 @@ impl Bounded for DashboardToServer {
                     list("affectedAgents", &m.affected_agents, limits, limits.name_bytes)
                 }),
             Self::StopRelease(m) => agent(m.agent_id.as_ref(), limits),
+            Self::KeyboardTake(m) => command(&m.command_id, limits)
+                .and_then(|()| within("name", Some(&m.name), limits.name_bytes)),
+            Self::KeyboardRelease(m) => {
+                command(&m.command_id, limits).and_then(|()| hold(&m.holder, limits))
+            }
+            Self::TerminalInput(m) => input(m, limits),
             Self::Ping(_) | Self::Pong(_) | Self::TokenRefresh(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }

@@ -59,6 +59,8 @@ impl From<AgentToServer> for AgentFrame<'_> {
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
+            | AgentToServer::TerminalInputState(_)
+            | AgentToServer::TerminalSize(_)
             | AgentToServer::Activity(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)

@@ -8,9 +8,10 @@ use super::payload::{
     Ack, AgentActivity, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect,
     AgentErrorReport, AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel,
     CommandRequest, CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply,
-    Opaque, OutputAck, OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong,
-    ReleaseRequest, ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalOpened,
-    TerminalOutput, TerminalStream, TokenRefresh,
+    KeyboardRelease, KeyboardState, KeyboardTake, Opaque, OutputAck, OutputGap, OutputQuery,
+    OutputResume, OutputState, Ping, Pong, ReleaseRequest, ServerHeartbeat, StopReceipt,
+    StopRelease, Subscription, TerminalInput, TerminalInputState, TerminalOpened, TerminalOutput,
+    TerminalSized, TerminalStream, TokenRefresh,
 };
 use crate::id::CommandId;
 use crate::model::CommandComplete;
@@ -45,6 +46,8 @@ impl AgentToServer {
             Self::Output(m) => Some(&m.command_id),
             Self::OutputGap(m) => Some(&m.command_id),
             Self::TerminalOpened(m) => Some(&m.command_id),
+            Self::TerminalInputState(m) => Some(&m.command_id),
+            Self::TerminalSize(m) => Some(&m.command_id),
             Self::Connect(_)
             | Self::Heartbeat(_)
             | Self::Fault(_)
@@ -68,6 +71,7 @@ impl ServerToAgent {
             Self::CommandRequest(m) => m.command_id.as_ref(),
             Self::CommandCancel(m) => Some(&m.command_id),
             Self::OutputAck(m) => Some(&m.command_id),
+            Self::TerminalInput(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
             Self::Error(m) => m.context.command_id.as_ref(),
             Self::Heartbeat(_)
@@ -93,6 +97,8 @@ impl ServerToDashboard {
             Self::CommandComplete(m) => Some(&m.command_id),
             Self::TerminalStream(m) => Some(&m.command_id),
             Self::OutputGap(m) => Some(&m.command_id),
+            Self::KeyboardState(m) => Some(&m.command_id),
+            Self::TerminalSize(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
             Self::Error(m) => m.context.command_id.as_ref(),
             Self::Connected(_)
@@ -200,6 +206,10 @@ message_set! {
         StopReceipt(StopReceipt) = "STOP_RECEIPT",
         /// It opened a terminal. Extension.
         TerminalOpened(TerminalOpened) = "TERMINAL_OPENED",
+        /// How far what was typed is in its terminal. Extension.
+        TerminalInputState(TerminalInputState) = "TERMINAL_INPUT_STATE",
+        /// A terminal has another size from here. Extension.
+        TerminalSize(TerminalSized) = "TERMINAL_SIZE",
         /// What it found while it was away. Extension.
         BlackBox(AgentBlackBox) = "AGENT_BLACK_BOX",
         /// What its program does. Extension.
@@ -238,6 +248,8 @@ message_set! {
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
         /// A stop is over. Extension.
         StopRelease(StopRelease) = "STOP_RELEASE",
+        /// Somebody types into its terminal. Extension.
+        TerminalInput(TerminalInput) = "TERMINAL_INPUT",
         TokenRefresh(TokenRefresh) = "TOKEN_REFRESH",
     }
 }
@@ -259,6 +271,12 @@ message_set! {
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
         /// Let it start again. Extension.
         StopRelease(ReleaseRequest) = "STOP_RELEASE",
+        /// It wants to type into a terminal. Extension.
+        KeyboardTake(KeyboardTake) = "KEYBOARD_TAKE",
+        /// It does not want to any more. Extension.
+        KeyboardRelease(KeyboardRelease) = "KEYBOARD_RELEASE",
+        /// It types. Extension.
+        TerminalInput(TerminalInput) = "TERMINAL_INPUT",
         Ping(Ping) = "PING",
         /// The answer to a probe.
         Pong(Pong) = "PONG",
@@ -283,6 +301,10 @@ message_set! {
         TerminalStream(TerminalStream) = "TERMINAL_STREAM",
         /// Output that is missing. Extension.
         OutputGap(OutputGap) = "OUTPUT_GAP",
+        /// Who holds the keyboard of a terminal. Extension.
+        KeyboardState(KeyboardState) = "KEYBOARD_STATE",
+        /// A terminal has another size from here. Extension.
+        TerminalSize(TerminalSized) = "TERMINAL_SIZE",
         Trace(Opaque) = "TRACE_STREAM" | "TRACE_UPDATE",
         /// What waits for an agent. Not sent yet.
         QueueUpdate(Opaque) = "QUEUE_UPDATE",

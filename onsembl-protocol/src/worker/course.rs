@@ -499,6 +499,7 @@ impl Worker {
     /// The server has its report, or will never ask for it.
     pub(super) fn confirm(&mut self, id: &CommandId) {
         self.doubts.forget(id);
+        self.sizes.forget(id);
         self.commands.all.on_confirmed(id);
         self.reports.forget(id);
         self.write(JournalEntry::Confirmed { command: id.clone() });

@@ -59,6 +59,8 @@ impl Escapes {
             Outbound::Complete(report) => self.forget(&report.command_id),
             Outbound::Receipt(..)
             | Outbound::Opened(_)
+            | Outbound::Typed(_)
+            | Outbound::Size(..)
             | Outbound::OutputState(_)
             | Outbound::Activity(_)
             | Outbound::BlackBox(_)

@@ -14,7 +14,9 @@ use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
 use crate::session::{AgentCause, AgentReport, AgentStatus};
-use crate::terminal::{LineMode, TerminalSettings, TerminalSize, Typed, Typing};
+use crate::terminal::{
+    LineMode, Query, RemoteStroke, TerminalSettings, TerminalSize, Typed, Typing,
+};
 use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
 use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::boxed::Box;
@@ -211,6 +213,11 @@ pub enum WorkerEvent {
         command: CommandId,
         outcome: TypingOutcome,
     },
+    /// What became of a piece that the holder of the keyboard typed.
+    TypedRemotely {
+        stroke: RemoteStroke,
+        outcome: RemoteOutcome,
+    },
     /// How the terminal is set, as [`WorkerAction::LookAtTerminal`] asks. `None` if there is no terminal to look at, or
     /// what keeps it does not say.
     Looked(Option<TerminalSettings>),
@@ -253,6 +260,17 @@ pub enum TypingOutcome {
     Refused(String),
     /// It was not begun, because the terminal is not in the mode that it needs.
     OtherMode,
+}
+
+/// What became of something that the holder of the keyboard typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteOutcome {
+    /// It is in the terminal.
+    Typed,
+    /// It would suspend the program itself, and was not typed.
+    Withheld,
+    /// It is not in the terminal, or not all of it. The text says why.
+    Lost(String),
 }
 
 /// What happens at the terminal from which an agent was started.
@@ -309,11 +327,18 @@ pub enum WorkerAction {
     },
     /// Say by [`Looked`](WorkerEvent::Looked) how the terminal is set now.
     LookAtTerminal,
+    /// Draw this on the model of the terminal's screen: its program wrote it. Only while nobody sits before the
+    /// terminal.
+    Draw(Bytes),
+    /// Its program asks this, behind all that was to be [drawn](Self::Draw): type the answer into the terminal.
+    Answer(Query),
     /// Type what was pressed at the terminal of the agent's machine.
     TypeKeys(Bytes),
     /// Type this, which suspends what is in the foreground, if that is a
     /// [job](super::Foreground::Job); else say [`SuspendWithheld`](ScreenEvent::SuspendWithheld).
     TypeSuspending(Bytes),
+    /// Type this, in the order of these actions, then say [`TypedRemotely`](WorkerEvent::TypedRemotely).
+    TypeRemotely(RemoteStroke),
     /// The terminal has this size from now on.
     Resize(TerminalSize),
     /// Stop reading from the program of the terminal, or read on, for the one who looks on at the

@@ -7,7 +7,8 @@ use crate::id::{ChunkSequence, CommandId, Incarnation};
 use crate::model::Capabilities;
 use crate::output::{Outgoing, Record, RecordBody, Run, Stream, gap_notice};
 use crate::wire::payload::{
-    CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, StreamType, TerminalOutput,
+    CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, StreamType, TerminalOpened,
+    TerminalOutput, TerminalSized,
 };
 use crate::wire::{AgentToServer, OutputFrame};
 use alloc::boxed::Box;
@@ -36,9 +37,17 @@ impl WorkerSession {
                 stage: stage.clone(),
             }),
             Outbound::Opened(opened) if capabilities.knows_terminals() => {
-                AgentToServer::TerminalOpened(opened.clone())
+                let size = opened.size.filter(|_| capabilities.records_sizes());
+                AgentToServer::TerminalOpened(TerminalOpened { size, ..opened.clone() })
             }
-            Outbound::Opened(_) => return None,
+            Outbound::Typed(state) if capabilities.types() => {
+                AgentToServer::TerminalInputState(state.clone())
+            }
+            Outbound::Typed(_) => return None,
+            Outbound::Size(terminal, record) if capabilities.records_sizes() => {
+                AgentToServer::TerminalSize(TerminalSized::new(terminal.clone(), None, *record))
+            }
+            Outbound::Opened(_) | Outbound::Size(..) => return None,
             Outbound::Acknowledgement(id, ..) if is_unknown(id) => return None,
             Outbound::Complete(report) if is_unknown(&report.command_id) => return None,
             Outbound::OutputState(state) => AgentToServer::OutputState(state.clone()),

@@ -9,7 +9,7 @@ use crate::terminal::TerminalSize;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{
     AgentControl, AgentErrorReport, AgentErrorType, CommandRequest, ControlAction, EmergencyStop,
-    ErrorCode, ErrorReply, OutputAck, OutputResume, Secret,
+    ErrorCode, ErrorReply, OutputAck, OutputResume, Secret, TerminalInput,
 };
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -42,6 +42,8 @@ pub(super) enum Instruction {
     Pause(Pausing),
     /// Make the terminal this large.
     Resize(TerminalSize),
+    /// Somebody types this from afar.
+    Type(TerminalInput),
     /// A latching emergency stop.
     Stop(StopId),
     Release(StopId),
@@ -116,6 +118,7 @@ pub(super) fn read(
             note(WorkerNote::MomentaryStop { reason: order.reason, by: order.triggered_by });
             Instruction::KillAll
         }
+        ServerToAgent::TerminalInput(input) => Instruction::Type(input),
         ServerToAgent::StopRelease(release) => Instruction::Release(release.stop_id),
         ServerToAgent::TokenRefresh(refresh) => Instruction::RenewToken(refresh.access_token),
         // The connection acts on these itself.

@@ -49,8 +49,10 @@ mod kin;
 mod message;
 mod note;
 mod outbound;
+mod remote_typing;
 mod report;
 mod shutdown;
+mod sizes;
 mod terminal;
 mod typing;
 #[cfg(any(feature = "sim", feature = "testing"))]
@@ -71,15 +73,15 @@ pub use crate::output::{
     SpoolEvent, SpoolPolicy, SpoolRequest, StreamState,
 };
 pub use crate::terminal::{
-    CarriageReturn, Echo, EnvironmentChange, Foreground, LineMode, Modes, Stroke, StrokeKind,
-    Surroundings, TerminalSettings, Typed, Typing,
+    CarriageReturn, Echo, EnvironmentChange, Foreground, HiddenBytes, LineMode, Modes, Place,
+    RemotePiece, RemoteStroke, Stroke, StrokeKind, Surroundings, TerminalSettings, Typed, Typing,
 };
 pub use after_exit::AfterExit;
 pub use background::BackgroundPolicy;
 pub use end::WorkerEnd;
 pub use escapes::plain_text;
 pub use event::{
-    Journalling, Predecessor, Recovered, Rest, Screen, ScreenAction, ScreenEvent, Task,
+    Journalling, Predecessor, Recovered, RemoteOutcome, Rest, Screen, ScreenAction, ScreenEvent, Task,
     TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
     WorkerSession,
 };
@@ -90,7 +92,8 @@ pub use note::WorkerNote;
 pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
-use crate::model::{Activity, Force, PastFinding, Pausing};
+use crate::model::{Activity, Force, PastFinding, Pausing, Stream};
+use crate::terminal::RemoteKeys;
 use crate::time::{Deadline, Now};
 use crate::wire::payload::CommandAckStatus;
 use alloc::collections::VecDeque;
@@ -107,6 +110,7 @@ use message::Instruction;
 use outbound::Outbound;
 use report::{Reports, StoppedBy};
 use shutdown::{Left, Shutdown};
+use sizes::Sizes;
 use terminal::Terminal;
 use uplink::{Expected, Offer, Uplink};
 use work::Work;
@@ -121,6 +125,7 @@ pub struct Worker {
     emergency: EmergencyStop,
     background: Background,
     terminal: Option<Terminal>,
+    sizes: Sizes,
     activities: Activities,
     fence: Fence,
     journal: Journal,
@@ -146,6 +151,7 @@ impl Worker {
             emergency: EmergencyStop::recovered(before.stop().cloned()),
             background: Background::new(background),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
+            sizes: Sizes::default(),
             activities: Activities::new(activity, now.monotonic),
             fence,
             journal: Journal::new(journal),
@@ -210,6 +216,9 @@ impl Worker {
             WorkerEvent::Journalled { awaited, outcome } => self.on_journalled(awaited, outcome),
             WorkerEvent::Spool(event) => self.on_spool(event, now),
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
+            WorkerEvent::TypedRemotely { stroke, outcome } => {
+                self.on_typed_remotely(&stroke, outcome);
+            }
             WorkerEvent::Looked(settings) => self.on_looked(settings, now),
             WorkerEvent::Fact { command, fact, age } => self.on_fact(&command, fact, age, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
@@ -328,6 +337,10 @@ impl Worker {
         let WorkerSession { capabilities, output_window, .. } = session;
         let stopped = session.stopped.clone();
         self.uplink.begin(session);
+        if let Some(terminal) = &mut self.terminal {
+            // Holds do not outlast a session, and their ids grow within one.
+            terminal.remote = RemoteKeys::default();
+        }
         self.findings.on_session(capabilities, &mut self.uplink.queue, now);
         self.reports.on_session();
         self.delivery.on_session(output_window, capabilities, now.monotonic);
@@ -349,6 +362,9 @@ impl Worker {
         for id in terminals {
             let opened = self.opened(id);
             self.uplink.queue.open(opened);
+        }
+        for (id, record) in self.sizes.all() {
+            self.uplink.queue.size(id.clone(), record);
         }
         for id in self.reports.withheld().filter(|id| !self.delivery.left().is_of_earlier(id)) {
             self.uplink.queue.acknowledge(id.clone());
@@ -411,6 +427,9 @@ impl Worker {
             Instruction::Stored(ack) => {
                 self.doubts.on_known(&ack.command_id);
                 let agreed = self.uplink.capabilities();
+                if ack.stream_type.stream() == Stream::Terminal {
+                    self.sizes.on_stored(&ack.command_id, ack.offset);
+                }
                 self.delivery.on_ack(&ack, agreed);
                 self.todo.push_back(Work::Settle(ack.command_id));
             }
@@ -442,6 +461,7 @@ impl Worker {
                 self.todo.push_back(Work::Advance);
             }
             Instruction::Resize(size) => self.on_resize(size),
+            Instruction::Type(input) => self.on_remote_input(input, now),
             Instruction::Stop(stop) => self.on_stop_order(stop),
             Instruction::Release(stop) => {
                 if let Some(released) = self.emergency.on_release(&stop) {

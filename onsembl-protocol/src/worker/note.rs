@@ -5,6 +5,7 @@ use super::end::WorkerEnd;
 use crate::command::{Exit, Fate};
 use crate::id::{CommandId, StopId};
 use crate::model::Severity;
+use crate::shown::Shown;
 use crate::terminal::TerminalSize;
 use crate::time::Human;
 use crate::wire::payload::{CommandPhase, ControlAction, ErrorCode};
@@ -103,8 +104,14 @@ pub enum WorkerNote {
     TooManyFacts(CommandId),
     /// Keys of the agent's own terminal are for no program.
     KeysDropped,
+    /// Something that was typed from afar came again, or behind something that was refused: it is dropped.
+    RemoteInputDropped,
+    /// Something that was typed from afar is refused.
+    RemoteInputRefused(String),
     /// The agent's own terminal does not show what the program writes.
     ScreenLeftBehind,
+    /// The program of the terminal asks its terminal more than is answered within a second.
+    AsksTooMuch,
     /// The terminal has another size.
     Resized(TerminalSize),
     /// A request came without an id.
@@ -155,7 +162,10 @@ impl WorkerNote {
             Self::SuspendWithheld => Some("local_suspends_withheld"),
             Self::TooManyFacts(_) => Some("activity_facts_dropped"),
             Self::KeysDropped => Some("local_keys_dropped"),
+            Self::RemoteInputDropped => Some("remote_input_dropped"),
+            Self::RemoteInputRefused(_) => Some("remote_input_refused"),
             Self::ScreenLeftBehind => Some("local_screen_left_behind"),
+            Self::AsksTooMuch => Some("terminal_queries_over_bound"),
             Self::RequestWithoutId => Some("requests_without_id"),
             Self::OrderNotSupported(_) => Some("orders_not_supported"),
             Self::ErrorOfServer { .. } => Some("errors_from_server"),
@@ -192,6 +202,7 @@ impl WorkerNote {
             | Self::AskedAgain(_)
             | Self::CancelledTooLate(_)
             | Self::ToBeTyped(_)
+            | Self::RemoteInputDropped
             | Self::FactOfNoRun(_)
             | Self::TooManyFacts(_)
             | Self::Resized(_) => Severity::Debug,
@@ -225,7 +236,9 @@ impl WorkerNote {
             | Self::TerminalWaits
             | Self::NotTyped(..)
             | Self::KeysDropped
+            | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
+            | Self::AsksTooMuch
             | Self::RequestWithoutId
             | Self::OrderNotSupported(_)
             | Self::ErrorOfServer { .. } => Severity::Warn,
@@ -286,7 +299,10 @@ impl WorkerNote {
             | Self::TerminalWaits
             | Self::SuspendWithheld
             | Self::KeysDropped
+            | Self::RemoteInputDropped
+            | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
+            | Self::AsksTooMuch
             | Self::Resized(_)
             | Self::RequestWithoutId
             | Self::Ordered(..)
@@ -352,6 +368,9 @@ impl fmt::Display for WorkerNote {
             Self::FactOfNoRun(_) => f.write_str("a hook says something of a run that has ended or is not watched"),
             Self::TooManyFacts(_) => f.write_str("a program says more of what it does than can be followed; what it does is not known for now"),
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
+            Self::RemoteInputDropped => f.write_str("something typed from afar came again, or behind something that was refused; it is dropped"),
+            Self::RemoteInputRefused(why) => write!(f, "something typed from afar is not in the terminal: {}", Shown::new(why)),
+            Self::AsksTooMuch => f.write_str("the program asks its terminal more than 256 things a second; what is beyond that is not answered"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),
             Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition"),

@@ -1,12 +1,12 @@
 //! What waits to be said to the server in this session, in the order in which it goes out.
 
-use crate::id::{CommandId, StopId};
-use crate::model::Activity;
+use crate::id::{ByteOffset, CommandId, StopId};
+use crate::model::{Activity, SizeRecord};
 use crate::output::{Outgoing, Run, Stream, UnknownEnd};
 use crate::time::WallTime;
 use crate::wire::payload::{
     AgentActivity, AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage,
-    TerminalOpened, WaitsFor,
+    TerminalInputState, TerminalOpened, WaitsFor,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -19,6 +19,10 @@ pub(super) enum Outbound {
     Receipt(StopId, StopStage),
     /// It opened this terminal.
     Opened(TerminalOpened),
+    /// How far what was typed from afar is in the terminal.
+    Typed(TerminalInputState),
+    /// From where in its output a terminal has which size.
+    Size(CommandId, SizeRecord),
     /// What is held of these streams.
     OutputState(OutputState),
     /// It has a command, which is at this stage.
@@ -41,6 +45,13 @@ const MOST_PAGES: usize = 64;
 /// those of the smallest ids are dropped; they are unconfirmed there and sent again with the next repetition.
 const MOST_REPORTS: usize = 4096;
 
+/// Words of holds that may wait; beyond it the oldest are dropped, whose holds are over.
+const MOST_TYPED: usize = 16;
+
+/// Sizes that may wait: without a session each resize adds one. Beyond it those of the smallest places go; they are
+/// said again in the next session, if they are still kept.
+const MOST_SIZES: usize = 1024;
+
 /// What waits to be said. Each command stands in each list at most once.
 #[derive(Debug, Default)]
 pub(super) struct OutboundQueue {
@@ -48,6 +59,10 @@ pub(super) struct OutboundQueue {
     receipt: Option<(StopId, StopStage)>,
     /// Before everything that is said of the terminal.
     opened: BTreeMap<CommandId, TerminalOpened>,
+    /// Who types waits for it; only the last of each hold.
+    typed: VecDeque<TerminalInputState>,
+    /// Before output that stands behind it. What is kept of sizes is bounded where they are kept.
+    sizes: BTreeMap<(CommandId, ByteOffset), SizeRecord>,
     output_states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
     open_ends: BTreeMap<(Run, Stream), UnknownEnd>,
@@ -65,6 +80,24 @@ impl OutboundQueue {
 
     pub(super) fn open(&mut self, terminal: TerminalOpened) {
         let _ = self.opened.insert(terminal.command_id.clone(), terminal);
+    }
+
+    /// How far a hold is: instead of what was to be said of it before, unless that was words for people.
+    pub(super) fn typed(&mut self, state: TerminalInputState) {
+        self.typed.retain(|said| {
+            said.holder != state.holder || said.refused.is_some() || said.notice.is_some()
+        });
+        self.typed.push_back(state);
+        while self.typed.len() > MOST_TYPED {
+            let _ = self.typed.pop_front();
+        }
+    }
+
+    pub(super) fn size(&mut self, terminal: CommandId, record: SizeRecord) {
+        let _ = self.sizes.insert((terminal, record.offset), record);
+        while self.sizes.len() > MOST_SIZES {
+            let _ = self.sizes.pop_first();
+        }
     }
 
     pub(super) fn acknowledge(&mut self, command: CommandId) {
@@ -124,6 +157,8 @@ impl OutboundQueue {
 
     pub(super) fn forget(&mut self, command: &CommandId) {
         let _ = self.opened.remove(command);
+        self.typed.retain(|state| state.command_id != *command);
+        self.sizes.retain(|(of, _), _| of != command);
         let _ = self.acknowledgements.remove(command);
         self.open_ends.retain(|(run, _), _| run.command != *command);
         let _ = self.reports.remove(command);
@@ -141,6 +176,12 @@ impl OutboundQueue {
         // What follows is about commands, of which the server must know.
         if let Some((_, opened)) = self.opened.pop_first() {
             return Some(Outbound::Opened(opened));
+        }
+        if let Some(state) = self.typed.pop_front() {
+            return Some(Outbound::Typed(state));
+        }
+        if let Some(((terminal, _), record)) = self.sizes.pop_first() {
+            return Some(Outbound::Size(terminal, record));
         }
         // Output is sent from where the answers to these say.
         if let Some(page) = self.output_states.pop_front() {
@@ -167,6 +208,8 @@ impl OutboundQueue {
         let Self {
             receipt,
             opened,
+            typed,
+            sizes,
             output_states,
             acknowledgements,
             open_ends,
@@ -178,6 +221,8 @@ impl OutboundQueue {
             && black_box.is_none()
             && activity.is_none()
             && opened.is_empty()
+            && typed.is_empty()
+            && sizes.is_empty()
             && output_states.is_empty()
             && acknowledgements.is_empty()
             && open_ends.is_empty()

@@ -7,8 +7,9 @@ use crate::command::Exit;
 use crate::id::CommandId;
 use crate::model::ProgramFault;
 use crate::terminal::{
-    AfterEnd, Echo, Expecting, LineMode, Modes, Passing, ProgramLeft, Readiness, TerminalSettings,
-    TerminalSize, TerminalSupervisor, Typed, Typing, TypingAction, TypingQueue, Untypeable,
+    AfterEnd, Echo, Expecting, Found, LineMode, Modes, Passing, Person, ProgramLeft, Queries,
+    Readiness, RemoteKeys, TerminalSettings, TerminalSize, TerminalSupervisor, Typed, Typing,
+    TypingAction, TypingQueue, Untypeable,
 };
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use crate::wire::payload::{
@@ -36,6 +37,8 @@ pub(super) struct Terminal {
     program: String,
     supervisor: TerminalSupervisor,
     typing_queue: TypingQueue,
+    /// What is typed key by key from afar.
+    pub(super) remote: RemoteKeys,
     readiness: Readiness,
     looking: Looking,
     /// How the terminal was set at the last look.
@@ -45,6 +48,7 @@ pub(super) struct Terminal {
     /// What was said of what commands wait for.
     said_waits: BTreeMap<CommandId, WaitsFor>,
     modes: Modes,
+    queries: Queries,
     size: TerminalSize,
     run: Option<(CommandId, WallTime)>,
     /// Commands that wait to be typed, or are being typed: as many as there are slots, at most.
@@ -140,12 +144,14 @@ impl Terminal {
             program,
             supervisor: TerminalSupervisor::new(after_end, now),
             typing_queue: TypingQueue::new(line_idle),
+            remote: RemoteKeys::default(),
             readiness: Readiness::default(),
             looking: Looking::No,
             settings: None,
             typing: None,
             said_waits: BTreeMap::new(),
             modes: Modes::default(),
+            queries: Queries::default(),
             size,
             run: None,
             asked: BTreeMap::new(),
@@ -228,6 +234,10 @@ impl Terminal {
         self.run.as_ref().is_some_and(|(run, _)| run == id)
     }
 
+    pub(super) fn run(&self) -> Option<&CommandId> {
+        self.run.as_ref().map(|(run, _)| run)
+    }
+
     pub(super) fn is_attached(&self) -> bool {
         self.screen == Screen::Attached
     }
@@ -238,6 +248,11 @@ impl Terminal {
 
     pub(super) const fn size(&self) -> TerminalSize {
         self.size
+    }
+
+    /// What runs in it, or is about to, and how large it is.
+    pub(super) fn run_and_size(&self) -> Option<(CommandId, TerminalSize)> {
+        self.run.as_ref().map(|(run, _)| (run.clone(), self.size))
     }
 
     pub(super) fn resize(&mut self, size: TerminalSize) {
@@ -252,6 +267,7 @@ impl Terminal {
     pub(super) fn on_started(&mut self, now: Timestamp) {
         self.supervisor.on_started(now);
         self.modes = Modes::default();
+        self.queries = Queries::default();
         self.readiness.on_started(now);
     }
 
@@ -321,13 +337,18 @@ impl Terminal {
             program: current.map_or_else(String::new, |_| self.program.clone()),
             opened_at: current.map(|(_, at)| *at),
             attached: current.is_some() && self.is_attached(),
+            size: current.map(|_| self.size),
         }
     }
 
-    /// The program wrote this.
-    pub(super) fn on_output(&mut self, bytes: &[u8], now: Timestamp) {
+    /// The program wrote this. What it asks in it, unless somebody's own terminal answers.
+    pub(super) fn on_output(&mut self, bytes: &[u8], now: Timestamp) -> Found {
         self.modes.read(bytes);
         self.readiness.on_output(self.modes.takes_pastes(), now);
+        match self.screen {
+            Screen::Attached => Found::default(),
+            Screen::Detached => self.queries.read(bytes, now),
+        }
     }
 
     /// The terminal was looked at. Gives the command that is to be typed now, if the program reads.
@@ -521,20 +542,8 @@ impl Terminal {
 
     /// Keys were pressed at the screen.
     pub(super) fn on_keys(&mut self, bytes: &Bytes, now: Timestamp) -> Keys {
-        let suspends = self.typing_queue.on_local(bytes, now);
+        let pieces = self.pressed(bytes, Person::AtMachine, now);
         if self.supervisor.is_up() {
-            let mut pieces = Vec::new();
-            let mut rest = 0;
-            for at in suspends {
-                if rest < at.start {
-                    pieces.push(Piece::Plain(bytes.slice(rest..at.start)));
-                }
-                rest = at.end;
-                pieces.push(Piece::Suspending(bytes.slice(at)));
-            }
-            if rest < bytes.len() {
-                pieces.push(Piece::Plain(bytes.slice(rest..)));
-            }
             return Keys::ToProgram(pieces);
         }
         // No program could get it, so it is for the agent.
@@ -543,6 +552,28 @@ impl Terminal {
             return Keys::EndAgent;
         }
         Keys::Ignored
+    }
+
+    /// The holder of the keyboard pressed keys. Gives what goes to the program, if one is up.
+    pub(super) fn on_remote_keys(&mut self, bytes: &Bytes, now: Timestamp) -> Option<Vec<Piece>> {
+        self.supervisor.is_up().then(|| self.pressed(bytes, Person::FromAfar, now))
+    }
+
+    fn pressed(&mut self, bytes: &Bytes, by: Person, now: Timestamp) -> Vec<Piece> {
+        let suspends = self.typing_queue.on_person(bytes, by, now);
+        let mut pieces = Vec::new();
+        let mut rest = 0;
+        for at in suspends {
+            if rest < at.start {
+                pieces.push(Piece::Plain(bytes.slice(rest..at.start)));
+            }
+            rest = at.end;
+            pieces.push(Piece::Suspending(bytes.slice(at)));
+        }
+        if rest < bytes.len() {
+            pieces.push(Piece::Plain(bytes.slice(rest..)));
+        }
+        pieces
     }
 
     /// The screen is behind: the program waits for it, with a deadline.

@@ -4,12 +4,12 @@
 use super::event::{ScreenAction, ScreenEvent, TypingOutcome, Waiting, WorkerAction};
 use super::message::{complaint, program_does_not_run};
 use super::note::WorkerNote;
-use super::terminal::{Keys, Piece, ProgramEnd, TerminalTask};
+use super::terminal::{Keys, Piece, ProgramEnd, Terminal, TerminalTask};
 use super::{Journalling, Work, Worker};
 use crate::command::{Exit, JournalEntry, TypingEnd};
 use crate::id::CommandId;
-use crate::model::Capabilities;
-use crate::terminal::{AfterEnd, Expecting, TerminalSettings, TerminalSize, Typed};
+use crate::model::{Capabilities, SizeRecord};
+use crate::terminal::{AfterEnd, Asked, Expecting, TerminalSettings, TerminalSize, Typed};
 use crate::time::Now;
 use crate::wire::payload::{AgentErrorType, CommandAckStatus, CommandRequest, TerminalOpened};
 use alloc::format;
@@ -63,7 +63,7 @@ impl Worker {
 
     /// Whether a command is being typed.
     pub(super) fn is_typing(&self) -> bool {
-        self.terminal.as_ref().is_some_and(super::terminal::Terminal::is_typing)
+        self.terminal.as_ref().is_some_and(Terminal::is_typing)
     }
 
     fn begin_terminal(&mut self, now: Now) {
@@ -87,6 +87,7 @@ impl Worker {
         }
         let opened = self.opened(id.clone());
         self.uplink.queue.open(opened);
+        self.note_size();
         self.todo.push_back(Work::Advance);
     }
 
@@ -126,6 +127,7 @@ impl Worker {
             AfterEnd::Finish => {}
             AfterEnd::Restart => self.note(WorkerNote::TerminalEnded { program, exit }),
         }
+        self.end_remote_typing();
         for id in left.outlived {
             self.on_typing_over(&id, TypingEnd::Taken, now);
         }
@@ -151,6 +153,7 @@ impl Worker {
                 program: String::new(),
                 opened_at: None,
                 attached: false,
+                size: None,
             },
         }
     }
@@ -345,16 +348,48 @@ impl Worker {
             terminal.resize(size);
             self.note(WorkerNote::Resized(size));
             self.actions.push_back(WorkerAction::Resize(size));
+            self.note_size();
+        }
+    }
+
+    /// What the program writes from now on, it writes at the size that its terminal has now.
+    fn note_size(&mut self) {
+        let Some((id, size)) = self.terminal.as_ref().and_then(Terminal::run_and_size) else {
+            return;
+        };
+        let outbox = self.delivery.outbox();
+        let Some(written) = outbox.totals(&id) else { return };
+        let (incarnation, offset) = (written.incarnation, written.terminal_bytes);
+        let record = SizeRecord { incarnation, offset, size };
+        if self.sizes.note(&id, record) {
+            self.uplink.queue.size(id, record);
         }
     }
 
     /// Looks at what the program wrote, and has it shown at the screen.
     pub(super) fn watch_terminal(&mut self, bytes: &Bytes, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
-        terminal.on_output(bytes, now.monotonic);
+        let found = terminal.on_output(bytes, now.monotonic);
         if terminal.is_attached() {
             let show = ScreenAction::Show(bytes.clone());
             self.actions.push_back(WorkerAction::Screen(show));
+            return;
+        }
+        let mut rest = bytes.clone();
+        let mut drawn = 0;
+        for Asked { query, at } in found.asked {
+            let piece = rest.split_to(at.saturating_sub(drawn).min(rest.len()));
+            drawn += piece.len();
+            if !piece.is_empty() {
+                self.actions.push_back(WorkerAction::Draw(piece));
+            }
+            self.actions.push_back(WorkerAction::Answer(query));
+        }
+        if !rest.is_empty() {
+            self.actions.push_back(WorkerAction::Draw(rest));
+        }
+        if found.exceeded {
+            self.note(WorkerNote::AsksTooMuch);
         }
     }
 }

@@ -108,6 +108,8 @@ impl Uplink {
         match item {
             Outbound::Receipt(..)
             | Outbound::Opened(_)
+            | Outbound::Typed(_)
+            | Outbound::Size(..)
             | Outbound::Acknowledgement(..)
             | Outbound::OutputState(_)
             | Outbound::Activity(_)

@@ -157,6 +157,7 @@ pub(super) fn nonsense(random: &mut fastrand::Rng, commands: usize) -> AgentToSe
             program: "evil".to_owned(),
             opened_at: None,
             attached: true,
+            size: None,
         }),
         _ => AgentToServer::Output(written(id, "nonsense")),
     }

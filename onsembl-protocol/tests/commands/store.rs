@@ -232,7 +232,7 @@ impl Store {
                 }
                 None
             }
-            Write::SessionEnd { .. } => None,
+            Write::SessionEnd { .. } | Write::TerminalSize { .. } | Write::Keyboard(_) => None,
         }
     }
 }

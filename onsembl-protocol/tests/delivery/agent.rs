@@ -143,7 +143,12 @@ impl Agent {
                 WorkerAction::LookAtTerminal => {
                     outcomes.push_back(WorkerEvent::Looked(Some(READS)))
                 }
-                WorkerAction::Complain(_) | WorkerAction::End(_) | WorkerAction::Note(_) => {}
+                WorkerAction::Complain(_)
+                | WorkerAction::End(_)
+                | WorkerAction::Note(_)
+                | WorkerAction::Draw(_)
+                | WorkerAction::Answer(_)
+                | WorkerAction::Resize(_) => {}
                 other => panic!("in no world of output: {other:?}"),
             }
         }

@@ -35,7 +35,8 @@ impl World {
         }
         match self.random.u32(0..200) {
             0..6 => self.begin(),
-            6..50 => self.write(),
+            6..48 => self.write(),
+            48..50 => self.resize(),
             50..76 => {
                 if let Some(n) = self.somebody() {
                     self.read(n);
@@ -140,5 +141,6 @@ impl World {
             |v: &Viewer| self.server.view().command(&self.processes[v.n].run.command).is_some();
         self.viewers.retain(|v| !v.is_dashboard() || is_shown(v));
         judge::check_end(&self.processes, &self.database, &self.faults, &self.viewers);
+        judge::check_sizes(&self.processes, &self.database, &self.faults);
     }
 }

@@ -6,7 +6,7 @@ use onsembl_protocol::fleet::{
     StreamCut, StreamPosition, StreamSums, cursor_before,
 };
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation};
-use onsembl_protocol::model::{GapCause, Stream};
+use onsembl_protocol::model::{GapCause, SizeRecord, Stream, TerminalSize};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::worker::Run;
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ pub(super) struct Database {
     /// Commands and terminals that it knows.
     pub(super) commands: BTreeMap<CommandId, CommandRecord>,
     pub(super) agents: BTreeMap<AgentId, AgentRecord>,
+    /// Which size a terminal has from where.
+    pub(super) sizes: BTreeMap<(CommandId, ByteOffset), TerminalSize>,
     /// The end of what was cut of streams.
     pub(super) cut: BTreeMap<Key, u64>,
 }
@@ -35,6 +37,12 @@ impl Database {
         let of = |key: &&Key| key.0 == *command && key.2 == stream;
         let last = self.streams.keys().filter(of).max_by_key(|key| key.1)?;
         self.streams.get(last)?.open_gap
+    }
+
+    pub(super) fn note_size(&mut self, command: &CommandId, record: SizeRecord) {
+        if self.commands.contains_key(command) {
+            self.sizes.insert((command.clone(), record.offset), record.size);
+        }
     }
 
     /// Whether something of a run that nobody has heard of stands behind what is stored of this one.

@@ -7,7 +7,7 @@ use super::truth::{Process, ProcessState};
 use super::viewer::{Seen, Source, View, Viewer, stored};
 use onsembl_protocol::fleet::{LogRecord, StoredBody};
 use onsembl_protocol::id::{ByteOffset, CommandId};
-use onsembl_protocol::model::{GapCause, Stream};
+use onsembl_protocol::model::{GapCause, Stream, TerminalSize};
 use onsembl_protocol::worker::{RECORD_COST, SpoolBounds, SpoolPolicy, WriterState};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -173,6 +173,31 @@ pub(super) fn check_end(
                 check_view(view, viewer, process, *stream, database, faults);
             }
         }
+    }
+}
+
+/// Each size that is stored is one that the terminal had there, and the last one of each is stored.
+pub(super) fn check_sizes(processes: &[Process], database: &Database, faults: &Faults) {
+    for ((command, offset), size) in &database.sizes {
+        let process = processes.iter().find(|p| p.run.command == *command).unwrap();
+        // The first bytes of a character wait for the others.
+        let had = |(at, had): &(u64, TerminalSize)| {
+            had == size && (at.saturating_sub(3)..=*at).contains(&offset.0)
+        };
+        assert!(process.sizes.iter().any(had), "{command} was never {size} at {offset}");
+    }
+    for process in processes.iter().filter(|p| p.run.command.is_terminal()) {
+        let id = &process.run.command;
+        // An agent that died did not say what it had not said.
+        let is_lost = faults.ended
+            || faults.restored
+            || faults.given_up.contains(id)
+            || faults.dropped.contains(id)
+            || !database.commands.contains_key(id);
+        let last = database.sizes.iter().filter(|((of, _), _)| of == id).next_back();
+        let last = last.map(|(_, size)| *size);
+        let truth = process.sizes.last().map(|(_, size)| *size);
+        assert!(is_lost || last == truth, "{id} is {truth:?}, and {last:?} is stored");
     }
 }
 

@@ -324,6 +324,8 @@ impl Server {
                         known.presence_version = record.presence.version;
                     }
                 }
+                Write::TerminalSize { command, record } => database.note_size(&command, record),
+                Write::Keyboard(_) => {}
                 Write::SessionEnd { .. } => {}
             }
         }

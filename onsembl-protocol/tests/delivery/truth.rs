@@ -2,7 +2,7 @@
 //! stream and its position.
 
 use bytes::Bytes;
-use onsembl_protocol::model::{PerStream, Stream};
+use onsembl_protocol::model::{PerStream, Stream, TerminalSize};
 use onsembl_protocol::worker::{Run, SpoolPolicy};
 use std::sync::OnceLock;
 
@@ -32,6 +32,8 @@ pub(super) struct Process {
     pub(super) wrote: PerStream<u64>,
     /// What its agent took out of them.
     pub(super) read: PerStream<u64>,
+    /// After how many bytes that its agent had read its terminal got which size.
+    pub(super) sizes: Vec<(u64, TerminalSize)>,
 }
 
 impl Process {
@@ -45,6 +47,7 @@ impl Process {
             state: ProcessState::Runs,
             wrote: PerStream::default(),
             read: PerStream::default(),
+            sizes: Vec::new(),
         }
     }
 

@@ -15,10 +15,14 @@ use super::wrapper::{Wrapper, wrapper};
 use onsembl_protocol::fleet::FleetLimits;
 use onsembl_protocol::id::{AgentId, AgentKey, CommandId, Incarnation, InstanceId, JournalId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, Feature, SERVER_FEATURES};
+use onsembl_protocol::model::{
+    AGENT_FEATURES, Capabilities, Dialect, Feature, SERVER_FEATURES, Stream, TerminalSize,
+};
 use onsembl_protocol::wire::payload::{AgentConnect, AgentExtensions, AgentType, CommandRequest};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
-use onsembl_protocol::worker::{CommandJournal, Run, SpoolBounds, SpoolPolicy, Task, WorkerEvent};
+use onsembl_protocol::worker::{
+    CommandJournal, Run, ScreenEvent, SpoolBounds, SpoolPolicy, Task, WorkerEvent,
+};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -194,7 +198,11 @@ impl World {
         let policy = self.make.policy.unwrap_or(by_kind);
         let run = Run { command: id.clone(), incarnation: self.incarnation() };
         self.log(|_| format!("{id} starts, {policy}"));
-        self.processes.push(Process::new(self.processes.len(), run, policy));
+        let mut process = Process::new(self.processes.len(), run, policy);
+        if let Task::Terminal(size) = task {
+            process.sizes.push((0, *size));
+        }
+        self.processes.push(process);
         self.agent.started(id, self.at);
     }
 
@@ -225,6 +233,18 @@ impl World {
                 format!("{} writes {stream} up to {}", p.run.command, p.wrote.get(stream))
             });
         }
+    }
+
+    /// The terminal that runs gets another size.
+    pub(super) fn resize(&mut self) {
+        let running = |p: &Process| p.run.command.is_terminal() && p.is_alive();
+        let Some(n) = self.processes.iter().rposition(running) else { return };
+        let columns = self.random.u64(20..24);
+        let size = TerminalSize::new(columns, 24).unwrap();
+        let read = *self.processes[n].read.get(Stream::Terminal);
+        self.processes[n].sizes.push((read, size));
+        self.log(|w| format!("{} is {size} from {read}", w.processes[n].run.command));
+        self.agent.feed(WorkerEvent::Screen(ScreenEvent::Resized(size)), self.at);
     }
 
     pub(super) fn read(&mut self, n: usize) {

@@ -365,6 +365,7 @@ fn long_words_of_an_agent_are_shortened() {
         program,
         opened_at: None,
         attached: false,
+        size: None,
     };
     let actions = alone.hear(seat, AgentToServer::TerminalOpened(opened));
     let stored = actions.iter().find_map(|action| match action {

@@ -2,10 +2,12 @@
 
 use super::bench::{Bench, Keeps, is_taken_away, written};
 use super::store::Health;
-use onsembl_protocol::fleet::FleetLimits;
-use onsembl_protocol::id::CommandId;
+use super::server::Sent;
+use onsembl_protocol::fleet::{FleetLimits, Write};
+use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
+use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::wire::AgentToServer;
-use onsembl_protocol::wire::payload::TerminalOpened;
+use onsembl_protocol::wire::payload::{TerminalOpened, TerminalSized};
 
 fn opened(id: &CommandId) -> AgentToServer {
     AgentToServer::TerminalOpened(TerminalOpened {
@@ -13,6 +15,7 @@ fn opened(id: &CommandId) -> AgentToServer {
         program: "a shell".to_owned(),
         opened_at: None,
         attached: false,
+        size: None,
     })
 }
 
@@ -49,4 +52,40 @@ fn nothing_is_stored_behind_the_end_of_a_terminal_that_was_given_up_and_forgotte
     bench.hear(link, written(&given_up, 1, 10));
     bench.calm();
     assert_eq!(bench.taken_output(), []);
+}
+
+fn sized(id: &CommandId, offset: u64) -> AgentToServer {
+    AgentToServer::TerminalSize(TerminalSized {
+        command_id: id.clone(),
+        agent_id: None,
+        incarnation: Incarnation(1),
+        offset: ByteOffset(offset),
+        size: TerminalSize::DEFAULT,
+    })
+}
+
+#[test]
+fn sizes_of_open_terminals_are_stored_and_no_more_than_a_bound_of_them() {
+    let mut bench = Bench::new(FleetLimits::DEFAULT);
+    let link = bench.join("first", Keeps::Journal("its journal"), &[]);
+    let id = CommandId::of_terminal("0-0");
+    let stored = |bench: &mut Bench| {
+        let is_size = |sent: &Sent| matches!(sent, Sent::Write(Write::TerminalSize { .. }));
+        bench.take_sent().iter().filter(|sent| is_size(sent)).count()
+    };
+    bench.hear(link, sized(&id, 0));
+    assert_eq!(stored(&mut bench), 0, "there is no such terminal");
+    bench.hear(link, opened(&id));
+    bench.calm();
+    for offset in 0..1000 {
+        bench.hear(link, sized(&id, offset));
+    }
+    assert_eq!(stored(&mut bench), 256);
+    bench.pass(std::time::Duration::from_secs(10));
+    bench.hear(link, sized(&id, 2000));
+    assert_eq!(stored(&mut bench), 1);
+    let of_user = CommandId::new("c");
+    bench.command(&of_user);
+    bench.hear(link, sized(&of_user, 0));
+    assert_eq!(stored(&mut bench), 0, "a command of a user is no terminal");
 }

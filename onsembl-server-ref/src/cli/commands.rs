@@ -90,6 +90,19 @@ fn describe(detail: &CommandDetail, names: &Names) -> Vec<String> {
     });
     let mut lines = shown(std::slice::from_ref(&detail.command), names);
     lines.extend(table(["AT", "STATUS", "BECAUSE"], rows));
+    if !detail.keyboard.is_empty() {
+        let rows = detail.keyboard.iter().map(|hold| {
+            let (ended, because) = (hold.ended_at.clone(), hold.because.clone());
+            [
+                short(&hold.name, TEXT),
+                hold.since.clone(),
+                ended.unwrap_or_else(|| "-".to_owned()),
+                hold.bytes.to_string(),
+                because.unwrap_or_else(|| "-".to_owned()),
+            ]
+        });
+        lines.extend(table(["KEYBOARD HELD BY", "SINCE", "UNTIL", "BYTES", "BECAUSE"], rows));
+    }
     lines
 }
 

@@ -1,6 +1,7 @@
 //! The command line of `onsembl-server`. Others script against it.
 
 mod agents;
+mod attach;
 mod audit;
 mod cancel;
 mod commands;
@@ -15,6 +16,7 @@ mod print;
 mod remote;
 mod renewal;
 mod replay;
+mod screen;
 mod serve;
 mod stop;
 mod table;
@@ -77,6 +79,10 @@ enum Command {
     Commands(commands::Commands),
     /// Print the stored output of a command, byte for byte; with --follow, also new output.
     Output(output::Output),
+    /// Print the screen of an agent's terminal, or of a command, as it is now; also while the agent is away.
+    Screen(screen::Screen),
+    /// Attach to the terminal of an agent: live screen and keyboard, until it is left by ctrl-].
+    Attach(attach::Attach),
     /// Say why an agent is where it is, why it was away, and what to do about it; or what a command waits for, or
     /// what became of it; or, with --all, how all agents are.
     Why(why::Why),
@@ -122,6 +128,8 @@ pub fn main() -> ExitCode {
             Command::Release(release) => finish(release.run().await),
             Command::Commands(commands) => finish(commands.run().await),
             Command::Output(output) => finish(output.run().await),
+            Command::Screen(screen) => finish(screen.run().await),
+            Command::Attach(attach) => attach.run().await,
             Command::Why(why) => finish(why.run().await),
             Command::Audit(audit) => finish(audit.run().await),
             Command::Export(export) => finish(export.run().await),

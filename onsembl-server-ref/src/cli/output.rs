@@ -10,15 +10,22 @@ use clap::{Args, ValueEnum};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
 use onsembl_protocol::model::{Stream, gap_notice};
 use onsembl_protocol::wire::payload::StreamContent;
+use onsembl_protocol::terminal::Viewing;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a server that is away is awaited while its output is followed.
 const AWAITED: Duration = Duration::from_secs(300);
 /// Between two attempts to reach it.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often it is looked whether what is being written is written, when a signal ends this.
+const LOOKS: u32 = 50;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Args)]
 pub(super) struct Output {
@@ -30,6 +37,11 @@ pub(super) struct Output {
     /// standard error.
     #[arg(long, env = "ONSEMBL_STREAM", value_name = "STREAM")]
     stream: Option<Which>,
+    /// On a terminal too, print every byte as it is. Without it what would make that terminal answer, or change what lies
+    /// beyond its screen, is left out there, and its modes are restored at the end. To a pipe or a file every byte is
+    /// always written as it is.
+    #[arg(long, env = "ONSEMBL_RAW")]
+    raw: bool,
     /// Keep printing new output until the command ends.
     #[arg(long, env = "ONSEMBL_FOLLOW")]
     follow: bool,
@@ -67,15 +79,26 @@ enum Answered {
 
 impl Output {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        tokio::task::spawn_blocking(move || self.copy()).await?
+        let viewer = Arc::new(Mutex::new(Viewer::new(self.raw)));
+        let is_shown = lock(&viewer).is_shown();
+        let copied = Arc::clone(&viewer);
+        let copy = tokio::task::spawn_blocking(move || self.copy(&copied));
+        let outcome = match is_shown {
+            false => copy.await?,
+            true => tokio::select! {
+                copied = copy => copied?,
+                code = interrupted() => leave(&viewer, code).await,
+            },
+        };
+        outcome.and(lock(&viewer).restore().context("cannot restore the terminal"))
     }
 
-    fn copy(&self) -> anyhow::Result<()> {
+    fn copy(&self, viewer: &Mutex<Viewer>) -> anyhow::Result<()> {
         let mut progress = Progress::default();
         let mut heard = Instant::now();
         loop {
             let before = progress.last;
-            let why = match self.page(&mut progress) {
+            let why = match self.page(&mut progress, viewer) {
                 Ok(Answered::Whole) => return Ok(()),
                 Ok(Answered::BrokeOff) => anyhow::anyhow!("the answer broke off"),
                 Err(Failure::Local(error)) => return Err(error),
@@ -95,7 +118,11 @@ impl Output {
         }
     }
 
-    fn page(&self, progress: &mut Progress) -> Result<Answered, Failure> {
+    fn page(
+        &self,
+        progress: &mut Progress,
+        viewer: &Mutex<Viewer>,
+    ) -> Result<Answered, Failure> {
         let mut path =
             format!("/api/commands/{}/output?follow={}", escape(&self.command), self.follow);
         if let Some(which) = self.stream {
@@ -124,11 +151,16 @@ impl Output {
             if matches!(line, OutputLine::End(_)) {
                 return Ok(Answered::Whole);
             }
-            self.show(line, progress).map_err(Failure::Local)?;
+            self.show(line, progress, &mut lock(viewer)).map_err(Failure::Local)?;
         }
     }
 
-    fn show(&self, line: OutputLine, progress: &mut Progress) -> anyhow::Result<()> {
+    fn show(
+        &self,
+        line: OutputLine,
+        progress: &mut Progress,
+        viewer: &mut Viewer,
+    ) -> anyhow::Result<()> {
         match line {
             OutputLine::Output(output) => {
                 let stream = output.stream.stream();
@@ -145,7 +177,7 @@ impl Output {
                 let next = progress.next.entry((incarnation, stream)).or_default();
                 let known = usize::try_from(next.0.saturating_sub(offset.0)).unwrap_or(usize::MAX);
                 let new = bytes.get(known.min(bytes.len())..).unwrap_or_default();
-                self.write(stream, new).with_context(|| format!("cannot write {stream}"))?;
+                self.write(stream, new, viewer).with_context(|| format!("cannot write {stream}"))?;
                 *next = (*next).max(ByteOffset(offset.0.saturating_add(bytes.len() as u64)));
                 progress.last = Some((incarnation, sequence));
             }
@@ -165,16 +197,98 @@ impl Output {
         Ok(())
     }
 
-    fn write(&self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
+    fn write(&self, stream: Stream, bytes: &[u8], viewer: &mut Viewer) -> std::io::Result<()> {
         if self.stream.is_none() && stream == Stream::Stderr {
             let mut out = print::raw_errors();
-            out.write_all(bytes)?;
+            out.write_all(&passed(&mut viewer.errors, bytes))?;
             return out.flush();
         }
         let mut out = print::raw();
-        out.write_all(bytes)?;
+        out.write_all(&passed(&mut viewer.output, bytes))?;
         out.flush()
     }
+}
+
+/// The terminal that this runs in, as far as output goes there.
+struct Viewer {
+    output: Option<Viewing>,
+    errors: Option<Viewing>,
+}
+
+impl Viewer {
+    fn new(raw: bool) -> Self {
+        let viewing = |is_terminal: bool| (is_terminal && !raw).then(Viewing::default);
+        Self {
+            output: viewing(print::raw().is_terminal()),
+            errors: viewing(print::raw_errors().is_terminal()),
+        }
+    }
+
+    /// Whether anything goes to a terminal that is to be left as it was.
+    fn is_shown(&self) -> bool {
+        self.output.is_some() || self.errors.is_some()
+    }
+
+    /// Leaves the terminal as it was.
+    fn restore(&mut self) -> std::io::Result<()> {
+        if let Some(output) = self.output.take() {
+            let mut out = print::raw();
+            out.write_all(&output.restoring())?;
+            out.flush()?;
+        }
+        if let Some(errors) = self.errors.take() {
+            let mut out = print::raw_errors();
+            out.write_all(&errors.restoring())?;
+            out.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// What of it is written.
+fn passed<'a>(viewing: &mut Option<Viewing>, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    match viewing {
+        Some(viewing) => Cow::Owned(viewing.pass(bytes)),
+        None => Cow::Borrowed(bytes),
+    }
+}
+
+fn lock(viewer: &Mutex<Viewer>) -> MutexGuard<'_, Viewer> {
+    viewer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for a signal that ends this process. The exit code that it has by it.
+async fn interrupted() -> i32 {
+    let signals =
+        [(SignalKind::hangup(), 129), (SignalKind::interrupt(), 130), (SignalKind::terminate(), 143)];
+    let waits: Vec<_> = signals
+        .into_iter()
+        .filter_map(|(kind, code)| Some((signal(kind).ok()?, code)))
+        .map(|(mut signal, code)| {
+            Box::pin(async move {
+                let _got = signal.recv().await;
+                code
+            })
+        })
+        .collect();
+    if waits.is_empty() {
+        return std::future::pending().await;
+    }
+    futures::future::select_all(waits).await.0
+}
+
+/// Ends the process as the signal would have, but for the modes of its terminal.
+async fn leave(viewer: &Mutex<Viewer>, code: i32) -> ! {
+    // A terminal that takes nothing is not waited for.
+    for _ in 0..LOOKS {
+        if let Ok(mut viewer) = viewer.try_lock() {
+            // It ends in any case.
+            let _ = viewer.restore();
+            std::process::exit(code);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    std::process::exit(code)
 }
 
 /// Who is at fault when an answer cannot be copied.

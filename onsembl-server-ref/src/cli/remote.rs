@@ -1,6 +1,7 @@
 //! How the client commands reach a server.
 
 use crate::client::ClientToken;
+pub(super) use crate::client::escape;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
@@ -26,7 +27,7 @@ const AGAIN_AFTER: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// Which server, and as whom.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Remote {
     /// The server: http, https, ws or wss; behind a proxy with a prefix, that too.
     #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
@@ -296,20 +297,6 @@ fn why(body: &str) -> String {
     }
     serde_json::from_str(body)
         .map_or_else(|_| body.trim().to_owned(), |problem: Problem| problem.error)
-}
-
-/// A text as one part of an address.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                escaped.push(byte.into());
-            }
-            other => escaped.push_str(&format!("%{other:02X}")),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Runs one command on an agent and follows it to its end, as a dashboard that watches nothing else. A lost
 //! link is dialled again, and everything resumes where it was.
 
+pub mod attach;
 mod ending;
 mod link;
 mod notices;
@@ -29,6 +30,20 @@ use screen::{ReaderClosed, Screen};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
+
+/// A text as one part of an address.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(byte.into());
+            }
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    escaped
+}
 
 /// How to wait for the confirmation of a cancel.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(12);
@@ -473,6 +488,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             }
             ServerToDashboard::TerminalStream(_)
             | ServerToDashboard::OutputGap(_)
+            | ServerToDashboard::TerminalSize(_)
+            | ServerToDashboard::KeyboardState(_)
             | ServerToDashboard::CommandStatus(_)
             | ServerToDashboard::AgentConnected(_)
             | ServerToDashboard::AgentStatus(_)

@@ -13,7 +13,7 @@ use onsembl_protocol::fleet::{
     Answer, DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
     LogRecord, Request, Token,
 };
-use onsembl_protocol::id::{CommandId, LinkId, ServerInstanceId, UserId};
+use onsembl_protocol::id::{CommandId, DashboardId, LinkId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{Severity, TraceContext};
 use onsembl_protocol::session::DashboardStatus;
@@ -25,6 +25,7 @@ use onsembl_transport::messages::Envelopes;
 use onsembl_transport::pump::{self, LinkHandle, LinkInput, PumpConfig, TryDataError};
 use onsembl_transport::{BudgetShare, Frame, Link, Received};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -48,6 +49,9 @@ pub(crate) const SLOTS_WEIGHT: usize = 3;
 pub(crate) const SLOT: usize = 1 << 20;
 /// Dashboards of one user that are served at a time. Further ones of that user wait; other users do not.
 pub(crate) const AT_WORK: usize = 1;
+
+/// The number of the next dashboard of this process.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Everything a dashboard's task needs of its server.
 #[derive(Clone, Debug)]
@@ -88,7 +92,8 @@ pub(crate) async fn serve(
     let instance = dashboard.instance.clone();
     let session = Session {
         envelopes: Envelopes::new(format!("msg-{instance}")),
-        machine: DashboardLink::new(token, instance, Limits::DEFAULT, clock.now()),
+        machine: DashboardLink::new(token, instance, Limits::DEFAULT, clock.now())
+            .numbered(DashboardId(NEXT.fetch_add(1, Ordering::Relaxed))),
         clock,
         handle,
         inbox,

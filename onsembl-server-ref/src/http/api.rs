@@ -13,6 +13,7 @@ use super::metrics;
 use super::output;
 use super::page::{self, Page};
 use super::recording::recording;
+use super::screen;
 use super::signed_in::SignedIn;
 use super::stops;
 use super::terminal_output::terminal_output;
@@ -75,6 +76,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/why", get(why))
         .route("/api/why", get(fleet_why))
         .route("/api/agents/{id}/terminal-output", get(terminal_output))
+        .route("/api/agents/{id}/screen", get(screen::of_agent))
+        .route("/api/commands/{id}/screen", get(screen::of_command))
         .route("/api/commands", get(commands::commands))
         .route("/api/commands/{id}/cancel", post(cancel))
         .route("/api/commands/{id}/why", get(command_why))

@@ -71,9 +71,10 @@ pub(super) fn refused(error: &ErrorReply) -> Response<Body> {
         | ErrorCode::UnknownMessageType
         | ErrorCode::NotSupported => StatusCode::BAD_REQUEST,
         ErrorCode::AgentNotFound | ErrorCode::CommandNotFound => StatusCode::NOT_FOUND,
-        ErrorCode::AgentOffline | ErrorCode::AgentStopped | ErrorCode::AgentAmbiguous => {
-            StatusCode::CONFLICT
-        }
+        ErrorCode::AgentOffline
+        | ErrorCode::AgentStopped
+        | ErrorCode::AgentAmbiguous
+        | ErrorCode::KeyboardHeld => StatusCode::CONFLICT,
         ErrorCode::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Internal
         | ErrorCode::SessionContested

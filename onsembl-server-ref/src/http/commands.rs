@@ -7,7 +7,7 @@ use super::ask::unreadable;
 use super::page::{self, PAGE_BYTES, Page};
 use super::signed_in::SignedIn;
 use crate::hub::origin;
-use crate::store::{CommandChange, CommandRow};
+use crate::store::{CommandChange, CommandRow, StoredHold};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -85,6 +85,32 @@ pub(crate) struct CommandDetail {
     #[serde(flatten)]
     pub(crate) command: CommandSummary,
     pub(crate) history: Vec<CommandStep>,
+    /// Who held the keyboard of this terminal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keyboard: Vec<KeyboardHold>,
+}
+
+/// That somebody held the keyboard of a terminal: how much was typed, and never what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeyboardHold {
+    /// Who, in the words of that dashboard.
+    pub(crate) name: String,
+    pub(crate) since: String,
+    /// `None` while it lasts, or where the server ended with it.
+    pub(crate) ended_at: Option<String>,
+    pub(crate) because: Option<String>,
+    /// Bytes that were passed to the agent.
+    pub(crate) bytes: u64,
+    /// Of how many of them it is not known that they came into the terminal.
+    pub(crate) unconfirmed: u64,
+}
+
+impl From<StoredHold> for KeyboardHold {
+    fn from(hold: StoredHold) -> Self {
+        let StoredHold { name, since, ended_at, because, bytes, unconfirmed } = hold;
+        let (since, ended_at) = (since.to_string(), ended_at.map(|at| at.to_string()));
+        Self { name, since, ended_at, because, bytes, unconfirmed }
+    }
 }
 
 /// One change of a command's status.
@@ -166,10 +192,12 @@ pub(super) async fn command(
     let found = async {
         let row = app.store.command(&identity.user, &id).await?;
         let history = app.store.command_history(&identity.user, &id).await?;
+        let holds = app.store.holds(&identity.user, &id).await?;
         let command = shown(&app, &identity.user, row).pop();
         Ok(command.map(|command| CommandDetail {
             command,
             history: history.into_iter().map(Into::into).collect(),
+            keyboard: holds.into_iter().map(Into::into).collect(),
         }))
     };
     match found.await {

@@ -20,6 +20,7 @@ mod paths;
 mod patient_io;
 mod proxies;
 mod recording;
+mod screen;
 mod signed_in;
 mod stops;
 mod streamed;
@@ -40,6 +41,7 @@ pub(crate) use output::{OutputLine, PAGE, READER, READERS};
 pub(crate) use page::{PAGE_BYTES, PAGES};
 pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;
+pub(crate) use screen::{ANSWER as SCREEN_ANSWER, ScreenDump};
 pub(crate) use signed_in::Refusals;
 pub(crate) use stops::Order;
 pub(crate) use waiting_room::{RoomLimits, network_of};
@@ -51,6 +53,7 @@ use crate::fleet_view::FleetViews;
 use crate::hub::HubHandle;
 use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
+use crate::screens::Screens;
 use crate::store::Store;
 use crate::turned_away::TurnedAwayAgents;
 use onsembl_protocol::id::{AgentId, UserId};
@@ -84,6 +87,8 @@ pub(crate) struct App {
     pub(crate) large_messages: LargeMessages,
     /// Readers of stored output at a time.
     pub(crate) readers: Shares<UserId>,
+    /// The screens that somebody looks at.
+    pub(crate) screens: Screens,
     /// Links that named an agent in session and have not said hello.
     pub(crate) doorways: Shares<(UserId, AgentId)>,
     /// Pages of lists on their way at a time.

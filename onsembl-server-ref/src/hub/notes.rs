@@ -96,6 +96,12 @@ pub(super) fn note(
         FleetNote::CommandTaken { command, agent } => {
             line!(%command, %agent, %user);
         }
+        FleetNote::KeyboardTaken { agent, command } => {
+            line!(%user, %agent, %command);
+        }
+        FleetNote::KeyboardFree { agent, command, because } => {
+            line!(%user, %agent, %command, because);
+        }
         FleetNote::CommandRepeated { command } => {
             line!(%user, %command);
         }
@@ -158,6 +164,9 @@ pub(super) fn note(
             line!(%user, %command, %agent);
         }
         FleetNote::TerminalMisnamed { agent, command } => {
+            line!(%user, %agent, %command);
+        }
+        FleetNote::SizesDropped { agent, command } => {
             line!(%user, %agent, %command);
         }
         FleetNote::TerminalRefused { agent, command } => {

@@ -59,6 +59,7 @@ impl Kind {
                 Request::Release(_) => "request: release",
                 Request::DeleteAgent(_) => "request: delete agent",
                 Request::Audit(_) => "request: audit",
+                Request::Keyboard(..) => "request: keyboard",
             },
             FleetEvent::Store(answer) => match answer {
                 StoreAnswer::Session { .. } => "store: session",

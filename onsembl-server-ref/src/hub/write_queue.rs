@@ -219,6 +219,10 @@ fn hand_in(store: &Store, user: &UserId, write: Write) -> Result<InStore, StoreE
         Write::Journal { agent, journal } => {
             store.put_journal(user, &agent, journal).map(InStore::Submitted)
         }
+        Write::TerminalSize { command, record } => {
+            store.put_size(user, &command, record).map(InStore::Submitted)
+        }
+        Write::Keyboard(record) => store.put_hold(user, record).map(InStore::Submitted),
         Write::SessionEnd { session, at, because } => {
             store.put_session_end(user, session, at, because).map(InStore::Changed)
         }

@@ -67,6 +67,7 @@ use crate::hub::{Hub, HubParts, Request, Traces};
 use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
 use crate::retention;
+use crate::screens::Screens;
 use crate::store::{self, Checked, Receipts, Store};
 use crate::turned_away::TurnedAwayAgents;
 use axum::Router;
@@ -209,6 +210,7 @@ impl Server {
             auth,
             opens,
             fleet_views,
+            screens: Screens::new(store.clone()),
             store,
             hub,
             rules,

@@ -328,7 +328,7 @@ fn forget_cut(
     Ok(commands.len())
 }
 
-fn usage(db: &Connection, user: &UserId) -> rusqlite::Result<Usage> {
+pub(super) fn usage(db: &Connection, user: &UserId) -> rusqlite::Result<Usage> {
     let found = db
         .prepare_cached("SELECT commands, kept, records, agents FROM usage WHERE user_id = ?1")?
         .query_row([user.as_str()], |row| {

@@ -5,8 +5,10 @@
 use super::Store;
 use super::columns::{int, number, time};
 use super::error::StoreError;
+use super::keyboards;
 use super::line::Routing;
 use super::output::StoredRecord;
+use super::screens;
 use super::streams::stream;
 use onsembl_protocol::fleet::{RetentionClock, StreamCut};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
@@ -224,6 +226,9 @@ pub(super) fn cut_of_command(
         records += stream.cut(db, NEVER, u64::MAX, most - records, Gaps::Go)?.1;
     }
     let left = if records >= most { Part::More } else { Part::Nothing };
+    if left == Part::Nothing {
+        screens::remove(db, user, command)?;
+    }
     Ok(CommandCut { records, left })
 }
 
@@ -262,6 +267,8 @@ pub(super) fn remove_command(
     user: &UserId,
     command: &CommandId,
 ) -> rusqlite::Result<()> {
+    screens::remove(db, user, command)?;
+    keyboards::remove(db, user, command)?;
     for table in [
         "DELETE FROM output_records WHERE user_id = ?1 AND command_id = ?2",
         "DELETE FROM output_streams WHERE user_id = ?1 AND command_id = ?2",
@@ -353,6 +360,9 @@ impl Oldest {
                 at: self.at,
             }
             .insert(db, self.at)?;
+        }
+        if self.stream == Stream::Terminal {
+            screens::cut_before(db, &self.user, &self.command, self.incarnation, cut.end())?;
         }
         db.prepare_cached(
             "UPDATE output_streams SET kept = max(kept - ?5, 0), oldest_at = ?6,

@@ -48,6 +48,8 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0009_agents_budget.sql")),
     M::up(include_str!("migrations/0010_cheaper_output.sql")),
     M::up(include_str!("migrations/0011_kept_names.sql")),
+    M::up(include_str!("migrations/0012_screens.sql")),
+    M::up(include_str!("migrations/0013_keyboards.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -14,7 +14,7 @@ enum Bound {
     Operator,
 }
 
-const BOUNDS: [(&str, Bound); 15] = [
+const BOUNDS: [(&str, Bound); 18] = [
     ("agent_aliases", Bound::Removed(include_str!("agents.rs"), "agent: the latest 8")),
     (
         "agents",
@@ -32,6 +32,13 @@ const BOUNDS: [(&str, Bound); 15] = [
     ),
     ("commands", Bound::Removed(include_str!("retention.rs"), "user: its bytes; 90 days")),
     ("findings", Bound::Removed(include_str!("findings.rs"), "agent: 256 and 64 KiB")),
+    (
+        "keyboard_holds",
+        Bound::Removed(
+            include_str!("keyboards.rs"),
+            "command: the latest 256, and they count for its user",
+        ),
+    ),
     ("meta", Bound::OfProgram),
     (
         "output_records",
@@ -53,6 +60,20 @@ const BOUNDS: [(&str, Bound); 15] = [
         ),
     ),
     ("revoked_users", Bound::Operator),
+    (
+        "screen_keyframes",
+        Bound::Removed(
+            include_str!("screens.rs"),
+            "command: one for each 256 KiB of its output, of 64 KiB at most; they go with the output, and count for its user",
+        ),
+    ),
+    (
+        "screen_sizes",
+        Bound::Removed(
+            include_str!("screens.rs"),
+            "command: the latest 1,024, and they count for its user",
+        ),
+    ),
     ("sessions", Bound::Removed(include_str!("sessions.rs"), "agent: the latest 256")),
     (
         "stops",

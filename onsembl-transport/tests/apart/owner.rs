@@ -347,6 +347,7 @@ impl Store {
             Write::Presence(_)
             | Write::SessionEnd { .. }
             | Write::Alias { .. }
+            | Write::TerminalSize { .. }
             | Write::Journal { .. } => None,
         }
     }

@@ -9,6 +9,8 @@ use core::ops::Bound;
 pub(super) struct Due {
     /// Commands whose status may have changed.
     moved: BTreeSet<CommandId>,
+    /// Terminals of which who types into them may have changed.
+    keyboards: BTreeSet<CommandId>,
     /// Commands that may have new output.
     wrote: BTreeSet<CommandId>,
     /// The command whose output was sent last: the others come first.
@@ -24,6 +26,16 @@ impl Due {
     /// There may be output of this command.
     pub(super) fn wrote(&mut self, id: &CommandId) {
         let _ = self.wrote.insert(id.clone());
+    }
+
+    /// Who types into this terminal may have changed.
+    pub(super) fn keyboard(&mut self, id: &CommandId) {
+        let _ = self.keyboards.insert(id.clone());
+    }
+
+    /// Takes the next terminal of which that may be so.
+    pub(super) fn take_keyboard(&mut self) -> Option<CommandId> {
+        self.keyboards.pop_first()
     }
 
     /// Takes the next command whose status may have changed.

@@ -25,12 +25,16 @@ pub(super) struct Shown {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     pub(super) revision: Revision,
+    /// The last that was said of who types into it.
+    pub(super) keyboard: Revision,
     pub(super) end: End,
     pub(super) cursor: Cursor,
     /// Where to begin, if that must be looked up first.
     pub(super) seek: Option<Seek>,
     /// How often its output was restarted.
     pub(super) generation: u32,
+    /// The number of the last size that was sent, if it is a terminal.
+    pub(super) sizes: u64,
 }
 
 /// Whether the end of a command was sent.

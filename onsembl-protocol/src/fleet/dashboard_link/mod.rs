@@ -3,6 +3,7 @@
 //!
 //! Sockets, stores, tokens and logs are at the edge, and so is everything that the dashboards of a server share.
 
+mod lane;
 mod note;
 mod pace;
 mod requests;
@@ -15,22 +16,24 @@ pub use types::{DashboardAction, DashboardEvent};
 
 use super::action::{Answer, Token};
 use super::dashboard_feed::{DashboardFeed, FeedItem};
+use super::encode;
+use super::keyboards::KeyboardView;
 use super::view::View;
 use crate::close::CloseCause;
-use crate::id::{MessageId, ServerInstanceId};
+use crate::id::{DashboardId, MessageId, ServerInstanceId};
 use crate::limits::Limits;
 use crate::session::{
     DashboardStatus, Greeting, GreetingEvent, GreetingVerdict, RefusalReason, UndecodableQuota,
 };
 use crate::time::{Deadline, Now};
-use crate::wire::payload::{Ack, DashboardInit, ErrorCode, ErrorReply, Ping};
+use crate::wire::payload::{Ack, DashboardInit, ErrorCode, ErrorReply, KeyboardState, Ping};
 use crate::wire::{self, DashboardToServer, DecodeError, Envelope, ServerToDashboard};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 use pace::{Beat, Due, Pace};
-use requests::{Asked, Requests};
+use requests::{Answering, Asked, Requests, UnderWay};
 use token::{Renewed, TokenInForce};
 
 /// Bytes that a link takes besides its feed: messages that wait, messages that are being written, and records that
@@ -114,6 +117,12 @@ impl DashboardLink {
             token: TokenInForce::new(token),
             actions: VecDeque::new(),
         }
+    }
+
+    /// The same under this number, by which its fleet knows who holds a keyboard.
+    #[must_use]
+    pub fn numbered(self, dashboard: DashboardId) -> Self {
+        Self { requests: Requests::of(dashboard), ..self }
     }
 
     /// Takes one event.
@@ -334,17 +343,14 @@ impl DashboardLink {
 
     fn on_answer(&mut self, number: Token, answer: Option<Answer>) {
         let Some(request) = self.requests.end(number) else { return };
+        if let Some((number, request)) = self.requests.next_typed(number) {
+            self.act(DashboardAction::Ask(number, request));
+        }
         let ended = || ErrorReply::new(ErrorCode::Internal, "the server is ending");
-        let answer = match answer.map_or_else(|| Err(ended()), Answer::done) {
-            Ok(()) => ServerToDashboard::Ack(Ack {
-                message_id: request.id,
-                success: true,
-                command_id: request.command,
-                ..Ack::default()
-            }),
-            Err(error) => ServerToDashboard::Error(error.about(request.id)),
-        };
-        self.say(answer);
+        let answer = answer.unwrap_or_else(|| Answer::Refused(ended()));
+        if let Some(answer) = answer_to(request, answer) {
+            self.say(answer);
+        }
     }
 
     fn on_checked(
@@ -369,6 +375,7 @@ impl DashboardLink {
     }
 
     fn on_ended(&mut self) {
+        self.end_typing();
         self.state = State::Closing;
         match core::mem::replace(&mut self.hello, Hello::Owed) {
             Hello::Said => self.note(DashboardNote::Gone),
@@ -450,6 +457,13 @@ impl DashboardLink {
         self.actions.push_back(DashboardAction::Note(note));
     }
 
+    /// It types no more: others may. Also of a link that is closing.
+    fn end_typing(&mut self) {
+        if let Some((number, request)) = self.requests.end_typing() {
+            self.actions.push_back(DashboardAction::Ask(number, request));
+        }
+    }
+
     /// A link that is closing gets no more actions.
     fn act(&mut self, action: DashboardAction) {
         match self.state {
@@ -461,8 +475,32 @@ impl DashboardLink {
     }
 
     fn close(&mut self, cause: CloseCause) {
+        self.end_typing();
         self.act(DashboardAction::Close(cause));
         self.state = State::Closing;
+    }
+}
+
+/// What a dashboard is told of an answer; nothing of input that was taken.
+fn answer_to(request: UnderWay, answer: Answer) -> Option<ServerToDashboard> {
+    let UnderWay { id, command, answering, .. } = request;
+    match (answer, answering) {
+        (Answer::Keyboard { agent, view }, Answering::Keyboard) => {
+            let keyboard = KeyboardView { hold: Some(view), because: String::new() };
+            let state = encode::keyboard(&command?, &agent, &keyboard);
+            let state = KeyboardState { message_id: id, ..state };
+            Some(ServerToDashboard::KeyboardState(state))
+        }
+        (answer, Answering::Ack | Answering::Keyboard | Answering::Refusal) => {
+            match (answer.done(), answering) {
+                (Ok(()), Answering::Refusal) => None,
+                (Ok(()), Answering::Ack | Answering::Keyboard) => {
+                    let ack = Ack { message_id: id, success: true, command_id: command, ..Ack::default() };
+                    Some(ServerToDashboard::Ack(ack))
+                }
+                (Err(error), _) => Some(ServerToDashboard::Error(error.about(id))),
+            }
+        }
     }
 }
 

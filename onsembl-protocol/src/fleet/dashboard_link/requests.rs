@@ -2,9 +2,10 @@
 //! features that were not negotiated, and more requests than may be under way.
 
 use super::super::action::Token;
-use super::super::event::Request;
+use super::super::event::{KeyboardRequest, Request};
 use super::DashboardLink;
-use crate::id::{CommandId, MessageId, UserId};
+use super::lane::KeyboardLane;
+use crate::id::{CommandId, DashboardId, MessageId, UserId};
 use crate::model::{Capabilities, OfflinePolicy};
 use crate::wire::payload::{
     DashboardInit, ErrorCode, ErrorReply, Ping, Pong, ReleaseRequest, Subscription, TokenRefresh,
@@ -40,6 +41,7 @@ pub(super) struct Requests {
     under_way: BTreeMap<Token, UnderWay>,
     /// Bytes of the messages that are under way.
     bytes: usize,
+    lane: KeyboardLane,
 }
 
 /// A request that is under way.
@@ -49,7 +51,19 @@ pub(super) struct UnderWay {
     pub(super) id: Option<MessageId>,
     /// The command that it names, if any.
     pub(super) command: Option<CommandId>,
+    pub(super) answering: Answering,
     bytes: usize,
+}
+
+/// How a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answering {
+    /// By an acknowledgement.
+    Ack,
+    /// By who holds the keyboard.
+    Keyboard,
+    /// Only if it is refused: `taken` says that it was not (P-403).
+    Refusal,
 }
 
 /// What a message before the hello requests.
@@ -75,6 +89,9 @@ pub(super) fn before_hello(
         | DashboardToServer::Control(_)
         | DashboardToServer::EmergencyStop(_)
         | DashboardToServer::StopRelease(_)
+        | DashboardToServer::KeyboardTake(_)
+        | DashboardToServer::KeyboardRelease(_)
+        | DashboardToServer::TerminalInput(_)
         | DashboardToServer::Pong(_)
         | DashboardToServer::TokenRefresh(_)
         | DashboardToServer::Unknown(_) => {
@@ -86,6 +103,11 @@ pub(super) fn before_hello(
 }
 
 impl Requests {
+    /// Those of this dashboard.
+    pub(super) fn of(dashboard: DashboardId) -> Self {
+        Self { lane: KeyboardLane::new(dashboard), ..Self::default() }
+    }
+
     /// Takes a message after the hello, with its id and its length in bytes. `capabilities` is what was negotiated in
     /// the hello.
     #[must_use = "the dashboard waits for an answer"]
@@ -117,6 +139,18 @@ impl Requests {
             // A dashboard that cannot release a stop gets a momentary one.
             DashboardToServer::EmergencyStop(stop) => self.ask(from, None, Request::StopOnce(stop)),
             DashboardToServer::StopRelease(release) => self.release(from, release, capabilities),
+            DashboardToServer::KeyboardTake(take) => {
+                let terminal = take.command_id.clone();
+                self.type_on(from, terminal, KeyboardRequest::Take(take), capabilities)
+            }
+            DashboardToServer::KeyboardRelease(release) => {
+                let terminal = release.command_id.clone();
+                self.type_on(from, terminal, KeyboardRequest::Release(release), capabilities)
+            }
+            DashboardToServer::TerminalInput(input) => {
+                let terminal = input.command_id.clone();
+                self.type_on(from, terminal, KeyboardRequest::Input(input), capabilities)
+            }
             DashboardToServer::Ping(ping) => pong(&ping),
             DashboardToServer::Pong(_) => Asked::Nothing,
             DashboardToServer::TokenRefresh(refresh) => match self.begin(from, None) {
@@ -132,6 +166,44 @@ impl Requests {
         let ended = self.under_way.remove(&number)?;
         self.bytes = self.bytes.saturating_sub(ended.bytes);
         Some(ended)
+    }
+
+    /// What the fleet is to be asked because this was answered.
+    pub(super) fn next_typed(&mut self, answered: Token) -> Option<(Token, Request)> {
+        self.lane.answered(answered)
+    }
+
+    /// The link is over. Gives what the fleet is to be told.
+    pub(super) fn end_typing(&mut self) -> Option<(Token, Request)> {
+        let request = self.lane.end()?;
+        self.asked = self.asked.saturating_add(1);
+        Some((Token(self.asked), request))
+    }
+
+    fn type_on(
+        &mut self,
+        from: (Option<MessageId>, usize),
+        terminal: CommandId,
+        request: KeyboardRequest,
+        capabilities: Capabilities,
+    ) -> Asked {
+        if !capabilities.types() {
+            let why = "this dashboard did not say `typing` in its hello; nothing was typed";
+            let error = ErrorReply::new(ErrorCode::NotSupported, why).about(from.0);
+            return reply(error.for_command(Some(terminal)));
+        }
+        let kind = match &request {
+            KeyboardRequest::Take(_) => Answering::Keyboard,
+            KeyboardRequest::Input(_) => Answering::Refusal,
+            KeyboardRequest::Release(_) | KeyboardRequest::LinkLost => Answering::Ack,
+        };
+        match self.begin_as(from, Some(terminal), kind) {
+            Ok(number) => match self.lane.push(number, request) {
+                Some((number, request)) => Asked::Fleet(number, request),
+                None => Asked::Nothing,
+            },
+            Err(refused) => reply(refused),
+        }
     }
 
     /// Bytes of the messages that are under way.
@@ -174,8 +246,17 @@ impl Requests {
 
     fn begin(
         &mut self,
+        from: (Option<MessageId>, usize),
+        command: Option<CommandId>,
+    ) -> Result<Token, ErrorReply> {
+        self.begin_as(from, command, Answering::Ack)
+    }
+
+    fn begin_as(
+        &mut self,
         (id, bytes): (Option<MessageId>, usize),
         command: Option<CommandId>,
+        answering: Answering,
     ) -> Result<Token, ErrorReply> {
         if self.under_way.len() >= DashboardLink::MOST_UNDER_WAY {
             let why = "too many requests are under way; wait for their answers";
@@ -185,7 +266,7 @@ impl Requests {
         self.asked = self.asked.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
         let number = Token(self.asked);
-        let _ = self.under_way.insert(number, UnderWay { id, command, bytes });
+        let _ = self.under_way.insert(number, UnderWay { id, command, answering, bytes });
         Ok(number)
     }
 }
@@ -203,6 +284,9 @@ fn command_of(message: &DashboardToServer) -> Option<CommandId> {
     match message {
         DashboardToServer::CommandRequest(request) => request.command_id.clone(),
         DashboardToServer::CommandCancel(cancel) => Some(cancel.command_id.clone()),
+        DashboardToServer::KeyboardTake(take) => Some(take.command_id.clone()),
+        DashboardToServer::KeyboardRelease(release) => Some(release.command_id.clone()),
+        DashboardToServer::TerminalInput(input) => Some(input.command_id.clone()),
         DashboardToServer::Init(_)
         | DashboardToServer::Subscribe(_)
         | DashboardToServer::Unsubscribe(_)

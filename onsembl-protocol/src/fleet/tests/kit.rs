@@ -39,6 +39,9 @@ pub(super) struct Kit {
     pub(super) notes: Vec<FleetNote>,
     /// Findings that are to be kept; the test says what becomes of them.
     pub(super) findings: Vec<FindingsRecord>,
+    /// What was written down of keyboards.
+    pub(super) holds: Vec<KeyboardRecord>,
+    pub(super) answers: BTreeMap<Token, Answer>,
     pub(super) seat: Option<SeatId>,
     /// The stops that welcomes named.
     pub(super) welcomed: Vec<Option<StopId>>,
@@ -63,6 +66,8 @@ impl Kit {
             joined: Vec::new(),
             notes: Vec::new(),
             findings: Vec::new(),
+            holds: Vec::new(),
+            answers: BTreeMap::new(),
             seat: None,
             welcomed: Vec::new(),
             stops: BTreeSet::new(),
@@ -162,6 +167,10 @@ impl Kit {
                 }
             }
             FleetAction::Ask(Question::KeepFindings(record)) => self.findings.push(record),
+            FleetAction::Write(Write::Keyboard(record)) => self.holds.push(record),
+            FleetAction::Reply { token, answer } => {
+                let _ = self.answers.insert(token, answer);
+            }
             FleetAction::Ask(Question::LogPosition(command)) => {
                 let position = Ok((Cursor::default(), Vec::new()));
                 let answer = StoreAnswer::LogPosition { command, position };

@@ -287,9 +287,11 @@ impl<W: Witness> World<W> {
                 Change::AgentRemoved(_)
                 | Change::Command { .. }
                 | Change::CommandAgain(_)
+                | Change::Keyboard(..)
                 | Change::Log { .. }
                 | Change::Output(..)
                 | Change::Stored(..)
+                | Change::TerminalSize(..)
                 | Change::CommandRemoved(_) => self.fail(Failure::Unasked),
             }
         }

@@ -201,7 +201,11 @@ impl<W: Witness> World<W> {
             Write::SessionEnd { session, .. } => self.store.rows.end(session),
             Write::Alias { agent, alias } => self.store.rows.note_alias(agent, alias),
             Write::Journal { agent, journal } => self.store.rows.note_journal(agent, journal),
-            Write::Terminal(_) | Write::Command { .. } | Write::Output { .. } => {
+            Write::Terminal(_)
+            | Write::Command { .. }
+            | Write::Output { .. }
+            | Write::TerminalSize { .. }
+            | Write::Keyboard(_) => {
                 self.fail(Failure::Unasked);
             }
         }

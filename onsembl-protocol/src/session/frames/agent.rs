@@ -248,6 +248,7 @@ impl AgentFrames {
             | ServerToAgent::Control(_)
             | ServerToAgent::EmergencyStop(_)
             | ServerToAgent::StopRelease(_)
+            | ServerToAgent::TerminalInput(_)
             | ServerToAgent::TokenRefresh(_)) => other(match &self.phase {
                 Phase::InSession(_) => FromServer::Message(Box::new(message)),
                 Phase::NoHello | Phase::Hello { .. } => FromServer::BeforeSession,
@@ -408,6 +409,7 @@ pub const fn hello_refusal(code: &ErrorCode) -> HelloRefusal {
         | ErrorCode::CommandNotFound
         | ErrorCode::QueueFull
         | ErrorCode::SessionContested
+        | ErrorCode::KeyboardHeld
         | ErrorCode::NotSupported
         | ErrorCode::StorageUnavailable
         | ErrorCode::ConnectionFailed

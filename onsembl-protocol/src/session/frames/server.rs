@@ -120,6 +120,8 @@ fn reading(frame: &AgentFrame<'_>, offered: &[Feature]) -> Reading {
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
             | AgentToServer::TerminalOpened(_)
+            | AgentToServer::TerminalInputState(_)
+            | AgentToServer::TerminalSize(_)
             | AgentToServer::Activity(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)

@@ -52,4 +52,7 @@ pub use output::{
     OutputAck, OutputContent, StreamContent, StreamType, TerminalOutput, TerminalStream,
 };
 pub use reply::{Ack, ErrorCode, ErrorContext, ErrorReply};
-pub use terminal::TerminalOpened;
+pub use terminal::{
+    KeyboardRelease, KeyboardState, KeyboardTake, TakeMode, TerminalInput, TerminalInputState,
+    TerminalOpened, TerminalSized, TypedBytes,
+};

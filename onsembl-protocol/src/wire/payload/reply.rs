@@ -76,6 +76,8 @@ wire_enum! {
         CommandNotFound = "COMMAND_NOT_FOUND",
         /// A limit of the agent or of the server is reached.
         QueueFull = "QUEUE_FULL",
+        /// Another dashboard holds the keyboard, or the sender does not hold it.
+        KeyboardHeld = "KEYBOARD_HELD",
         /// The request asks for what this peer or this version cannot do.
         NotSupported = "NOT_SUPPORTED",
         /// The store cannot take it now.

@@ -7,6 +7,8 @@ mod ending;
 mod findings;
 mod output;
 mod recovery;
+mod remote_typing;
+mod screens;
 mod sessions;
 mod stops;
 mod terminals;
@@ -86,10 +88,11 @@ fn stored(
     }))
 }
 
-/// The actions but for notes.
+/// The actions but for notes, and for what is drawn of output.
 fn actions(worker: &mut Worker) -> Vec<WorkerAction> {
     let next = || worker.poll_action();
-    core::iter::from_fn(next).filter(|action| !matches!(action, WorkerAction::Note(_))).collect()
+    let is_counted = |a: &WorkerAction| !matches!(a, WorkerAction::Note(_) | WorkerAction::Draw(_));
+    core::iter::from_fn(next).filter(is_counted).collect()
 }
 
 /// All that is said, handed to the link.

@@ -17,12 +17,12 @@ fn terminal(screen: Screen) -> WorkerConfig {
     WorkerConfig { slots: 4, terminal: Some(terminal), ..config() }
 }
 
-fn after(seconds: u64, ms: u64) -> Now {
+pub(super) fn after(seconds: u64, ms: u64) -> Now {
     Now::from_origin(Duration::from_secs(1000 + seconds) + Duration::from_millis(ms))
 }
 
 /// The worker of an agent whose program runs and has shown nothing, and the terminal's id.
-fn started(screen: Screen) -> (Worker, CommandId) {
+pub(super) fn started(screen: Screen) -> (Worker, CommandId) {
     let mut worker = worker(terminal(screen));
     let asked = actions(&mut worker);
     let [WorkerAction::Start { command, task: Task::Terminal(_), .. }] = asked.as_slice() else {
@@ -33,14 +33,14 @@ fn started(screen: Screen) -> (Worker, CommandId) {
 }
 
 /// The same, and the program has shown that it reads.
-fn with_terminal(screen: Screen) -> (Worker, CommandId) {
+pub(super) fn with_terminal(screen: Screen) -> (Worker, CommandId) {
     let (mut worker, id) = started(screen);
     let (stream, bytes) = (Stream::Terminal, Bytes::from_static(b"\x1b[?2004h$ "));
     worker.handle(WorkerEvent::Output { command: id.clone(), stream, bytes }, at(0));
     (worker, id)
 }
 
-fn asks(worker: &mut Worker, name: &str, now: Now, change: impl FnOnce(&mut CommandRequest)) {
+pub(super) fn asks(worker: &mut Worker, name: &str, now: Now, change: impl FnOnce(&mut CommandRequest)) {
     let mut request = CommandRequest::new(id(name), AgentId::new("a"), "yes");
     change(&mut request);
     worker.handle(message(ServerToAgent::CommandRequest(request)), now);
@@ -61,7 +61,7 @@ fn looked(worker: &mut Worker, settings: TerminalSettings, now: Now) -> Vec<Work
 }
 
 /// The commands that are typed now.
-fn typed(worker: &mut Worker, now: Now) -> Vec<CommandId> {
+pub(super) fn typed(worker: &mut Worker, now: Now) -> Vec<CommandId> {
     let typed = |a| match a {
         WorkerAction::Type { command, .. } => Some(command),
         _ => None,
@@ -79,7 +79,7 @@ fn report(worker: &Worker, name: &str) -> Option<CommandComplete> {
     worker.commands.all.report(&id(name)).cloned()
 }
 
-fn ends(worker: &mut Worker, terminal: &CommandId, exit: Exit, now: Now) {
+pub(super) fn ends(worker: &mut Worker, terminal: &CommandId, exit: Exit, now: Now) {
     let (rest, open) = (Rest::Gone, vec![]);
     let ended = WorkerEvent::Ended { command: terminal.clone(), exit, rest, open };
     worker.handle(ended, now);
@@ -118,7 +118,8 @@ fn a_text_that_is_not_begun_is_refused_without_a_word_that_it_ran() {
 fn a_text_waits_until_the_program_has_shown_that_it_reads() {
     let (mut worker, _) = started(Screen::Detached);
     asks(&mut worker, "c", at(0), |request| request.text = "two\nlines".into());
-    assert!(looked(&mut worker, TerminalSettings::AS_OPENED, at(0)).is_empty());
+    let asked = looked(&mut worker, TerminalSettings::AS_OPENED, at(0));
+    assert!(asked.is_empty(), "{asked:?}");
     // It is looked at again and again, until it is set for reading and stays so.
     for ms in (50..=2000).step_by(50) {
         assert_eq!(worker.deadline(), Deadline::At(after(0, ms).monotonic));

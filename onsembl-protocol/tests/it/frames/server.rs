@@ -66,9 +66,13 @@ fn every_type_of_an_agent_counts_as_something() {
             | "AGENT_CONNECT" => "{}",
             "OUTPUT_STATE" => r#"{"streams":[]}"#,
             "AGENT_BLACK_BOX" => r#"{"number":1,"entries":[]}"#,
+            "TERMINAL_INPUT_STATE" => r#"{"commandId":"terminal-1","holder":"h"}"#,
             "STOP_RECEIPT" => r#"{"stopId":"s","stage":"ACTED"}"#,
             "OUTPUT_GAP" => {
                 r#"{"commandId":"c","incarnation":1,"streamType":"STDOUT","sequence":1,"offset":0,"because":"stopped"}"#
+            }
+            "TERMINAL_SIZE" => {
+                r#"{"commandId":"c","incarnation":1,"offset":0,"size":{"columns":80,"rows":24}}"#
             }
             _ => r#"{"commandId":"c","status":"RECEIVED"}"#,
         };

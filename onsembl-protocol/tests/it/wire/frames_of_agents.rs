@@ -37,6 +37,9 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"OUTPUT_STATE","id":"i-9","timestamp":1762041600008,"payload":{"streams":[{"commandId":"c","incarnation":5,"streamType":"TERMINAL","produced":900,"stored":300,"gaps":200}],"more":true}}"#,
     r#"{"type":"STOP_RECEIPT","id":"i-10","timestamp":1762041600009,"payload":{"stopId":"s-1","stage":"ACTED"}}"#,
     r#"{"type":"TERMINAL_OPENED","id":"i-11","timestamp":1762041600010,"payload":{"commandId":"terminal-0193","program":"claude","openedAt":1762041600000}}"#,
+    r#"{"type":"TERMINAL_INPUT_STATE","id":"i-13","timestamp":1762041600012,"payload":{"commandId":"terminal-0193","holder":"h-1","taken":3}}"#,
+    r#"{"type":"TERMINAL_OPENED","id":"i-14","timestamp":1762041600013,"payload":{"commandId":"terminal-0194","program":"claude","openedAt":1762041600000,"size":{"columns":120,"rows":40}}}"#,
+    r#"{"type":"TERMINAL_SIZE","id":"i-15","timestamp":1762041600014,"payload":{"commandId":"terminal-0194","incarnation":5,"offset":900,"size":{"columns":100,"rows":30}}}"#,
     r#"{"type":"AGENT_BLACK_BOX","id":"i-12","timestamp":1762041600011,"payload":{"number":1,"entries":[{"cause":"name-resolution","confidence":"high","evidence":{"stage":"resolve","errno":"EAI_AGAIN"},"agoMs":61000,"lastedMs":60000,"times":7}]}}"#,
     r#"{"type":"COMMAND_ACK","id":"i-13","timestamp":1762041600012,"payload":{"commandId":"c","agentId":"a","status":"RECEIVED","waitsFor":"begun-line"}}"#,
 ];

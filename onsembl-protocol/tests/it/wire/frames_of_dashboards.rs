@@ -32,6 +32,9 @@ pub(super) const EXISTING: &[&str] = &[
 pub(super) const OURS: &[&str] = &[
     r#"{"type":"STOP_RELEASE","id":"msg_1","timestamp":1762041650009,"payload":{"agentId":"a"}}"#,
     r#"{"type":"STOP_RELEASE","id":"msg_2","timestamp":1762041650010,"payload":{"all":true}}"#,
+    r#"{"type":"KEYBOARD_TAKE","id":"msg_3","timestamp":1762041650011,"payload":{"commandId":"terminal-0193","name":"ann at desk","mode":"over"}}"#,
+    r#"{"type":"TERMINAL_INPUT","id":"msg_4","timestamp":1762041650012,"payload":{"commandId":"terminal-0193","holder":"h-1","sequence":1,"bytes":"bHMN"}}"#,
+    r#"{"type":"KEYBOARD_RELEASE","id":"msg_5","timestamp":1762041650013,"payload":{"commandId":"terminal-0193","holder":"h-1"}}"#,
 ];
 
 #[test]

@@ -39,6 +39,7 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"STOP_RELEASE","id":"m-8","timestamp":1762041600017,"payload":{"stopId":"s-1"}}"#,
     r#"{"type":"PONG","id":"m-4","timestamp":1762041600013,"payload":{"timestamp":1762041600013}}"#,
     r#"{"type":"ERROR","id":"m-5","timestamp":1762041600014,"payload":{"code":"INVALID_MESSAGE","message":"no","context":{"commandId":"c","agentId":"a"},"details":{"commandId":"c"},"originalMessageId":"i-9","recoverable":true}}"#,
+    r#"{"type":"TERMINAL_INPUT","id":"m-10","timestamp":1762041600019,"payload":{"commandId":"terminal-0193","holder":"h-1","sequence":1,"bytes":"bHMN"}}"#,
     r#"{"type":"BLACK_BOX_ACK","id":"m-9","timestamp":1762041600018,"payload":{"number":1}}"#,
 ];
 

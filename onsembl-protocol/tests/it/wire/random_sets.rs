@@ -6,11 +6,11 @@ use super::strategies::{
     subscriptions, text, time,
 };
 use onsembl_protocol::id::{
-    AgentId, BeatSequence, ByteOffset, ChunkSequence, Incarnation, PresenceVersion,
+    AgentId, BeatSequence, ByteOffset, ChunkSequence, Incarnation, InputSequence, PresenceVersion,
     ServerInstanceId, UserId,
 };
 use onsembl_protocol::model::{
-    ActivityFact, ActivityLane, ActivityState, GapCause, Hop, QuestionKind,
+    ActivityFact, ActivityLane, ActivityState, GapCause, Hop, QuestionKind, TerminalSize,
 };
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
@@ -41,6 +41,23 @@ fn gap() -> impl Strategy<Value = OutputGap> {
                 because,
                 timestamp,
             }
+        },
+    )
+}
+
+fn size() -> impl Strategy<Value = TerminalSize> {
+    (1_u64..=1000, 1_u64..=1000)
+        .prop_map(|(columns, rows)| TerminalSize::new(columns, rows).unwrap())
+}
+
+fn sized() -> impl Strategy<Value = TerminalSized> {
+    (id(), of(id::<AgentId>()), number(), number(), size()).prop_map(
+        |(command_id, agent_id, incarnation, offset, size)| TerminalSized {
+            command_id,
+            agent_id,
+            incarnation: Incarnation(incarnation),
+            offset: ByteOffset(offset),
+            size,
         },
     )
 }
@@ -135,13 +152,26 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         output().prop_map(AgentToServer::Output),
         gap().prop_map(AgentToServer::OutputGap),
         output_state().prop_map(AgentToServer::OutputState),
-        (id(), text(), of(time()), any::<bool>()).prop_map(
-            |(command_id, program, opened_at, attached)| {
+        sized().prop_map(AgentToServer::TerminalSize),
+        (id(), text(), of(time()), any::<bool>(), of(size())).prop_map(
+            |(command_id, program, opened_at, attached, size)| {
                 AgentToServer::TerminalOpened(TerminalOpened {
                     command_id,
                     program,
                     opened_at,
                     attached,
+                    size,
+                })
+            }
+        ),
+        (id(), id(), 0..9_u64, of(text()), of(text())).prop_map(
+            |(command_id, holder, taken, refused, notice)| {
+                AgentToServer::TerminalInputState(TerminalInputState {
+                    command_id,
+                    holder,
+                    taken: InputSequence(taken),
+                    refused,
+                    notice,
                 })
             }
         ),
@@ -156,6 +186,16 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         pong().prop_map(AgentToServer::Pong),
         unknown_kind().prop_map(AgentToServer::Unknown),
     ]
+}
+
+fn input() -> impl Strategy<Value = TerminalInput> {
+    let bytes = vec(any::<u8>(), 0..20);
+    (id(), id(), 0..9_u64, bytes).prop_map(|(command_id, holder, sequence, bytes)| TerminalInput {
+        command_id,
+        holder,
+        sequence: InputSequence(sequence),
+        bytes: TypedBytes(bytes.into()),
+    })
 }
 
 fn stop_stage() -> impl Strategy<Value = StopStage> {
@@ -227,6 +267,7 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
         control().prop_map(ServerToAgent::Control),
         stop().prop_map(ServerToAgent::EmergencyStop),
         id().prop_map(|stop_id| ServerToAgent::StopRelease(StopRelease { stop_id })),
+        input().prop_map(ServerToAgent::TerminalInput),
         refresh().prop_map(ServerToAgent::TokenRefresh),
         unknown_kind().prop_map(ServerToAgent::Unknown),
     ]
@@ -274,6 +315,10 @@ pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
         stop().prop_map(DashboardToServer::EmergencyStop),
         (of(id()), any::<bool>()).prop_map(|(agent_id, all)| {
             DashboardToServer::StopRelease(ReleaseRequest { agent_id, all })
+        }),
+        input().prop_map(DashboardToServer::TerminalInput),
+        (id(), id()).prop_map(|(command_id, holder)| {
+            DashboardToServer::KeyboardRelease(KeyboardRelease { command_id, holder })
         }),
         ping().prop_map(DashboardToServer::Ping),
         pong().prop_map(DashboardToServer::Pong),
@@ -386,6 +431,7 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
         complete().prop_map(ServerToDashboard::CommandComplete),
         stream().prop_map(ServerToDashboard::TerminalStream),
         gap().prop_map(ServerToDashboard::OutputGap),
+        sized().prop_map(ServerToDashboard::TerminalSize),
         opaque().prop_map(ServerToDashboard::Trace),
         opaque().prop_map(ServerToDashboard::QueueUpdate),
         stop().prop_map(ServerToDashboard::EmergencyStop),

@@ -1,8 +1,8 @@
 //! One message of every kind, with every field that travels filled in.
 
 use onsembl_protocol::id::{
-    AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
-    InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
+    AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, HoldId,
+    Incarnation, InputSequence, InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::model::{
@@ -56,6 +56,15 @@ fn request() -> CommandRequest {
     }
 }
 
+fn input() -> TerminalInput {
+    TerminalInput {
+        command_id: CommandId::of_terminal("0193"),
+        holder: HoldId::new("h-1"),
+        sequence: InputSequence(4),
+        bytes: TypedBytes(b"ls\r".to_vec().into()),
+    }
+}
+
 fn activity() -> AgentActivity {
     AgentActivity {
         command_id: Some(CommandId::of_terminal("0193")),
@@ -79,6 +88,16 @@ fn cancel() -> CommandCancel {
         agent_id: Some(agent()),
         reason: Some("no longer needed".into()),
         force: true,
+    }
+}
+
+fn sized(agent_id: Option<AgentId>) -> TerminalSized {
+    TerminalSized {
+        command_id: CommandId::of_terminal("0193"),
+        agent_id,
+        incarnation: Incarnation(5),
+        offset: ByteOffset(900),
+        size: TerminalSize::new(100, 30).unwrap_or(TerminalSize::DEFAULT),
     }
 }
 
@@ -306,7 +325,16 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             program: "claude --verbose".to_owned(),
             opened_at: Some(WallTime::from_unix_millis(1_762_041_600_000)),
             attached: true,
+            size: TerminalSize::new(120, 40),
         }),
+        AgentToServer::TerminalInputState(TerminalInputState {
+            command_id: CommandId::of_terminal("0193"),
+            holder: HoldId::new("h-1"),
+            taken: InputSequence(3),
+            refused: Some("the program in the terminal has ended".to_owned()),
+            notice: Some("Ctrl-Z is withheld".to_owned()),
+        }),
+        AgentToServer::TerminalSize(sized(None)),
         AgentToServer::Activity(activity()),
         AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("s-1"),
@@ -359,6 +387,7 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
         ServerToAgent::Control(control()),
         ServerToAgent::EmergencyStop(EmergencyStop { stop_id: Some(StopId::new("s-1")), ..stop() }),
         ServerToAgent::StopRelease(StopRelease { stop_id: StopId::new("s-1") }),
+        ServerToAgent::TerminalInput(input()),
         ServerToAgent::TokenRefresh(refresh()),
     ]
 }
@@ -392,6 +421,16 @@ pub(super) fn from_dashboards() -> Vec<DashboardToServer> {
         DashboardToServer::EmergencyStop(stop()),
         DashboardToServer::StopRelease(ReleaseRequest { agent_id: Some(agent()), all: false }),
         DashboardToServer::StopRelease(ReleaseRequest { agent_id: None, all: true }),
+        DashboardToServer::KeyboardTake(KeyboardTake {
+            command_id: CommandId::of_terminal("0193"),
+            name: "ann at desk".to_owned(),
+            mode: Some(TakeMode::Over),
+        }),
+        DashboardToServer::KeyboardRelease(KeyboardRelease {
+            command_id: CommandId::of_terminal("0193"),
+            holder: HoldId::new("h-1"),
+        }),
+        DashboardToServer::TerminalInput(input()),
         DashboardToServer::Ping(ping()),
         DashboardToServer::Pong(pong()),
         DashboardToServer::TokenRefresh(refresh()),
@@ -491,9 +530,20 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
             started_at: Some(AT),
             completed_at: Some(AT),
         }),
+        ServerToDashboard::KeyboardState(KeyboardState {
+            command_id: CommandId::of_terminal("0193"),
+            agent_id: Some(agent()),
+            message_id: Some(MessageId::new("m-7")),
+            holder: Some(HoldId::new("h-1")),
+            name: "ann at desk".to_owned(),
+            since: Some(AT),
+            taken: InputSequence(3),
+            because: "taken over by ann at desk".to_owned(),
+        }),
         ServerToDashboard::CommandComplete(complete()),
         ServerToDashboard::TerminalStream(stream.clone()),
         ServerToDashboard::OutputGap(gap()),
+        ServerToDashboard::TerminalSize(sized(Some(AgentId::new("a")))),
         ServerToDashboard::OutputGap(OutputGap { length: None, ..gap() }),
         ServerToDashboard::TerminalStream(TerminalStream {
             content: StreamContent::Bytes(OutputContent::Bytes(vec![0xff].into())),

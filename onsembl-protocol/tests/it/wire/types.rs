@@ -85,13 +85,29 @@ fn covers<M: MessageSet>(existing: &[&str], ours: &[&str]) {
 
 #[test]
 fn each_set_has_what_existing_peers_send_and_our_extensions() {
-    let ours = ["OUTPUT_GAP", "OUTPUT_STATE", "STOP_RECEIPT", "TERMINAL_OPENED", "AGENT_BLACK_BOX"];
+    let ours = [
+        "OUTPUT_GAP",
+        "OUTPUT_STATE",
+        "STOP_RECEIPT",
+        "TERMINAL_OPENED",
+        "TERMINAL_SIZE",
+        "TERMINAL_INPUT_STATE",
+        "AGENT_BLACK_BOX",
+    ];
     covers::<AgentToServer>(FROM_AGENTS, &ours);
-    let ours =
-        ["PONG", "OUTPUT_ACK", "OUTPUT_RESUME", "OUTPUT_QUERY", "BLACK_BOX_ACK", "STOP_RELEASE"];
+    let ours = [
+        "PONG",
+        "OUTPUT_ACK",
+        "OUTPUT_RESUME",
+        "OUTPUT_QUERY",
+        "BLACK_BOX_ACK",
+        "STOP_RELEASE",
+        "TERMINAL_INPUT",
+    ];
     covers::<ServerToAgent>(TO_AGENTS, &ours);
-    covers::<DashboardToServer>(FROM_DASHBOARDS, &["STOP_RELEASE"]);
-    covers::<ServerToDashboard>(TO_DASHBOARDS, &["OUTPUT_GAP"]);
+    let ours = ["STOP_RELEASE", "KEYBOARD_TAKE", "KEYBOARD_RELEASE", "TERMINAL_INPUT"];
+    covers::<DashboardToServer>(FROM_DASHBOARDS, &ours);
+    covers::<ServerToDashboard>(TO_DASHBOARDS, &["OUTPUT_GAP", "TERMINAL_SIZE", "KEYBOARD_STATE"]);
 }
 
 /// Every literal frame is read as a type that the set has.
