@@ -81,6 +81,8 @@ fn sizes_of_open_terminals_are_stored_and_no_more_than_a_bound_of_them() {
         bench.hear(link, sized(&id, offset));
     }
     assert_eq!(stored(&mut bench), 256);
+    bench.hear(link, sized(&id, 255));
+    assert_eq!(stored(&mut bench), 0, "it is known");
     bench.pass(std::time::Duration::from_secs(10));
     bench.hear(link, sized(&id, 2000));
     assert_eq!(stored(&mut bench), 1);
