@@ -6,10 +6,12 @@
 
 mod detach;
 mod local;
+mod quiet;
 mod typist;
 mod view;
 
 pub use detach::DetachKey;
+pub use quiet::{Aftermath, Settled};
 
 use super::ClientToken;
 use super::link::{Heard, ServerLink};
@@ -183,23 +185,33 @@ impl Attachment {
     }
 
     async fn screen(&self, page: &str) -> anyhow::Result<ScreenDump> {
-        let (url, token) = (self.server.parse()?, self.token.token()?);
-        let client = HttpClient::new(url, &self.roots, &self.proxy, token, PATIENCE)?;
-        let mut answer = client.get(page).await?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            ensure!(body.len() + chunk.len() <= 2 * crate::http::SCREEN_ANSWER, "the screen is too long");
-            body.extend_from_slice(&chunk);
-        }
-        ensure!(
-            answer.status() == 200,
-            "the server answers {}: {}",
-            answer.status(),
-            Shown::new(String::from_utf8_lossy(&body)).within(1024)
-        );
-        serde_json::from_slice(&body)
-            .context("what answers there is no onsembl-server, or another version of it")
+        get_screen(&self.server, &self.token, &self.roots, &self.proxy, page).await
     }
+}
+
+async fn get_screen(
+    server: &str,
+    token: &ClientToken,
+    roots: &TlsRoots,
+    proxy: &ProxyRule,
+    page: &str,
+) -> anyhow::Result<ScreenDump> {
+    let client = HttpClient::new(server.parse()?, roots, proxy, token.token()?, PATIENCE)?;
+    let mut answer = client.get(page).await?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        let bytes = body.len() + chunk.len();
+        ensure!(bytes <= 2 * crate::http::SCREEN_ANSWER, "the screen is too long");
+        body.extend_from_slice(&chunk);
+    }
+    ensure!(
+        answer.status() == 200,
+        "the server answers {}: {}",
+        answer.status(),
+        Shown::new(String::from_utf8_lossy(&body)).within(1024)
+    );
+    serde_json::from_slice(&body)
+        .context("what answers there is no onsembl-server, or another version of it")
 }
 
 /// Whether a screen is on its way.
