@@ -205,9 +205,9 @@ fn a_late_viewer_begins_with_the_screen_and_the_terminal_is_restored_by_a_signal
     seat.child.signal("-TERM");
     assert_eq!(seat.child.wait().code(), Some(143));
     assert!(!seat.is_raw(), "the terminal is as it was");
+    seat.awaits("\x1b[?1049l");
     let seen = seat.seen();
-    let last = seen.rfind("\x1b[?1049l").expect("the other screen is left");
-    assert!(seen[last..].contains("\x1b[?25h") || seen.rfind("\x1b[?25h").is_some());
+    assert!(seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l"), "the cursor is shown again");
 }
 
 #[test]
