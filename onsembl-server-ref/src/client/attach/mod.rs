@@ -51,6 +51,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const NOTICE: Duration = Duration::from_secs(4);
 /// How long the server may take for a screen.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the server is waited for when the keyboard is released.
+const RELEASED_WITHIN: Duration = Duration::from_secs(1);
 /// What ends a look besides the key that detaches.
 const CTRL_C: u8 = 3;
 /// Brings a terminal to a state from which a screen is drawn: no margins, no colours, nothing shown.
@@ -596,13 +598,36 @@ impl Session {
     /// Leaves everything as it was.
     async fn end(mut self) {
         self.typist.release();
-        self.say_typed().await;
+        let mut released = None;
+        while let Some(message) = self.typist.next_message() {
+            released = self.link.send(&message).await;
+        }
         let mut bytes = std::mem::take(&mut self.viewing).restoring();
         let last = local::size().map_or(999, TerminalSize::rows);
         bytes.extend_from_slice(format!("\x1b[r\x1b[0m\x1b[?25h\x1b[{last};1H\r\n").as_bytes());
         self.here.show(bytes);
         // Before the goodbye, which may take a second.
         drop(self.here);
+        if released.is_some() {
+            // Else the link could end first, and with it the hold.
+            let answered = async {
+                while let Ok(Heard::Message(message)) = self.link.next().await {
+                    let about = if let ServerToDashboard::Ack(ack) = &*message {
+                        &ack.message_id
+                    } else if let ServerToDashboard::Error(error) = &*message {
+                        &error.original_message_id
+                    } else {
+                        continue;
+                    };
+                    if *about == released {
+                        break;
+                    }
+                }
+            };
+            if tokio::time::timeout(RELEASED_WITHIN, answered).await.is_err() {
+                tracing::info!("the server did not say that the keyboard is released");
+            }
+        }
         self.link.say_goodbye().await;
     }
 }
