@@ -205,9 +205,9 @@ fn a_late_viewer_begins_with_the_screen_and_the_terminal_is_restored_by_a_signal
     seat.child.signal("-TERM");
     assert_eq!(seat.child.wait().code(), Some(143));
     assert!(!seat.is_raw(), "the terminal is as it was");
+    seat.awaits("\x1b[?1049l");
     let seen = seat.seen();
-    let last = seen.rfind("\x1b[?1049l").expect("the other screen is left");
-    assert!(seen[last..].contains("\x1b[?25h") || seen.rfind("\x1b[?25h").is_some());
+    assert!(seen.rfind("\x1b[?25h") > seen.rfind("\x1b[?25l"), "the cursor is shown again");
 }
 
 #[test]
@@ -287,4 +287,22 @@ fn an_echo_does_not_wait_behind_a_flood() {
     let most = if cfg!(debug_assertions) { 1000 } else { 50 };
     assert!(p99 <= Duration::from_millis(most), "{p99:?}, half within {half:?}");
     seat.leaves();
+}
+
+#[test]
+fn exec_waits_for_the_answer_and_prints_it_as_text() {
+    let bench = Bench::start();
+    let program = "stty -echo; echo before; while read -r line; do sleep 1; printf '\\033[32mheard\\033[0m %s\\n' \"$line\"; if [ \"$line\" = ring ]; then printf '\\007'; fi; done";
+    let _ada = terminal(&bench, program);
+    eventually("it is shown", || screen(&bench).contains("before"));
+    let waits = |wait: &str, text: &str| {
+        let begun = Instant::now();
+        let answer = bench.exec_command("ada", &[wait], text).output().unwrap();
+        assert!(answer.status.success(), "{answer:?}");
+        (String::from_utf8_lossy(&answer.stdout).into_owned(), begun.elapsed())
+    };
+    assert_eq!(waits("--wait", "a text").0, "heard a text\n");
+    let (answer, took) = waits("--wait=60", "ring");
+    assert_eq!(answer, "heard ring\n");
+    assert!(took < Duration::from_secs(50), "a bell asks for somebody: {took:?}");
 }

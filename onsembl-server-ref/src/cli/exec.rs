@@ -3,8 +3,10 @@
 use super::exec_text::{Source, Stripping, ignored_input, text};
 use super::remote::Remote;
 use super::{complain, print};
+use crate::client::attach::{Aftermath, Settled};
 use crate::client::{Canceller, Followed, RemoteCommand};
 use clap::Args;
+use onsembl_protocol::model::Exit;
 use onsembl_protocol::wire::payload::{
     CommandInput, OfflinePolicy, OpenLine, Priority, SecretEcho, TypeIf,
 };
@@ -17,6 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 const FAILED: u8 = 125;
 /// `--timeout` ended the command.
 const TIMED_OUT: u8 = 124;
+/// A signal ended the wait.
+const INTERRUPTED: u8 = 130;
+const TERMINATED: u8 = 143;
 
 /// The names of keys, for `--help`.
 const KEYS: &str = "The words are names of keys, for an agent with a terminal, at most 256.
@@ -67,6 +72,10 @@ pub(super) struct Exec {
     /// what it does: `onsembl-agent run --preset claude`.
     #[arg(long = "if", value_name = "STATE", value_parser = condition)]
     condition: Option<TypeIf>,
+    /// With an agent that has a terminal: stay until the program has written nothing for so many seconds, or rings or sends
+    /// a notification, and print what it wrote as text.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
+    wait: Option<u32>,
     /// Leave colours and other control characters out of the text, as a log has them that was copied from a terminal.
     #[arg(long)]
     strip: bool,
@@ -109,6 +118,15 @@ impl Exec {
         }
     }
 
+    /// The terminal as it is before anything is typed.
+    async fn aftermath(&self) -> anyhow::Result<Aftermath> {
+        let (remote, wanted) = (self.remote.clone(), self.agent.clone());
+        let agent = tokio::task::spawn_blocking(move || remote.find_agent(&wanted)).await??;
+        let (token, roots, proxy) =
+            (self.remote.token()?, self.remote.roots(), self.remote.proxy()?);
+        Aftermath::of(&self.remote.server, token, roots, proxy, &agent).await
+    }
+
     async fn execute(self) -> anyhow::Result<u8> {
         let input = match (self.keys, &self.secret_from) {
             (_, Some(_)) => CommandInput::Secret,
@@ -127,6 +145,11 @@ impl Exec {
             "there is text on standard input, and it is not passed on to the command; give the text of the command by --text-from -, or close standard input: </dev/null"
         );
         let text = text(&source, stripping, &input)?;
+        let aftermath = match self.wait {
+            Some(seconds) => Some((self.aftermath().await?, Duration::from_secs(seconds.into()))),
+            None => None,
+        };
+        let timeout = self.timeout;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let interrupted = async {
@@ -157,6 +180,22 @@ impl Exec {
             print::note(
                 "onsembl-server: what came on standard input was not passed on to the command",
             )?;
+        }
+        if let (Some((aftermath, quiet)), Followed::Exited(Exit::Code(0))) = (aftermath, &followed) {
+            let (stdout, _) = print::raw_streams();
+            let settled = tokio::select! {
+                settled = aftermath.follow(stdout, quiet, timeout) => settled?,
+                _ = interrupt.recv() => return Ok(INTERRUPTED),
+                _ = terminate.recv() => return Ok(TERMINATED),
+            };
+            return Ok(match settled {
+                Settled::Quiet | Settled::Asks => 0,
+                Settled::Ended => {
+                    print::note("onsembl-server: the program in the terminal has ended")?;
+                    0
+                }
+                Settled::TimedOut => TIMED_OUT,
+            });
         }
         // What does not fit into an exit code of this system is cut to it, as a shell does.
         let cut = |code: i32| (code & 0xff) as u8;

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::fleet::{
     Answer, DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
-    LogRecord, Request, Token,
+    KeyboardRequest, LogRecord, Request, Token,
 };
 use onsembl_protocol::id::{CommandId, DashboardId, LinkId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
@@ -327,6 +327,11 @@ impl Session {
             request.trace = request.trace.or(self.trace);
         }
         let (hub, user) = (self.dashboard.hub.clone(), self.user.clone());
+        if matches!(request, Request::Keyboard(_, KeyboardRequest::LinkLost)) {
+            // This session, with all that it waits for, is about to end.
+            drop(tokio::spawn(async move { hub.ask_fleet(user, request).await }));
+            return;
+        }
         self.later(
             async move { Outcome::Answered(number, hub.ask_fleet(user, request).await, share) },
         );

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::terminal::Viewing;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{self, Read as _, Write as _, stdin, stdout};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,9 @@ use tokio::sync::{Notify, mpsc};
 const TYPED: usize = 64;
 /// How long the last of it may take to be shown.
 const LAST_WRITE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Brings a terminal to a state from which a screen is drawn: no margins, no colours, nothing shown.
+const BLANK: &[u8] = b"\x1b[!p\x1b[?6l\x1b[?7h\x1b[r\x1b[0m\x1b[?25h\x1b[H\x1b[2J";
 
 /// How the terminal was, for a process that panics.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -40,6 +44,8 @@ pub(super) enum Local {
 
 pub(super) struct LocalTerminal {
     before: Termios,
+    /// What of the output reaches it.
+    viewing: Viewing,
     keys: mpsc::Receiver<Bytes>,
     signals: Signals,
     shown: Option<blocking::Sender<Bytes>>,
@@ -107,7 +113,8 @@ impl LocalTerminal {
         *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before.clone());
         restore_on_panic();
         set_raw(&before)?;
-        Ok(Self { before, keys, signals, shown: Some(shown), waiting, drained, written })
+        let viewing = Viewing::default();
+        Ok(Self { before, viewing, keys, signals, shown: Some(shown), waiting, drained, written })
     }
 
     /// Waits for what comes next. A dropped call loses nothing.
@@ -128,6 +135,20 @@ impl LocalTerminal {
             _ = signals.resized.recv() => Local::Resized,
             typed = keys.recv() => typed.map_or(Local::Closed, Local::Keys),
         }
+    }
+
+    /// Shows what the program wrote, when what came before is shown.
+    pub(super) fn show_output(&mut self, bytes: &[u8]) {
+        let passed = self.viewing.pass(bytes);
+        self.show(passed);
+    }
+
+    /// Shows a screen instead of what is shown, by what brings a fresh terminal to it.
+    pub(super) fn draw(&mut self, dump: &[u8]) {
+        let mut bytes = std::mem::take(&mut self.viewing).restoring();
+        bytes.extend_from_slice(BLANK);
+        bytes.extend_from_slice(&self.viewing.pass(dump));
+        self.show(bytes);
     }
 
     /// Shows this, when what came before is shown.
@@ -151,6 +172,10 @@ impl LocalTerminal {
 
 impl Drop for LocalTerminal {
     fn drop(&mut self) {
+        let mut last = self.viewing.restoring();
+        let row = size().map_or(999, TerminalSize::rows);
+        last.extend_from_slice(format!("\x1b[r\x1b[0m\x1b[?25h\x1b[{row};1H\r\n").as_bytes());
+        self.show(last);
         drop(self.shown.take());
         if self.written.recv_timeout(LAST_WRITE_WITHIN).is_err() {
             tracing::info!("the terminal did not show everything in time");

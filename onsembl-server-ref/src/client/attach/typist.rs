@@ -55,7 +55,9 @@ pub(super) struct Typist {
 
 #[derive(Debug)]
 enum State {
-    /// There is no link, or the server knows no typing.
+    /// The first link is being made. What is typed meanwhile waits for it, as a shell's would.
+    Beginning,
+    /// The link is lost.
     Away,
     /// It may be taken when something is typed.
     Free,
@@ -84,7 +86,10 @@ impl Typist {
             terminal,
             name,
             wish,
-            state: State::Away,
+            state: match wish {
+                Wish::Look => State::Watching,
+                Wish::Type | Wish::TakeOver => State::Beginning,
+            },
             last: None,
             seen: None,
             waiting: VecDeque::new(),
@@ -101,6 +106,7 @@ impl Typist {
             (Wish::Look, _) => self.state = State::Watching,
             (Wish::Type | Wish::TakeOver, false) => {
                 self.state = State::Watching;
+                self.forget_waiting();
                 self.notice = Some(
                     "this server is of a version in which nobody can type from here; looking only"
                         .to_owned(),
@@ -128,7 +134,7 @@ impl Typist {
         match &self.state {
             State::Away | State::Watching => return false,
             State::Free => self.ask(TakeMode::IfFree),
-            State::Asked(_) | State::Held(_) => {}
+            State::Beginning | State::Asked(_) | State::Held(_) => {}
         }
         if self.waiting_bytes + bytes.len() > WAITING {
             self.notice = Some(format!(
@@ -207,7 +213,11 @@ impl Typist {
             State::Watching if said.holder.is_none() && self.wish != Wish::Look => {
                 self.state = State::Free;
             }
-            State::Away | State::Free | State::Watching | State::Asked(_) => {}
+            State::Beginning
+            | State::Away
+            | State::Free
+            | State::Watching
+            | State::Asked(_) => {}
         }
     }
 
@@ -241,7 +251,12 @@ impl Typist {
                 }
                 true
             }
-            State::Away | State::Free | State::Watching | State::Asked(_) | State::Held(_) => false,
+            State::Beginning
+            | State::Away
+            | State::Free
+            | State::Watching
+            | State::Asked(_)
+            | State::Held(_) => false,
         }
     }
 
@@ -249,7 +264,11 @@ impl Typist {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Held(held) => held.again_at,
-            State::Away | State::Free | State::Watching | State::Asked(_) => None,
+            State::Beginning
+            | State::Away
+            | State::Free
+            | State::Watching
+            | State::Asked(_) => None,
         }
     }
 
@@ -459,6 +478,17 @@ mod tests {
         typist.on_state(state(None, 0, None));
         assert!(typist.typed(Bytes::from_static(b"x")), "it is free again");
         assert_eq!(mode(&mut typist), Some(TakeMode::IfFree));
+    }
+
+    #[test]
+    fn what_is_typed_before_the_first_link_is_there_waits_for_it() {
+        let mut typist = Typist::new(terminal(), "ann".to_owned(), Wish::Type);
+        assert!(typist.typed(Bytes::from_static(b"early")));
+        typist.connected(true);
+        let _ = mode(&mut typist);
+        typist.asked_as(Some(MessageId::new("m")));
+        typist.on_state(state(Some("h"), 0, Some("m")));
+        assert_eq!(sent(&mut typist), [(1, b"early".to_vec())]);
     }
 
     #[test]
