@@ -158,7 +158,7 @@ pub const TOOLS: &[Program] = &[
             turn(Text("what is pasted"), "what is pasted"),
             turn(Keys("G o H i escape"), "201 Hi"),
         ],
-        last: turn(Keys("g g x"), "  1 ine 1"),
+        last: turn(Keys("g g x"), "1 hat is pasted"),
         ..Program::NONE
     },
     Program {

@@ -52,7 +52,7 @@ pub const STORIES: &[Story] = &[
             part(
                 "start-claude",
                 &[
-                    Starts("coder", &["--preset", "claude"]),
+                    Starts("coder", &["--preset", "claude", "--", "--permission-mode", "default"]),
                     Shows(CLAUDE.ready),
                     Is("waiting"),
                     Asks(&["agents"]),
