@@ -79,6 +79,8 @@ pub const GEMINI: Program = Program {
     environment: &[("GEMINI_API_KEY", "none"), ("GOOGLE_GEMINI_BASE_URL", "{stand-in}")],
     files: &[File { path: ".gemini/settings.json", text: gemini }],
     ready: "Type your message",
+    // Until it has its session it queues prompts, and says so.
+    begun: Some(".gemini/tmp/work/chats"),
     turns: &[
         turn(Text("say hello"), "hello, says the stand-in"),
         turn(Text("run touch made-here"), "Allow execution"),

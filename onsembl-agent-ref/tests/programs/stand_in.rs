@@ -115,8 +115,7 @@ fn is_order(text: &str) -> bool {
 }
 
 fn asked<'a>(mut texts: impl DoubleEndedIterator<Item = &'a str>) -> Asked {
-    let found =
-        texts.rfind(|text| is_order(text));
+    let found = texts.rfind(|text| is_order(text));
     match found.and_then(|text| text.trim().split_once(' ')) {
         Some(("say", text)) => Asked::Say(text.to_owned()),
         Some(("think", _)) => Asked::Think,

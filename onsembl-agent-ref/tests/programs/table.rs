@@ -18,6 +18,8 @@ pub struct Program {
     pub before: &'static [&'static str],
     /// What its screen shows once it takes input.
     pub ready: &'static str,
+    /// A folder below its home that is there once it is ready, where its screen shows that too early.
+    pub begun: Option<&'static str>,
     pub turns: &'static [Turn],
     /// One more, which is typed from afar.
     pub last: Turn,
@@ -56,6 +58,7 @@ impl Program {
         files: &[],
         before: &[],
         ready: "",
+        begun: None,
         turns: &[],
         last: turn(Keys(""), ""),
         varies: &[],
