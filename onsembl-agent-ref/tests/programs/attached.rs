@@ -95,6 +95,7 @@ pub fn at_a_desk(bench: &Bench, tmux: &Tmux, program: &Program, side: &Side, fir
         },
         || differences(&seen.borrow(), first),
     );
+    side.has_begun();
     let turn = program.turns.first().expect("a turn");
     pane.types(&turn.input);
     pane.shows(turn.shows);

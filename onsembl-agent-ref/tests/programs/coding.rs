@@ -9,11 +9,6 @@ fn claude() -> String {
     r#"{"hasCompletedOnboarding":true,"theme":"dark","autoUpdates":false,"customApiKeyResponses":{"approved":["stand-in-key-0123456"],"rejected":[]},"projects":{"{home}/work":{"hasTrustDialogAccepted":true,"projectOnboardingSeenCount":9,"hasCompletedProjectOnboarding":true}}}"#.to_owned()
 }
 
-/// It asks the person, whatever its default is.
-fn claude_asks() -> String {
-    r#"{"permissions":{"defaultMode":"default"}}"#.to_owned()
-}
-
 fn codex() -> String {
     r#"model = "stand-in"
 model_provider = "stand-in"
@@ -40,7 +35,7 @@ fn gemini() -> String {
 pub const CLAUDE: Program = Program {
     name: "claude",
     needs: &[Npm("claude")],
-    words: &["claude"],
+    words: &["claude", "--permission-mode", "default"],
     environment: &[
         ("ANTHROPIC_BASE_URL", "{stand-in}"),
         ("ANTHROPIC_API_KEY", "sk-ant-stand-in-key-0123456"),
@@ -48,10 +43,7 @@ pub const CLAUDE: Program = Program {
         ("DISABLE_AUTOUPDATER", "1"),
         ("DISABLE_TELEMETRY", "1"),
     ],
-    files: &[
-        File { path: ".claude.json", text: claude },
-        File { path: ".claude/settings.json", text: claude_asks },
-    ],
+    files: &[File { path: ".claude.json", text: claude }],
     ready: "for shortcuts",
     turns: &[
         turn(Text("say hello"), "hello, says the stand-in"),
@@ -75,7 +67,7 @@ pub const CODEX: Program = Program {
         turn(Text("run touch made-here"), "Would you like to run the following command?"),
         turn(Keys("enter"), "It ran, says the stand-in"),
     ],
-    varies: &["Worked for", "warning"],
+    varies: &["Worked for", "warning", "Tip: "],
     last: turn(Text("say again"), "again, says the stand-in"),
     ..Program::NONE
 };
@@ -87,6 +79,8 @@ pub const GEMINI: Program = Program {
     environment: &[("GEMINI_API_KEY", "none"), ("GOOGLE_GEMINI_BASE_URL", "{stand-in}")],
     files: &[File { path: ".gemini/settings.json", text: gemini }],
     ready: "Type your message",
+    // Until it has its session it queues prompts, and says so.
+    begun: Some(".gemini/tmp/work/chats"),
     turns: &[
         turn(Text("say hello"), "hello, says the stand-in"),
         turn(Text("run touch made-here"), "Allow execution"),

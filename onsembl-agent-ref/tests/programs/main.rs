@@ -161,6 +161,8 @@ fn outcome(case: &Case) -> Outcome {
     let child = Command::new(std::env::current_exe().expect("this program"))
         .args(["case", &case.name])
         .env(CASE_MARK, &mark)
+        // Not below a folder into which everybody writes: some programs trust nothing there.
+        .env("TMPDIR", needs::runs())
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(said.try_clone().expect("a descriptor"))

@@ -36,6 +36,13 @@ pub fn folder() -> PathBuf {
     cache.unwrap_or_else(|| home().join(".cache")).join("onsembl-programs")
 }
 
+/// Where the folders of cases are.
+pub fn runs() -> PathBuf {
+    let runs = folder().join("runs");
+    std::fs::create_dir_all(&runs).expect("a folder");
+    runs
+}
+
 /// Where programs are looked for.
 pub fn path() -> String {
     let own = folder().join("node_modules/.bin");

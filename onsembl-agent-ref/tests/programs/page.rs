@@ -4,14 +4,14 @@
 //! commands of the page are compared with those that were run. What programs answered is not compared, since it changes
 //! with their versions.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, agent_binary};
 use crate::side::Side;
 use std::path::{Path, PathBuf};
 
 /// What stands on the page in the place of the folder of the run.
 const HOME: &str = "/home/ann";
 /// Lines of the page are at most this long.
-const LINE: usize = 120;
+const LINE: usize = 200;
 /// What is drawn by lot or by a clock, and what stands on the page instead. An `x` is a digit of base 16, a `d` one of
 /// base 10. The longer ones go first.
 const VARIES: &[(&str, &str)] = &[
@@ -30,10 +30,12 @@ pub struct Settled {
 impl Settled {
     pub fn new(bench: &Bench, side: &Side) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let binaries = agent_binary().parent().expect("a folder").to_owned();
         let named = [
             (side.folder().display().to_string(), HOME),
             (bench.folder.path().display().to_string(), HOME),
             (bench.address.clone(), "127.0.0.1:8080"),
+            (binaries.display().to_string(), "/usr/local/bin"),
             (host.trim().to_owned(), "desk"),
         ];
         Self { named: named.into_iter().filter(|(name, _)| !name.is_empty()).collect() }

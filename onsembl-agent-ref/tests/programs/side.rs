@@ -16,6 +16,7 @@ pub struct Side {
     folder: PathBuf,
     environment: Vec<(String, String)>,
     words: Vec<String>,
+    begun: PathBuf,
 }
 
 impl Side {
@@ -47,7 +48,8 @@ impl Side {
         let own = program.environment.iter();
         environment.extend(own.map(|(name, value)| ((*name).to_owned(), fill(value))));
         let words = program.words.iter().map(|word| fill(word)).collect();
-        let side = Self { folder, environment, words };
+        let begun = folder.join(program.begun.unwrap_or_default());
+        let side = Self { folder, environment, words, begun };
         for script in program.before {
             let done = Command::new("sh")
                 .args(["-ec", script])
@@ -67,6 +69,11 @@ impl Side {
 
     pub fn work(&self) -> PathBuf {
         self.folder.join("work")
+    }
+
+    /// Waits until the program has begun, where its screen does not show that.
+    pub fn has_begun(&self) {
+        crate::bench::eventually("it has begun", || self.begun.exists());
     }
 
     /// The program and its arguments.

@@ -110,9 +110,12 @@ fn answer(request: &Request) -> (&'static str, &'static str, String) {
     ("200 OK", "text/event-stream", lines.collect())
 }
 
+fn is_order(text: &str) -> bool {
+    ["say ", "run ", "think "].iter().any(|word| text.starts_with(word))
+}
+
 fn asked<'a>(mut texts: impl DoubleEndedIterator<Item = &'a str>) -> Asked {
-    let found =
-        texts.rfind(|text| ["say ", "run ", "think "].iter().any(|word| text.starts_with(word)));
+    let found = texts.rfind(|text| is_order(text));
     match found.and_then(|text| text.trim().split_once(' ')) {
         Some(("say", text)) => Asked::Say(text.to_owned()),
         Some(("think", _)) => Asked::Think,
@@ -141,11 +144,15 @@ fn texts(parts: &Value) -> impl DoubleEndedIterator<Item = &str> {
 
 /// A message of Anthropic, as a stream.
 fn anthropic(body: &Value) -> Vec<Value> {
-    let last = all(&body["messages"]).iter().rfind(|message| message["role"] == "user");
-    let content = last.map(|message| &message["content"]).unwrap_or(&Value::Null);
-    let asked = match all(content).iter().any(|part| part["type"] == "tool_result") {
-        true => Asked::Ran,
-        false => asked(texts(content)),
+    let of_person = all(&body["messages"]).iter().filter(|message| message["role"] == "user");
+    // The program may send the outcome of a command again with what the person asks next.
+    let parts: Vec<&Value> = of_person.flat_map(|message| all(&message["content"])).collect();
+    let text = parts.iter().rposition(|part| part["text"].as_str().is_some_and(is_order));
+    let ran = parts.iter().rposition(|part| part["type"] == "tool_result");
+    let asked = match (text, ran) {
+        (text, ran) if ran > text => Asked::Ran,
+        (Some(text), _) => asked(parts[text]["text"].as_str().into_iter()),
+        (None, _) => Asked::Other,
     };
     if matches!(asked, Asked::Think) {
         thread::sleep(LONG);

@@ -18,6 +18,8 @@ pub struct Program {
     pub before: &'static [&'static str],
     /// What its screen shows once it takes input.
     pub ready: &'static str,
+    /// A folder below its home that is there once it is ready, where its screen shows that too early.
+    pub begun: Option<&'static str>,
     pub turns: &'static [Turn],
     /// One more, which is typed from afar.
     pub last: Turn,
@@ -56,6 +58,7 @@ impl Program {
         files: &[],
         before: &[],
         ready: "",
+        begun: None,
         turns: &[],
         last: turn(Keys(""), ""),
         varies: &[],
@@ -158,7 +161,7 @@ pub const TOOLS: &[Program] = &[
             turn(Text("what is pasted"), "what is pasted"),
             turn(Keys("G o H i escape"), "201 Hi"),
         ],
-        last: turn(Keys("g g x"), "  1 ine 1"),
+        last: turn(Keys("g g x"), "1 hat is pasted"),
         ..Program::NONE
     },
     Program {

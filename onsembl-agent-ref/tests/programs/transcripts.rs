@@ -12,6 +12,10 @@ use crate::wrapped::{screen_of, spawn};
 use Step::{Asks, Is, Refused, Shows, Starts};
 use std::cell::RefCell;
 use std::process::Command;
+use std::time::Duration;
+
+/// A screen that has not changed for this long is not being drawn.
+const DRAWN: Duration = Duration::from_millis(500);
 
 /// What is done with one program.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ pub const STORIES: &[Story] = &[
             part(
                 "start-claude",
                 &[
-                    Starts("coder", &["--preset", "claude"]),
+                    Starts("coder", &["--preset", "claude", "--", "--permission-mode", "default"]),
                     Shows(CLAUDE.ready),
                     Is("waiting"),
                     Asks(&["agents"]),
@@ -103,8 +107,11 @@ pub const STORIES: &[Story] = &[
                 "interrupt",
                 &[
                     Asks(&["exec", "--keys", "coder", "--", "escape"]),
-                    Shows("Interrupted"),
+                    // The prompt is in its line again, and the hint that is there for an empty line is not.
+                    Shows("manual mode on\n"),
                     Asks(&["screen", "coder"]),
+                    Asks(&["exec", "--keys", "coder", "--", "ctrl-u"]),
+                    Shows(CLAUDE.ready),
                 ],
             ),
             part(
@@ -239,7 +246,12 @@ impl Told<'_> {
                 self.agents.push(spawn(self.bench, name, self.side, arguments));
                 let _ = self.bench.await_status(name, "online");
             }
-            Asks(words) => self.asks(marker, words, 0),
+            Asks(words) => {
+                if words.first() == Some(&"screen") {
+                    self.is_drawn();
+                }
+                self.asks(marker, words, 0);
+            }
             Refused(words) => self.asks(marker, words, 125),
             Shows(text) => {
                 let seen = RefCell::new(String::new());
@@ -256,6 +268,17 @@ impl Told<'_> {
                 within(&format!("it is {state}"), || activity()["state"] == *state, shown);
             }
         }
+    }
+
+    /// Waits until the screen stays as it is: programs draw in pieces.
+    fn is_drawn(&self) {
+        let last = RefCell::new(String::new());
+        let stays = || {
+            std::thread::sleep(DRAWN);
+            let now = screen_of(self.bench, "coder");
+            last.replace(now.clone()) == now
+        };
+        within("the screen stays as it is", stays, || last.borrow().clone());
     }
 
     fn line(&mut self, marker: &'static str, line: &str) {

@@ -39,6 +39,8 @@ pub fn walk(program: &Program) {
     let _ = bench.await_status("ada", "online");
     let both = Both { program, ours: &ours, theirs: &theirs };
     let first = both.alike(&wrapped, &pane, program.ready);
+    ours.has_begun();
+    theirs.has_begun();
 
     for turn in program.turns {
         step(&format!("{:?}", turn.input));
