@@ -2,8 +2,8 @@
 //!
 //! The table of them in `transitions.md`, which STATES.md shows, is compared with this by a test.
 
-use super::fact::{Call, Fact, Input, ToolUser};
 use super::config::{ActivityConfig, Meaning};
+use super::fact::{Call, Fact, Input, ToolUser};
 use crate::model::{ActivityLane, Question, QuestionKind};
 
 /// What facts show that a program does.
@@ -171,7 +171,9 @@ mod tests {
         };
         let befores =
             [None, Some(Claim::Working), Some(Claim::Waiting), Some(Claim::Asking(question()))];
-        let mut table = String::from("| fact | not known | `working` | `waiting` | `asking` |\n| --- | --- | --- | --- | --- |\n");
+        let mut table = String::from(
+            "| fact | not known | `working` | `waiting` | `asking` |\n| --- | --- | --- | --- | --- |\n",
+        );
         for (name, lane, fact) in facts() {
             let cells = befores.each_ref().map(|before| {
                 let change = Claim::after(before.as_ref(), &lane, &fact, &config);

@@ -107,7 +107,8 @@ fn call(kind: Option<&str>, message: Option<&str>) -> Call {
 fn tool(input: &Value) -> String {
     let name = input.get("tool_name").and_then(Value::as_str).unwrap_or("a tool");
     let given = input.get("tool_input");
-    let names = ["command", "file_path", "path", "notebook_path", "url", "pattern", "query", "prompt"];
+    let names =
+        ["command", "file_path", "path", "notebook_path", "url", "pattern", "query", "prompt"];
     let value = |name: &&str| given.and_then(|given| given.get(*name));
     let what = names.iter().find_map(value).and_then(|what| match what {
         Value::String(text) => Some(text.clone()),
@@ -151,13 +152,15 @@ mod tests {
         };
         let bash = json!({ "tool_name": "Bash", "tool_input": { "command": "rm -rf build" } });
         assert_eq!(asks(bash), "Allow Bash(rm -rf build)?");
-        let words = json!({ "tool_name": "shell", "tool_input": { "command": ["rm", "-rf", "x"] } });
+        let words =
+            json!({ "tool_name": "shell", "tool_input": { "command": ["rm", "-rf", "x"] } });
         assert_eq!(asks(words), "Allow shell(rm -rf x)?");
         assert_eq!(asks(json!({ "tool_name": "WebSearch" })), "Allow WebSearch?");
         for odd in [Value::Null, json!([]), json!({ "tool_name": 7, "tool_input": "x" })] {
             assert_eq!(asks(odd), "Allow a tool?");
         }
-        let long = json!({ "tool_name": "Bash", "tool_input": { "command": "\u{e9}".repeat(999) } });
+        let long =
+            json!({ "tool_name": "Bash", "tool_input": { "command": "\u{e9}".repeat(999) } });
         assert!(asks(long).len() <= Question::MOST_TITLE);
     }
 
@@ -172,7 +175,8 @@ mod tests {
     #[test]
     fn a_notification_counts_by_its_type_and_never_by_its_text() {
         let call = |kind: &str| {
-            let input = json!({ "notification_type": kind, "message": "is waiting for your input" });
+            let input =
+                json!({ "notification_type": kind, "message": "is waiting for your input" });
             HookEvent::Notification.fact(&input)
         };
         assert_eq!(call("idle_prompt"), Some(Fact::Notified(Call::Waits)));

@@ -118,12 +118,7 @@ mod tests {
         assert_eq!(read(b"\x1b]777;notify;codex;done\x1b\\"), [notified("codex: done")]);
         assert_eq!(
             read(b"\x1b]133;A\x07$ \x1b]133;B\x07ls\r\n\x1b]133;C;x=1\x1b\\a\r\n\x1b]133;D;0\x07"),
-            [
-                Fact::PromptStarted,
-                Fact::PromptStarted,
-                Fact::CommandStarted,
-                Fact::CommandEnded
-            ]
+            [Fact::PromptStarted, Fact::PromptStarted, Fact::CommandStarted, Fact::CommandEnded]
         );
         assert_eq!(read(b"a\x07b"), [Fact::Bell]);
         for nothing in [
@@ -141,7 +136,8 @@ mod tests {
 
     #[test]
     fn marks_are_found_wherever_the_stream_is_cut() {
-        let text = b"x\x1b]133;A\x1b\\\x1b]9;a\x07\x07\x1bPq\x07\x1b]777;notify;a;b\x07\x1b]133;C\x07";
+        let text =
+            b"x\x1b]133;A\x1b\\\x1b]9;a\x07\x07\x1bPq\x07\x1b]777;notify;a;b\x07\x1b]133;C\x07";
         let whole = read(text);
         assert_eq!(whole.len(), 5);
         for cut in 0..text.len() {

@@ -20,8 +20,8 @@ mod monitor;
 mod stream;
 
 pub use config::{ActivityConfig, Meaning};
+pub(crate) use fact::Input;
 pub use fact::{Call, Fact, ToolUser};
 pub use hook::HookEvent;
-pub(crate) use fact::Input;
 pub(crate) use monitor::{ActivityMonitor, Seen, Taken};
 pub use stream::StreamFormat;

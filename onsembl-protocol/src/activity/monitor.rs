@@ -121,7 +121,8 @@ impl ActivityMonitor {
     }
 
     fn take_all(&mut self, lane: ActivityLane, facts: Vec<Fact>, now: Timestamp) -> Taken {
-        let all = facts.into_iter().map(|fact| self.on_fact(lane.clone(), fact, Duration::ZERO, now));
+        let all =
+            facts.into_iter().map(|fact| self.on_fact(lane.clone(), fact, Duration::ZERO, now));
         all.fold(Taken::Yes, |all, one| if one == Taken::Yes { all } else { one })
     }
 
@@ -215,9 +216,7 @@ impl ActivityMonitor {
             Some((last, _)) => (ActivityState::Quiet, last, of(ActivityFact::Output, last)),
             None => match self.reads {
                 Some(at) => (ActivityState::Quiet, self.began, of(ActivityFact::Reads, at)),
-                None => {
-                    (ActivityState::Quiet, self.began, of(ActivityFact::Started, self.began))
-                }
+                None => (ActivityState::Quiet, self.began, of(ActivityFact::Started, self.began)),
             },
         };
         Seen { state, since, basis, question: None }

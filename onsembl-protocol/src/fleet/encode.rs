@@ -8,7 +8,9 @@ use crate::id::{AgentId, CommandId, InputSequence};
 use crate::session::{PresenceStatus, ServerConfig};
 use crate::time::WallTime;
 use crate::wire::payload::{
-    AgentActivity, AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary, AgentType, CommandComplete, CommandPhase, CommandStatus, HealthMetrics, KeyboardState, PresenceWhy, SleptSpan,
+    AgentActivity, AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary,
+    AgentType, CommandComplete, CommandPhase, CommandStatus, HealthMetrics, KeyboardState,
+    PresenceWhy, SleptSpan,
 };
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -235,4 +237,3 @@ pub(super) fn keyboard(id: &CommandId, agent: &AgentId, keyboard: &KeyboardView)
         },
     }
 }
-

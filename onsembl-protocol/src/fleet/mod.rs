@@ -88,8 +88,8 @@ pub use dashboard_link::{
     DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
 };
 pub use event::{
-    FleetEvent, Inserted, KeyboardRequest, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
-    StoreFault,
+    FleetEvent, Inserted, KeyboardRequest, LogPosition, OpenFault, Receipt, RecordOutcome, Request,
+    StoreAnswer, StoreFault,
 };
 pub use findings::LONGEST_FINDINGS;
 pub use keyboards::KeyboardView;
@@ -98,8 +98,8 @@ pub use note::FleetNote;
 pub use open_requests::{Ended, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm};
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
-    AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, KeyboardRecord, NewSession, OpenedSession,
-    PresenceRecord, StreamPosition,
+    AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, KeyboardRecord, NewSession,
+    OpenedSession, PresenceRecord, StreamPosition,
 };
 pub use standing::OpenCommand;
 pub use stored_request::StoredRequest;

@@ -30,7 +30,8 @@ pub(crate) mod trace;
 
 pub use crate::text::Text;
 pub use activity::{
-    Activity, ActivityBasis, ActivityFact, ActivityLane, ActivityState, Question, QuestionKind, TypeIf,
+    Activity, ActivityBasis, ActivityFact, ActivityLane, ActivityState, Question, QuestionKind,
+    TypeIf,
 };
 pub use capabilities::{Capabilities, OutputFormat};
 pub use cause::{Cause, Confidence};

@@ -188,7 +188,9 @@ impl Worker {
         }
         let run = self.activities.runs.iter().find(|(id, _)| id.is_terminal());
         let Some((_, run)) = run else {
-            return Err("the program in the terminal has ended; ask again under a new id".to_string());
+            return Err(
+                "the program in the terminal has ended; ask again under a new id".to_string()
+            );
         };
         let seen = run.now(now.monotonic);
         if seen.state == ActivityState::Waiting {

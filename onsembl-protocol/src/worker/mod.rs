@@ -60,9 +60,7 @@ mod unstored;
 mod uplink;
 mod work;
 
-pub use crate::activity::{
-    ActivityConfig, Call, Fact, HookEvent, Meaning, StreamFormat, ToolUser,
-};
+pub use crate::activity::{ActivityConfig, Call, Fact, HookEvent, Meaning, StreamFormat, ToolUser};
 pub use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Fate, JournalEntry, LeftBehind,
     ProcessIdentity, Remains, Standing,
@@ -81,9 +79,9 @@ pub use background::BackgroundPolicy;
 pub use end::WorkerEnd;
 pub use escapes::plain_text;
 pub use event::{
-    Journalling, Predecessor, Recovered, RemoteOutcome, Rest, Screen, ScreenAction, ScreenEvent, Task,
-    TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
-    WorkerSession,
+    Journalling, Predecessor, Recovered, RemoteOutcome, Rest, Screen, ScreenAction, ScreenEvent,
+    Task, TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent,
+    WorkerMessage, WorkerSession,
 };
 pub use fence::Fence;
 pub use kin::{Kinship, Orphans, ProcessName, RunKey, RunRest, SeenProcess};
@@ -96,9 +94,9 @@ use crate::model::{Activity, Force, PastFinding, Pausing, Stream};
 use crate::terminal::RemoteKeys;
 use crate::time::{Deadline, Now};
 use crate::wire::payload::CommandAckStatus;
+use activity::Activities;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use activity::Activities;
 use background::Background;
 use commands::Commands;
 use delivery::{Delivery, News};
@@ -140,8 +138,17 @@ pub struct Worker {
 impl Worker {
     /// A worker that takes up what an earlier process of the agent left. It has actions at once.
     pub fn new(config: WorkerConfig, recovered: Recovered, now: Now) -> Self {
-        let WorkerConfig { slots, spool, policy, journal, terminal, fence, background, activity, unique } =
-            config;
+        let WorkerConfig {
+            slots,
+            spool,
+            policy,
+            journal,
+            terminal,
+            fence,
+            background,
+            activity,
+            unique,
+        } = config;
         let Recovered { journal: before, cleared, runs, findings, findings_ago } = recovered;
         let mut worker = Self {
             commands: Commands::new(slots, unique),

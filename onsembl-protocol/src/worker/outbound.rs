@@ -5,8 +5,8 @@ use crate::model::{Activity, SizeRecord};
 use crate::output::{Outgoing, Run, Stream, UnknownEnd};
 use crate::time::WallTime;
 use crate::wire::payload::{
-    AgentActivity, AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage,
-    TerminalInputState, TerminalOpened, WaitsFor,
+    AgentActivity, AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream,
+    StopStage, TerminalInputState, TerminalOpened, WaitsFor,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;

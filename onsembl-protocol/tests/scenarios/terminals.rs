@@ -1,8 +1,8 @@
 //! Terminals that the store does not take, or of which it has an end that nobody waited for.
 
 use super::bench::{Bench, Keeps, is_taken_away, written};
-use super::store::Health;
 use super::server::Sent;
+use super::store::Health;
 use onsembl_protocol::fleet::{FleetLimits, Write};
 use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
 use onsembl_protocol::model::TerminalSize;

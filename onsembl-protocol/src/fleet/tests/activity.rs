@@ -34,7 +34,10 @@ fn it_is_shown_while_its_session_lasts_and_by_the_clock_of_the_server() {
     let far = 1_900_000_000_000;
     kit.say(said(ActivityState::Waiting, far - 40_000, far));
     let now = kit.now().wall;
-    assert_eq!(shown(&kit).map(|activity| activity.words(now)).as_deref(), Some("waiting for a prompt 40s"));
+    assert_eq!(
+        shown(&kit).map(|activity| activity.words(now)).as_deref(),
+        Some("waiting for a prompt 40s")
+    );
     kit.say(said(ActivityState::Gone, far, far));
     assert_eq!(shown(&kit), None);
     kit.say(said(ActivityState::Working, far, far));

@@ -3,9 +3,7 @@
 
 use crate::id::CommandId;
 use crate::model::lenient;
-use crate::model::{
-    Activity, ActivityBasis, ActivityFact, ActivityLane, ActivityState, Question,
-};
+use crate::model::{Activity, ActivityBasis, ActivityFact, ActivityLane, ActivityState, Question};
 use crate::time::WallTime;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
@@ -143,7 +141,8 @@ mod tests {
         let read = serde_json::from_str::<AgentActivity>(&text).unwrap().read(at(5));
         assert_eq!(read.since, at(5));
         assert_eq!(read.question.map(|question| question.title.len()), Some(Question::MOST_TITLE));
-        let future = r#"{"state":"waiting","since":"2099-01-01T00:00:00Z","at":"2026-01-01T00:00:00Z"}"#;
+        let future =
+            r#"{"state":"waiting","since":"2099-01-01T00:00:00Z","at":"2026-01-01T00:00:00Z"}"#;
         let read = serde_json::from_str::<AgentActivity>(future).unwrap().read(at(5));
         assert_eq!((read.since, read.question), (at(5), None));
     }

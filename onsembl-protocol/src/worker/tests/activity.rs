@@ -4,8 +4,8 @@ use super::*;
 use crate::activity::{ActivityConfig, Fact, StreamFormat};
 use crate::model::{ActivityState, Feature, Question, QuestionKind, TypeIf};
 use crate::terminal::TerminalSize;
-use alloc::string::ToString;
 use crate::wire::payload::{AgentActivity, CommandInput, CommandPhase};
+use alloc::string::ToString;
 
 fn terminal() -> (Worker, CommandId) {
     let (program, size) = ("claude".into(), TerminalSize::DEFAULT);

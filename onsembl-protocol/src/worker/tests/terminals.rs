@@ -40,7 +40,12 @@ pub(super) fn with_terminal(screen: Screen) -> (Worker, CommandId) {
     (worker, id)
 }
 
-pub(super) fn asks(worker: &mut Worker, name: &str, now: Now, change: impl FnOnce(&mut CommandRequest)) {
+pub(super) fn asks(
+    worker: &mut Worker,
+    name: &str,
+    now: Now,
+    change: impl FnOnce(&mut CommandRequest),
+) {
     let mut request = CommandRequest::new(id(name), AgentId::new("a"), "yes");
     change(&mut request);
     worker.handle(message(ServerToAgent::CommandRequest(request)), now);
@@ -52,7 +57,9 @@ fn looked(worker: &mut Worker, settings: TerminalSettings, now: Now) -> Vec<Work
     loop {
         let asked = actions(worker);
         let looks = asked.iter().any(|a| matches!(a, WorkerAction::LookAtTerminal));
-        others.extend(asked.into_iter().filter(|a| !matches!(a, WorkerAction::LookAtTerminal)));
+        let is_other =
+            |a: &WorkerAction| !matches!(a, WorkerAction::LookAtTerminal | WorkerAction::Spool(_));
+        others.extend(asked.into_iter().filter(is_other));
         if !looks {
             return others;
         }

@@ -63,8 +63,11 @@ fn sized() -> impl Strategy<Value = TerminalSized> {
 }
 
 fn activity() -> impl Strategy<Value = AgentActivity> {
-    let question = (text(), vec(text(), 0..4))
-        .prop_map(|(title, choices)| Question { kind: QuestionKind::Permission, title, choices });
+    let question = (text(), vec(text(), 0..4)).prop_map(|(title, choices)| Question {
+        kind: QuestionKind::Permission,
+        title,
+        choices,
+    });
     let state = proptest::sample::select(vec![
         ActivityState::Working,
         ActivityState::Waiting,

@@ -2,7 +2,8 @@
 
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, HoldId,
-    Incarnation, InputSequence, InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
+    Incarnation, InputSequence, InstanceId, JournalId, MessageId, PresenceVersion,
+    ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::model::{
