@@ -19,6 +19,7 @@ const VARIES: &[(&str, &str)] = &[
     ("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "01a22c7f-6084-761c-abe0-7a00cb289a33"),
     ("dddd-dd-ddTdd:dd:dd.dddZ", "2026-12-01T09:30:00.000Z"),
     (" dd:dd ", " 09:30 "),
+    (" d:dd ", " 9:30 "),
 ];
 
 /// Knows what of a text is of one run or of this machine.

@@ -169,7 +169,7 @@ pub const TOOLS: &[Program] = &[
         needs: &[System("less")],
         words: &["less", "lines"],
         files: &[File { path: "work/lines", text: lines }],
-        ready: "line 23",
+        ready: "line 19",
         turns: &[
             turn(Text("/line 50"), "line 72"),
             turn(Keys("G"), "(END)"),

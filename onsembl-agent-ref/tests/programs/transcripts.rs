@@ -145,6 +145,11 @@ pub const STORIES: &[Story] = &[
             part(
                 "answer-codex",
                 &[
+                    // Behind its first prompt it says once more that a turn is over: that about the title.
+                    Asks(&["exec", "coder", "--", "say hello"]),
+                    Shows("hello, says the stand-in"),
+                    Shows("· say hello"),
+                    Is("waiting"),
                     Asks(&["exec", "coder", "--", "run touch made-here"]),
                     Shows("Would you like to run the following command?"),
                     Is("asking"),
@@ -270,15 +275,17 @@ impl Told<'_> {
         }
     }
 
-    /// Waits until the screen stays as it is: programs draw in pieces.
+    /// Waits until the screen stays as it is: programs draw in pieces. Some also draw while they wait.
     fn is_drawn(&self) {
-        let last = RefCell::new(String::new());
-        let stays = || {
+        let mut last = screen_of(self.bench, "coder");
+        for _ in 0..4 {
             std::thread::sleep(DRAWN);
             let now = screen_of(self.bench, "coder");
-            last.replace(now.clone()) == now
-        };
-        within("the screen stays as it is", stays, || last.borrow().clone());
+            if now == last {
+                return;
+            }
+            last = now;
+        }
     }
 
     fn line(&mut self, marker: &'static str, line: &str) {

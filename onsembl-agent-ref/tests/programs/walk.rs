@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 /// How soon both screens must show the same after what was done.
 const WITHIN: Duration = Duration::from_secs(20);
 pub const SIZE: (u16, u16) = (80, 24);
-pub const OTHER_SIZE: (u16, u16) = (100, 30);
+/// Not higher: tmux would bring back lines of its history, and what draws line by line would stand elsewhere.
+pub const OTHER_SIZE: (u16, u16) = (100, 20);
 
 /// Waits until it holds; if it does not, says what there is instead.
 pub fn within(what: &str, holds: impl Fn() -> bool, instead: impl Fn() -> String) {
