@@ -265,7 +265,7 @@ mod tests {
             journal_failed: false,
             stopped: None,
             paused: false,
-        activity: None,
+            activity: None,
             updated_at: "2026-01-02T03:05:05.000Z".to_owned(),
         };
         Found { live, state_dir: PathBuf::from("/state").join(name), file }

@@ -73,7 +73,8 @@ impl Preset {
                 (&form.arguments, form.stream)
             }
         };
-        let settings = self.settings.as_ref().map(|settings| filled_in(settings, place).to_string());
+        let settings =
+            self.settings.as_ref().map(|settings| filled_in(settings, place).to_string());
         let fill = |text: &String| fill(text, place, settings.as_deref());
         let program = self.program.first().cloned().unwrap_or_default();
         let fixed = self.program.iter().skip(1).chain(arguments);

@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn versions_are_compared_by_their_numbers() {
-        for good in ["2.1.197 (Claude Code)", "codex-cli 2.1.0", "GNU bash, version 2.10.1(1)-release"] {
+        for good in
+            ["2.1.197 (Claude Code)", "codex-cli 2.1.0", "GNU bash, version 2.10.1(1)-release"]
+        {
             assert!(matches!(of(good, "2.1.0"), Finding::Good(_)), "{good}");
         }
         for bad in ["2.0.99", "codex-cli 1.9.9", "no version", ""] {

@@ -258,9 +258,12 @@ mod tests {
         let load = |text: &str| {
             let path = dir.path().join("mine.json");
             std::fs::write(&path, text).unwrap();
-            Preset::load(path.to_str().unwrap()).map(|preset| preset.name).map_err(|e| e.to_string())
+            Preset::load(path.to_str().unwrap())
+                .map(|preset| preset.name)
+                .map_err(|e| e.to_string())
         };
-        let mine = r#"{ "name": "mine", "program": ["mine"], "interrupt": "ctrl-c", "bell": "asks" }"#;
+        let mine =
+            r#"{ "name": "mine", "program": ["mine"], "interrupt": "ctrl-c", "bell": "asks" }"#;
         assert_eq!(load(mine), Ok("mine".to_owned()));
         for (text, word) in [
             (r#"{ "name": "x", "program": [] }"#, "empty"),

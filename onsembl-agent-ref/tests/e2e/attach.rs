@@ -4,7 +4,7 @@
 use crate::bench::{Bench, PATIENCE, Running, eventually};
 use crate::relay::Relay;
 use pty_process::Size;
-use pty_process::blocking::{Command, Pty, Pts, open};
+use pty_process::blocking::{Command, Pts, Pty, open};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
@@ -116,7 +116,8 @@ fn holds(bench: &Bench, id: &str) -> Vec<Value> {
 #[test]
 fn what_is_typed_arrives_and_is_written_nowhere() {
     let bench = Bench::start();
-    let program = "stty -echo; echo ready; while read -r line; do echo heard ${#line}; stty size; done";
+    let program =
+        "stty -echo; echo ready; while read -r line; do echo heard ${#line}; stty size; done";
     let _ada = terminal(&bench, program);
     let id = id(&bench).unwrap();
     let mut seat = Seat::at(&bench, &[]);
@@ -167,7 +168,8 @@ fn what_is_typed_arrives_and_is_written_nowhere() {
 #[test]
 fn one_types_at_a_time_and_all_see_it() {
     let bench = Bench::start();
-    let _ada = terminal(&bench, "stty -echo; echo ready; while read -r line; do echo heard:$line; done");
+    let _ada =
+        terminal(&bench, "stty -echo; echo ready; while read -r line; do echo heard:$line; done");
     let mut first = Seat::at(&bench, &["--name", "first"]);
     first.awaits("ready");
     first.types(b"one\r");
@@ -217,7 +219,8 @@ fn a_late_viewer_begins_with_the_screen_and_the_terminal_is_restored_by_a_signal
 fn a_lost_link_is_dialled_again_and_nothing_is_shown_twice_or_not_at_all() {
     let bench = Bench::start();
     let relay = Relay::to(&bench.address);
-    let program = "stty -echo; echo ready; n=0; while read -r line; do n=$((n+1)); echo \"<$n:$line>\"; done";
+    let program =
+        "stty -echo; echo ready; n=0; while read -r line; do n=$((n+1)); echo \"<$n:$line>\"; done";
     let _ada = terminal(&bench, program);
     let server = format!("http://{}", relay.address);
     let mut seat = Seat::attach(&bench, &server, "ada", &[]);

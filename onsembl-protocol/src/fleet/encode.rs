@@ -1,11 +1,11 @@
 //! What a view shows, in the words that a dashboard understands.
 
 use super::agent_view::{AgentStop, AgentView};
-use super::keyboards::KeyboardView;
 use super::view::CommandEntry;
 use crate::command::{CommandStage, CommandView, Exit};
 use crate::id::{AgentId, CommandId, InputSequence};
 use crate::session::{PresenceStatus, ServerConfig};
+use crate::terminal::KeyboardView;
 use crate::time::WallTime;
 use crate::wire::payload::{
     AgentActivity, AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary,

@@ -16,8 +16,8 @@ use crate::command::CommandStage;
 use crate::id::{AgentId, CommandId, DashboardId, HoldId, SessionId};
 use crate::model::Dialect;
 use crate::terminal::{
-    Accepted, HoldEnd, HoldRecord, HoldView, Keyboard, KeyboardRefusal, TakeForce, Taken, Taker,
-    TypingRate,
+    Accepted, HoldEnd, HoldRecord, HoldView, Keyboard, KeyboardRefusal, KeyboardView, TakeForce,
+    Taken, Taker, TypingRate,
 };
 use crate::time::{Deadline, Human, Now};
 use crate::wire::ServerToAgent;
@@ -28,15 +28,6 @@ use crate::wire::payload::{
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-
-/// What is shown of the keyboard of a terminal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyboardView {
-    /// Who holds it.
-    pub hold: Option<HoldView>,
-    /// Why the hold before ended, or what became of something that was typed.
-    pub because: String,
-}
 
 /// All keyboards of a user that are held.
 #[derive(Debug)]

@@ -92,7 +92,6 @@ pub use event::{
     StoreAnswer, StoreFault,
 };
 pub use findings::LONGEST_FINDINGS;
-pub use keyboards::KeyboardView;
 pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use note::FleetNote;
 pub use open_requests::{Ended, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm};

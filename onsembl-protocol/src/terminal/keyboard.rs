@@ -76,6 +76,15 @@ pub(crate) enum Accepted {
     Repeated,
 }
 
+/// What is shown of the keyboard of a terminal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyboardView {
+    /// Who holds it.
+    pub hold: Option<HoldView>,
+    /// Why the hold before ended, or what became of something that was typed.
+    pub because: String,
+}
+
 /// A hold as others may see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]

@@ -32,7 +32,7 @@ pub use environment::{EnvironmentChange, Surroundings};
 pub(crate) use keyboard::{
     Accepted, Keyboard, KeyboardRefusal, TakeForce, Taken, Taker, TypingRate,
 };
-pub use keyboard::{HoldEnd, HoldRecord, HoldView};
+pub use keyboard::{HoldEnd, HoldRecord, HoldView, KeyboardView};
 pub use modes::Modes;
 pub use queries::{Asked, ColorOf, Query, ScreenFacts, Terminator};
 pub(crate) use queries::{Found, Queries};

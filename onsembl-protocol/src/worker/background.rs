@@ -1,6 +1,7 @@
 //! What commands left running when they ended. It is known until nothing of it lives: no stop is verified over it,
 //! and the agent does not end before it.
 
+use super::background_policy::BackgroundPolicy;
 use super::course::GRACE;
 use crate::command::Remains;
 use crate::id::CommandId;
@@ -18,27 +19,6 @@ const MOST_CLEARED: usize = 4096;
 
 /// How soon a sweep is repeated while something is left: it may have been born while the others were killed.
 const SWEEP_AGAIN: Duration = Duration::from_secs(1);
-
-/// What becomes of a process that outlives the command that started it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BackgroundPolicy {
-    /// It stays until a stop or the end of the agent.
-    #[default]
-    Keep,
-    /// It is ended with its command.
-    Kill,
-}
-
-impl BackgroundPolicy {
-    /// Reads `keep` or `kill`.
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "keep" => Some(Self::Keep),
-            "kill" => Some(Self::Kill),
-            _ => None,
-        }
-    }
-}
 
 /// What ended commands left.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! The events of a worker, and its actions. Plain values; nothing is decided here.
 
-use super::background::BackgroundPolicy;
+use super::background_policy::BackgroundPolicy;
 use super::end::WorkerEnd;
 use super::fence::Fence;
 use super::note::WorkerNote;

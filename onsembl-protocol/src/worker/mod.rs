@@ -33,6 +33,7 @@
 mod activity;
 mod after_exit;
 mod background;
+mod background_policy;
 mod commands;
 mod course;
 mod delivery;
@@ -75,7 +76,7 @@ pub use crate::terminal::{
     RemotePiece, RemoteStroke, Stroke, StrokeKind, Surroundings, TerminalSettings, Typed, Typing,
 };
 pub use after_exit::AfterExit;
-pub use background::BackgroundPolicy;
+pub use background_policy::BackgroundPolicy;
 pub use end::WorkerEnd;
 pub use escapes::plain_text;
 pub use event::{

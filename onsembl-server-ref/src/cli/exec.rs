@@ -181,7 +181,8 @@ impl Exec {
                 "onsembl-server: what came on standard input was not passed on to the command",
             )?;
         }
-        if let (Some((aftermath, quiet)), Followed::Exited(Exit::Code(0))) = (aftermath, &followed) {
+        if let (Some((aftermath, quiet)), Followed::Exited(Exit::Code(0))) = (aftermath, &followed)
+        {
             let (stdout, _) = print::raw_streams();
             let settled = tokio::select! {
                 settled = aftermath.follow(stdout, quiet, timeout) => settled?,

@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
 use onsembl_protocol::model::{Stream, gap_notice};
-use onsembl_protocol::wire::payload::StreamContent;
 use onsembl_protocol::terminal::Viewing;
+use onsembl_protocol::wire::payload::StreamContent;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write};
@@ -118,11 +118,7 @@ impl Output {
         }
     }
 
-    fn page(
-        &self,
-        progress: &mut Progress,
-        viewer: &Mutex<Viewer>,
-    ) -> Result<Answered, Failure> {
+    fn page(&self, progress: &mut Progress, viewer: &Mutex<Viewer>) -> Result<Answered, Failure> {
         let mut path =
             format!("/api/commands/{}/output?follow={}", escape(&self.command), self.follow);
         if let Some(which) = self.stream {
@@ -177,7 +173,8 @@ impl Output {
                 let next = progress.next.entry((incarnation, stream)).or_default();
                 let known = usize::try_from(next.0.saturating_sub(offset.0)).unwrap_or(usize::MAX);
                 let new = bytes.get(known.min(bytes.len())..).unwrap_or_default();
-                self.write(stream, new, viewer).with_context(|| format!("cannot write {stream}"))?;
+                self.write(stream, new, viewer)
+                    .with_context(|| format!("cannot write {stream}"))?;
                 *next = (*next).max(ByteOffset(offset.0.saturating_add(bytes.len() as u64)));
                 progress.last = Some((incarnation, sequence));
             }
@@ -259,8 +256,11 @@ fn lock(viewer: &Mutex<Viewer>) -> MutexGuard<'_, Viewer> {
 
 /// Waits for a signal that ends this process. The exit code that it has by it.
 async fn interrupted() -> i32 {
-    let signals =
-        [(SignalKind::hangup(), 129), (SignalKind::interrupt(), 130), (SignalKind::terminate(), 143)];
+    let signals = [
+        (SignalKind::hangup(), 129),
+        (SignalKind::interrupt(), 130),
+        (SignalKind::terminate(), 143),
+    ];
     let waits: Vec<_> = signals
         .into_iter()
         .filter_map(|(kind, code)| Some((signal(kind).ok()?, code)))

@@ -187,8 +187,7 @@ impl Screens {
         }
         loop {
             let only = drawing.stream(command);
-            let records =
-                store.read_output(user, command, only, cursor, crate::http::PAGE).await?;
+            let records = store.read_output(user, command, only, cursor, crate::http::PAGE).await?;
             let Some(last) = records.last() else { break };
             cursor = Some((last.incarnation, last.sequence));
             let mut page: Page = records.into();

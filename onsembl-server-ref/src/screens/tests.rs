@@ -107,7 +107,8 @@ async fn a_look_leaves_keyframes_and_the_next_server_begins_with_the_last() {
         scene.write(&terminal, sequence, offset, line.clone()).await;
         offset += line.len() as u64;
     }
-    let (shown, look) = Screens::new(scene.store.clone()).look(&scene.user, &terminal).await.unwrap();
+    let (shown, look) =
+        Screens::new(scene.store.clone()).look(&scene.user, &terminal).await.unwrap();
     assert_eq!(shown.offset.0, offset);
     let frame = async {
         loop {

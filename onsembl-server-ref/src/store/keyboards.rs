@@ -122,11 +122,7 @@ fn note(db: &Connection, user: &UserId, record: &KeyboardRecord) -> rusqlite::Re
 }
 
 /// A terminal is forgotten, and so is who typed there.
-pub(super) fn remove(
-    db: &Connection,
-    user: &UserId,
-    terminal: &CommandId,
-) -> rusqlite::Result<()> {
+pub(super) fn remove(db: &Connection, user: &UserId, terminal: &CommandId) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM keyboard_holds WHERE user_id = ?1 AND command_id = ?2")?
         .execute([user.as_str(), terminal.as_str()])
         .map(drop)
@@ -175,7 +171,8 @@ mod tests {
              VALUES ('u', 'terminal-1', 'a', '', '{}', 'running', 0, 0);",
         )
         .unwrap();
-        let used = || -> i64 { db.query_row("SELECT commands FROM usage", [], |r| r.get(0)).unwrap() };
+        let used =
+            || -> i64 { db.query_row("SELECT commands FROM usage", [], |r| r.get(0)).unwrap() };
         let before = used();
         note(&db, &user, &record(1, None)).unwrap();
         note(&db, &user, &record(1, Some(HoldEnd::Released))).unwrap();

@@ -239,9 +239,11 @@ fn sized(number: usize, offset: u64, columns: u64, rows: u64) -> String {
 #[tokio::test]
 async fn the_screen_of_a_terminal_is_drawn_at_its_sizes_and_is_there_while_its_agent_is_away() {
     let world = World::start().await;
-    let features = ["output-bytes", "command-reports", "command-journal", "terminal", "terminal-size"];
+    let features =
+        ["output-bytes", "command-reports", "command-journal", "terminal", "terminal-size"];
     let mut dashboard = world.dashboard_link("ann").await;
-    let hello = extended_dashboard_hello().replace("\"output-bytes\"", "\"output-bytes\",\"terminal-size\"");
+    let hello = extended_dashboard_hello()
+        .replace("\"output-bytes\"", "\"output-bytes\",\"terminal-size\"");
     dashboard.send(hello).await;
     let _ = dashboard.expect("ACK").await;
     let mut old = world.dashboard_link("ann").await;
@@ -269,7 +271,10 @@ async fn the_screen_of_a_terminal_is_drawn_at_its_sizes_and_is_there_while_its_a
         assert_eq!(shown.status, 200, "{}", shown.body);
         let shown = shown.json();
         assert_eq!(shown["size"], json!({"columns": 50, "rows": 5}), "{shown}");
-        assert_eq!((&shown["rows"][2]["text"], &shown["rows"][4]["text"]), (&json!("low"), &json!("lower")));
+        assert_eq!(
+            (&shown["rows"][2]["text"], &shown["rows"][4]["text"]),
+            (&json!("low"), &json!("lower"))
+        );
         assert_eq!(shown["rows"][4]["runs"][0]["foreground"], "2", "{shown}");
         assert_eq!((&shown["whole"], &shown["offset"]), (&json!(true), &json!(27)));
         let text = world.get(&format!("{path}?format=text"), Some(&token)).await.body;

@@ -77,7 +77,10 @@ impl Look {
         let cursor = terminal.cursor();
         let from_one = |at: usize| u16::try_from(at).unwrap_or(u16::MAX).saturating_add(1);
         let rows = terminal.screen().visible_lines().map(|line| Row {
-            runs: line.chunks(|one, next| one.pen() != next.pen()).map(|cells| run(&cells)).collect(),
+            runs: line
+                .chunks(|one, next| one.pen() != next.pen())
+                .map(|cells| run(&cells))
+                .collect(),
             continues: line.is_wrapped(),
         });
         Self {

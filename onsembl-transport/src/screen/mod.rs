@@ -154,9 +154,7 @@ impl Screen {
                         switch(modes, kind, bytes, body);
                     }
                     SequenceKind::Command => title.command(body),
-                    SequenceKind::Device
-                    | SequenceKind::Application
-                    | SequenceKind::Ignored => {}
+                    SequenceKind::Device | SequenceKind::Application | SequenceKind::Ignored => {}
                 },
                 // Control bytes in it have acted.
                 Piece::Broken(bytes) => control(terminal, bytes),

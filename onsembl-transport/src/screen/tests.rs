@@ -58,7 +58,8 @@ fn modes_are_dumped_with_their_values() {
     let again = rebuilt(&screen);
     assert_eq!(again.modes().restoring(), rebuilt(&again).modes().restoring());
     let dump = screen.dump().escape_ascii().to_string();
-    for part in ["[?2004h", "[?1003h", "[?1006h", "[>4;2m", "[>1u", "[>5u", "[6 q", "[>3u", "[?1h"] {
+    for part in ["[?2004h", "[?1003h", "[?1006h", "[>4;2m", "[>1u", "[>5u", "[6 q", "[>3u", "[?1h"]
+    {
         assert!(dump.contains(part), "{part} in {dump}");
     }
 }
@@ -99,17 +100,58 @@ fn a_flood_of_lines_and_of_unfinished_sequences_takes_no_memory() {
 
 fn sequence() -> impl Strategy<Value = Vec<u8>> {
     let number = || prop_oneof![Just(String::new()), (0_u16..12).prop_map(|n| n.to_string())];
-    let control = (number(), number(), proptest::sample::select(&b"@ABCDEFGHIJKLMPSTXZ`abdefgrsu"[..]))
-        .prop_map(|(a, b, last)| format!("\x1b[{a};{b}{}", char::from(last)).into_bytes());
-    let style = proptest::sample::select(&["0", "1", "2", "4", "7", "22", "31", "42", "38;5;99", "48;2;1;2;3", "39"][..])
-        .prop_map(|style| format!("\x1b[{style}m").into_bytes());
-    let mode = (proptest::sample::select(&[1_u16, 6, 7, 25, 47, 1047, 1048, 1049, 1000, 2004, 2026][..]), any::<bool>())
+    let control =
+        (number(), number(), proptest::sample::select(&b"@ABCDEFGHIJKLMPSTXZ`abdefgrsu"[..]))
+            .prop_map(|(a, b, last)| format!("\x1b[{a};{b}{}", char::from(last)).into_bytes());
+    let style = proptest::sample::select(
+        &["0", "1", "2", "4", "7", "22", "31", "42", "38;5;99", "48;2;1;2;3", "39"][..],
+    )
+    .prop_map(|style| format!("\x1b[{style}m").into_bytes());
+    let mode = (
+        proptest::sample::select(&[1_u16, 6, 7, 25, 47, 1047, 1048, 1049, 1000, 2004, 2026][..]),
+        any::<bool>(),
+    )
         .prop_map(|(mode, on)| format!("\x1b[?{mode}{}", if on { 'h' } else { 'l' }).into_bytes());
     let others = proptest::sample::select(
-        &["\r\n", "\n", "\t", "\x08", "\x1b7", "\x1b8", "\x1bM", "\x1bD", "\x1bE", "\x1bH", "\x1bc", "\x1b(0",
-          "\x1b(B", "\x1b)0", "\x0e", "\x0f", "\x1b[4h", "\x1b[4l", "\x1b[20h", "\x1b[!p", "\x1b#8", "\x1b[>1u",
-          "\x1b[<u", "\x1b[=3u", "\x1b[>4;2m", "\x1b[5 q", "\x1b]2;title\x07", "\x1b]0;", "\x1bP", "\x1b\\",
-          "\u{754c}", "\u{e9}", "\u{301}", "\u{9b}3m", "\x18", "\x1b[3:", "\x1b="][..],
+        &[
+            "\r\n",
+            "\n",
+            "\t",
+            "\x08",
+            "\x1b7",
+            "\x1b8",
+            "\x1bM",
+            "\x1bD",
+            "\x1bE",
+            "\x1bH",
+            "\x1bc",
+            "\x1b(0",
+            "\x1b(B",
+            "\x1b)0",
+            "\x0e",
+            "\x0f",
+            "\x1b[4h",
+            "\x1b[4l",
+            "\x1b[20h",
+            "\x1b[!p",
+            "\x1b#8",
+            "\x1b[>1u",
+            "\x1b[<u",
+            "\x1b[=3u",
+            "\x1b[>4;2m",
+            "\x1b[5 q",
+            "\x1b]2;title\x07",
+            "\x1b]0;",
+            "\x1bP",
+            "\x1b\\",
+            "\u{754c}",
+            "\u{e9}",
+            "\u{301}",
+            "\u{9b}3m",
+            "\x18",
+            "\x1b[3:",
+            "\x1b=",
+        ][..],
     )
     .prop_map(|text| text.as_bytes().to_vec());
     prop_oneof![

@@ -17,7 +17,6 @@ pub use types::{DashboardAction, DashboardEvent};
 use super::action::{Answer, Token};
 use super::dashboard_feed::{DashboardFeed, FeedItem};
 use super::encode;
-use super::keyboards::KeyboardView;
 use super::view::View;
 use crate::close::CloseCause;
 use crate::id::{DashboardId, MessageId, ServerInstanceId};
@@ -25,6 +24,7 @@ use crate::limits::Limits;
 use crate::session::{
     DashboardStatus, Greeting, GreetingEvent, GreetingVerdict, RefusalReason, UndecodableQuota,
 };
+use crate::terminal::KeyboardView;
 use crate::time::{Deadline, Now};
 use crate::wire::payload::{Ack, DashboardInit, ErrorCode, ErrorReply, KeyboardState, Ping};
 use crate::wire::{self, DashboardToServer, DecodeError, Envelope, ServerToDashboard};

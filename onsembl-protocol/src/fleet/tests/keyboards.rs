@@ -4,7 +4,7 @@ use super::kit::{AGENT, Kit, hello};
 use crate::fleet::*;
 use crate::id::{CommandId, DashboardId, HoldId, InputSequence};
 use crate::model::Feature;
-use crate::terminal::Keyboard;
+use crate::terminal::{Keyboard, KeyboardView};
 use crate::wire::payload::{
     ErrorCode, ErrorReply, KeyboardRelease, KeyboardTake, TakeMode, TerminalInput,
     TerminalInputState, TerminalOpened, TypedBytes,

@@ -37,7 +37,7 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"OUTPUT_STATE","id":"i-9","timestamp":1762041600008,"payload":{"streams":[{"commandId":"c","incarnation":5,"streamType":"TERMINAL","produced":900,"stored":300,"gaps":200}],"more":true}}"#,
     r#"{"type":"STOP_RECEIPT","id":"i-10","timestamp":1762041600009,"payload":{"stopId":"s-1","stage":"ACTED"}}"#,
     r#"{"type":"TERMINAL_OPENED","id":"i-11","timestamp":1762041600010,"payload":{"commandId":"terminal-0193","program":"claude","openedAt":1762041600000}}"#,
-    r#"{"type":"AGENT_ACTIVITY","id":"m","timestamp":1,"payload":{"commandId":"terminal-1","state":"asking","since":"2026-11-30T12:00:00.000Z","fact":"permission","lane":"hook","factAt":"2026-11-30T12:00:00.000Z","question":{"kind":"permission","title":"Allow Bash(rm -rf build)?","choices":["yes","no"]},"at":"2026-11-30T12:00:40.000Z"}}"#,
+    r#"{"type":"AGENT_ACTIVITY","id":"i-15","timestamp":1762041600014,"payload":{"commandId":"terminal-1","state":"asking","since":"2026-11-30T12:00:00.000Z","fact":"permission","lane":"hook","factAt":"2026-11-30T12:00:00.000Z","question":{"kind":"permission","title":"Allow Bash(rm -rf build)?","choices":["yes","no"]},"at":"2026-11-30T12:00:40.000Z"}}"#,
     r#"{"type":"TERMINAL_INPUT_STATE","id":"i-13","timestamp":1762041600012,"payload":{"commandId":"terminal-0193","holder":"h-1","taken":3}}"#,
     r#"{"type":"TERMINAL_OPENED","id":"i-14","timestamp":1762041600013,"payload":{"commandId":"terminal-0194","program":"claude","openedAt":1762041600000,"size":{"columns":120,"rows":40}}}"#,
     r#"{"type":"TERMINAL_SIZE","id":"i-15","timestamp":1762041600014,"payload":{"commandId":"terminal-0194","incarnation":5,"offset":900,"size":{"columns":100,"rows":30}}}"#,

@@ -55,7 +55,8 @@ impl Aftermath {
         proxy: ProxyRule,
         agent: &AgentId,
     ) -> anyhow::Result<Self> {
-        let page = format!("/api/agents/{}/screen?format=dump", super::super::escape(agent.as_str()));
+        let page =
+            format!("/api/agents/{}/screen?format=dump", super::super::escape(agent.as_str()));
         let dump: ScreenDump = get_screen(server, &token, &roots, &proxy, &page).await?;
         anyhow::ensure!(
             dump.command_id.is_terminal(),
@@ -172,11 +173,7 @@ impl Aftermath {
                 traces: false,
             },
             extensions: Some(DashboardExtensions {
-                features: vec![
-                    Feature::OutputBytes,
-                    Feature::OutputSpool,
-                    Feature::OutputReplay,
-                ],
+                features: vec![Feature::OutputBytes, Feature::OutputSpool, Feature::OutputReplay],
                 server_instance: None,
             }),
         };
@@ -218,7 +215,9 @@ impl PlainText {
                 if plain.contains(&0x07) {
                     attention = Attention::Asked;
                 }
-                let is_text = |byte: &&u8| **byte >= 0x20 && **byte != 0x7f || matches!(**byte, b'\n' | b'\t');
+                let is_text = |byte: &&u8| {
+                    **byte >= 0x20 && **byte != 0x7f || matches!(**byte, b'\n' | b'\t')
+                };
                 text.extend(plain.iter().filter(is_text));
             }
             // Two kinds of notifications; a progress bar, which is 9;4, is none.
@@ -248,7 +247,10 @@ mod tests {
     fn text_is_what_is_left_and_a_bell_or_a_notification_asks() {
         let mut text = PlainText::default();
         let (shown, attention) = text.read(b"\x1b[31mre\x1b[0md\r\nn\xc3\xa4chste\x1b]0;t\x07");
-        assert_eq!((shown.as_slice(), attention), ("red\nn\u{e4}chste".as_bytes(), Attention::None));
+        assert_eq!(
+            (shown.as_slice(), attention),
+            ("red\nn\u{e4}chste".as_bytes(), Attention::None)
+        );
         assert!(text.is_within_a_line());
         assert_eq!(text.read(b"\x1b]9;4;1;50\x07\n").1, Attention::None);
         assert!(!text.is_within_a_line());

@@ -164,7 +164,8 @@ impl Session {
                 Fetch::Due(at) if self.here.behind() == 0 => Some(*at),
                 Fetch::Due(_) | Fetch::Idle | Fetch::UnderWay(_) => None,
             };
-            let timer = [due, self.typist.deadline(), self.notice_until].into_iter().flatten().min();
+            let timer =
+                [due, self.typist.deadline(), self.notice_until].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 local = self.here.next() => if let Some(left) = self.on_local(local).await? {

@@ -213,11 +213,7 @@ impl Typist {
             State::Watching if said.holder.is_none() && self.wish != Wish::Look => {
                 self.state = State::Free;
             }
-            State::Beginning
-            | State::Away
-            | State::Free
-            | State::Watching
-            | State::Asked(_) => {}
+            State::Beginning | State::Away | State::Free | State::Watching | State::Asked(_) => {}
         }
     }
 
@@ -264,11 +260,9 @@ impl Typist {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Held(held) => held.again_at,
-            State::Beginning
-            | State::Away
-            | State::Free
-            | State::Watching
-            | State::Asked(_) => None,
+            State::Beginning | State::Away | State::Free | State::Watching | State::Asked(_) => {
+                None
+            }
         }
     }
 
@@ -307,7 +301,9 @@ impl Typist {
             (notice, 0) => notice,
             (notice, bytes) => {
                 let notice = notice.map_or_else(String::new, |notice| format!("{notice}; "));
-                Some(format!("{notice}whether the last {bytes} bytes that were typed arrived is not known"))
+                Some(format!(
+                    "{notice}whether the last {bytes} bytes that were typed arrived is not known"
+                ))
             }
         }
     }
