@@ -2,7 +2,7 @@
 //! parallel, and saves after each, so that an interrupted fill resumes. `fill FAULT...` repeats the runs of these faults
 //! only.
 //!
-//! Outdated are runs of faults that expect another cause by now, and with `ONSEMBL_SINCE=COMMIT` those that were made
+//! Outdated are runs of faults that expect another cause by now, and with `ONSEMBL_RUNS_SINCE=COMMIT` those that were made
 //! without that commit. `ONSEMBL_RUNS` is the number of runs of each (20).
 
 use crate::verdicts::{CASES, EXPECTED};
@@ -77,7 +77,7 @@ fn is_current(run: &Value, named: &[String], commits: &mut BTreeMap<String, bool
     if run["expected"] != json!(expected) {
         return false;
     }
-    let Ok(since) = std::env::var("ONSEMBL_SINCE") else { return true };
+    let Ok(since) = std::env::var("ONSEMBL_RUNS_SINCE") else { return true };
     let commit = run["commit"].as_str().unwrap_or_default().to_owned();
     *commits.entry(commit.clone()).or_insert_with(|| {
         let mut git = Command::new("git");
