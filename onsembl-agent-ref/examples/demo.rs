@@ -95,6 +95,7 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
         input: CommandInput::Text,
         open_line: OpenLine::Wait,
         echo: SecretEcho::Refuse,
+        condition: None,
     };
     let followed =
         command.run(tokio::io::stdout(), tokio::io::stderr(), std::future::pending()).await?;

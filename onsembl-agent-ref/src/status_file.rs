@@ -4,6 +4,7 @@
 
 use crate::state_dir::{Durability, STATUS_FILE, StateDir, StateDirError, io_error, replace_file};
 use onsembl_protocol::diagnosis::BeatReport;
+use onsembl_protocol::model::Activity;
 use onsembl_protocol::session;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -69,6 +70,9 @@ pub struct AgentStatusFile {
     /// Nothing starts, by order of the server, until an order to resume.
     #[serde(default)]
     pub paused: bool,
+    /// What its program does, if that is watched.
+    #[serde(default)]
+    pub activity: Option<ProgramActivity>,
     /// When this was written.
     pub updated_at: String,
 }
@@ -76,6 +80,31 @@ pub struct AgentStatusFile {
 /// What another version writes there may not be read, and the rest of the file is all the same.
 fn read_beats<'de, D: Deserializer<'de>>(d: D) -> Result<Option<BeatReport>, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(d)?).unwrap_or_default())
+}
+
+/// What the program of an agent does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramActivity {
+    /// `working`, `waiting`, `asking`, `writing` or `quiet`.
+    pub state: String,
+    /// Since when.
+    pub since: String,
+    /// The fact that shows it.
+    pub fact: Option<String>,
+    /// While it asks.
+    pub question: Option<String>,
+}
+
+impl ProgramActivity {
+    /// As the file has it.
+    pub(crate) fn of(activity: &Activity) -> Self {
+        Self {
+            state: activity.state.as_str().to_owned(),
+            since: activity.since.to_string(),
+            fact: activity.basis.as_ref().map(|basis| basis.fact.as_str().to_owned()),
+            question: activity.question.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 /// What went wrong with a connection.

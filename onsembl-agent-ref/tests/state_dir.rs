@@ -213,6 +213,7 @@ fn status(because: &str) -> AgentStatusFile {
         journal_failed: false,
         stopped: None,
         paused: false,
+        activity: None,
         updated_at: "2026-11-23T10:00:30.001Z".into(),
     }
 }

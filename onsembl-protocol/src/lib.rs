@@ -150,6 +150,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "testing"))]
 extern crate std;
 
+mod activity;
 pub mod close;
 mod command;
 pub mod diagnosis;

@@ -20,7 +20,7 @@ const SHORT: &[(&str, &str)] = &[
 const FILES: &[&str] = &[".rs", ".md", ".toml", ".jsonl", ".sql", ".patch"];
 
 /// Files that commands of the documents make, and files that only a user has.
-const MADE: &[&str] = &["mine.jsonl"];
+const MADE: &[&str] = &["mine.jsonl", "mine.json"];
 
 /// Names in backticks that are not ours, or that are a placeholder.
 const FOREIGN: &[&str] = &[

@@ -30,6 +30,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("output", &[VALUES, &["model"]]),
     ("terminal", &[VALUES, &["model"]]),
     ("stop", &[VALUES, &["model"]]),
+    ("activity", &[VALUES, &["model"]]),
     ("worker", &[VALUES, &["model", "wire", "session", "diagnosis"], SMALL_MACHINES]),
     (
         "fleet",
@@ -46,7 +47,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ),
 ];
 const VALUES: &[&str] = &["shown", "text", "time", "limits", "close", "step", "id", "shared_pool"];
-const SMALL_MACHINES: &[&str] = &["command", "output", "terminal", "stop"];
+const SMALL_MACHINES: &[&str] = &["command", "output", "terminal", "stop", "activity"];
 
 /// Where frames and machines meet: the only files of a room of machines that may read messages.
 const MEETS_THE_WIRE: &[&str] = &["session/frames"];

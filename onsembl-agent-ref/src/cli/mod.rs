@@ -2,6 +2,7 @@
 
 mod doctor;
 mod log;
+mod presets;
 mod print;
 mod run;
 mod signals;
@@ -60,6 +61,32 @@ enum Command {
     ///
     /// Example: onsembl-agent doctor --server https://host --token-file mine.token --name mine
     Doctor(Box<DoctorArgs>),
+    /// Show what is known of programs that can be wrapped: with a NAME all of one, as JSON.
+    ///
+    /// Example: onsembl-agent presets claude > mine.json, and then onsembl-agent run … --preset ./mine.json
+    Presets(PresetsArgs),
+    /// Say to the agent what the program does that runs this as its hook. EVENT is session-start, session-end, prompt,
+    /// tool, notification, permission or stop; what the program says of it is read from standard input, or appended.
+    ///
+    /// It does nothing outside of an agent's run, takes at most a second, and always ends with 0: a program must not
+    /// fail for who watches it.
+    Hook(HookArgs),
+}
+
+#[derive(Debug, Args)]
+struct PresetsArgs {
+    /// One of claude, codex, gemini and shell, or a file.
+    name: Option<String>,
+    /// Whether the program is there, in a version that the preset knows. Exit code 1 if something is amiss.
+    #[arg(long, requires = "name")]
+    check: bool,
+}
+
+#[derive(Debug, Args)]
+struct HookArgs {
+    /// The event, and the JSON of programs that append it.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "EVENT")]
+    words: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -72,9 +99,9 @@ struct RunArgs {
     /// The name people know this agent by.
     #[arg(long, env = "ONSEMBL_NAME")]
     name: String,
-    /// What runs behind it: claude, gemini, codex or custom.
-    #[arg(long = "type", env = "ONSEMBL_TYPE", value_name = "TYPE", default_value = "custom")]
-    agent_type: String,
+    /// What runs behind it: claude, gemini, codex or custom [default: what the preset says, else custom].
+    #[arg(long = "type", env = "ONSEMBL_TYPE", value_name = "TYPE")]
+    agent_type: Option<String>,
     /// Where it keeps its key, its journal, its status and its spool [default: ~/.local/state/onsembl/NAME].
     #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -99,9 +126,15 @@ struct RunArgs {
     max_parallel: Option<usize>,
     /// What runs a command: shell (`/bin/sh -c TEXT`); program, a fresh PROGRAM for each command, with
     /// its text as the last argument: `--runner program -- claude -p`; or terminal, one PROGRAM that
-    /// stays, and into which commands are typed: `--runner terminal -- claude`.
-    #[arg(long, env = "ONSEMBL_RUNNER", value_name = "RUNNER", default_value = "shell")]
-    runner: RunnerKind,
+    /// stays, and into which commands are typed: `--runner terminal -- claude` [default: shell, and terminal with
+    /// --preset].
+    #[arg(long, env = "ONSEMBL_RUNNER", value_name = "RUNNER")]
+    runner: Option<RunnerKind>,
+    /// Run a program of which something is known, so that the agent knows when it works, waits for a prompt or asks:
+    /// claude, codex, gemini, shell, or a file like those that `onsembl-agent presets NAME` prints. What stands behind
+    /// `--` are further arguments: `--preset claude -- --continue`.
+    #[arg(long, env = "ONSEMBL_PRESET", value_name = "NAME|FILE")]
+    preset: Option<String>,
     /// How a program gets the text: argument (the last one) or stdin.
     #[arg(long, env = "ONSEMBL_TEXT_ON", value_name = "WHERE", default_value = "argument", value_parser = text_on)]
     text_on: TextOn,
@@ -250,6 +283,11 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(*args),
         Command::Status(args) => status::status(&args),
         Command::Doctor(args) => doctor::doctor(*args),
+        Command::Presets(args) => presets::presets(&args),
+        Command::Hook(args) => {
+            crate::hooks::helper::run(args.words);
+            Ok(OK)
+        }
     };
     ExitCode::from(done.unwrap_or_else(|error| {
         print::note(format_args!("onsembl-agent: {error:#}"));

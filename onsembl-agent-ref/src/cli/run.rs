@@ -5,7 +5,9 @@ use super::print;
 use super::signals::Hangup;
 use super::{DELETED, OK, REPLACED, REVOKED, RunArgs, RunnerKind, TokenArgs, signals};
 use crate::engine::{self, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
+use crate::preset::{self, Additions, Applied, Finding, Form, Place, Preset};
 use crate::process::{self, Runner};
+use crate::state_dir::locate;
 use anyhow::{Context, Result};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::session::AgentCause;
@@ -137,10 +139,23 @@ pub(super) fn proxy(named: Option<&str>) -> Result<Option<ProxyRule>> {
 }
 
 fn options(args: RunArgs) -> Result<AgentOptions> {
-    let fence = fence(&args)?;
+    let kind = match (args.runner, &args.preset) {
+        (Some(kind), _) => kind,
+        (None, Some(_)) => RunnerKind::Terminal,
+        (None, None) => RunnerKind::Shell,
+    };
+    let fence = fence(&args, kind)?;
+    let preset = preset(&args, kind)?;
     let token = token(args.token)?;
-    let mut words = args.program.into_iter();
-    let runner = match (args.runner, words.next()) {
+    let (program, additions, preset_type) = match preset {
+        Some((applied, name)) => {
+            let Applied { program, arguments, additions } = applied;
+            (std::iter::once(program).chain(arguments).collect(), additions, Some(name))
+        }
+        None => (args.program, Additions::default(), None),
+    };
+    let mut words = program.into_iter();
+    let runner = match (kind, words.next()) {
         (RunnerKind::Shell, None) => Runner::Shell,
         (RunnerKind::Shell, Some(_)) => {
             anyhow::bail!(
@@ -164,7 +179,7 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
             Runner::Terminal { program, arguments: words.collect(), size: args.size }
         }
     };
-    if args.attach && args.runner != RunnerKind::Terminal {
+    if args.attach && kind != RunnerKind::Terminal {
         anyhow::bail!("--attach shows the program of a terminal; add --runner terminal");
     }
     let proxy = proxy(args.proxy.as_deref())?;
@@ -172,7 +187,11 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         runner,
         fence,
         background: args.background,
-        agent_type: AgentType::parse(&args.agent_type),
+        agent_type: args
+            .agent_type
+            .or(preset_type)
+            .map_or(AgentType::Custom, |name| AgentType::parse(&name)),
+        additions,
         state_dir: args.state_dir,
         tls_ca: args.tls_ca,
         proxy,
@@ -187,10 +206,33 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
     })
 }
 
+/// The program of a preset, with its name.
+fn preset(args: &RunArgs, kind: RunnerKind) -> Result<Option<(Applied, String)>> {
+    let Some(word) = &args.preset else { return Ok(None) };
+    let form = match kind {
+        RunnerKind::Terminal => Form::Terminal,
+        RunnerKind::Program => Form::OneShot,
+        RunnerKind::Shell => anyhow::bail!(
+            "--preset runs a program, and --runner shell runs each command by the shell; use --runner terminal, or --runner program for one run a prompt"
+        ),
+    };
+    let preset = Preset::load(word)?;
+    match preset::check_version(&preset) {
+        Some(Finding::Bad(why)) => tracing::warn!(preset = preset.name, "{why}"),
+        Some(Finding::Good(what)) => tracing::info!(preset = preset.name, "{what}"),
+        None => {}
+    }
+    let agent = std::env::current_exe().map(installed).context("cannot find its own program")?;
+    let state_dir = std::path::absolute(locate(args.state_dir.clone(), &args.name)?)?;
+    let place = Place { agent: &agent, state_dir: &state_dir };
+    let applied = preset.apply(form, args.program.iter().cloned(), place)?;
+    Ok(Some((applied, preset.name)))
+}
+
 /// What of a request reaches the program, if the arguments say anything of it.
-fn fence(args: &RunArgs) -> Result<Option<Fence>> {
+fn fence(args: &RunArgs, kind: RunnerKind) -> Result<Option<Fence>> {
     let allows = args.allow_args || !args.allow_env.is_empty() || !args.allow_directory.is_empty();
-    match (args.runner, allows) {
+    match (kind, allows) {
         (_, false) => return Ok(None),
         (RunnerKind::Program, true) => {}
         (RunnerKind::Shell | RunnerKind::Terminal, true) => anyhow::bail!(

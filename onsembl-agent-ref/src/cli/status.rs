@@ -132,6 +132,11 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
         ("running commands", file.running_commands.to_string()),
         ("process", file.pid.to_string()),
     ];
+    if let Some(activity) = &file.activity {
+        let question = activity.question.as_ref().map_or_else(String::new, |q| format!(": {q}"));
+        let since = with_age(&activity.since, now);
+        rows.push(("activity", format!("{}{question}, since {since}", activity.state)));
+    }
     if let Some(beats) = &file.beats {
         rows.push(("i hear you", with_age(&beats.i_hear_you, now)));
         rows.push(("you hear me", since(&beats.you_hear_me)));
@@ -260,6 +265,7 @@ mod tests {
             journal_failed: false,
             stopped: None,
             paused: false,
+        activity: None,
             updated_at: "2026-01-02T03:05:05.000Z".to_owned(),
         };
         Found { live, state_dir: PathBuf::from("/state").join(name), file }

@@ -1,5 +1,6 @@
 //! What an agent is given at its start, what it lets others watch, and how it ends. Plain values.
 
+use crate::preset::Additions;
 use crate::process::Runner;
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::limits::Limits;
@@ -69,6 +70,8 @@ pub struct AgentOptions {
     /// How many commands run at once, at least one; the others wait. If not given, 4, and 1 with a
     /// terminal.
     pub max_parallel: Option<usize>,
+    /// What is added to the runs of the program, if a preset says so.
+    pub additions: Additions,
     /// Where the spans of commands go; nowhere if not given.
     #[cfg(feature = "otel")]
     pub traces: Option<TraceSettings>,
@@ -95,6 +98,7 @@ impl AgentOptions {
             attach: false,
             line_idle: TerminalConfig::LINE_IDLE,
             max_parallel: None,
+            additions: Additions::default(),
             #[cfg(feature = "otel")]
             traces: None,
             observer: None,

@@ -5,6 +5,7 @@ use super::credentials::Credentials;
 use crate::executor::{
     Execution, ExecutionEvents, Executor, Job, RemoteReply, Started, TypingReply,
 };
+use crate::hooks::{self, HookSocket};
 use crate::journal::Journal;
 use crate::local_terminal::LocalTerminal;
 use crate::process::{self, ProcessEvent};
@@ -39,6 +40,10 @@ pub(super) struct Effects {
     model: Option<Screen>,
     events: mpsc::Sender<ProcessEvent<CommandId>>,
     terminal_events: mpsc::Sender<WorkerEvent>,
+    /// Variables that each run gets.
+    pub(super) environment: Vec<(String, String)>,
+    /// Where the hooks of programs are heard.
+    pub(super) hooks: Option<HookSocket>,
     pub(super) credentials: Credentials,
     counters: Counters,
 }
@@ -71,6 +76,8 @@ impl Effects {
             model: None,
             events,
             terminal_events,
+            environment: Vec::new(),
+            hooks: None,
             credentials,
             counters,
         }
@@ -145,7 +152,9 @@ impl Effects {
                     model.feed(&bytes);
                     if model.faults() > before {
                         self.counters.count("screen_model_faults");
-                        tracing::error!("the model of the terminal's screen failed and begins anew; cursor positions may be wrong until the program draws again");
+                        tracing::error!(
+                            "the model of the terminal's screen failed and begins anew; cursor positions may be wrong until the program draws again"
+                        );
                     }
                 }
             }
@@ -210,7 +219,8 @@ impl Effects {
             Task::Command(_) => None,
         };
         let events = ExecutionEvents::new(command.clone(), self.events.clone());
-        let job = Job { command: command.clone(), mark, task };
+        let environment = self.environment_of(&command);
+        let job = Job { command: command.clone(), mark, task, environment };
         match self.executor.start(job, events) {
             Ok(Started { execution, process }) => {
                 let pid = process.as_ref().map(|process| process.pid);
@@ -225,6 +235,15 @@ impl Effects {
             }
             Err(why) => WorkerEvent::NotStarted { command, why },
         }
+    }
+
+    fn environment_of(&self, command: &CommandId) -> Vec<(String, String)> {
+        let mut environment = self.environment.clone();
+        if let Some(path) = self.hooks.as_ref().and_then(|hooks| hooks.path().to_str()) {
+            environment.push((hooks::SOCKET.to_owned(), path.to_owned()));
+            environment.push((hooks::RUN.to_owned(), command.as_str().to_owned()));
+        }
+        environment
     }
 
     /// One that has ended meanwhile needs no order.

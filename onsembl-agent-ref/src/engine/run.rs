@@ -10,12 +10,14 @@ use super::perform::Effects;
 use super::status::{Haste, StatusWriter};
 use super::traces::Traces;
 use crate::executor::{Executor, TerminalProgram};
+use crate::hooks::HookSocket;
 use crate::journal::{Journal, JournalEvent};
 use crate::local_terminal::{self, LocalTerminal};
+use crate::preset::SETTINGS_FILE;
 use crate::process::{self, ProcessEvent};
 use crate::run_file::RunFile;
 use crate::spool::Spool;
-use crate::state_dir::{SPOOL_FOLDER, StateDir};
+use crate::state_dir::{SPOOL_FOLDER, StateDir, io_error};
 use crate::status_file::public_server;
 use onsembl_protocol::diagnosis::{LastVersion, found_by_agent};
 use onsembl_protocol::id::{CommandId, InstanceId};
@@ -31,6 +33,7 @@ use onsembl_transport::agent::{
 };
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
+use onsembl_transport::private;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -108,6 +111,11 @@ impl Agent {
                     predecessor.is_run_before().then(|| RunFile::left(dir.path(), version, at));
                 let spool =
                     (options.spool_bytes > 0).then(|| Spool::open(&dir.path().join(SPOOL_FOLDER)));
+                if let Some(settings) = &options.additions.settings {
+                    let path = dir.path().join(SETTINGS_FILE);
+                    private::replace(&path, settings.as_bytes())
+                        .map_err(io_error("write the settings of the preset", &path))?;
+                }
                 Ok::<_, AgentError>((dir, dialer, journal, spool, left.flatten()))
             })
         };
@@ -180,6 +188,16 @@ impl Agent {
             }
             None => {}
         }
+        effects.environment.clone_from(&options.additions.environment);
+        if terminal.is_some() {
+            match HookSocket::listen(dir.path(), terminal_entry.clone(), counters.clone()) {
+                Ok(hooks) => effects.hooks = Some(hooks),
+                Err(error) => {
+                    counters.count("hooks_unheard");
+                    tracing::warn!(%error, path = %dir.path().display(), "the hooks of programs cannot be heard here (is the path of the state directory longer than some 95 bytes?); what the program does is known from its terminal only");
+                }
+            }
+        }
         if options.attach {
             effects.screen = Some(LocalTerminal::open(terminal_entry, WorkerEvent::Screen)?);
         }
@@ -191,6 +209,7 @@ impl Agent {
             terminal,
             fence,
             background: options.background,
+            activity: options.additions.activity.clone(),
             unique: instance,
         };
         let mut worker = Worker::new(config, recovered, clock.now());

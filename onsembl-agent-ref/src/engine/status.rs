@@ -3,7 +3,7 @@
 use super::options::AgentObservation;
 use crate::run_file::{Ended, RunFile};
 use crate::state_dir::{StateDir, StateDirError};
-use crate::status_file::{AgentStatusFile, LastFailure};
+use crate::status_file::{AgentStatusFile, LastFailure, ProgramActivity};
 use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, StopId};
 use onsembl_protocol::liveness::Impairment;
@@ -90,6 +90,7 @@ impl StatusWriter {
             journal_failed: false,
             stopped: None,
             paused: false,
+            activity: None,
             updated_at: now,
         };
         Self {
@@ -226,6 +227,11 @@ impl StatusWriter {
         ] {
             self.changed |= *shown != is;
             *shown = is;
+        }
+        let activity = worker.activity().map(ProgramActivity::of);
+        if self.content.activity != activity {
+            self.content.activity = activity;
+            self.changed = true;
         }
         if self.findings != worker.findings_changed() {
             self.findings = worker.findings_changed();

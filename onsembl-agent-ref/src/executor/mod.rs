@@ -65,6 +65,8 @@ pub struct Job {
     /// Mark to set on its processes, so that a later agent process finds those that survive.
     pub mark: RunMark,
     pub task: Task,
+    /// Variables to set on its processes, over those that a request asks for.
+    pub environment: Vec<(String, String)>,
 }
 
 /// The program of a terminal.

@@ -21,7 +21,7 @@ pub(super) fn run(
     job: Job,
     events: ExecutionEvents,
 ) -> Result<Started, String> {
-    let Job { mark, task, .. } = job;
+    let Job { mark, task, environment, .. } = job;
     let mut spec = ProcessSpec { runner, screen, mark: Some(mark), ..ProcessSpec::default() };
     match task {
         Task::Command(request) => {
@@ -33,6 +33,7 @@ pub(super) fn run(
         // The runner says all of it.
         Task::Terminal(_) => {}
     }
+    spec.environment.extend(environment);
     let (command, Some(entry)) = events.into_parts() else {
         return Err("the agent does not listen to what this would do".to_owned());
     };

@@ -12,9 +12,17 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const AGENT: &str = env!("CARGO_BIN_EXE_onsembl-agent");
 
+/// The agent's binary: that of this build, or the one in the folder that `ONSEMBL_BIN_DIR` says.
+pub fn agent_binary() -> PathBuf {
+    match std::env::var_os("ONSEMBL_BIN_DIR") {
+        Some(folder) => Path::new(&folder).join("onsembl-agent"),
+        None => AGENT.into(),
+    }
+}
+
 /// The server's binary lies beside the agent's: both belong to this workspace.
 pub fn server_binary() -> PathBuf {
-    let path = Path::new(AGENT).with_file_name("onsembl-server");
+    let path = agent_binary().with_file_name("onsembl-server");
     if !path.exists() {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
@@ -199,7 +207,7 @@ impl Bench {
             .append(true)
             .open(self.folder.path().join(format!("{name}.log")))
             .expect("a log file");
-        let mut command = Command::new(AGENT);
+        let mut command = Command::new(agent_binary());
         command
             .args(["run", "--server", &self.url(), "--name", name, "--state-dir"])
             .arg(self.folder.path().join(name))

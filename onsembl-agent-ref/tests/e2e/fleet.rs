@@ -74,6 +74,7 @@ impl Fleet {
             input: CommandInput::Text,
             open_line: OpenLine::Wait,
             echo: SecretEcho::Refuse,
+            condition: None,
         };
         drop(self.runtime.spawn(async move {
             let _its_end_is_looked_up_in_the_list =

@@ -12,6 +12,7 @@
     reason = "tests"
 )]
 
+mod activity;
 mod attach;
 #[allow(dead_code, reason = "the suite of planted faults uses more of it")]
 mod bench;

@@ -1,6 +1,7 @@
 //! Faults of the fault matrix in which one thing ends a session and another one keeps the agent away, outages that last
 //! longer than a dial, and proxies that have a word of their own.
 
+use crate::certificates::{Pair, strange};
 use crate::connect::Tinyproxy;
 use crate::programs::ADDRESS;
 use crate::programs::free_port;
@@ -19,6 +20,19 @@ impl World {
         self.bench.start_server();
         sleep(LONG);
         clear(self);
+    }
+
+    /// The server is restarted with a certificate that the agent does not trust.
+    pub fn restarted_with_another_certificate(&mut self) {
+        let authority = self.secure();
+        self.joins();
+        sleep(Duration::from_millis(1200));
+        self.serves(&strange(&authority));
+        self.server_ends("-TERM");
+        self.bench.start_server();
+        self.calls_it_localhost();
+        sleep(LONG);
+        self.serves(&Pair::dated(&authority));
     }
 
     /// What accepts connections on the way passes a direction, or nothing, on, for longer than a dial takes.

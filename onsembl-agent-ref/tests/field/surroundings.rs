@@ -75,12 +75,17 @@ impl World {
         self.bench.scheme = "https";
         self.middlebox = Middlebox::new("127.0.0.1", &self.bench.address);
         self.url = format!("wss://localhost:{}", self.middlebox.port());
-        self.bench.address =
-            format!("localhost:{}", self.bench.address.rsplit_once(':').unwrap().1);
+        self.calls_it_localhost();
         self.environment.push(("ONSEMBL_TLS_CA", root.clone().into()));
         self.bench.tls_ca = Some(root);
         self.put_token();
         authority
+    }
+
+    /// Clients reach the server by the name that its certificate has.
+    pub fn calls_it_localhost(&mut self) {
+        let port = self.bench.address.rsplit_once(':').unwrap().1;
+        self.bench.address = format!("localhost:{port}");
     }
 
     /// The agent's clock is set, so that a good certificate has run out by it or is not valid yet, and set right later.

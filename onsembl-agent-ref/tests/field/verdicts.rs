@@ -148,6 +148,7 @@ faults! {
         |w| std::fs::remove_file(w.token_file()).unwrap(), World::put_token);
     "restart-then-refused" => ["connection-refused"] |w| w.restarted_behind(
         |w| w.middlebox.listens(false), |w| w.middlebox.listens(true));
+    "restart-then-certificate" => ["tls"] |w| w.restarted_with_another_certificate();
     "swallowing-relay" => ["network-cut"] |w| w.swallowed_for_long(false, false);
     "swallowing-relay-to-server" => ["network-one-way"] |w| w.swallowed_for_long(false, true);
     "given-up-frozen-server" => ["server-stalled"] |w| {
@@ -219,9 +220,10 @@ fn planted(name: &str, expected: &[&str], plant: fn(&mut World)) {
             file.write_all(format!("{line}\n").as_bytes()).unwrap();
         }
         None => {
-            let said =
-                String::from_utf8_lossy(&world.bench.ask(&["why", "dev"]).stdout).into_owned();
-            assert!(right, "{line}\n{said}\n{}", world.bench.log("dev.log"));
+            let asked = world.bench.ask(&["why", "dev"]);
+            let [said, failed] = [asked.stdout, asked.stderr]
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            assert!(right, "{line}\n{said}{failed}\n{}", world.bench.log("dev.log"));
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Attack {
 pub enum Serve {
     Plain,
     Tls,
+    /// With room for few connections, so that it is used up in a short time.
+    Few,
     /// Attackers come from a proxy that is trusted.
     BehindProxy,
     /// Attackers share the bystander's address, as behind one router.
@@ -59,23 +61,23 @@ const CHUNKS: &str = "SELECT count(*) FROM output_records
 pub const ATTACKS: &[Attack] = attacks! {
     // Without a token.
     "pages-asked-for-and-never-read": Plain, pages_never_read,
-        [Heard("connected", 1000), Event("connections_ended_for_others", 1)];
+        [Heard("connected", 300), Event("connections_ended_for_others", 1)];
     "pages-asked-for-and-read": Plain, |t| pages(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),
         [Heard("HTTP 200", 100)];
     "sockets-that-say-nothing": Plain, silent_sockets,
-        [Heard("connected", 1000), Event("connections_ended_for_others", 1)];
+        [Heard("connected", 300), Event("connections_ended_for_others", 1)];
     "heads-without-end": Plain, heads,
         [Event("http_failures", 10)];
     "wrong-tokens": Plain, wrong_tokens,
         [Heard("HTTP 401", 100), Event("refused_tokens", 100)];
     "connections-that-come-and-go": Plain, come_and_go,
-        [Heard("connected", 1000)];
+        [Heard("connected", 300)];
     "half-handshakes": Tls, half_handshakes,
-        [Heard("connected", 1000)];
+        [Heard("connected", 300)];
     "beginnings-of-proxy-headers": BehindProxy, proxy_headers,
-        [Heard("connected", 1000)];
+        [Heard("connected", 300)];
     "sockets-of-many-addresses": Plain, many_addresses,
-        [Heard("connected", 1000), Event("connections_ended_for_others", 1)];
+        [Heard("connected", 300), Event("connections_ended_for_others", 1)];
     "pages-through-a-proxy-that-names-nobody": BehindProxy, |t| pages(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),
         [Heard("HTTP 200", 100)];
     // With the token of an agent.
@@ -118,8 +120,8 @@ pub const ATTACKS: &[Attack] = attacks! {
     "messages-that-never-end": Plain, half_messages,
         [Heard("connected", 500)];
     // With the token of a dashboard.
-    "links-without-end": Plain, links,
-        [Heard("connected", 1000), Event("connections_over_share", 1)];
+    "links-without-end": Few, links,
+        [Heard("connected", 300), Event("connections_over_share", 1)];
     "dashboards-without-end": Plain, dashboards,
         [Heard("sent", 100), Event("dashboards_over_share", 1)];
     "ended-commands-asked-for-again": Plain, ended_again,
@@ -542,14 +544,14 @@ async fn ended_again(target: Target) {
 
 /// They stay open, until there is no room for more.
 async fn large_commands(target: Target) {
-    let _agent = target.agent("a").await;
+    let agent = target.agent("a").await;
     let (first, text) = (own_ids(), "x".repeat(60_000));
     let one = |link: u64| {
         let text = &text;
         let of_link = move |n| command(first + (link << 24) + n, 3_600_000, text);
-        target.repeat(Open::Dashboard, of_link, Reads::All)
+        target.repeat(Open::Extended, of_link, Reads::All)
     };
-    join_all((0..4).map(one)).await;
+    futures::future::join(answers(agent), join_all((0..4).map(one))).await;
 }
 
 /// They end at once, and their texts fill the disk.

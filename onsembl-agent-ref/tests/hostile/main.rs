@@ -61,6 +61,7 @@ const RECOVERY: Duration = Duration::from_secs(10);
 const USUAL: Duration = Duration::from_secs(2);
 /// Flags of the server, and of `limits`.
 const CONNECTIONS: [&str; 2] = ["--connections", "4096"];
+const FEW_CONNECTIONS: [&str; 2] = ["--connections", "1024"];
 /// The attacker, and the bystander.
 const USERS: [&str; 2] = ["--users", "2"];
 /// The path of the certificate that clients trust. Its key is beside it.
@@ -133,7 +134,7 @@ fn attack(name: &str, target: Target) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let target = match attack.serve {
-        Serve::Plain | Serve::Tls | Serve::BehindProxy => target,
+        Serve::Plain | Serve::Tls | Serve::Few | Serve::BehindProxy => target,
         Serve::OneAddress => target.beside_the_bystander(),
     };
     effects::write_notes();
@@ -189,8 +190,9 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let heard = folder.path().join("heard.json");
     let before = effects::look(attack.effects, &bench, &heard);
+    let tokens = Tokens::of_attacker(&bench);
     for round in 1..=count {
-        let attacker = attacker_that_notes(attack.name, &bench, Some(&heard));
+        let attacker = attacker(attack.name, &bench, &tokens, Some(&heard));
         std::thread::sleep(Duration::from_millis(300));
         let works = bystander.works(seconds);
         let peak = bench.server().peak_memory();
@@ -258,6 +260,7 @@ fn bench_for(attack: &Attack, certificate: &Path) -> Bench {
     let [certificate, key] = [certificate, &key].map(|path| path.to_str().expect("text"));
     match attack.serve {
         Serve::Plain | Serve::OneAddress => Bench::with(TIMES, &CONNECTIONS),
+        Serve::Few => Bench::with(TIMES, &FEW_CONNECTIONS),
         Serve::BehindProxy => {
             let words = [&CONNECTIONS[..], &["--trusted-proxy", "127.0.0.2/32"]].concat();
             Bench::with(TIMES, &words)
@@ -310,22 +313,30 @@ fn commit() -> String {
     said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default()
 }
 
-fn attacker(name: &str, bench: &Bench) -> Running {
-    attacker_that_notes(name, bench, None)
+/// The tokens of the attacker. Both rounds have the same: an agent belongs to whoever connected it first.
+struct Tokens {
+    agent: String,
+    dashboard: String,
 }
 
-/// The same, which writes to this file what it hears.
-fn attacker_that_notes(name: &str, bench: &Bench, heard: Option<&Path>) -> Running {
-    let token = |kind: &str| {
-        let made = Command::new(server_binary())
-            .args(["token", "--user", "mallory", "--kind", kind, "--data"])
-            .arg(bench.data())
-            .output()
-            .expect("it runs");
-        String::from_utf8(made.stdout).expect("text").trim().to_owned()
-    };
+impl Tokens {
+    fn of_attacker(bench: &Bench) -> Self {
+        let token = |kind: &str| {
+            let made = Command::new(server_binary())
+                .args(["token", "--user", "mallory", "--kind", kind, "--data"])
+                .arg(bench.data())
+                .output()
+                .expect("it runs");
+            String::from_utf8(made.stdout).expect("text").trim().to_owned()
+        };
+        Self { agent: token("agent"), dashboard: token("dashboard") }
+    }
+}
+
+/// An attacker, who writes to this file what it hears.
+fn attacker(name: &str, bench: &Bench, tokens: &Tokens, heard: Option<&Path>) -> Running {
     let program = std::env::current_exe().expect("this program");
-    let words = ["attack", name, &bench.address, &token("agent"), &token("dashboard")];
+    let words = ["attack", name, &bench.address, &tokens.agent, &tokens.dashboard];
     niced_with(&program.to_string_lossy(), &words, heard)
 }
 

@@ -4,7 +4,7 @@
 //! without using the server, and under the attack. `ONSEMBL_FLEET` is the number of agents (200).
 
 use crate::bench::{Bench, Running, Times};
-use crate::{CONNECTIONS, attacker, burners, niced, number};
+use crate::{CONNECTIONS, Tokens, attacker, burners, niced, number};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ pub fn run(attack: &str) -> Vec<String> {
         returned(&mut bench, count)
     };
     let attacked = {
-        let _attack: Running = attacker(attack, &bench);
+        let _attack: Running = attacker(attack, &bench, &Tokens::of_attacker(&bench), None);
         std::thread::sleep(Duration::from_secs(2));
         returned(&mut bench, count)
     };

@@ -32,8 +32,11 @@ pub(super) fn longest(
     let away = away(drop, back);
     let told = told_obstacles(back).filter_map(|told| {
         let (from, kept) = span(told, back?.told.as_slice(), away);
-        let last = away.saturating_sub(told.ago.saturating_sub(lasted(told)));
-        if last < counts_from {
+        let from_when = match follows_from_server_away(as_known_now(told)) {
+            true => counts_from,
+            false => explained,
+        };
+        if last_failure(told, away) < from_when {
             return None;
         }
         let begun = from.max(explained);
@@ -104,9 +107,25 @@ fn longest_wait() -> Duration {
     BackoffPolicy::DEFAULT.longest_wait()
 }
 
+/// When it failed last, behind the end of the session.
+pub(super) fn last_failure(told: &PastFinding, away: Duration) -> Duration {
+    away.saturating_sub(told.ago.saturating_sub(lasted(told)))
+}
+
 /// How long it lasted, up to the return: what an agent tells may be nonsense.
 pub(super) fn lasted(told: &PastFinding) -> Duration {
     told.lasted.min(told.ago)
+}
+
+/// Whether dials fail like this also because the server does not run, or has just begun to.
+const fn follows_from_server_away(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::ConnectionRefused
+            | Cause::DialUnanswered
+            | Cause::MiddleboxAnswer
+            | Cause::ServerBusy
+    )
 }
 
 /// Whether it keeps an agent from coming back, rather than ending its session.

@@ -234,8 +234,13 @@ impl<'a> Case<'a> {
             Reach::UntilAnother => return finding,
         };
         let unexplained = self.absence().saturating_sub(explained);
-        // What its dials met it tells a moment behind its return, and earlier versions never.
-        let is_accounted_for = unexplained <= STARTING || self.told().next().is_some();
+        // What its dials met it tells a moment behind its return, and earlier versions never. Dials that failed behind
+        // what is explained may have failed for something else.
+        let absence = self.absence();
+        let failed_later = absence::told_obstacles(self.back)
+            .any(|told| absence::last_failure(told, absence) > explained);
+        let is_accounted_for =
+            unexplained <= STARTING || (self.told().next().is_some() && !failed_later);
         if unexplained > NOT_BACK && self.back.is_none() {
             let evidence =
                 Evidence::NONE.with("began_as", finding.cause.as_str()).and(&finding.evidence);

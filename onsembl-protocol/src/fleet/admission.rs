@@ -142,7 +142,7 @@ fn admit(
     let Some(dialect) = dialect else { return Err(state.offline(&agent)) };
     // One that waits is looked at again when it is sent: its agent may come back as another.
     if session.is_some()
-        && let Some(why) = misread(dialect, session, request.input.as_ref())
+        && let Some(why) = misread(dialect, session, request)
     {
         return Err(ErrorReply::new(ErrorCode::NotSupported, why));
     }

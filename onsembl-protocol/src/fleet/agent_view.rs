@@ -6,7 +6,7 @@ use crate::command::CommandStage;
 use crate::diagnosis::{BeatVerdict, Explanation, OrderInForce, PresenceTrack, Ways, explain};
 use crate::id::{AgentId, PresenceVersion};
 use crate::liveness::Impairment;
-use crate::model::{Cause, Confidence, Evidence, Finding, Pausing, ToldFault};
+use crate::model::{Activity, Cause, Confidence, Evidence, Finding, Pausing, ToldFault};
 use crate::session::{Presence, PresenceCause, PresenceStatus, ServerConfig};
 use crate::stop::StopOrder;
 use crate::time::WallTime;
@@ -39,6 +39,8 @@ pub struct AgentView {
     pub pausing: Pausing,
     /// That the program of its terminal does not run, as it said last in its present session.
     pub program_fault: Option<ToldFault>,
+    /// What its program does, as it said last in its present session.
+    pub activity: Option<Activity>,
     /// The emergency stop in force for it, and how far it is with that.
     pub stopped: Option<AgentStop>,
     /// How many more links may be open beside the one of its session.

@@ -7,7 +7,7 @@ use super::row::CommandRecord;
 use crate::command::{CommandCause, CommandLifecycle, CommandTerms, CommandView};
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId};
 use crate::limits::Limits;
-use crate::model::Dialect;
+use crate::model::{Dialect, SizeRecord};
 use crate::output::{OutputLog, StoredBody, Stream};
 use crate::time::{Deadline, Timestamp, WallTime};
 use crate::wire::payload::{CommandComplete, CommandInput, CommandRequest};
@@ -54,10 +54,20 @@ pub(super) enum Course {
 }
 
 /// How many sizes of a terminal were taken lately. Each is a write to the store.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SizesTaken {
     since: Option<Timestamp>,
     taken: u32,
+    /// The latest: said again in another session, they are no news.
+    known: VecDeque<SizeRecord>,
+}
+
+/// What becomes of a size that an agent says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SizeSaid {
+    New,
+    Known,
+    TooMany,
 }
 
 /// Sizes of one terminal that are taken within [`SIZES_WINDOW`]: twice what an agent keeps of them.
@@ -65,14 +75,31 @@ const MOST_SIZES: u32 = 256;
 /// In this time no more than [`MOST_SIZES`] are taken.
 const SIZES_WINDOW: Duration = Duration::from_secs(10);
 
+/// Sizes of one terminal that are known again: what an agent says again is the few of which it does not know that they
+/// are stored.
+const KNOWN_SIZES: usize = 32;
+
 impl SizesTaken {
-    /// Whether one more is taken.
-    pub(super) fn take(&mut self, now: Timestamp) -> bool {
+    /// Takes one more, if it is new and not too many.
+    pub(super) fn take(&mut self, record: SizeRecord, now: Timestamp) -> SizeSaid {
+        if self.known.contains(&record) {
+            return SizeSaid::Known;
+        }
         if self.since.is_none_or(|since| since.saturating_add(SIZES_WINDOW) <= now) {
-            *self = Self { since: Some(now), taken: 0 };
+            (self.since, self.taken) = (Some(now), 0);
         }
         self.taken = self.taken.saturating_add(1);
-        self.taken <= MOST_SIZES
+        if self.taken > MOST_SIZES {
+            return SizeSaid::TooMany;
+        }
+        // At one place the last one counts.
+        let place = (record.incarnation, record.offset);
+        self.known.retain(|known| (known.incarnation, known.offset) != place);
+        self.known.push_back(record);
+        if self.known.len() > KNOWN_SIZES {
+            let _ = self.known.pop_front();
+        }
+        SizeSaid::New
     }
 }
 
@@ -368,9 +395,15 @@ pub(super) fn too_long(request: &CommandRequest, dialect: Dialect) -> Option<Str
 pub(super) fn misread(
     dialect: Dialect,
     session: Option<&Session>,
-    input: Option<&CommandInput>,
+    request: &CommandRequest,
 ) -> Option<&'static str> {
-    match input {
+    let tells = session.is_some_and(|session| session.capabilities.tells_activity());
+    if request.condition.is_some() && !tells {
+        return Some(
+            "this agent does not say what its program does (it has not the feature `activity`), and would type the text whatever that is; nothing was done",
+        );
+    }
+    match &request.input {
         None | Some(CommandInput::Text) => None,
         Some(CommandInput::Secret) => {
             let takes = session.is_some_and(|session| session.capabilities.takes_secrets());

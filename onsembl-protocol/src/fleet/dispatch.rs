@@ -157,7 +157,7 @@ fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
     }
     // Without a session there is nothing to hold it against, and it is not sent either.
     let Some(session) = session else { return true };
-    match misread(dialect, Some(session), open.request.input.as_ref()) {
+    match misread(dialect, Some(session), &open.request) {
         Some(why) => {
             state.end_because(id, CommandPhase::Failed, why);
             false
@@ -445,6 +445,7 @@ pub(super) fn lost(state: &mut State, Lost { agent, dialect, course }: Lost, now
     }
     state.show_pausing(&agent, Pausing::Running);
     state.show_program_fault(&agent, None);
+    state.show_activity(&agent, None);
     state.show_stop(&agent);
 }
 

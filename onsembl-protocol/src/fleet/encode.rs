@@ -8,8 +8,9 @@ use crate::id::{AgentId, CommandId, InputSequence};
 use crate::session::{PresenceStatus, ServerConfig};
 use crate::time::WallTime;
 use crate::wire::payload::{
-    AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary, AgentType,
-    CommandComplete, CommandPhase, CommandStatus, HealthMetrics, KeyboardState, PresenceWhy, SleptSpan,
+    AgentActivity, AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary,
+    AgentType, CommandComplete, CommandPhase, CommandStatus, HealthMetrics, KeyboardState,
+    PresenceWhy, SleptSpan,
 };
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -68,7 +69,13 @@ pub(super) fn status(id: &AgentId, agent: &AgentView, busy: bool, extended: bool
         stopped: None,
         paused: extended && agent.pausing.is_paused(),
         explanation: None,
+        activity: None,
     }
+}
+
+/// What its program does; `None` if nothing is known of it.
+pub(super) fn activity(agent: &AgentView) -> Option<AgentActivity> {
+    agent.activity.as_ref().map(|activity| AgentActivity::of(activity, None))
 }
 
 /// Why an agent is where it is, beside what its status says.
@@ -230,4 +237,3 @@ pub(super) fn keyboard(id: &CommandId, agent: &AgentId, keyboard: &KeyboardView)
         },
     }
 }
-

@@ -81,9 +81,11 @@ impl Keyboards {
             KeyboardRequest::Release(release) => self.release(state, by, &release, now),
             KeyboardRequest::Input(input) => self.input(state, by, input, now),
             KeyboardRequest::LinkLost => {
-                self.end_where(state, |(holder, _), _| {
-                    (holder == by).then_some(HoldEnd::LinkLost)
-                }, now);
+                self.end_where(
+                    state,
+                    |(holder, _), _| (holder == by).then_some(HoldEnd::LinkLost),
+                    now,
+                );
                 Ok(Answer::Done)
             }
         };
@@ -232,10 +234,11 @@ impl Keyboards {
             let session = state.roster.session(&held.agent).map(|(_, session)| &session.id);
             if session != Some(&held.session) {
                 Some(HoldEnd::AgentAway)
-            } else if !runs(state, terminal) {
-                Some(HoldEnd::TerminalEnded)
+            } else if state.stop_of(&held.agent).is_some() {
+                // It ends the terminal, too.
+                Some(HoldEnd::Stopped)
             } else {
-                state.stop_of(&held.agent).map(|_| HoldEnd::Stopped)
+                (!runs(state, terminal)).then_some(HoldEnd::TerminalEnded)
             }
         };
         let ended: Vec<(CommandId, HoldEnd)> = self

@@ -88,8 +88,8 @@ pub use dashboard_link::{
     DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
 };
 pub use event::{
-    FleetEvent, Inserted, KeyboardRequest, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
-    StoreFault,
+    FleetEvent, Inserted, KeyboardRequest, LogPosition, OpenFault, Receipt, RecordOutcome, Request,
+    StoreAnswer, StoreFault,
 };
 pub use findings::LONGEST_FINDINGS;
 pub use keyboards::KeyboardView;
@@ -98,8 +98,8 @@ pub use note::FleetNote;
 pub use open_requests::{Ended, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm};
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
-    AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, KeyboardRecord, NewSession, OpenedSession,
-    PresenceRecord, StreamPosition,
+    AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, KeyboardRecord, NewSession,
+    OpenedSession, PresenceRecord, StreamPosition,
 };
 pub use standing::OpenCommand;
 pub use stored_request::StoredRequest;
@@ -107,7 +107,7 @@ pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};
-use crate::model::{Pausing, ProgramFault, ToldFault};
+use crate::model::{ActivityState, Pausing, ProgramFault, ToldFault};
 use crate::replay::Retired;
 use crate::time::{Deadline, Now, WallTime};
 use crate::wire::AgentToServer;
@@ -313,6 +313,7 @@ impl Fleet {
                     // Until this session says so.
                     state.show_pausing(&began.agent, Pausing::Running);
                     state.show_program_fault(&began.agent, None);
+                    state.show_activity(&began.agent, None);
                     stop::repeat_to(state, &began.agent, seat);
                     let agent = began.agent.clone();
                     for unknown in dispatch::reconcile(state, began, now) {
@@ -415,6 +416,13 @@ impl Fleet {
                 if !recoverable {
                     state.out.act(FleetAction::Faulted(seat));
                 }
+            }
+            AgentToServer::Activity(said) => {
+                let activity = said.read(now.wall);
+                let (agent_id, what) = (agent.clone(), activity.words(now.wall));
+                state.out.note(FleetNote::Activity { agent: agent_id, what });
+                let shown = Some(activity).filter(|activity| activity.state != ActivityState::Gone);
+                state.show_activity(agent, shown);
             }
             AgentToServer::BlackBox(told) => self.findings.on_told(state, agent, told, now),
             AgentToServer::Trace(_) | AgentToServer::Report(_) => {

@@ -49,6 +49,8 @@ pub enum FleetNote {
     HeartbeatsStop { agent: AgentId, stop: BeatStop },
     /// An agent reported whether it is paused.
     Paused { agent: AgentId, pausing: Pausing },
+    /// The program of an agent does something else.
+    Activity { agent: AgentId, what: String },
     /// An agent was deleted.
     AgentDeleted { agent: AgentId },
     /// An agent reported a fault.
@@ -198,6 +200,7 @@ impl FleetNote {
             | Self::Presence { .. }
             | Self::HeartbeatsStop { .. }
             | Self::Paused { .. }
+            | Self::Activity { .. }
             | Self::AgentDeleted { .. }
             | Self::CommandTaken { .. }
             | Self::CommandRepeated { .. }
@@ -236,6 +239,7 @@ impl FleetNote {
             | Self::Presence { .. }
             | Self::HeartbeatsStop { .. }
             | Self::Paused { .. }
+            | Self::Activity { .. }
             | Self::AgentDeleted { .. }
             | Self::AgentFault { .. }
             | Self::FindingsNotKept { .. }
@@ -292,6 +296,7 @@ impl FleetNote {
             | Self::AdmissionWithoutHello { .. }
             | Self::SessionWithoutLink { .. }
             | Self::TraceNotKept { .. }
+            | Self::Activity { .. }
             | Self::FindingsDropped { .. }
             | Self::DialsFailed { .. }
             | Self::CommandRepeated { .. }
@@ -368,6 +373,7 @@ impl fmt::Display for FleetNote {
             Self::Presence { .. } => "presence",
             Self::HeartbeatsStop { .. } => "heartbeats stop; `why` follows them",
             Self::Paused { .. } => "the agent reported whether it is paused",
+            Self::Activity { .. } => "what the program of an agent does",
             Self::AgentDeleted { .. } => "agent deleted",
             Self::AgentFault { .. } => "an agent reported a fault",
             Self::FindingsNotKept { .. } => "cannot store what an agent found while it was away; it tells it again",

@@ -17,7 +17,7 @@ use super::view::Change;
 use super::work::WorkList;
 use crate::command::{CommandEvent, CommandOrigin};
 use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
-use crate::model::{Dialect, Force, IdMint, Pausing, ToldFault};
+use crate::model::{Activity, Dialect, Force, IdMint, Pausing, ToldFault};
 use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
@@ -262,6 +262,15 @@ impl State {
         let Some(known) = self.roster.agent_mut(agent) else { return };
         if known.shown.program_fault != told {
             known.shown.program_fault = told;
+            self.roster.show(agent, &mut self.out);
+        }
+    }
+
+    /// Shows what the program of an agent does, or that nothing is known of it.
+    pub(super) fn show_activity(&mut self, agent: &AgentId, activity: Option<Activity>) {
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        if known.shown.activity != activity {
+            known.shown.activity = activity;
             self.roster.show(agent, &mut self.out);
         }
     }

@@ -2,7 +2,7 @@
 //! what becomes of it.
 
 use super::action::Write;
-use super::command::{AfterEnd, AfterPosition, Command, Log, Open};
+use super::command::{AfterEnd, AfterPosition, Command, Log, Open, SizeSaid};
 use super::note::FleetNote;
 use super::output;
 use super::row::CommandRecord;
@@ -78,11 +78,15 @@ pub(super) fn on_size(state: &mut State, agent: &AgentId, sized: &TerminalSized,
         return state.note_foreign(agent, id);
     }
     let Some(open) = command.open_mut().filter(|_| id.is_terminal()) else { return };
-    if !open.sizes.take(now.monotonic) {
-        let (agent, command) = (agent.clone(), id.clone());
-        return state.out.note(FleetNote::SizesDropped { agent, command });
-    }
     let record = sized.record();
+    match open.sizes.take(record, now.monotonic) {
+        SizeSaid::New => {}
+        SizeSaid::Known => return,
+        SizeSaid::TooMany => {
+            let (agent, command) = (agent.clone(), id.clone());
+            return state.out.note(FleetNote::SizesDropped { agent, command });
+        }
+    }
     state.out.write(Write::TerminalSize { command: id.clone(), record });
     state.out.show(Change::TerminalSize(id.clone(), record));
 }

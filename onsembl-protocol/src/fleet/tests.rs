@@ -1,6 +1,7 @@
 //! A fleet alone, in virtual time: what it decides when an agent has what it does not know, and when two
 //! processes of one agent ask for one session.
 
+mod activity;
 mod adoption;
 mod beats;
 mod contest;

@@ -149,6 +149,11 @@ impl Capabilities {
         self.has(&Feature::TerminalSize)
     }
 
+    /// It is told what the program of an agent does, and an agent types a text only if its program waits for one.
+    pub fn tells_activity(self) -> bool {
+        self.has(&Feature::Activity)
+    }
+
     /// A dashboard is told why an agent is where it is.
     pub(crate) fn explains_presence(self) -> bool {
         self.has(&Feature::PresenceWhy)
@@ -199,6 +204,7 @@ const ORDER: &[Feature] = &[
     Feature::SecretInput,
     Feature::Typing,
     Feature::TerminalSize,
+    Feature::Activity,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -240,6 +246,7 @@ const fn bit(feature: &Feature) -> u32 {
         Feature::SecretInput => 1 << 16,
         Feature::Typing => 1 << 18,
         Feature::TerminalSize => 1 << 17,
+        Feature::Activity => 1 << 19,
         Feature::Unknown(_) => 0,
     }
 }
@@ -291,7 +298,7 @@ mod tests {
     #[test]
     fn each_question_hangs_on_its_feature_and_on_no_other() {
         type Question = (&'static str, fn(Capabilities) -> bool, &'static [Feature]);
-        let questions: [Question; 15] = [
+        let questions: [Question; 16] = [
             ("stored", Capabilities::output_is_stored, &[Feature::OutputBytes]),
             (
                 "binary",
@@ -315,6 +322,7 @@ mod tests {
             ("secrets", Capabilities::takes_secrets, &[Feature::SecretInput]),
             ("typing", Capabilities::types, &[Feature::Typing]),
             ("sizes", Capabilities::records_sizes, &[Feature::TerminalSize]),
+            ("activity", Capabilities::tells_activity, &[Feature::Activity]),
         ];
         for (name, question, needed) in questions {
             let agreed = |theirs: &[Feature]| {

@@ -49,6 +49,9 @@ wire_enum! {
         Typing = "typing",
         /// It is said from where in the output of a terminal it has which size, by `TERMINAL_SIZE`.
         TerminalSize = "terminal-size",
+        /// An agent says by `AGENT_ACTIVITY` what its program does, and knows `if` of a `COMMAND_REQUEST`; a dashboard is
+        /// shown it in `AGENT_STATUS`.
+        Activity = "activity",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -72,6 +75,7 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::SecretInput,
     Feature::Typing,
     Feature::TerminalSize,
+    Feature::Activity,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.
@@ -87,4 +91,5 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::SecretInput,
     Feature::Typing,
     Feature::TerminalSize,
+    Feature::Activity,
 ];

@@ -3,6 +3,7 @@
 //! Nothing here decides or waits, and nothing of a machine or of a message set is imported: this is
 //! the floor that both stand on.
 
+mod activity;
 mod capabilities;
 mod cause;
 mod command;
@@ -28,6 +29,10 @@ mod timing;
 pub(crate) mod trace;
 
 pub use crate::text::Text;
+pub use activity::{
+    Activity, ActivityBasis, ActivityFact, ActivityLane, ActivityState, Question, QuestionKind,
+    TypeIf,
+};
 pub use capabilities::{Capabilities, OutputFormat};
 pub use cause::{Cause, Confidence};
 pub use command::{

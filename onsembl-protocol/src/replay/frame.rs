@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// Every word there is for a frame. The types of both directions, and three that are no types. A
 /// recording names nothing else, so no text of a peer gets into it.
-const KINDS: [&str; 32] = [
+const KINDS: [&str; 35] = [
     "unknown",
     "undecodable",
     "control",
@@ -39,6 +39,9 @@ const KINDS: [&str; 32] = [
     "AGENT_BLACK_BOX",
     "BLACK_BOX_ACK",
     "TERMINAL_SIZE",
+    "AGENT_ACTIVITY",
+    "TERMINAL_INPUT",
+    "TERMINAL_INPUT_STATE",
 ];
 
 /// What a frame was.

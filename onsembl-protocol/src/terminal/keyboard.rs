@@ -151,9 +151,13 @@ pub(crate) enum KeyboardRefusal {
         Shown::new(name).within(Keyboard::NAME_BYTES)
     )]
     Held { name: String, since: WallTime },
-    #[error("this dashboard does not hold the keyboard of this terminal under this hold; nothing was typed. Take it first")]
+    #[error(
+        "this dashboard does not hold the keyboard of this terminal under this hold; nothing was typed. Take it first"
+    )]
     NotHolder,
-    #[error("number {got} came where {expected} was due; nothing was typed. Send on from {expected}")]
+    #[error(
+        "number {got} came where {expected} was due; nothing was typed. Send on from {expected}"
+    )]
     Hole { expected: InputSequence, got: InputSequence },
     #[error(
         "{outstanding} bytes that were typed are not in the terminal yet; nothing more was typed. Send on when `taken` has grown"
@@ -416,7 +420,12 @@ mod tests {
         HoldId::new(name)
     }
 
-    fn typed(keyboard: &mut Keyboard, by: u64, id: &str, n: u64) -> Result<Accepted, KeyboardRefusal> {
+    fn typed(
+        keyboard: &mut Keyboard,
+        by: u64,
+        id: &str,
+        n: u64,
+    ) -> Result<Accepted, KeyboardRefusal> {
         keyboard.input(DashboardId(by), &hold(id), (InputSequence(n), 10), now(1))
     }
 
@@ -484,7 +493,10 @@ mod tests {
             assert_eq!(typed(&mut keyboard, 1, "a", n), Ok(Accepted::Anew));
         }
         let n = fit + 2 + Keyboard::OUTSTANDING_INPUTS as u64;
-        assert!(matches!(typed(&mut keyboard, 1, "a", n), Err(KeyboardRefusal::TooMuchWaits { .. })));
+        assert!(matches!(
+            typed(&mut keyboard, 1, "a", n),
+            Err(KeyboardRefusal::TooMuchWaits { .. })
+        ));
     }
 
     #[test]
@@ -507,7 +519,10 @@ mod tests {
         let mut rate = TypingRate::new();
         assert_eq!(rate.take(TypingRate::AT_ONCE, now(1).monotonic), Ok(()));
         let wait = rate.take(TypingRate::A_SECOND, now(1).monotonic).unwrap_err();
-        assert!(wait > Duration::from_millis(900) && wait < Duration::from_millis(1100), "{wait:?}");
+        assert!(
+            wait > Duration::from_millis(900) && wait < Duration::from_millis(1100),
+            "{wait:?}"
+        );
         assert_eq!(rate.take(TypingRate::A_SECOND / 2, now(2).monotonic), Ok(()));
         assert!(rate.take(TypingRate::A_SECOND, now(2).monotonic).is_err());
         assert_eq!(rate.take(TypingRate::AT_ONCE, now(60).monotonic), Ok(()));

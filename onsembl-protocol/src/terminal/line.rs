@@ -93,10 +93,11 @@ impl LocalLine {
     fn key(&mut self, pressed: Pressed, by: Typist) {
         let is_behind_backslash = self.backslashes & 1 == 1;
         match pressed {
-            // For many programs that is a line end within a message.
-            Pressed::Enter if is_behind_backslash => self.becomes(Content::Unknown, by),
+            // For many programs that is a line end within a message, behind which the backslash may come back.
+            Pressed::Enter if is_behind_backslash => return self.line_end(by),
+            Pressed::LineEnd => return self.line_end(by),
             Pressed::Enter | Pressed::Interrupt => self.content = Content::Empty,
-            Pressed::LineEnd | Pressed::Recall => self.becomes(Content::Unknown, by),
+            Pressed::Recall => self.becomes(Content::Unknown, by),
             Pressed::Kill => match self.content {
                 Content::Empty | Content::Characters(_) => self.content = Content::Empty,
                 // It kills up to the cursor, or one of several lines.
@@ -132,6 +133,12 @@ impl LocalLine {
             }
         }
         self.backslashes = 0;
+    }
+
+    /// A character of the message, which a backspace takes away again.
+    fn line_end(&mut self, by: Typist) {
+        self.backslashes <<= 1;
+        self.becomes(Content::Unknown, by);
     }
 
     /// Something is in the line that was not. What a remote user typed into an empty one is none of the local user's.

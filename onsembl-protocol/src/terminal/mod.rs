@@ -29,11 +29,13 @@ mod viewing;
 
 pub(crate) use crate::model::{TERMINAL_PREFIX, TerminalSize};
 pub use environment::{EnvironmentChange, Surroundings};
-pub(crate) use keyboard::{Accepted, Keyboard, KeyboardRefusal, TakeForce, Taken, Taker, TypingRate};
+pub(crate) use keyboard::{
+    Accepted, Keyboard, KeyboardRefusal, TakeForce, Taken, Taker, TypingRate,
+};
 pub use keyboard::{HoldEnd, HoldRecord, HoldView};
 pub use modes::Modes;
-pub(crate) use queries::{Found, Queries};
 pub use queries::{Asked, ColorOf, Query, ScreenFacts, Terminator};
+pub(crate) use queries::{Found, Queries};
 pub(crate) use readiness::Readiness;
 pub(crate) use refusal::Untypeable;
 pub use remote_keys::{HiddenBytes, Place, RemotePiece, RemoteStroke};

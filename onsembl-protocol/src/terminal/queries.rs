@@ -258,7 +258,10 @@ mod tests {
             (b"\x1b[0c", b"\x1b[?62;22c"),
             (b"\x1bZ", b"\x1b[?62;22c"),
             (b"\x1b[>c", b"\x1b[>1;0;0c"),
-            (b"\x1b[>0q", concat!("\x1bP>|onsembl ", env!("CARGO_PKG_VERSION"), "\x1b\\").as_bytes()),
+            (
+                b"\x1b[>0q",
+                concat!("\x1bP>|onsembl ", env!("CARGO_PKG_VERSION"), "\x1b\\").as_bytes(),
+            ),
             (b"\x1b]10;?\x07", b"\x1b]10;rgb:d8d8/d8d8/d8d8\x07"),
             (b"\x1b]11;?\x1b\\", b"\x1b]11;rgb:1818/1818/1818\x1b\\"),
             (b"\x1b[?u", b"\x1b[?0u"),

@@ -86,7 +86,12 @@ impl core::fmt::Debug for HiddenBytes {
 
 impl RemoteKeys {
     /// So many bytes came under this number of this hold.
-    pub(crate) fn take(&mut self, hold: &HoldId, sequence: InputSequence, bytes: usize) -> Incoming {
+    pub(crate) fn take(
+        &mut self,
+        hold: &HoldId,
+        sequence: InputSequence,
+        bytes: usize,
+    ) -> Incoming {
         // Ids of holds grow within a session, so that one that ended begins no second time.
         if self.current.as_ref().is_some_and(|current| *hold < current.hold) {
             return Incoming::Dropped;
@@ -126,7 +131,12 @@ impl RemoteKeys {
     }
 
     /// An input of so many bytes is in the terminal. Whether that is news of the present hold.
-    pub(crate) fn on_typed(&mut self, hold: &HoldId, sequence: InputSequence, bytes: usize) -> bool {
+    pub(crate) fn on_typed(
+        &mut self,
+        hold: &HoldId,
+        sequence: InputSequence,
+        bytes: usize,
+    ) -> bool {
         let Some(current) = self.current.as_mut().filter(|current| current.hold == *hold) else {
             return false;
         };

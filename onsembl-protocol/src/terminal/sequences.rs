@@ -294,12 +294,7 @@ impl Sequences {
         }
     }
 
-    fn whole(
-        &mut self,
-        kind: SequenceKind,
-        terminator: usize,
-        each: &mut impl FnMut(Piece<'_>),
-    ) {
+    fn whole(&mut self, kind: SequenceKind, terminator: usize, each: &mut impl FnMut(Piece<'_>)) {
         let bytes = self.end();
         if bytes.is_empty() {
             return;
@@ -350,8 +345,8 @@ const fn c1_kind(byte: u8) -> Option<SequenceKind> {
 mod tests {
     use super::*;
     use alloc::format;
-    use alloc::vec;
     use alloc::string::String;
+    use alloc::vec;
     use proptest::prelude::*;
 
     /// Each part in a line, plain parts that touch as one.

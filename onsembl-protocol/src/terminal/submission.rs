@@ -43,8 +43,8 @@ pub(crate) type Standing = usize;
 
 impl Typing {
     /// Between the text and the Enter behind it: programs that see both at once take the Enter for
-    /// a part of a paste.
-    pub const PAUSE: Duration = Duration::from_millis(50);
+    /// a part of a paste, and Gemini CLI handles an Enter at once, but a paste only when it draws.
+    pub const PAUSE: Duration = Duration::from_millis(150);
 
     /// Behind an Escape: with anything close behind it, it is another key. Programs wait for that for up to 50 ms, and
     /// some for 100.

@@ -108,6 +108,7 @@ impl Bounded for AgentToServer {
                 .and_then(|()| hold(&m.holder, limits))
                 .and_then(|()| within("refused", m.refused.as_deref(), limits.command_bytes))
                 .and_then(|()| within("notice", m.notice.as_deref(), limits.command_bytes)),
+            Self::Activity(m) => m.command_id.as_ref().map_or(Ok(()), |id| command(id, limits)),
             // Its entries are bounded as they are read.
             Self::BlackBox(_)
             | Self::Trace(_)

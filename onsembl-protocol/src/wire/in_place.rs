@@ -61,6 +61,7 @@ impl From<AgentToServer> for AgentFrame<'_> {
             | AgentToServer::TerminalOpened(_)
             | AgentToServer::TerminalInputState(_)
             | AgentToServer::TerminalSize(_)
+            | AgentToServer::Activity(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)

@@ -5,7 +5,7 @@
 //! not compile.
 
 use super::payload::{
-    Ack, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect,
+    Ack, AgentActivity, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect,
     AgentErrorReport, AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel,
     CommandRequest, CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply,
     KeyboardRelease, KeyboardState, KeyboardTake, Opaque, OutputAck, OutputGap, OutputQuery,
@@ -53,6 +53,7 @@ impl AgentToServer {
             | Self::Fault(_)
             | Self::OutputState(_)
             | Self::StopReceipt(_)
+            | Self::Activity(_)
             | Self::BlackBox(_)
             | Self::Trace(_)
             | Self::Report(_)
@@ -211,6 +212,8 @@ message_set! {
         TerminalSize(TerminalSized) = "TERMINAL_SIZE",
         /// What it found while it was away. Extension.
         BlackBox(AgentBlackBox) = "AGENT_BLACK_BOX",
+        /// What its program does. Extension.
+        Activity(AgentActivity) = "AGENT_ACTIVITY",
         Trace(Opaque) = "TRACE_EVENT",
         Report(Opaque) = "INVESTIGATION_REPORT",
         Ping(Ping) = "PING",

@@ -180,6 +180,12 @@ impl Worker {
             }
             Err(report) => return self.todo.extend(report.map(Work::Over)),
         }
+        if terminal_size.is_none()
+            && self.terminal.is_none()
+            && request.as_ref().is_some_and(|request| request.condition.is_some())
+        {
+            return self.refuse(id, "this agent has no terminal whose program could wait for a prompt (`if`); it runs each command by itself");
+        }
         let task = match (terminal_size, request) {
             (Some(size), _) => Task::Terminal(size),
             (None, Some(request)) if self.terminal.is_some() => {
@@ -226,6 +232,7 @@ impl Worker {
         let open = self.delivery.open(run);
         self.actions.push_back(WorkerAction::Spool(open));
         self.commands.runs(id, Remains { mark: starting.mark, process });
+        self.watch_activity(id, now);
         if self.is_terminal_run(id) {
             self.terminal_started(id, now);
         } else {
@@ -382,6 +389,7 @@ impl Worker {
         if self.is_terminal_run(id) {
             self.watch_terminal(&bytes, now);
         }
+        self.watch_output(id, &bytes, now);
         let Some(running) = self.commands.running(id) else {
             return self.note(WorkerNote::Unexpected(id.clone()));
         };
@@ -410,6 +418,7 @@ impl Worker {
         let Some(mut running) = self.commands.ended(id) else {
             return self.note(WorkerNote::Unexpected(id.clone()));
         };
+        self.unwatch_activity(id);
         match running.output {
             Output::Taken => {
                 for stream in Stream::ALL {

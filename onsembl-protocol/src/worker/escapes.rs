@@ -62,6 +62,7 @@ impl Escapes {
             | Outbound::Typed(_)
             | Outbound::Size(..)
             | Outbound::OutputState(_)
+            | Outbound::Activity(_)
             | Outbound::BlackBox(_)
             | Outbound::Acknowledgement(..)
             | Outbound::OpenEnd(..) => {}

@@ -4,6 +4,7 @@ use super::background::BackgroundPolicy;
 use super::end::WorkerEnd;
 use super::fence::Fence;
 use super::note::WorkerNote;
+use crate::activity::{ActivityConfig, Fact};
 use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, JournalEntry, ProcessIdentity,
 };
@@ -42,6 +43,8 @@ pub struct WorkerConfig {
     pub fence: Fence,
     /// What becomes of processes that outlive the commands that started them.
     pub background: BackgroundPolicy,
+    /// What is known beforehand of the program whose activity is watched.
+    pub activity: ActivityConfig,
     /// Tells this process of the agent from every other of all time, as an
     /// [`InstanceId`](crate::id::InstanceId) does; without `:`. The marks of runs and the ids of
     /// terminals are made of it, so draw a new one for each process.
@@ -218,6 +221,12 @@ pub enum WorkerEvent {
     /// How the terminal is set, as [`WorkerAction::LookAtTerminal`] asks. `None` if there is no terminal to look at, or
     /// what keeps it does not say.
     Looked(Option<TerminalSettings>),
+    /// A hook of the program of this run says something, which happened so long ago.
+    Fact {
+        command: CommandId,
+        fact: Fact,
+        age: Duration,
+    },
     /// Something happened at the terminal of the agent's machine.
     Screen(ScreenEvent),
     /// The agent is to end, because its machine says so.

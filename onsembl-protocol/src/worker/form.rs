@@ -51,6 +51,7 @@ impl WorkerSession {
             Outbound::Acknowledgement(id, ..) if is_unknown(id) => return None,
             Outbound::Complete(report) if is_unknown(&report.command_id) => return None,
             Outbound::OutputState(state) => AgentToServer::OutputState(state.clone()),
+            Outbound::Activity(activity) => AgentToServer::Activity(activity.clone()),
             Outbound::BlackBox(found) => AgentToServer::BlackBox(found.clone()),
             Outbound::OpenEnd(end) => AgentToServer::OutputGap(OutputGap {
                 command_id: end.run.command.clone(),

@@ -30,6 +30,7 @@
 //! output is not stored (then commands are refused, and the program of a terminal is not started), 64 pages
 //! of answers to its questions (the oldest go). Output is bounded by [`SpoolBounds`].
 
+mod activity;
 mod after_exit;
 mod background;
 mod commands;
@@ -59,6 +60,7 @@ mod unstored;
 mod uplink;
 mod work;
 
+pub use crate::activity::{ActivityConfig, Call, Fact, HookEvent, Meaning, StreamFormat, ToolUser};
 pub use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Fate, JournalEntry, LeftBehind,
     ProcessIdentity, Remains, Standing,
@@ -77,9 +79,9 @@ pub use background::BackgroundPolicy;
 pub use end::WorkerEnd;
 pub use escapes::plain_text;
 pub use event::{
-    Journalling, Predecessor, Recovered, RemoteOutcome, Rest, Screen, ScreenAction, ScreenEvent, Task,
-    TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
-    WorkerSession,
+    Journalling, Predecessor, Recovered, RemoteOutcome, Rest, Screen, ScreenAction, ScreenEvent,
+    Task, TerminalConfig, TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent,
+    WorkerMessage, WorkerSession,
 };
 pub use fence::Fence;
 pub use kin::{Kinship, Orphans, ProcessName, RunKey, RunRest, SeenProcess};
@@ -88,10 +90,11 @@ pub use note::WorkerNote;
 pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::id::{CommandId, StopId};
-use crate::model::{Force, PastFinding, Pausing, Stream};
+use crate::model::{Activity, Force, PastFinding, Pausing, Stream};
 use crate::terminal::RemoteKeys;
 use crate::time::{Deadline, Now};
 use crate::wire::payload::CommandAckStatus;
+use activity::Activities;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use background::Background;
@@ -121,6 +124,7 @@ pub struct Worker {
     background: Background,
     terminal: Option<Terminal>,
     sizes: Sizes,
+    activities: Activities,
     fence: Fence,
     journal: Journal,
     pausing: Pausing,
@@ -134,8 +138,17 @@ pub struct Worker {
 impl Worker {
     /// A worker that takes up what an earlier process of the agent left. It has actions at once.
     pub fn new(config: WorkerConfig, recovered: Recovered, now: Now) -> Self {
-        let WorkerConfig { slots, spool, policy, journal, terminal, fence, background, unique } =
-            config;
+        let WorkerConfig {
+            slots,
+            spool,
+            policy,
+            journal,
+            terminal,
+            fence,
+            background,
+            activity,
+            unique,
+        } = config;
         let Recovered { journal: before, cleared, runs, findings, findings_ago } = recovered;
         let mut worker = Self {
             commands: Commands::new(slots, unique),
@@ -146,6 +159,7 @@ impl Worker {
             background: Background::new(background),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
             sizes: Sizes::default(),
+            activities: Activities::new(activity, now.monotonic),
             fence,
             journal: Journal::new(journal),
             pausing: Pausing::Running,
@@ -213,6 +227,7 @@ impl Worker {
                 self.on_typed_remotely(&stroke, outcome);
             }
             WorkerEvent::Looked(settings) => self.on_looked(settings, now),
+            WorkerEvent::Fact { command, fact, age } => self.on_fact(&command, fact, age, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
                 // A second one does not restart the wait; it ends one for commands that run on (P-241).
@@ -233,6 +248,7 @@ impl Worker {
                 break;
             }
         }
+        self.tell_activity(now);
         // What is asked to end may still start what it was about to.
         if self.commands.are_none() {
             self.look_after_background(now);
@@ -318,7 +334,8 @@ impl Worker {
             true => self.background.deadline(),
             false => Deadline::Never,
         };
-        work.min(self.reports.deadline()).min(terminal).min(shutdown).min(sweep)
+        let activity = self.activities.deadline();
+        work.min(self.reports.deadline()).min(terminal).min(shutdown).min(sweep).min(activity)
     }
 
     // --- sessions
@@ -362,6 +379,7 @@ impl Worker {
         self.todo.extend(self.delivery.left().commands().into_iter().map(Work::Settle));
         self.repeat_reports();
         self.say_program_fault(now);
+        self.repeat_activity(now);
         if capabilities.latches_stops() {
             // A welcome that names no stop releases the one that is in force (P-197).
             if let Some(released) = self.emergency.on_welcome(stopped.as_ref()) {
@@ -567,6 +585,11 @@ impl Worker {
     /// A number that is another one whenever [`findings`](Self::findings) has another content.
     pub fn findings_changed(&self) -> u64 {
         self.findings.changes()
+    }
+
+    /// What its program does, as it was told last.
+    pub const fn activity(&self) -> Option<&Activity> {
+        self.activities.shown()
     }
 
     /// How many commands run.

@@ -98,6 +98,10 @@ pub enum WorkerNote {
     ProgramEndedBy(CommandId, Exit),
     /// A key of the agent's own terminal that would suspend the program for good is not passed on.
     SuspendWithheld,
+    /// A hook says something of a run that is not watched, or has ended.
+    FactOfNoRun(CommandId),
+    /// A program says more of what it does than anybody could follow; what it does is not known for a second.
+    TooManyFacts(CommandId),
     /// Keys of the agent's own terminal are for no program.
     KeysDropped,
     /// Something that was typed from afar came again, or behind something that was refused: it is dropped.
@@ -156,6 +160,7 @@ impl WorkerNote {
             Self::TerminalWaits => Some("terminal_starts_put_off"),
             Self::NotTyped(..) => Some("commands_not_typed"),
             Self::SuspendWithheld => Some("local_suspends_withheld"),
+            Self::TooManyFacts(_) => Some("activity_facts_dropped"),
             Self::KeysDropped => Some("local_keys_dropped"),
             Self::RemoteInputDropped => Some("remote_input_dropped"),
             Self::RemoteInputRefused(_) => Some("remote_input_refused"),
@@ -182,6 +187,7 @@ impl WorkerNote {
             | Self::Typing(_)
             | Self::ProgramEndedBy(..)
             | Self::Resized(_)
+            | Self::FactOfNoRun(_)
             | Self::BackgroundEnded(_)
             | Self::Ordered(..)
             | Self::Ending(_) => None,
@@ -197,6 +203,8 @@ impl WorkerNote {
             | Self::CancelledTooLate(_)
             | Self::ToBeTyped(_)
             | Self::RemoteInputDropped
+            | Self::FactOfNoRun(_)
+            | Self::TooManyFacts(_)
             | Self::Resized(_) => Severity::Debug,
             Self::Cancelling(_)
             | Self::CancelledInTime(_)
@@ -273,6 +281,8 @@ impl WorkerNote {
             | Self::ToBeTyped(id)
             | Self::Typing(id)
             | Self::ProgramEndedBy(id, _)
+            | Self::FactOfNoRun(id)
+            | Self::TooManyFacts(id)
             | Self::NotTyped(id, _) => Some(id),
             Self::ErrorOfServer { command, .. } => command.as_ref(),
             Self::StopFound
@@ -355,6 +365,8 @@ impl fmt::Display for WorkerNote {
             Self::NotTyped(_, error) => write!(f, "a command was not typed to its end: {error}"),
             Self::ProgramEndedBy(_, exit) => write!(f, "the program of the terminal read this command and ended: {exit}"),
             Self::SuspendWithheld => f.write_str("a key that would suspend the program of the terminal for good is not passed on"),
+            Self::FactOfNoRun(_) => f.write_str("a hook says something of a run that has ended or is not watched"),
+            Self::TooManyFacts(_) => f.write_str("a program says more of what it does than can be followed; what it does is not known for now"),
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
             Self::RemoteInputDropped => f.write_str("something typed from afar came again, or behind something that was refused; it is dropped"),
             Self::RemoteInputRefused(why) => write!(f, "something typed from afar is not in the terminal: {}", Shown::new(why)),

@@ -1,11 +1,12 @@
 //! What waits to be said to the server in this session, in the order in which it goes out.
 
 use crate::id::{ByteOffset, CommandId, StopId};
-use crate::model::SizeRecord;
+use crate::model::{Activity, SizeRecord};
 use crate::output::{Outgoing, Run, Stream, UnknownEnd};
+use crate::time::WallTime;
 use crate::wire::payload::{
-    AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage,
-    TerminalInputState, TerminalOpened, WaitsFor,
+    AgentActivity, AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream,
+    StopStage, TerminalInputState, TerminalOpened, WaitsFor,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -30,6 +31,8 @@ pub(super) enum Outbound {
     OpenEnd(UnknownEnd),
     /// What it found while it was away.
     BlackBox(AgentBlackBox),
+    /// What its program does.
+    Activity(AgentActivity),
     Complete(CommandComplete),
     /// A process wrote this.
     Output(Outgoing),
@@ -65,6 +68,8 @@ pub(super) struct OutboundQueue {
     open_ends: BTreeMap<(Run, Stream), UnknownEnd>,
     /// Once a session, behind what the server asks for.
     black_box: Option<AgentBlackBox>,
+    /// Only the last of it.
+    activity: Option<AgentActivity>,
     reports: BTreeMap<CommandId, CommandComplete>,
 }
 
@@ -113,6 +118,10 @@ impl OutboundQueue {
 
     pub(super) fn black_box(&mut self, found: AgentBlackBox) {
         self.black_box = Some(found);
+    }
+
+    pub(super) fn activity(&mut self, activity: &Activity, now: WallTime) {
+        self.activity = Some(AgentActivity::of(activity, Some(now)));
     }
 
     pub(super) fn open_ends(&mut self, ends: Vec<UnknownEnd>) {
@@ -182,6 +191,9 @@ impl OutboundQueue {
             let (status, waits_for) = status(&command);
             return Some(Outbound::Acknowledgement(command, status, waits_for));
         }
+        if let Some(activity) = self.activity.take() {
+            return Some(Outbound::Activity(activity));
+        }
         // Before reports: a report ends its command, and its output is to be whole by then.
         if let Some((_, end)) = self.open_ends.pop_first() {
             return Some(Outbound::OpenEnd(end));
@@ -202,10 +214,12 @@ impl OutboundQueue {
             acknowledgements,
             open_ends,
             black_box,
+            activity,
             reports,
         } = self;
         receipt.is_none()
             && black_box.is_none()
+            && activity.is_none()
             && opened.is_empty()
             && typed.is_empty()
             && sizes.is_empty()

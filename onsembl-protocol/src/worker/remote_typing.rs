@@ -35,6 +35,7 @@ impl Worker {
             let _ = terminal.remote.fail(&holder);
             return self.refuse_remote(id, holder, program_ended());
         };
+        self.watch_input(&bytes, now);
         let last = pieces.len().saturating_sub(1);
         let stroke = |piece, keys: Bytes, place| RemoteStroke {
             hold: holder.clone(),

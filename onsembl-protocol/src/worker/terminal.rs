@@ -13,7 +13,8 @@ use crate::terminal::{
 };
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use crate::wire::payload::{
-    CommandAckStatus, CommandInput, CommandRequest, OpenLine, SecretEcho, TerminalOpened, WaitsFor,
+    CommandAckStatus, CommandInput, CommandRequest, OpenLine, SecretEcho, TerminalOpened, TypeIf,
+    WaitsFor,
 };
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -444,6 +445,11 @@ impl Terminal {
         let typing = typing.map_err(|error| error.to_string())?.limited(limit);
         self.typing = Some(typing.clone());
         Ok((typing, required_mode))
+    }
+
+    /// What the program must be doing for this to be typed.
+    pub(super) fn condition(&self, id: &CommandId) -> Option<TypeIf> {
+        self.asked.get(id).and_then(|request| request.condition.clone())
     }
 
     /// Whether a secret may be typed: the terminal does not show it, or that is allowed.

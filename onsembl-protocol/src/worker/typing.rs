@@ -172,7 +172,9 @@ impl Worker {
     /// The terminal was looked at, because something waits to be typed.
     pub(super) fn on_looked(&mut self, settings: Option<TerminalSettings>, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
-        if let Some(id) = terminal.on_looked(settings, now.monotonic) {
+        let next = terminal.on_looked(settings, now.monotonic);
+        if let Some(id) = next {
+            self.watch_reads(now);
             self.type_in(&id, now);
         }
     }
@@ -196,8 +198,17 @@ impl Worker {
             terminal.skip(id, now.monotonic);
             return self.todo.extend(report.map(Work::Over));
         }
+        let condition = terminal.condition(id);
+        if let Err(why) = self.allows_typing(condition.as_ref(), now) {
+            if let Some(terminal) = &mut self.terminal {
+                terminal.skip(id, now.monotonic);
+            }
+            return self.refuse(id, &why);
+        }
+        let Some(terminal) = &mut self.terminal else { return };
         match terminal.typing(id) {
             Ok((typing, required_mode)) => {
+                self.watch_typing(&typing, now);
                 let _ = self.commands.all.on_started(id, None, now.monotonic);
                 self.uplink.queue.acknowledge(id.clone());
                 self.note(WorkerNote::Typing(id.clone()));
@@ -286,6 +297,7 @@ impl Worker {
         match event {
             ScreenEvent::Keys(bytes) => match terminal.on_keys(&bytes, now.monotonic) {
                 Keys::ToProgram(pieces) => {
+                    self.watch_input(&bytes, now);
                     self.actions.extend(pieces.into_iter().map(|piece| match piece {
                         Piece::Plain(bytes) => WorkerAction::TypeKeys(bytes),
                         Piece::Suspending(bytes) => WorkerAction::TypeSuspending(bytes),

@@ -112,6 +112,7 @@ impl Uplink {
             | Outbound::Size(..)
             | Outbound::Acknowledgement(..)
             | Outbound::OutputState(_)
+            | Outbound::Activity(_)
             | Outbound::BlackBox(_)
             | Outbound::OpenEnd(..) => Expected::Nothing,
             Outbound::Complete(report) => {

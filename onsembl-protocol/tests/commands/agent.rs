@@ -84,6 +84,7 @@ impl Agent {
             terminal,
             fence: Fence::open(),
             background: Default::default(),
+            activity: Default::default(),
             unique,
         };
         let mut agent = Self {

@@ -90,6 +90,7 @@ impl Agent {
             terminal,
             fence: Fence::open(),
             background: Default::default(),
+            activity: Default::default(),
             unique: unique.to_string(),
         };
         let mut agent = Self {

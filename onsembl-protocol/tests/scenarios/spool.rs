@@ -35,6 +35,7 @@ fn a_run_is_marked_as_ended_on_disk_only_behind_all_of_its_records() {
         terminal: None,
         fence: Fence::open(),
         background: Default::default(),
+        activity: Default::default(),
         unique: "u".into(),
     };
     let mut worker = Worker::new(config, Recovered::default(), now(0));

@@ -1,8 +1,8 @@
 //! Terminals that the store does not take, or of which it has an end that nobody waited for.
 
 use super::bench::{Bench, Keeps, is_taken_away, written};
-use super::store::Health;
 use super::server::Sent;
+use super::store::Health;
 use onsembl_protocol::fleet::{FleetLimits, Write};
 use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
 use onsembl_protocol::model::TerminalSize;
@@ -81,6 +81,8 @@ fn sizes_of_open_terminals_are_stored_and_no_more_than_a_bound_of_them() {
         bench.hear(link, sized(&id, offset));
     }
     assert_eq!(stored(&mut bench), 256);
+    bench.hear(link, sized(&id, 255));
+    assert_eq!(stored(&mut bench), 0, "it is known");
     bench.pass(std::time::Duration::from_secs(10));
     bench.hear(link, sized(&id, 2000));
     assert_eq!(stored(&mut bench), 1);

@@ -31,7 +31,15 @@ struct Agent {
     #[serde(default)]
     program_fault: Option<String>,
     #[serde(default)]
+    activity: Option<Activity>,
+    #[serde(default)]
     stopped: Option<Stopped>,
+}
+
+/// What its program does.
+#[derive(Debug, Deserialize)]
+struct Activity {
+    words: String,
 }
 
 /// The emergency stop in force.
@@ -92,11 +100,12 @@ fn table(agents: &[Agent]) -> Vec<String> {
             a.since.clone(),
             a.last_heartbeat.clone().unwrap_or_else(|| "-".to_owned()),
             a.agent_id.clone(),
+            a.activity.as_ref().map_or_else(|| "-".to_owned(), |activity| activity.words.clone()),
             a.because(),
         ]
     });
     super::table::table(
-        ["NAME", "TYPE", "STATUS", "SINCE", "LAST HEARTBEAT", "ID", "BECAUSE"],
+        ["NAME", "TYPE", "STATUS", "SINCE", "LAST HEARTBEAT", "ID", "ACTIVITY", "BECAUSE"],
         rows,
     )
 }

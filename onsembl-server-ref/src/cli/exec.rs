@@ -8,7 +8,7 @@ use crate::client::{Canceller, Followed, RemoteCommand};
 use clap::Args;
 use onsembl_protocol::model::Exit;
 use onsembl_protocol::wire::payload::{
-    CommandInput, OfflinePolicy, OpenLine, Priority, SecretEcho,
+    CommandInput, OfflinePolicy, OpenLine, Priority, SecretEcho, TypeIf,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -67,6 +67,11 @@ pub(super) struct Exec {
     /// Type the secret also where the terminal shows what is typed.
     #[arg(long, requires = "secret_from")]
     allow_echo: bool,
+    /// Type it only if the program in the agent's terminal does this at that moment, as its own hooks or marks show;
+    /// else refuse it, and say what it does. There is one: waiting, for a prompt. The agent needs a program that says
+    /// what it does: `onsembl-agent run --preset claude`.
+    #[arg(long = "if", value_name = "STATE", value_parser = condition)]
+    condition: Option<TypeIf>,
     /// With an agent that has a terminal: stay until the program has written nothing for so many seconds, or rings or sends
     /// a notification, and print what it wrote as text.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
@@ -84,6 +89,13 @@ fn offline(word: &str) -> Result<OfflinePolicy, &'static str> {
     match OfflinePolicy::parse(word) {
         OfflinePolicy::Unknown(_) => Err("it is refuse or queue"),
         known @ (OfflinePolicy::Refuse | OfflinePolicy::Queue) => Ok(known),
+    }
+}
+
+fn condition(word: &str) -> Result<TypeIf, &'static str> {
+    match TypeIf::parse(word) {
+        TypeIf::Unknown(_) => Err("it is waiting"),
+        known @ TypeIf::Waiting => Ok(known),
     }
 }
 
@@ -158,6 +170,7 @@ impl Exec {
             priority: self.priority,
             input,
             open_line: if self.take { OpenLine::Take } else { OpenLine::Wait },
+            condition: self.condition,
             echo: if self.allow_echo { SecretEcho::Allow } else { SecretEcho::Refuse },
         };
         let (stdout, stderr) = print::raw_streams();

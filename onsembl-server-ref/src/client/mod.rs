@@ -19,7 +19,7 @@ use onsembl_protocol::wire::payload::{
     CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardConnected,
     DashboardExtensions, DashboardInit, ErrorCode, ErrorReply, Feature, OfflinePolicy, OpenLine,
     OutputGap, Pong, Priority, Replay, SecretEcho, Selection, StreamContent, Subscription,
-    SubscriptionKind, Subscriptions, TerminalStream,
+    SubscriptionKind, Subscriptions, TerminalStream, TypeIf,
 };
 use onsembl_protocol::wire::{Bounded as _, DashboardToServer, ServerToDashboard};
 use onsembl_transport::ProxyRule;
@@ -108,6 +108,8 @@ pub struct RemoteCommand {
     pub open_line: OpenLine,
     /// What becomes of a secret where the terminal shows what is typed.
     pub echo: SecretEcho,
+    /// What the program must be doing for it to be typed; anything if not given.
+    pub condition: Option<TypeIf>,
 }
 
 /// What ends a process that writes into a pipe without a reader.
@@ -159,6 +161,7 @@ impl RemoteCommand {
             input: CommandInput::Text,
             open_line: OpenLine::Wait,
             echo: SecretEcho::Refuse,
+            condition: None,
         }
     }
 
@@ -235,6 +238,7 @@ fn request(exec: &RemoteCommand, command: CommandId) -> CommandRequest {
     request.input = Some(exec.input.clone()).filter(|input| *input != CommandInput::Text);
     request.open_line = Some(exec.open_line.clone()).filter(|line| *line != OpenLine::Wait);
     request.echo = Some(exec.echo.clone()).filter(|echo| *echo != SecretEcho::Refuse);
+    request.condition.clone_from(&exec.condition);
     let limit = exec.timeout.saturating_add(LIMIT_MARGIN);
     // What started this program may have said in which trace it runs.
     let trace = std::env::var("TRACEPARENT").ok();
@@ -288,6 +292,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                     Feature::OutputSpool,
                     Feature::OutputReplay,
                     Feature::SecretInput,
+                    Feature::Activity,
                 ],
                 server_instance: None,
             }),
@@ -300,8 +305,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         } else {
             self.watch(None).await;
         }
-        // A server that does not know secrets would keep it: it says first whether it does.
-        if !self.request.is_secret() {
+        // It says first whether it knows what the request depends on.
+        if self.needs().is_none() {
             self.ask().await;
         }
         self.send_cancel().await;
@@ -315,17 +320,21 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
     }
 
     async fn on_connected(&mut self, connected: &DashboardConnected) -> anyhow::Result<()> {
-        if !self.request.is_secret() {
-            return Ok(());
-        }
+        let Some((feature, why)) = self.needs() else { return Ok(()) };
         let features = connected.extensions.as_ref().map(|extensions| &extensions.features);
-        if !features.is_some_and(|features| features.contains(&Feature::SecretInput)) {
-            anyhow::bail!(
-                "this server takes no secrets, and would keep the text; nothing was sent"
-            );
-        }
+        anyhow::ensure!(features.is_some_and(|features| features.contains(&feature)), why);
         self.ask().await;
         Ok(())
+    }
+
+    /// Without which feature a server would do something else than the request says, and what.
+    fn needs(&self) -> Option<(Feature, &'static str)> {
+        if self.request.is_secret() {
+            let why = "this server takes no secrets, and would keep the text; nothing was sent";
+            return Some((Feature::SecretInput, why));
+        }
+        let why = "this server does not know --if, and would have the text typed whatever the program does; nothing was sent";
+        self.request.condition.is_some().then_some((Feature::Activity, why))
     }
 
     /// Asks for the output that is missing here, and for all that comes behind it.

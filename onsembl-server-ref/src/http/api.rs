@@ -32,8 +32,9 @@ use axum::{Json, Router};
 use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::fleet::{self, AgentStop, Answer, StopState};
 use onsembl_protocol::id::AgentId;
-use onsembl_protocol::model::{Confidence, Evidence};
+use onsembl_protocol::model::{Activity, Confidence, Evidence, Question};
 use onsembl_protocol::session::PresenceStatus;
+use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::HealthMetrics;
 use onsembl_transport::clock::SystemClock;
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,9 @@ struct AgentView {
     /// Why the program of its terminal does not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     program_fault: Option<String>,
+    /// What its program does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activity: Option<ActivityView>,
     /// The emergency stop in force.
     stopped: Option<StoppedView>,
     /// Who holds it, if that is asked for.
@@ -163,6 +167,49 @@ enum With {
     /// Something that a later version knows.
     #[serde(other)]
     Other,
+}
+
+/// What the program of an agent does.
+#[derive(Debug, Serialize)]
+struct ActivityView {
+    /// `working`, `waiting`, `asking`, `writing` or `quiet`.
+    state: String,
+    since: String,
+    /// All of it for people.
+    words: String,
+    /// Which of its commands does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_id: Option<String>,
+    /// The fact that shows it, by which way that came, and when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basis: Option<BasisView>,
+    /// While it asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    question: Option<Question>,
+}
+
+#[derive(Debug, Serialize)]
+struct BasisView {
+    fact: String,
+    lane: String,
+    at: String,
+}
+
+impl ActivityView {
+    fn of(activity: &Activity, now: WallTime) -> Self {
+        Self {
+            state: activity.state.as_str().to_owned(),
+            since: activity.since.to_string(),
+            words: activity.words(now),
+            command_id: activity.command.as_ref().map(|id| id.as_str().to_owned()),
+            basis: activity.basis.as_ref().map(|basis| BasisView {
+                fact: basis.fact.as_str().to_owned(),
+                lane: basis.lane.as_str().to_owned(),
+                at: basis.at.to_string(),
+            }),
+            question: activity.question.clone(),
+        }
+    }
 }
 
 /// Why an agent starts nothing.
@@ -350,6 +397,7 @@ async fn views_of(
                     .as_ref()
                     .and_then(|told| told.at(now))
                     .map(ToString::to_string),
+                activity: agent.activity.as_ref().map(|activity| ActivityView::of(activity, now)),
                 stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.as_str().to_owned(),
                     by: order.by.as_str().to_owned(),

@@ -79,6 +79,7 @@ pub(super) fn note(
         FleetNote::Paused { agent, pausing } => {
             line!(%user, %agent, paused = pausing.is_paused());
         }
+        FleetNote::Activity { agent, what } => line!(%user, %agent, ?what),
         FleetNote::AgentDeleted { agent } => line!(%agent, %user),
         FleetNote::AgentFault { agent, kind, recoverable, text } => {
             line!(%user, %agent, kind, recoverable, ?text);

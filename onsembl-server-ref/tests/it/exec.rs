@@ -42,6 +42,7 @@ impl Script {
             input: CommandInput::Text,
             open_line: OpenLine::Wait,
             echo: SecretEcho::Refuse,
+            condition: None,
         }
     }
 

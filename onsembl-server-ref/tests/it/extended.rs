@@ -254,7 +254,8 @@ async fn a_dashboard_with_extensions_gets_the_words_of_the_api() {
             "output-replay",
             "stop-latch",
             "presence-why",
-            "secret-input"
+            "secret-input",
+            "terminal-size"
         ])
     );
     assert_eq!(list["extensions"]["serverInstance"], ack["extensions"]["serverInstance"]);

@@ -229,3 +229,53 @@ async fn what_comes_late_of_a_terminal_that_is_long_over_stands_behind_what_is_s
         (SELECT bytes FROM output_records ORDER BY incarnation, sequence, offset)";
     world.stored_when(read, "firstlate").await;
 }
+
+fn sized(number: usize, offset: u64, columns: u64, rows: u64) -> String {
+    let payload = json!({"commandId": terminal(number), "incarnation": 1_762_080_000_000_u64, "offset": offset,
+        "size": {"columns": columns, "rows": rows}});
+    json!({"type": "TERMINAL_SIZE", "id": "s", "timestamp": 1, "payload": payload}).to_string()
+}
+
+#[tokio::test]
+async fn the_screen_of_a_terminal_is_drawn_at_its_sizes_and_is_there_while_its_agent_is_away() {
+    let world = World::start().await;
+    let features = ["output-bytes", "command-reports", "command-journal", "terminal", "terminal-size"];
+    let mut dashboard = world.dashboard_link("ann").await;
+    let hello = extended_dashboard_hello().replace("\"output-bytes\"", "\"output-bytes\",\"terminal-size\"");
+    dashboard.send(hello).await;
+    let _ = dashboard.expect("ACK").await;
+    let mut old = world.dashboard_link("ann").await;
+    old.send(extended_dashboard_hello()).await;
+    let _ = old.expect("ACK").await;
+    let (mut link, agent) = with_features(&world, &features).await;
+    let id = terminal(1);
+    link.send(opened(1)).await;
+    link.send(sized(1, 0, 40, 3)).await;
+    // Its place is in the middle of what comes behind it.
+    link.send(sized(1, 10, 50, 5)).await;
+    link.send(chunk(&id, 1, 0, "\u{1b}[99;1Hlow\u{1b}[99;1H\u{1b}[32mlower").text()).await;
+    let _ = link.expect_that("OUTPUT_ACK", |ack| ack["offset"] == 27).await;
+    let told = dashboard.expect_that("TERMINAL_SIZE", |size| size["offset"] == 10).await;
+    assert_eq!((&told["commandId"], &told["agentId"]), (&json!(id), &json!(agent)));
+    let seen = old.all_until_pong().await;
+    assert!(seen.iter().all(|message| message["type"] != "TERMINAL_SIZE"), "{seen:?}");
+    assert!(seen.iter().any(|message| message["type"] == "TERMINAL_STREAM"), "{seen:?}");
+    link.close(Some(1000)).await;
+    let _ = world.agent_when("ann", |agent| agent["status"] != "online").await;
+
+    let token = world.token("ann", TokenKind::Dashboard);
+    for path in [format!("/api/commands/{id}/screen"), format!("/api/agents/{agent}/screen")] {
+        let shown = world.get(&path, Some(&token)).await;
+        assert_eq!(shown.status, 200, "{}", shown.body);
+        let shown = shown.json();
+        assert_eq!(shown["size"], json!({"columns": 50, "rows": 5}), "{shown}");
+        assert_eq!((&shown["rows"][2]["text"], &shown["rows"][4]["text"]), (&json!("low"), &json!("lower")));
+        assert_eq!(shown["rows"][4]["runs"][0]["foreground"], "2", "{shown}");
+        assert_eq!((&shown["whole"], &shown["offset"]), (&json!(true), &json!(27)));
+        let text = world.get(&format!("{path}?format=text"), Some(&token)).await.body;
+        assert_eq!(text, "\n\nlow\n\nlower\n");
+    }
+    let other = world.token("bob", TokenKind::Dashboard);
+    assert_eq!(world.get(&format!("/api/commands/{id}/screen"), Some(&other)).await.status, 404);
+    assert_eq!(world.get(&format!("/api/agents/{agent}/screen"), Some(&other)).await.status, 404);
+}

@@ -116,7 +116,7 @@ impl Screen {
     pub fn dump(&self) -> Vec<u8> {
         let mut bytes = self.title.setting();
         bytes.extend_from_slice(&self.modes.setting());
-        bytes.extend_from_slice(with_semicolons(self.terminal.dump()).as_bytes());
+        bytes.extend_from_slice(for_any_terminal(self.terminal.dump()).as_bytes());
         bytes.extend_from_slice(self.decoder.pending());
         bytes.extend_from_slice(&self.sequences.pending());
         bytes
@@ -207,18 +207,24 @@ fn takes_a_place(character: char) -> bool {
     character != '\u{7f}' && character.width() != Some(0)
 }
 
-/// The model writes colours as `38:2:R:G:B`, which xterm.js reads as a colour space and two colours of three.
-fn with_semicolons(dump: String) -> String {
-    if !dump.contains(':') {
-        return dump;
-    }
+/// The model writes colours as `38:2:R:G:B`, which xterm.js reads as a colour space and two colours of three, and a
+/// character that is repeated as `CSI b`, which tmux knows for ASCII only.
+fn for_any_terminal(dump: String) -> String {
     let mut rewritten = String::with_capacity(dump.len());
     let mut rest = dump.as_str();
     while let Some((before, behind)) = rest.split_once("\x1b[") {
         rewritten.push_str(before);
-        rewritten.push_str("\x1b[");
         let numbers = behind.find(|c: char| !matches!(c, '0'..='9' | ';' | ':'));
         let (numbers, others) = behind.split_at(numbers.unwrap_or(behind.len()));
+        let repeated = others.strip_prefix('b').zip(before.chars().next_back());
+        if let Some((others, character)) = repeated
+            && let Ok(times) = numbers.parse::<u16>()
+        {
+            rewritten.extend(core::iter::repeat_n(character, usize::from(times)));
+            rest = others;
+            continue;
+        }
+        rewritten.push_str("\x1b[");
         if others.starts_with('m') {
             rewritten.extend(numbers.chars().map(|c| if c == ':' { ';' } else { c }));
         } else {

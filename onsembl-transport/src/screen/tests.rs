@@ -44,6 +44,14 @@ fn true_colours_are_dumped_with_semicolons() {
 }
 
 #[test]
+fn what_is_repeated_is_dumped_in_full() {
+    let screen = after(size(40, 2), "┌──────────┐ ====== 日日日日日日".as_bytes());
+    let dump = String::from_utf8(screen.dump()).unwrap();
+    assert!(dump.contains("┌──────────┐ ====== 日日日日日日"), "{dump:?}");
+    assert_eq!(rebuilt(&screen).look(), screen.look());
+}
+
+#[test]
 fn modes_are_dumped_with_their_values() {
     let bytes = b"\x1b[?2004h\x1b[?1003;1006h\x1b[>4;2m\x1b[>1u\x1b[>5u\x1b[6 q\x1b=\x1b[?1h\x1b[?1049h\x1b[>3u";
     let screen = after(size(20, 2), bytes);

@@ -348,6 +348,7 @@ impl Store {
             | Write::SessionEnd { .. }
             | Write::Alias { .. }
             | Write::TerminalSize { .. }
+            | Write::Keyboard(_)
             | Write::Journal { .. } => None,
         }
     }

@@ -44,6 +44,7 @@ fn status() -> AgentStatusFile {
         journal_failed: false,
         stopped: None,
         paused: false,
+        activity: None,
         updated_at: ago(1).unwrap(),
     }
 }

@@ -114,14 +114,13 @@ impl Agents {
             }
             let shown = Shown::of(agent, self.capabilities);
             let (version, status) = (shown.version, shown.status);
-            let same = (shown.stopped.clone(), shown.pausing, shown.contest.clone());
+            let same = shown.clone();
             let sent = self.told.insert(id.clone(), shown);
             match sent {
                 Some(sent)
                     if say == Say::Changed
                         && sent.version >= version
-                        && (&sent.stopped, sent.pausing, &sent.contest)
-                            == (&same.0, same.1, &same.2) =>
+                        && sent.is_same_beside_presence(&same) =>
                 {
                     if let Some(shown) = self.told.get_mut(id) {
                         shown.version = sent.version;
@@ -166,7 +165,9 @@ impl Agents {
         let stopped = stopped.map(encode::stopped);
         let explains = self.capabilities.explains_presence();
         let explanation = explains.then(|| encode::explanation(agent, view.rules()));
-        ServerToDashboard::AgentStatus(AgentStatus { stopped, explanation, ..status })
+        let tells = self.capabilities.tells_activity();
+        let activity = tells.then(|| encode::activity(agent)).flatten();
+        ServerToDashboard::AgentStatus(AgentStatus { stopped, explanation, activity, ..status })
     }
 
     /// A message that lists agents: a dashboard adds what is in each, and removes nothing.

@@ -5,7 +5,7 @@ use super::super::report::StopState;
 use super::super::view::Revision;
 use super::Seek;
 use crate::id::{PresenceVersion, StopId};
-use crate::model::{Capabilities, Pausing};
+use crate::model::{Activity, Capabilities, Pausing};
 use crate::output::{Cursor, OutputTail};
 use crate::session::PresenceStatus;
 
@@ -18,6 +18,7 @@ pub(super) struct Shown {
     pub(super) pausing: Pausing,
     pub(super) contest: Option<AgentContest>,
     pub(super) slept: Option<SleptTime>,
+    pub(super) activity: Option<Activity>,
 }
 
 /// What was sent about one command.
@@ -67,6 +68,13 @@ impl Shown {
             pausing: agent.pausing,
             contest: agent.contest.clone(),
             slept: agent.slept,
+            activity: agent.activity.clone().filter(|_| capabilities.tells_activity()),
         }
+    }
+
+    /// Whether nothing differs that has no version of its own.
+    pub(super) fn is_same_beside_presence(&self, other: &Self) -> bool {
+        (&self.stopped, self.pausing, &self.contest, &self.activity)
+            == (&other.stopped, other.pausing, &other.contest, &other.activity)
     }
 }

@@ -250,6 +250,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         metrics: None,
         pausing: crate::model::Pausing::Running,
         program_fault: None,
+        activity: None,
         stopped: None,
         link_room: 0,
         claim: None,

@@ -495,7 +495,12 @@ fn answer_to(request: UnderWay, answer: Answer) -> Option<ServerToDashboard> {
             match (answer.done(), answering) {
                 (Ok(()), Answering::Refusal) => None,
                 (Ok(()), Answering::Ack | Answering::Keyboard) => {
-                    let ack = Ack { message_id: id, success: true, command_id: command, ..Ack::default() };
+                    let ack = Ack {
+                        message_id: id,
+                        success: true,
+                        command_id: command,
+                        ..Ack::default()
+                    };
                     Some(ServerToDashboard::Ack(ack))
                 }
                 (Err(error), _) => Some(ServerToDashboard::Error(error.about(id))),

@@ -295,7 +295,8 @@ fn no_byte_that_is_typed_is_written_shown_or_noted() {
         "{:?} {:?} {:?} {:?} {:?}",
         desk.kit.holds, desk.kit.notes, desk.kit.rows, desk.kit.view, desk.kit.fleet
     );
-    for (form, needle) in [("plain", secret), ("base64", encoded), ("bytes", "104, 117, 110, 116")] {
+    for (form, needle) in [("plain", secret), ("base64", encoded), ("bytes", "104, 117, 110, 116")]
+    {
         assert!(!traces.contains(needle), "{form}");
     }
     let sent = format!("{:?}", desk.kit.sent);

@@ -25,6 +25,7 @@ pub(super) fn worker(process: u32, now: Now) -> Worker {
         terminal: None,
         fence: Fence::open(),
         background: Default::default(),
+        activity: Default::default(),
         unique: format!("process-{process}"),
     };
     Worker::new(config, Recovered::default(), now)

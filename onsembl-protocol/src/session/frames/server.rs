@@ -122,6 +122,7 @@ fn reading(frame: &AgentFrame<'_>, offered: &[Feature]) -> Reading {
             | AgentToServer::TerminalOpened(_)
             | AgentToServer::TerminalInputState(_)
             | AgentToServer::TerminalSize(_)
+            | AgentToServer::Activity(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => Reading::Message,

@@ -4,7 +4,7 @@ use crate::id::{AgentId, CommandId, UserId};
 use crate::model::lenient::{self, Scalar};
 use crate::model::{
     CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, OpenLine, Priority, SecretEcho,
-    TraceContext, WaitsFor, trace,
+    TraceContext, TypeIf, WaitsFor, trace,
 };
 use crate::time::WallTime;
 use alloc::collections::BTreeMap;
@@ -51,6 +51,8 @@ pub struct CommandRequest {
     pub open_line: Option<OpenLine>,
     /// What becomes of a secret where the terminal shows what is typed; it is refused if absent. Extension.
     pub echo: Option<SecretEcho>,
+    /// What the program must be doing for it to be typed; anything if absent. `if` on the wire. Extension.
+    pub condition: Option<TypeIf>,
     /// Who asked, on the way to an agent.
     pub user_id: Option<UserId>,
     /// The trace that it is part of. Extension.
@@ -74,6 +76,7 @@ impl CommandRequest {
             input: None,
             open_line: None,
             echo: None,
+            condition: None,
             user_id: None,
             trace: None,
         }
@@ -126,6 +129,8 @@ impl Serialize for CommandRequest {
             open_line: &'a Option<OpenLine>,
             #[serde(skip_serializing_if = "Option::is_none")]
             echo: &'a Option<SecretEcho>,
+            #[serde(rename = "if", skip_serializing_if = "Option::is_none")]
+            condition: &'a Option<TypeIf>,
             #[serde(skip_serializing_if = "Option::is_none")]
             user_id: &'a Option<UserId>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +157,7 @@ impl Serialize for CommandRequest {
             input: &self.input,
             open_line: &self.open_line,
             echo: &self.echo,
+            condition: &self.condition,
             user_id: &self.user_id,
             traceparent: self.trace,
         }
@@ -194,6 +200,8 @@ impl<'de> Deserialize<'de> for CommandRequest {
             open_line: Option<OpenLine>,
             #[serde(default)]
             echo: Option<SecretEcho>,
+            #[serde(default, rename = "if")]
+            condition: Option<TypeIf>,
             #[serde(default)]
             user_id: Option<UserId>,
             #[serde(default, deserialize_with = "trace::read")]
@@ -224,6 +232,7 @@ impl<'de> Deserialize<'de> for CommandRequest {
             input: raw.input,
             open_line: raw.open_line,
             echo: raw.echo,
+            condition: raw.condition,
             user_id: raw.user_id,
             trace: raw.traceparent,
         })

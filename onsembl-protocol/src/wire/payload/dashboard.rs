@@ -1,5 +1,6 @@
 //! What dashboards say and what they receive about agents.
 
+use super::activity::AgentActivity;
 use super::control::AgentStopped;
 use super::heartbeat::HealthMetrics;
 use super::hello::{AgentType, LegacyCapabilities};
@@ -240,6 +241,9 @@ pub struct AgentStatus {
     /// Why it is where it is. Extension, with `presence-why`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<PresenceWhy>,
+    /// What its program does. Extension, with `activity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<AgentActivity>,
 }
 
 /// A presence explained, beside `status`, `since` and `because`.

@@ -4,6 +4,7 @@
 //! A payload reads every variant that existing peers send and writes one canonical form. Ids inside
 //! payloads are claims: after the hello only the session's own agent id counts (P-37).
 
+mod activity;
 mod agent;
 mod black_box;
 mod command;
@@ -20,9 +21,10 @@ mod terminal;
 #[doc(no_inline)]
 pub use crate::model::{
     CommandAckStatus, CommandComplete, CommandInput, CommandPhase, Feature, OfflinePolicy,
-    OpenLine, OutputTotals, Priority, SecretEcho, Selection, StopProgress, StopStage,
-    Subscriptions, WaitsFor,
+    OpenLine, OutputTotals, Priority, Question, SecretEcho, Selection, StopProgress, StopStage,
+    Subscriptions, TypeIf, WaitsFor,
 };
+pub use activity::AgentActivity;
 pub use agent::{AgentErrorReport, AgentErrorType, Opaque};
 pub use black_box::{AgentBlackBox, BlackBoxAck};
 pub use command::{CommandAck, CommandCancel, CommandRequest, CommandStatus, ExecutionConstraints};

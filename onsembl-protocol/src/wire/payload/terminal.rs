@@ -1,8 +1,6 @@
 //! What is said of terminals: that one was opened, who holds its keyboard, and what is typed into it.
 
-use crate::id::{
-    AgentId, ByteOffset, CommandId, HoldId, Incarnation, InputSequence, MessageId,
-};
+use crate::id::{AgentId, ByteOffset, CommandId, HoldId, Incarnation, InputSequence, MessageId};
 use crate::model::{SizeRecord, TerminalSize, lenient, wire_enum};
 use crate::text::Text;
 use crate::time::WallTime;

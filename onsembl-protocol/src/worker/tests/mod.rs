@@ -1,5 +1,6 @@
 //! The worker alone, with an edge that performs each action at once: here the edge, in each file one theme.
 
+mod activity;
 mod background;
 mod course;
 mod ending;
@@ -40,6 +41,7 @@ fn config() -> WorkerConfig {
         terminal: None,
         fence: Fence::open(),
         background: Default::default(),
+        activity: Default::default(),
         unique: "u".into(),
     }
 }
@@ -97,7 +99,10 @@ fn actions(worker: &mut Worker) -> Vec<WorkerAction> {
 fn sent(worker: &mut Worker, now: Now) -> Vec<AgentToServer> {
     let mut sent = Vec::new();
     while let Some(message) = worker.next_message(now) {
-        if let WorkerMessage::Text(message) = message {
+        // What programs do is told whenever that changes; its own tests look at it.
+        if let WorkerMessage::Text(message) = message
+            && !matches!(*message, AgentToServer::Activity(_))
+        {
             sent.push(*message);
         }
         worker.handle(WorkerEvent::Sent, now);

@@ -40,7 +40,12 @@ pub(super) fn with_terminal(screen: Screen) -> (Worker, CommandId) {
     (worker, id)
 }
 
-pub(super) fn asks(worker: &mut Worker, name: &str, now: Now, change: impl FnOnce(&mut CommandRequest)) {
+pub(super) fn asks(
+    worker: &mut Worker,
+    name: &str,
+    now: Now,
+    change: impl FnOnce(&mut CommandRequest),
+) {
     let mut request = CommandRequest::new(id(name), AgentId::new("a"), "yes");
     change(&mut request);
     worker.handle(message(ServerToAgent::CommandRequest(request)), now);
@@ -52,7 +57,9 @@ fn looked(worker: &mut Worker, settings: TerminalSettings, now: Now) -> Vec<Work
     loop {
         let asked = actions(worker);
         let looks = asked.iter().any(|a| matches!(a, WorkerAction::LookAtTerminal));
-        others.extend(asked.into_iter().filter(|a| !matches!(a, WorkerAction::LookAtTerminal)));
+        let is_other =
+            |a: &WorkerAction| !matches!(a, WorkerAction::LookAtTerminal | WorkerAction::Spool(_));
+        others.extend(asked.into_iter().filter(is_other));
         if !looks {
             return others;
         }
@@ -118,7 +125,8 @@ fn a_text_that_is_not_begun_is_refused_without_a_word_that_it_ran() {
 fn a_text_waits_until_the_program_has_shown_that_it_reads() {
     let (mut worker, _) = started(Screen::Detached);
     asks(&mut worker, "c", at(0), |request| request.text = "two\nlines".into());
-    assert!(looked(&mut worker, TerminalSettings::AS_OPENED, at(0)).is_empty());
+    let asked = looked(&mut worker, TerminalSettings::AS_OPENED, at(0));
+    assert!(asked.is_empty(), "{asked:?}");
     // It is looked at again and again, until it is set for reading and stays so.
     for ms in (50..=2000).step_by(50) {
         assert_eq!(worker.deadline(), Deadline::At(after(0, ms).monotonic));

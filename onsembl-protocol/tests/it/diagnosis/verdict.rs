@@ -607,8 +607,17 @@ fn an_end_is_sure_for_longer_than_it_explains_only_if_the_agent_told_what_it_met
     let (medium, high) = (Confidence::Medium, Confidence::High);
     assert_eq!(judged_after(28, &[]), (Cause::ServerRestarted, medium));
     assert_eq!(judged_after(8, &[]), (Cause::ServerRestarted, high));
-    let refused = [dialled(DialFault::ConnectRefused, 1, 3, 3)];
-    assert_eq!(judged_after(28, &refused), (Cause::ServerRestarted, high));
+    // It waited before it dialled again, or dials failed while a server begins to run, or for a while longer.
+    let closed = AgentCause::LinkEnded(CloseReason::peer(Some(CloseCause::GoingAway.code())));
+    assert_eq!(
+        judged_after(28, &[noted(closed, Evidence::NONE, 0, 0, 1)]),
+        (Cause::ServerRestarted, high)
+    );
+    let refused = [dialled(DialFault::ConnectRefused, 1, 8, 4)];
+    assert_eq!(judged_after(28, &refused), (Cause::ServerRestarted, medium));
+    // That follows from no server that is away, however soon it dialled last.
+    let untrusted = [dialled(DialFault::CertificateUntrusted, 1, 8, 4)];
+    assert_eq!(judged_after(28, &untrusted), (Cause::Tls, high));
     let no_token = [dialled(DialFault::TokenMissing, 1, 26, 5)];
     assert_eq!(judged_after(28, &no_token), (Cause::TokenMissing, high));
 }

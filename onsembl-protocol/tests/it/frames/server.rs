@@ -71,6 +71,7 @@ fn every_type_of_an_agent_counts_as_something() {
             "OUTPUT_GAP" => {
                 r#"{"commandId":"c","incarnation":1,"streamType":"STDOUT","sequence":1,"offset":0,"because":"stopped"}"#
             }
+            "AGENT_ACTIVITY" => r#"{"commandId":"terminal-1","state":"waiting","fact":"prompt"}"#,
             "TERMINAL_SIZE" => {
                 r#"{"commandId":"c","incarnation":1,"offset":0,"size":{"columns":80,"rows":24}}"#
             }

@@ -5,7 +5,7 @@ use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, InstanceId,
     MessageId,
 };
-use onsembl_protocol::model::{GapCause, Stream};
+use onsembl_protocol::model::{ActivityState, GapCause, Stream};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::AgentToServer::{self, *};
 use onsembl_protocol::wire::payload as p;
@@ -37,6 +37,7 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"OUTPUT_STATE","id":"i-9","timestamp":1762041600008,"payload":{"streams":[{"commandId":"c","incarnation":5,"streamType":"TERMINAL","produced":900,"stored":300,"gaps":200}],"more":true}}"#,
     r#"{"type":"STOP_RECEIPT","id":"i-10","timestamp":1762041600009,"payload":{"stopId":"s-1","stage":"ACTED"}}"#,
     r#"{"type":"TERMINAL_OPENED","id":"i-11","timestamp":1762041600010,"payload":{"commandId":"terminal-0193","program":"claude","openedAt":1762041600000}}"#,
+    r#"{"type":"AGENT_ACTIVITY","id":"m","timestamp":1,"payload":{"commandId":"terminal-1","state":"asking","since":"2026-11-30T12:00:00.000Z","fact":"permission","lane":"hook","factAt":"2026-11-30T12:00:00.000Z","question":{"kind":"permission","title":"Allow Bash(rm -rf build)?","choices":["yes","no"]},"at":"2026-11-30T12:00:40.000Z"}}"#,
     r#"{"type":"TERMINAL_INPUT_STATE","id":"i-13","timestamp":1762041600012,"payload":{"commandId":"terminal-0193","holder":"h-1","taken":3}}"#,
     r#"{"type":"TERMINAL_OPENED","id":"i-14","timestamp":1762041600013,"payload":{"commandId":"terminal-0194","program":"claude","openedAt":1762041600000,"size":{"columns":120,"rows":40}}}"#,
     r#"{"type":"TERMINAL_SIZE","id":"i-15","timestamp":1762041600014,"payload":{"commandId":"terminal-0194","incarnation":5,"offset":900,"size":{"columns":100,"rows":30}}}"#,
@@ -267,4 +268,16 @@ fn what_a_command_waits_for_is_said_beside_its_status_and_only_then() {
     assert_eq!(of(frame), Some(WaitsFor::BegunLine));
     assert_eq!(of(&frame.replace(r#","waitsFor":"begun-line""#, "")), None);
     assert_eq!(of(&frame.replace("begun-line", "moon")), Some(WaitsFor::parse("moon")));
+}
+
+#[test]
+fn what_a_program_does_is_read_and_of_a_later_version_as_far_as_it_goes() {
+    let frame = OURS.iter().find(|frame| frame.contains("AGENT_ACTIVITY")).unwrap();
+    let Activity(activity) = read::<AgentToServer>(frame).message else { panic!() };
+    assert_eq!(activity.state, ActivityState::Asking);
+    assert_eq!(activity.question.unwrap().to_string(), "Allow Bash(rm -rf build)? [yes, no]");
+    let later = r#"{"state":"dreaming","fact":"sheep","mood":1,"question":{"kind":"riddle"}}"#;
+    let Activity(activity) = message("AGENT_ACTIVITY", later) else { panic!() };
+    assert_eq!(activity.state.as_str(), "dreaming");
+    assert_eq!((activity.since, activity.lane), (None, None));
 }

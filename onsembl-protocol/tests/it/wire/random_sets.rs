@@ -9,7 +9,9 @@ use onsembl_protocol::id::{
     AgentId, BeatSequence, ByteOffset, ChunkSequence, Incarnation, InputSequence, PresenceVersion,
     ServerInstanceId, UserId,
 };
-use onsembl_protocol::model::{GapCause, Hop, TerminalSize};
+use onsembl_protocol::model::{
+    ActivityFact, ActivityLane, ActivityState, GapCause, Hop, QuestionKind, TerminalSize,
+};
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
     AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
@@ -56,6 +58,34 @@ fn sized() -> impl Strategy<Value = TerminalSized> {
             incarnation: Incarnation(incarnation),
             offset: ByteOffset(offset),
             size,
+        },
+    )
+}
+
+fn activity() -> impl Strategy<Value = AgentActivity> {
+    let question = (text(), vec(text(), 0..4)).prop_map(|(title, choices)| Question {
+        kind: QuestionKind::Permission,
+        title,
+        choices,
+    });
+    let state = proptest::sample::select(vec![
+        ActivityState::Working,
+        ActivityState::Waiting,
+        ActivityState::Asking,
+        ActivityState::Gone,
+    ]);
+    let fact = of(proptest::sample::select(vec![ActivityFact::Stop, ActivityFact::Bell]));
+    let lane = of(proptest::sample::select(vec![ActivityLane::Hook, ActivityLane::Terminal]));
+    (of(id()), state, fact, lane, of(question), (of(time()), of(time()), of(time()))).prop_map(
+        |(command_id, state, fact, lane, question, (since, fact_at, at))| AgentActivity {
+            command_id,
+            state,
+            since,
+            fact,
+            lane,
+            fact_at,
+            question,
+            at,
         },
     )
 }
@@ -148,6 +178,7 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
                 })
             }
         ),
+        activity().prop_map(AgentToServer::Activity),
         (id(), stop_stage()).prop_map(|(stop_id, stage)| AgentToServer::StopReceipt(StopReceipt {
             stop_id,
             stage
@@ -371,6 +402,7 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
                 stopped,
                 paused,
                 explanation: None,
+                activity: None,
             }
         });
     let went = (id(), text(), of(time()))

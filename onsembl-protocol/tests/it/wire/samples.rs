@@ -2,11 +2,13 @@
 
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, HoldId,
-    Incarnation, InputSequence, InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
+    Incarnation, InputSequence, InstanceId, JournalId, MessageId, PresenceVersion,
+    ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::model::{
-    Cause, Confidence, Evidence, Finding, GapCause, Hop, PastFinding, TerminalSize, TraceContext,
+    ActivityFact, ActivityLane, ActivityState, Cause, Confidence, Evidence, Finding, GapCause, Hop,
+    PastFinding, QuestionKind, TerminalSize, TraceContext,
 };
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
@@ -48,6 +50,7 @@ fn request() -> CommandRequest {
         start_within_ms: Some(60_000),
         input: Some(CommandInput::Keys),
         offline: Some(OfflinePolicy::Refuse),
+        condition: Some(TypeIf::Waiting),
         user_id: Some(UserId::new("u-1")),
         trace: TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         ..CommandRequest::new(command(), agent(), "make test")
@@ -60,6 +63,23 @@ fn input() -> TerminalInput {
         holder: HoldId::new("h-1"),
         sequence: InputSequence(4),
         bytes: TypedBytes(b"ls\r".to_vec().into()),
+    }
+}
+
+fn activity() -> AgentActivity {
+    AgentActivity {
+        command_id: Some(CommandId::of_terminal("0193")),
+        state: ActivityState::Asking,
+        since: Some(AT),
+        fact: Some(ActivityFact::Permission),
+        lane: Some(ActivityLane::Hook),
+        fact_at: Some(AT),
+        question: Some(Question {
+            kind: QuestionKind::Permission,
+            title: "Allow Bash(rm -rf build)?".into(),
+            choices: vec!["yes".into(), "no".into()],
+        }),
+        at: Some(AT),
     }
 }
 
@@ -316,6 +336,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             notice: Some("Ctrl-Z is withheld".to_owned()),
         }),
         AgentToServer::TerminalSize(sized(None)),
+        AgentToServer::Activity(activity()),
         AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("s-1"),
             stage: StopStage::Verified,
@@ -481,6 +502,7 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
                 next_change_at: Some(AT),
                 slept: Some(SleptSpan { from: Some(AT), until: Some(AT) }),
             }),
+            activity: Some(AgentActivity { at: None, ..activity() }),
         }),
         ServerToDashboard::AgentDisconnect(AgentDisconnect {
             agent_id: agent(),

@@ -319,11 +319,12 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
             ])),
             of(prop::sample::select(vec![OpenLine::Wait, OpenLine::Take])),
             of(prop::sample::select(vec![SecretEcho::Refuse, SecretEcho::Allow])),
+            of(Just(TypeIf::Waiting)),
             of(trace()),
         ),
     )
         .prop_map(|((command_id, agent_id, text, args), rest, extensions)| {
-            let (start_within_ms, offline, input, open_line, echo, trace) = extensions;
+            let (start_within_ms, offline, input, open_line, echo, condition, trace) = extensions;
             let (env, working_directory, priority, constraints, user_id) = rest;
             CommandRequest {
                 command_id,
@@ -339,6 +340,7 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
                 input,
                 open_line,
                 echo,
+                condition,
                 user_id,
                 trace,
             }

@@ -93,6 +93,7 @@ fn each_set_has_what_existing_peers_send_and_our_extensions() {
         "TERMINAL_SIZE",
         "TERMINAL_INPUT_STATE",
         "AGENT_BLACK_BOX",
+        "AGENT_ACTIVITY",
     ];
     covers::<AgentToServer>(FROM_AGENTS, &ours);
     let ours = [

@@ -164,6 +164,7 @@ impl<W> Texts<W> {
             | AgentToServer::TerminalOpened(_)
             | AgentToServer::TerminalInputState(_)
             | AgentToServer::TerminalSize(_)
+            | AgentToServer::Activity(_)
             | AgentToServer::BlackBox(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)

@@ -47,6 +47,7 @@ fn agent_is(view: &mut View, n: usize, status: PresenceStatus) {
         metrics: None,
         pausing: onsembl_protocol::model::Pausing::Running,
         program_fault: None,
+        activity: None,
         stopped: None,
         link_room: 0,
         claim: None,
