@@ -74,8 +74,6 @@ fn keys_pass_a_text_that_waits_and_a_line_that_somebody_began() {
     types_as(&mut worker, &terminal, "h", 2, b"ne", at(2));
     assert_eq!(strokes(&mut worker).len(), 1, "and keys do not wait for the text");
     types_as(&mut worker, &terminal, "h", 3, b"\r", at(3));
-    assert_eq!(strokes(&mut worker).len(), 1);
-    worker.handle(WorkerEvent::Wake, at(3));
     assert_eq!(typed(&mut worker, at(3)), [id("c")]);
 }
 
