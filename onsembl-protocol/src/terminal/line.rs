@@ -100,8 +100,12 @@ impl LocalLine {
             Pressed::Recall => self.becomes(Content::Unknown, by),
             Pressed::Kill => match self.content {
                 Content::Empty | Content::Characters(_) => self.content = Content::Empty,
-                // It kills up to the cursor, or one of several lines.
-                Content::Unknown => {}
+                // It kills up to the cursor, or one of several lines. A backspace then reaches what stood before it, which
+                // may have been backslashes.
+                Content::Unknown => {
+                    self.backslashes = u64::MAX << 1;
+                    return;
+                }
             },
             Pressed::Backspace => {
                 self.backslashes >>= 1;

@@ -74,11 +74,7 @@ fn keys_pass_a_text_that_waits_and_a_line_that_somebody_began() {
     types_as(&mut worker, &terminal, "h", 2, b"ne", at(2));
     assert_eq!(strokes(&mut worker).len(), 1, "and keys do not wait for the text");
     types_as(&mut worker, &terminal, "h", 3, b"\r", at(3));
-    let last = strokes(&mut worker);
-    assert_eq!(last.len(), 1);
-    last.into_iter().for_each(|stroke| is_in(&mut worker, stroke));
-    worker.handle(WorkerEvent::Wake, at(4));
-    assert_eq!(typed(&mut worker, at(4)), [id("c")]);
+    assert_eq!(typed(&mut worker, at(3)), [id("c")]);
 }
 
 #[test]
