@@ -92,20 +92,32 @@ fn table(agents: &[Agent]) -> Vec<String> {
     if agents.is_empty() {
         return vec!["no agents yet; start one with `onsembl-agent run`".to_owned()];
     }
-    let rows = agents.iter().map(|a| {
+    let before = |a: &Agent| {
+        let heard = a.last_heartbeat.clone().unwrap_or_else(|| "-".to_owned());
         [
             a.name.clone(),
             a.agent_type.clone(),
             a.status.clone(),
             a.since.clone(),
-            a.last_heartbeat.clone().unwrap_or_else(|| "-".to_owned()),
+            heard,
             a.agent_id.clone(),
-            a.activity.as_ref().map_or_else(|| "-".to_owned(), |activity| activity.words.clone()),
-            a.because(),
         ]
+    };
+    let activity = |a: &Agent| a.activity.as_ref().map(|activity| activity.words.clone());
+    // Most fleets have no program that says what it does.
+    if agents.iter().all(|a| a.activity.is_none()) {
+        let rows = agents.iter().map(|a| {
+            let [name, kind, status, since, heard, id] = before(a);
+            [name, kind, status, since, heard, id, a.because()]
+        });
+        let head = ["NAME", "TYPE", "STATUS", "SINCE", "LAST HEARTBEAT", "ID", "BECAUSE"];
+        return super::table::table(head, rows);
+    }
+    let rows = agents.iter().map(|a| {
+        let [name, kind, status, since, heard, id] = before(a);
+        let doing = activity(a).unwrap_or_else(|| "-".to_owned());
+        [name, kind, status, since, heard, id, doing, a.because()]
     });
-    super::table::table(
-        ["NAME", "TYPE", "STATUS", "SINCE", "LAST HEARTBEAT", "ID", "ACTIVITY", "BECAUSE"],
-        rows,
-    )
+    let head = ["NAME", "TYPE", "STATUS", "SINCE", "LAST HEARTBEAT", "ID", "ACTIVITY", "BECAUSE"];
+    super::table::table(head, rows)
 }

@@ -255,7 +255,9 @@ async fn a_dashboard_with_extensions_gets_the_words_of_the_api() {
             "stop-latch",
             "presence-why",
             "secret-input",
-            "terminal-size"
+            "typing",
+            "terminal-size",
+            "activity"
         ])
     );
     assert_eq!(list["extensions"]["serverInstance"], ack["extensions"]["serverInstance"]);
