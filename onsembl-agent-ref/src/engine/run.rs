@@ -288,7 +288,7 @@ impl Agent {
                 Event::Status => {}
             }
         };
-        self.farewell(&end).await;
+        Box::pin(self.farewell(&end)).await;
         AgentEnd::of(end)
     }
 

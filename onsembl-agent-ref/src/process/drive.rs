@@ -81,7 +81,8 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
         }
         match over_at {
             Some(at) if at <= since(now) => {
-                if *last.get_or_insert_with(|| outputs.waiting_bytes()) == 0 {
+                let waiting = *last.get_or_insert_with(|| outputs.waiting_bytes());
+                if waiting == 0 {
                     break;
                 }
             }

@@ -125,7 +125,8 @@ fn output_on_a_terminal_asks_nothing_of_it_and_to_a_pipe_is_byte_for_byte() {
         command.stdin(Stdio::null()).output().unwrap().stdout
     };
     let shown = under_terminal("");
-    let filtered = b"\x1b[?1049h\x1b[?25lshown\x1b[?25h\x1b[?1049l\x1b[0m";
+    // At the end both streams are restored, which are one terminal here.
+    let filtered = b"\x1b[?1049h\x1b[?25lshown\x1b[?25h\x1b[?1049l\x1b[0m\x1b[0m";
     assert_eq!(shown.escape_ascii().to_string(), filtered.escape_ascii().to_string());
     assert_eq!(
         under_terminal("--raw").escape_ascii().to_string(),

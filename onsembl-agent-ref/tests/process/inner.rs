@@ -60,7 +60,7 @@ async fn started_in_tmux() {
     assert_eq!(std::env::var("COLUMNS").unwrap(), "200");
     let place = "${COLUMNS-none} ${LINES-none} ${TERM_PROGRAM-none} ${TMUX-none} ${STY-none}";
     let script = format!("echo {place} $TERM $COLORTERM $LANG; stty size");
-    let (_, _, text) = super::terminal::open(&script).end().await;
+    let (_, _, text) = terminal::open(&script).end().await;
     let expected = "none none none none none xterm-256color truecolor C.UTF-8\r\n30 100\r\n";
     assert_eq!(text, expected);
     assert_eq!(start("echo ${COLUMNS-none} $TERM").done().await.text(), "none xterm-kitty\n");

@@ -102,14 +102,14 @@ impl ActivityMonitor {
     pub(crate) fn on_terminal_output(&mut self, bytes: &[u8], now: Timestamp) -> Taken {
         self.on_written(now);
         let facts = self.marks.read(bytes);
-        self.take_all(ActivityLane::Terminal, facts, now)
+        self.take_all(&ActivityLane::Terminal, facts, now)
     }
 
     /// It wrote this into a pipe.
     pub(crate) fn on_piped_output(&mut self, bytes: &[u8], now: Timestamp) -> Taken {
         self.on_written(now);
         let facts = self.stream.as_mut().map_or_else(Vec::new, |stream| stream.read(bytes));
-        self.take_all(ActivityLane::Stream, facts, now)
+        self.take_all(&ActivityLane::Stream, facts, now)
     }
 
     fn on_written(&mut self, now: Timestamp) {
@@ -120,9 +120,9 @@ impl ActivityMonitor {
         self.wrote = Some((now, since));
     }
 
-    fn take_all(&mut self, lane: ActivityLane, facts: Vec<Fact>, now: Timestamp) -> Taken {
+    fn take_all(&mut self, lane: &ActivityLane, facts: Vec<Fact>, now: Timestamp) -> Taken {
         let all =
-            facts.into_iter().map(|fact| self.on_fact(lane.clone(), fact, Duration::ZERO, now));
+            facts.into_iter().map(|fact| self.on_fact(lane.clone(), &fact, Duration::ZERO, now));
         all.fold(Taken::Yes, |all, one| if one == Taken::Yes { all } else { one })
     }
 
@@ -130,7 +130,7 @@ impl ActivityMonitor {
     pub(crate) fn on_fact(
         &mut self,
         lane: ActivityLane,
-        fact: Fact,
+        fact: &Fact,
         age: Duration,
         now: Timestamp,
     ) -> Taken {
@@ -140,8 +140,8 @@ impl ActivityMonitor {
         }
         let at = now.saturating_sub(age);
         let before = self.claim.as_ref().map(|held| &held.claim);
-        let change = Claim::after(before, &lane, &fact, &self.config);
-        if fact == Fact::PromptSubmitted {
+        let change = Claim::after(before, &lane, fact, &self.config);
+        if *fact == Fact::PromptSubmitted {
             self.turn = self.turn.max(at);
         }
         match change {

@@ -66,6 +66,10 @@ pub(super) mod counted {
             each(self.0.iter_mut())
         }
 
+        pub(in crate::fleet) fn values(&self) -> impl Iterator<Item = &V> {
+            each(self.0.values())
+        }
+
         pub(in crate::fleet) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
             each(self.0.values_mut())
         }

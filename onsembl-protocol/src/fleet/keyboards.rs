@@ -55,7 +55,7 @@ impl Keyboards {
     }
 
     pub(super) fn deadline(&self) -> Deadline {
-        let deadlines = self.held.iter().map(|(_, held)| held.keyboard.deadline());
+        let deadlines = self.held.values().map(|held| held.keyboard.deadline());
         deadlines.fold(Deadline::Never, Deadline::min)
     }
 
@@ -105,7 +105,11 @@ impl Keyboards {
         let id = state.ids.hold(now.wall);
         let new = || Held { agent: agent.clone(), session, keyboard: Keyboard::default() };
         let held = self.held.entry(terminal.clone()).or_insert_with(new);
-        match held.keyboard.take(Taker { by, name, force }, id, now).map_err(|e| about(reply(e)))? {
+        match held
+            .keyboard
+            .take(Taker { by, name, force }, id, now)
+            .map_err(|e| about(reply(&e)))?
+        {
             Taken::Kept => {}
             Taken::Anew(ended) => {
                 let because = ended.as_ref().and_then(|record| record.ended.as_ref());
@@ -122,7 +126,7 @@ impl Keyboards {
                 show(state, &terminal, held.keyboard.view(), because);
             }
         }
-        let view = held.keyboard.view().ok_or_else(|| reply(KeyboardRefusal::NotHolder))?;
+        let view = held.keyboard.view().ok_or_else(|| reply(&KeyboardRefusal::NotHolder))?;
         Ok(Answer::Keyboard { agent, view })
     }
 
@@ -134,7 +138,7 @@ impl Keyboards {
         now: Now,
     ) -> Result<Answer, ErrorReply> {
         let KeyboardRelease { command_id: terminal, holder } = release;
-        let about = |refusal| reply(refusal).for_command(Some(terminal.clone()));
+        let about = |refusal| reply(&refusal).for_command(Some(terminal.clone()));
         let held = self.held.get_mut(terminal);
         let held = held.ok_or_else(|| about(KeyboardRefusal::NotHolder))?;
         if let Some(record) = held.keyboard.release(by, holder, now).map_err(about)? {
@@ -155,7 +159,7 @@ impl Keyboards {
         let held = self.held.get_mut(&input.command_id);
         let Some(held) = held else {
             let (..) = types_into(state, &input.command_id).map_err(about)?;
-            return Err(about(reply(KeyboardRefusal::NotHolder)));
+            return Err(about(reply(&KeyboardRefusal::NotHolder)));
         };
         let bytes = input.bytes.0.len();
         if held.keyboard.is_anew(by, &input.holder, input.sequence) {
@@ -172,7 +176,7 @@ impl Keyboards {
                 Ok(Answer::Done)
             }
             Ok(Accepted::Repeated) => Ok(Answer::Done),
-            Err(refusal) => Err(about(reply(refusal))),
+            Err(refusal) => Err(about(reply(&refusal))),
         }
     }
 
@@ -327,8 +331,8 @@ fn bounded(mut why: String) -> String {
     why
 }
 
-fn reply(refusal: KeyboardRefusal) -> ErrorReply {
-    let code = match &refusal {
+fn reply(refusal: &KeyboardRefusal) -> ErrorReply {
+    let code = match refusal {
         KeyboardRefusal::Held { .. } | KeyboardRefusal::NotHolder => ErrorCode::KeyboardHeld,
         KeyboardRefusal::Hole { .. } | KeyboardRefusal::TooLong => ErrorCode::InvalidMessage,
         KeyboardRefusal::TooMuchWaits { .. } => ErrorCode::QueueFull,

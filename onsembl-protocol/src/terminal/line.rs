@@ -299,7 +299,7 @@ mod tests {
         let mut read = |bytes: &[u8]| line.read(bytes, Typist::Local).suspends;
         assert_eq!(read(b"a\x1ab\x1b[122;5uc"), [1..2, 3..11]);
         assert!(read(b"\x1b[122;5").is_empty());
-        assert_eq!(read(b"ux"), [0..1]);
+        assert_eq!(read(b"ux"), alloc::vec![0..1]);
         assert!(read(b"\x1b[200~\x1a\x1b[201~").is_empty(), "it is pasted");
         assert_eq!(line.read(b"\x1b[I\x1b[<0;1;1Mx", Typist::Local).pressed, 1);
     }

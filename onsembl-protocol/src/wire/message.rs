@@ -143,6 +143,7 @@ macro_rules! message_set {
     }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
+        #[allow(clippy::large_enum_variant, reason = "a message is read and used up, one at a time")]
         pub enum $name {
             $($(#[$vdoc])* $variant($payload),)*
             /// A type this direction does not have. It is reported and else ignored.

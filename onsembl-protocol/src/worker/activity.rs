@@ -128,7 +128,7 @@ impl Worker {
     }
 
     /// A hook of the program of a run says something, which happened so long ago.
-    pub(super) fn on_fact(&mut self, id: &CommandId, fact: Fact, age: Duration, now: Now) {
+    pub(super) fn on_fact(&mut self, id: &CommandId, fact: &Fact, age: Duration, now: Now) {
         let Some(run) = self.activities.get(id) else {
             // Its run has just ended, or is one that nobody watches.
             return self.note(WorkerNote::FactOfNoRun(id.clone()));

@@ -228,7 +228,7 @@ impl Worker {
                 self.on_typed_remotely(&stroke, outcome);
             }
             WorkerEvent::Looked(settings) => self.on_looked(settings, now),
-            WorkerEvent::Fact { command, fact, age } => self.on_fact(&command, fact, age, now),
+            WorkerEvent::Fact { command, fact, age } => self.on_fact(&command, &fact, age, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
                 // A second one does not restart the wait; it ends one for commands that run on (P-241).

@@ -141,7 +141,7 @@ impl Agent {
                 }
                 WorkerAction::Type { command, .. } => self.typing.push_back(command),
                 WorkerAction::LookAtTerminal => {
-                    outcomes.push_back(WorkerEvent::Looked(Some(READS)))
+                    outcomes.push_back(WorkerEvent::Looked(Some(READS)));
                 }
                 WorkerAction::Complain(_)
                 | WorkerAction::End(_)

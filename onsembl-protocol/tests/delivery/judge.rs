@@ -194,7 +194,7 @@ pub(super) fn check_sizes(processes: &[Process], database: &Database, faults: &F
             || faults.given_up.contains(id)
             || faults.dropped.contains(id)
             || !database.commands.contains_key(id);
-        let last = database.sizes.iter().filter(|((of, _), _)| of == id).next_back();
+        let last = database.sizes.iter().rfind(|((of, _), _)| of == id);
         let last = last.map(|(_, size)| *size);
         let truth = process.sizes.last().map(|(_, size)| *size);
         assert!(is_lost || last == truth, "{id} is {truth:?}, and {last:?} is stored");

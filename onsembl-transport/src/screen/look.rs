@@ -125,7 +125,7 @@ impl Row {
     }
 
     fn is_blank(&self) -> bool {
-        self.runs.iter().all(|run| run.is_blank())
+        self.runs.iter().all(Run::is_blank)
     }
 
     fn ansi(&self) -> String {

@@ -116,7 +116,7 @@ impl Screen {
     pub fn dump(&self) -> Vec<u8> {
         let mut bytes = self.title.setting();
         bytes.extend_from_slice(&self.modes.setting());
-        bytes.extend_from_slice(for_any_terminal(self.terminal.dump()).as_bytes());
+        bytes.extend_from_slice(for_any_terminal(&self.terminal.dump()).as_bytes());
         bytes.extend_from_slice(self.decoder.pending());
         bytes.extend_from_slice(&self.sequences.pending());
         bytes
@@ -207,9 +207,9 @@ fn takes_a_place(character: char) -> bool {
 
 /// The model writes colours as `38:2:R:G:B`, which xterm.js reads as a colour space and two colours of three, and a
 /// character that is repeated as `CSI b`, which tmux knows for ASCII only.
-fn for_any_terminal(dump: String) -> String {
+fn for_any_terminal(dump: &str) -> String {
     let mut rewritten = String::with_capacity(dump.len());
-    let mut rest = dump.as_str();
+    let mut rest = dump;
     while let Some((before, behind)) = rest.split_once("\x1b[") {
         rewritten.push_str(before);
         let numbers = behind.find(|c: char| !matches!(c, '0'..='9' | ';' | ':'));

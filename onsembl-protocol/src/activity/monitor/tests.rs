@@ -21,8 +21,9 @@ fn monitor() -> ActivityMonitor {
     ActivityMonitor::new(config, at(0))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "tests name facts")]
 fn hook(monitor: &mut ActivityMonitor, fact: Fact, ms: u64) {
-    assert_eq!(monitor.on_fact(HOOK, fact, Duration::ZERO, at(ms)), Taken::Yes);
+    assert_eq!(monitor.on_fact(HOOK, &fact, Duration::ZERO, at(ms)), Taken::Yes);
 }
 
 fn state(monitor: &ActivityMonitor, ms: u64) -> ActivityState {
@@ -149,7 +150,7 @@ fn a_fact_of_an_earlier_turn_does_not_survive_the_next() {
     monitor.on_input(Input::Submits, at(1000));
     assert_eq!(state(&monitor, 1000), ActivityState::Quiet);
     // The hook of the turn before was slow.
-    let late = monitor.on_fact(HOOK, Fact::TurnEnded, Duration::from_millis(200), at(1100));
+    let late = monitor.on_fact(HOOK, &Fact::TurnEnded, Duration::from_millis(200), at(1100));
     assert_eq!((late, state(&monitor, 1100)), (Taken::Yes, ActivityState::Quiet));
     hook(&mut monitor, Fact::PromptSubmitted, 1200);
     assert_eq!(state(&monitor, 1200), ActivityState::Working);
@@ -177,7 +178,7 @@ fn too_many_facts_within_a_second_show_nothing() {
         hook(&mut monitor, Fact::TurnEnded, 10);
     }
     assert_eq!(state(&monitor, 10), ActivityState::Waiting);
-    let one_more = monitor.on_fact(HOOK, Fact::PromptSubmitted, Duration::ZERO, at(20));
+    let one_more = monitor.on_fact(HOOK, &Fact::PromptSubmitted, Duration::ZERO, at(20));
     assert_eq!((one_more, state(&monitor, 20)), (Taken::TooMany, ActivityState::Quiet));
     hook(&mut monitor, Fact::TurnEnded, 1000);
     assert_eq!(state(&monitor, 1000), ActivityState::Waiting);
@@ -288,7 +289,7 @@ proptest! {
                     if fact == Fact::PromptSubmitted {
                         turn = turn.max(happened);
                     }
-                    let _ = monitor.on_fact(HOOK, fact, Duration::from_millis(age), at(now));
+                    let _ = monitor.on_fact(HOOK, &fact, Duration::from_millis(age), at(now));
                 }
                 Happened::Wrote(bytes) => {
                     if bytes.ends_with(b"133;A\x07") {

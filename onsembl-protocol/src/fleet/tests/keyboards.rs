@@ -154,7 +154,8 @@ impl Desk {
 
 #[test]
 fn a_hold_ends_with_everything_that_it_depends_on() {
-    let ends: [(&str, fn(&mut Desk), HoldEnd); 5] = [
+    type End = fn(&mut Desk);
+    let ends: [(&str, End, HoldEnd); 5] = [
         (
             "the link of its dashboard",
             |desk| drop(desk.ask(1, KeyboardRequest::LinkLost)),

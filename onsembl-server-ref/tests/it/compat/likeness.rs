@@ -47,7 +47,7 @@ const MEASURES: &[&str] = &[
 
 /// Sentences for people that are worded differently since: CHANGELOG.md.
 const REWORDED: [(&str, &str); 2] = [
-    ("leave it away, or send", "omit it, or send"),
+    ("leave it away, or send", "omit it (exec --strip omits all of them, and colours), or send"),
     (
         "alt-x or y",
         "alt-x, shift-enter or y, or given by their codes, like 0x1b or u+e9; `exec --help` lists all",
