@@ -122,7 +122,7 @@ pub enum HoldEnd {
     TakenOver(String),
     /// The link of its dashboard ended.
     LinkLost,
-    /// Nothing was typed for [`IDLE`](Keyboard::IDLE).
+    /// Nothing was typed for ten minutes.
     Idle,
     /// The agent's session ended.
     AgentAway,
