@@ -3,6 +3,7 @@
 
 use crate::auth::SECRET_FILE;
 use onsembl_transport::log_limit::LogLimit;
+use onsembl_transport::private::Mode;
 use onsembl_transport::tls::{Reloaded, ServerTls};
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
@@ -162,7 +163,10 @@ impl Renewal {
         self.next = Instant::now() + LOOK_EVERY;
         self.run(|tls| match tls.reload_if_changed() {
             Ok(Reloaded::Unchanged) => {}
-            Ok(Reloaded::Renewed) => info!("the certificate was renewed"),
+            Ok(Reloaded::Renewed) => {
+                info!("the certificate was renewed");
+                warn_of_open_key(tls.key());
+            }
             Err(error) => kept(&error),
         });
     }
@@ -173,7 +177,10 @@ impl Renewal {
             info!(signal = "SIGHUP", "there is no certificate to read again; going on");
         }
         self.run(|tls| match tls.reload() {
-            Ok(()) => info!(signal = "SIGHUP", "the certificate was read again"),
+            Ok(()) => {
+                info!(signal = "SIGHUP", "the certificate was read again");
+                warn_of_open_key(tls.key());
+            }
             Err(error) => kept(&error),
         });
     }
@@ -192,6 +199,16 @@ impl Renewal {
                 expiry.look(&tls);
             }
         }));
+    }
+}
+
+/// Says that others than the server's user can use its private key, if they can.
+pub(super) fn warn_of_open_key(key: &Path) {
+    if let Ok(mode) = Mode::at(key)
+        && mode.is_open_to_others()
+    {
+        let path = key.display();
+        warn!(%path, %mode, "every user of this machine can use the private key; run chmod 600 on it");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::listen::listen_address;
 use super::print;
-use super::renewal::Renewal;
+use super::renewal::{Renewal, warn_of_open_key};
 use crate::auth::Tokens;
 use crate::retention::Retention;
 #[cfg(feature = "otel")]
@@ -15,7 +15,6 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
-use onsembl_transport::private::Mode;
 use onsembl_transport::server::RECORDING;
 use onsembl_transport::tls::ServerTls;
 use std::net::SocketAddr;
@@ -125,11 +124,7 @@ impl Serve {
             ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
         let tls = match self.tls_cert.zip(self.tls_key) {
             Some((certificate, key)) => {
-                if let Ok(mode) = Mode::at(&key)
-                    && mode.is_open_to_others()
-                {
-                    warn!(path = %key.display(), %mode, "every user of this machine can use the private key; run chmod 600 on it");
-                }
+                warn_of_open_key(&key);
                 Some(ServerTls::from_pem_files(&certificate, &key)?)
             }
             None => None,

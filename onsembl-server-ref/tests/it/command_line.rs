@@ -12,6 +12,7 @@ use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::WebSocketDialer;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -221,6 +222,12 @@ async fn sighup_brings_the_renewed_certificate_and_never_the_end() {
     let line = next_with(&mut log, "read again").await;
     assert!(line.contains("SIGHUP"), "{line}");
     assert!(dials(newer.path()).await);
+    // A key that others can use is taken, and said so each time.
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(dir.path().join("key.pem"), open).unwrap();
+    signal(&server, "-HUP");
+    let line = next_with(&mut log, "private key").await;
+    assert!(line.contains("chmod 600") && line.contains("0644"), "{line}");
     signal(&server, "-TERM");
     assert!(timeout(PATIENCE, server.wait()).await.unwrap().unwrap().success());
 }

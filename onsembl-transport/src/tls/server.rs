@@ -112,6 +112,12 @@ impl ServerTls {
         &self.shared.certificate
     }
 
+    /// The file of the private key.
+    #[must_use]
+    pub fn key(&self) -> &Path {
+        &self.shared.key
+    }
+
     /// Shakes hands with a client. Waits for as long as it takes; give it a deadline
     /// ([`LinkLimits::handshake`](crate::limits::LinkLimits::handshake)).
     ///
