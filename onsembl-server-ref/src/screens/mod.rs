@@ -286,9 +286,11 @@ impl Held {
         has.saturating_add(bytes) <= BYTES.saturating_sub(self.bytes) / 2
     }
 
-    /// Drops the screen that this user looked at the longest ago. Whether there is one.
+    /// Drops the screen that this user looked at the longest ago. Whether there is one. One that is being looked at would
+    /// stay in memory without being counted.
     fn drop_oldest_of(&mut self, user: &UserId) -> bool {
-        let of_user = self.screens.iter().filter(|((of, _), _)| of == user);
+        let is_idle = |entry: &Entry| Arc::strong_count(&entry.drawing) == 1;
+        let of_user = self.screens.iter().filter(|((of, _), entry)| of == user && is_idle(entry));
         let oldest = of_user.min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
         let Some(entry) = oldest.and_then(|key| self.screens.remove(&key)) else { return false };
         self.bytes = self.bytes.saturating_sub(entry.bytes);

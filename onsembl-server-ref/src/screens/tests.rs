@@ -142,3 +142,16 @@ async fn a_user_has_at_most_half_of_what_is_free_and_loses_the_oldest_of_its_own
     screens.held().sweep(Instant::now() + KEPT);
     assert_eq!(screens.held().bytes, 0, "nobody looks any more");
 }
+
+#[tokio::test]
+async fn a_screen_that_is_being_looked_at_makes_room_for_none() {
+    let scene = Scene::new().await;
+    let screens = Screens::new(scene.store.clone());
+    let size = TerminalSize::new(200, 100).unwrap();
+    let look = |n: u32| screens.entry(&scene.user, &CommandId::new(format!("terminal-{n}")), size);
+    let looked_at: Vec<_> = (0..1000).map_while(|n| look(n).ok()).collect();
+    assert_eq!(looked_at.len() * cost(size), screens.held().bytes);
+    assert!(matches!(look(1000), Err(ScreenError::NoRoom { .. })));
+    drop(looked_at);
+    assert!(look(1000).is_ok(), "the oldest makes room as soon as nobody looks at it");
+}
