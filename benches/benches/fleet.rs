@@ -1,10 +1,10 @@
-//! What an event costs the fleet of a user, and a piece of output its readers, with few and with many
-//! commands open.
+//! The cost of an event for the fleet of a user, and of a chunk of output for its readers, with few and with many
+//! open commands.
 //!
 //! Run with `cargo bench --package onsembl-benches --bench fleet`, or `compare/fleet.py` for instructions
 //! instead of times. Every number is the median of several
-//! rounds. A round goes over all fleets that are compared in turn, so that whatever else the machine does
-//! meets all of them; ratios are of numbers of the same run.
+//! rounds. A round measures all compared fleets in turn, so that other load on the machine affects
+//! all of them; ratios are of numbers of the same run.
 
 #![allow(
     missing_docs,
@@ -47,7 +47,7 @@ const LIMIT: f64 = 1.3;
 const MANY: u64 = 1 << 20;
 
 fn now() -> Now {
-    Now::from_origin(Duration::from_secs(60))
+    Now::without_suspend(Duration::from_secs(60))
 }
 
 /// The random order, the same for every measurement: Vigna's SplitMix64.
@@ -211,6 +211,7 @@ fn acknowledges(running: &Running) -> FleetEvent {
         status: CommandAckStatus::Executing,
         queue_position: None,
         waits_for: None,
+        line_idle_ms: None,
     };
     let message = Box::new(AgentToServer::CommandAck(ack));
     FleetEvent::Message { seat: running.seat, message }
@@ -355,8 +356,12 @@ fn sends_output(scenario: &mut Scenario) -> f64 {
 fn tell_all(link: &mut DashboardLink, view: &View) -> usize {
     let mut pieces = 0;
     while let Some(action) = link.poll_action(view, true, now()) {
-        if let DashboardAction::Tell(message) = black_box(action) {
-            pieces += usize::from(matches!(*message, ServerToDashboard::TerminalStream(_)));
+        match black_box(action) {
+            DashboardAction::Tell(message) => {
+                pieces += usize::from(matches!(*message, ServerToDashboard::TerminalStream(_)));
+            }
+            DashboardAction::Stream(frame) => pieces += frame.chunks.len(),
+            _ => {}
         }
     }
     pieces

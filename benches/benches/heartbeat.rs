@@ -15,7 +15,7 @@ use std::time::Duration;
 const LINK: LinkId = LinkId(1);
 
 fn connected() -> ServerConnection {
-    let now = Now::from_origin(Duration::ZERO);
+    let now = Now::without_suspend(Duration::ZERO);
     let mut machine =
         ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), now);
     let joined = ServerEvent::Joined {
@@ -39,7 +39,7 @@ fn one(c: &mut Criterion) {
     c.bench_function("a beat of one agent", |b| {
         b.iter(|| {
             n += 1;
-            machine.handle(beat(n), Now::from_origin(Duration::from_millis(n)))
+            machine.handle(beat(n), Now::without_suspend(Duration::from_millis(n)))
         });
     });
 }
@@ -54,7 +54,9 @@ fn many(c: &mut Criterion) {
             b.iter(|| {
                 n += 1;
                 let key = keys[n.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize % count];
-                supervisor.handle(key, beat(n), Now::from_origin(Duration::from_millis(n))).unwrap()
+                supervisor
+                    .handle(key, beat(n), Now::without_suspend(Duration::from_millis(n)))
+                    .unwrap()
             });
         });
     }

@@ -1,4 +1,4 @@
-//! What recording costs beside handling a beat, and how long the replay of a recorded day takes.
+//! The cost of recording compared with handling a heartbeat, and the time of replaying a recorded day.
 //! Each measurement is printed with its goal beside it; nothing is asserted.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing)]

@@ -1,5 +1,5 @@
-//! Simulated agent-years in a second of real time: 100 agents under faults, with all that a fleet
-//! does in the loop. One beat is an agent's heartbeat with its recording and the answers to it.
+//! Simulated agent-years in a second of real time: 100 agents under faults, with a complete
+//! fleet in the loop. One beat is an agent's heartbeat with its recording and its answers.
 //!
 //! `cargo bench --package onsembl-benches --bench simulation`
 

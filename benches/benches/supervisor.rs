@@ -30,7 +30,7 @@ const BATCH: usize = 64;
 type Fleet = Supervisor<ServerConnection>;
 
 fn at(elapsed: Duration) -> Now {
-    Now::from_origin(elapsed)
+    Now::without_suspend(elapsed)
 }
 
 fn secs(n: u64) -> Duration {
@@ -279,7 +279,7 @@ fn next_wake(supervisor: &Fleet) -> f64 {
     median((0..ROUNDS).map(|_| run()).collect())
 }
 
-/// A minute of a fleet whose beats are spread over the interval: blocks looked through in vain for
+/// A minute of a fleet whose beats are spread over the interval: blocks looked through without a result for
 /// each machine that is woken. Counted, not timed.
 fn in_vain(count: usize) -> f64 {
     let (mut supervisor, keys) = fleet(count);
@@ -342,5 +342,5 @@ fn main() {
     println!("  longest sweep            {:>8.1} us", expiries.longest.as_nanos() as f64 / 1e3);
     let (supervisor, _) = fleet(MILLION);
     println!("next_wake of 1 000 000     {:>8.1} ns", next_wake(&supervisor));
-    println!("blocks in vain per wake    {:>8.2}", in_vain(90_000));
+    println!("blocks unused per wake     {:>8.2}", in_vain(90_000));
 }

@@ -85,9 +85,9 @@ def agent(server, name):
     return peer, peer.hear("ACK")["agentId"]
 
 
-def dashboard(server):
+def dashboard(server, *more):
     peer = Peer(server.target, "/ws/dashboard", server.tokens["dashboard"])
-    features = ["output-bytes", "output-spool", "output-replay", "stop-latch"]
+    features = ["output-bytes", "output-spool", "output-replay", "stop-latch", *more]
     peer.say("DASHBOARD_INIT", {"subscriptions": WATCHES, "extensions": {"features": features}})
     peer.hear("ACK")
     return peer
@@ -108,13 +108,14 @@ class Chunks:
     """Output of one agent, watched by one dashboard. Each piece is stored and shown before the next one
     goes out, or this many are under way at once."""
 
-    def __init__(self, size, window=1, others=0):
+    def __init__(self, size, window=1, others=0, features=()):
         self.size, self.window, self.others, self.sequence = size, window, others, 0
+        self.features = features
 
     def begin(self, server, seed):
         self.bytes = random.Random(seed).randbytes(self.size)
         self.ada, self.id = agent(server, "ada")
-        self.board = dashboard(server)
+        self.board = dashboard(server, *self.features)
         for n in range(self.others):
             opened(self.ada, self.board, self.id, f"other-{n}")
         opened(self.ada, self.board, self.id, "writes")
@@ -195,6 +196,8 @@ OPERATIONS = {
     "chunk-4096": (lambda: Chunks(4096), 500, 2000),
     "chunk-100-by-16": (lambda: Chunks(100, 16), 1600, 16000),
     "chunk-4096-by-16": (lambda: Chunks(4096, 16), 1600, 8000),
+    "chunk-100-by-16-binary": (lambda: Chunks(100, 16, features=["output-binary"]), 1600, 16000),
+    "chunk-4096-by-16-binary": (lambda: Chunks(4096, 16, features=["output-binary"]), 1600, 8000),
     "chunk-100-of-1000-open": (lambda: Chunks(100, 1, 1000), 500, 2000),
     "beat": (Beats, 500, 3000),
 }

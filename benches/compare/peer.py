@@ -74,6 +74,16 @@ class Peer:
                         raise RuntimeError(message["payload"])
                     else:
                         return message
+                case 2:
+                    # Output for a dashboard (P-461).
+                    kind, _, command, agent, incarnation, sequence, offset, _ = struct.unpack(">BBHHQQQq", body[:38])
+                    assert kind == 2, body
+                    name, content = body[38 : 38 + command].decode(), body[38 + command + agent :]
+                    payload = {
+                        "commandId": name, "incarnation": incarnation, "sequence": sequence, "offset": offset,
+                        "content": content,
+                    }
+                    return {"type": "TERMINAL_STREAM", "payload": payload}
                 case 8:
                     raise ConnectionError(f"the server closed: {body}")
                 case 9:

@@ -7,7 +7,7 @@ use onsembl_protocol::limits::Limits;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::{
     self, AgentToServer, Bounded, DashboardToServer, MessageSet, OutputFrame, ServerToAgent,
-    ServerToDashboard,
+    ServerToDashboard, StreamFrame,
 };
 
 /// Decoding never panics; what was decoded is written in a form that is read again as the same.
@@ -23,14 +23,23 @@ pub fn decode(bytes: &[u8]) {
 /// A binary message has one form only: what is read of it is written as it came.
 fn binary(bytes: &[u8]) {
     let message = Bytes::copy_from_slice(bytes);
-    let Ok(frame) = OutputFrame::decode(message, &Limits::DEFAULT) else { return };
-    let again = frame.encode();
-    assert!(again.is_some_and(|again| again == bytes), "another form: {frame:?}");
+    if let Ok(frame) = OutputFrame::decode(message.clone(), &Limits::DEFAULT) {
+        let again = frame.encode();
+        assert!(again.is_some_and(|again| again == bytes), "another form: {frame:?}");
+    }
+    if let Ok(frame) = StreamFrame::decode(message, &Limits::DEFAULT) {
+        let again = frame.encode();
+        assert!(again.is_some_and(|again| again == bytes), "another form: {frame:?}");
+    }
 }
 
 fn both_ways<M: MessageSet + Bounded + PartialEq + core::fmt::Debug>(text: &str) {
     // A canonical form may be longer than what it was read from (escapes, both names of a field).
-    let limits = Limits { message_bytes: 4 << 20, ..Limits::DEFAULT };
+    let limits = {
+        let mut it = Limits::DEFAULT;
+        it.message_bytes = 4 << 20;
+        it
+    };
     let Ok(first) = wire::decode::<M>(text, &limits) else { return };
     let id = MessageId::new("m");
     let canonical =

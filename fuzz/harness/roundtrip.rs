@@ -14,7 +14,7 @@ use onsembl_protocol::wire::payload::{
 };
 use onsembl_protocol::wire::{
     self, AgentToServer, Bounded, DashboardToServer, MessageSet, OutputFrame, ServerToAgent,
-    ServerToDashboard,
+    ServerToDashboard, StreamFrame,
 };
 
 /// Names of fields that mean something to one type or another.
@@ -128,7 +128,11 @@ pub fn roundtrip(bytes: &[u8]) {
 
 fn limits() -> Limits {
     // A canonical form may be longer than what it was read from (escapes, both names of a field).
-    Limits { message_bytes: 4 << 20, ..Limits::DEFAULT }
+    {
+        let mut it = Limits::DEFAULT;
+        it.message_bytes = 4 << 20;
+        it
+    }
 }
 
 fn written<M: MessageSet>(message: &M) -> String {
@@ -266,7 +270,24 @@ fn binary(parts: &mut Bytes<'_>) {
     let Some(written) = frame.encode() else { panic!("a short id has a form: {frame:?}") };
     let cut = written.len() - frame.bytes.len() - 1;
     assert!(OutputFrame::decode(written.slice(..cut), &limits()).is_err(), "cut: {frame:?}");
-    assert_eq!(OutputFrame::decode(written, &limits()), Ok(frame));
+    assert_eq!(OutputFrame::decode(written, &limits()), Ok(frame.clone()));
+    let OutputFrame { command_id, incarnation, stream, sequence, offset, bytes } = frame;
+    let (agent_id, timestamp) = (AgentId::new("a"), WallTime::from_unix_millis(-1));
+    let chunks = vec![bytes];
+    let shown = StreamFrame {
+        command_id,
+        agent_id,
+        incarnation,
+        stream,
+        sequence,
+        offset,
+        timestamp,
+        chunks,
+    };
+    let Some(written) = shown.encode() else { panic!("a short id has a form: {shown:?}") };
+    let cut = written.len() - shown.byte_count() - 1;
+    assert!(StreamFrame::decode(written.slice(..cut), &limits()).is_err(), "cut: {shown:?}");
+    assert_eq!(StreamFrame::decode(written, &limits()), Ok(shown));
 }
 
 /// Whether a number survives a reader that keeps numbers as doubles.

@@ -50,7 +50,7 @@ pub fn event(bytes: &mut Bytes<'_>, machine: &ServerConnection, joined: LinkId) 
         8 => ServerEvent::Recorded {
             epoch: Epoch(machine.presence().epoch.0.saturating_sub(u64::from(kind >> 7))),
             sequence: BeatSequence(bytes.number().unwrap_or(0)),
-            at: Now::from_origin(Duration::ZERO).wall,
+            at: Now::without_suspend(Duration::ZERO).wall,
         },
         9 => ServerEvent::Store(bytes.pick(&[
             None,

@@ -46,7 +46,7 @@ struct Node {
 
 impl Node {
     fn now(&self) -> Now {
-        Now::from_origin(self.at)
+        Now::without_suspend(self.at)
     }
 
     fn step(&mut self, bytes: &mut Bytes<'_>) {

@@ -110,11 +110,12 @@ impl Viewer {
                 DashboardAction::Ask(number, _) => DashboardEvent::Answered(number, None),
                 DashboardAction::Read { command, .. } => DashboardEvent::Read(command, Vec::new()),
                 DashboardAction::Seek(command, _) => DashboardEvent::Found(command, None),
-                // That of a refresh is never known: it counts as under way.
+                // That of a refresh is never known: it counts as in progress.
                 DashboardAction::CheckToken(..)
                 | DashboardAction::UseToken
                 | DashboardAction::Say(_)
                 | DashboardAction::Tell(_)
+                | DashboardAction::Stream(_)
                 | DashboardAction::Note(_)
                 | DashboardAction::Close(_) => continue,
             };

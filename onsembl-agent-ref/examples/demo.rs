@@ -11,9 +11,6 @@ use onsembl_protocol::id::{BeatSequence, UserId};
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
-use onsembl_protocol::wire::payload::{
-    CommandInput, OfflinePolicy, OpenLine, Priority, SecretEcho,
-};
 use onsembl_server_ref::auth::{TokenKind, Tokens};
 use onsembl_server_ref::client::{Followed, RemoteCommand};
 use onsembl_server_ref::server::{BeatHop, BeatObserver, BeatSeen, Server, ServerOptions};
@@ -21,7 +18,6 @@ use onsembl_transport::ProxyRule;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::logging::{self, LogFormat, LogRules, LogTo, Targets};
 use onsembl_transport::secret::Secret;
-use onsembl_transport::tls::TlsRoots;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
@@ -43,11 +39,11 @@ async fn main() -> anyhow::Result<()> {
 
 async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
     let (seen_in, seen) = mpsc::unbounded_channel();
-    let (observed_in, mut observed) = mpsc::unbounded_channel();
+    let (observed_in, mut observed) = mpsc::channel(64);
     let second = Duration::from_secs(1);
     let timing = HeartbeatTiming::new(second, second * 5 / 2, second * 5)?;
     let mut server_options = ServerOptions::new(folder.join("server"));
-    server_options.agents = ServerConfig { timing, ..ServerConfig::DEFAULT };
+    server_options.agents = ServerConfig::DEFAULT.with_timing(timing);
     server_options.observer = Some(BeatObserver::new(move |beat| {
         // Heartbeats that come while the demo ends are not shown.
         let _ = seen_in.send(beat);
@@ -74,34 +70,24 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
     }));
     while let Some(observation) = observed.recv().await {
         if let AgentObservation::Status { status, cause, .. } = observation {
-            say(&format!("agent      {}: {cause}", status.name()))?;
-            if status.name() == "connected" {
+            say(&format!("agent      {}: {cause}", status.as_str()))?;
+            if status.as_str() == "connected" {
                 break;
             }
         }
     }
 
     say(&format!("command    {COMMAND}"))?;
-    let command = RemoteCommand {
-        server: url,
-        token: token(TokenKind::Dashboard)?.into(),
-        roots: TlsRoots::Native,
-        proxy: ProxyRule::direct(),
-        agent: AGENT.to_owned(),
-        text: COMMAND.to_owned(),
-        timeout: second * 60,
-        offline: OfflinePolicy::Refuse,
-        priority: Priority::Normal,
-        input: CommandInput::Text,
-        open_line: OpenLine::Wait,
-        echo: SecretEcho::Refuse,
-        condition: None,
-    };
+    let token = token(TokenKind::Dashboard)?;
+    let mut command = RemoteCommand::new(url, token, AGENT, COMMAND, second * 60);
+    command.proxy = ProxyRule::direct();
     let followed =
         command.run(tokio::io::stdout(), tokio::io::stderr(), std::future::pending()).await?;
     match followed {
         Followed::Exited(exit) => say(&format!("command    over: {exit}"))?,
         Followed::Cancelled { .. } => say("command    cancelled")?,
+        Followed::Typed(terminal) => say(&format!("command    typed into {terminal}"))?,
+        Followed::Taken => say("command    keeps running")?,
     }
 
     say("heartbeats, one each second, until Ctrl-C")?;
@@ -127,7 +113,7 @@ struct Hops {
 /// One line for each heartbeat, when its answer has come.
 async fn show(
     mut seen: mpsc::UnboundedReceiver<BeatSeen>,
-    mut observed: mpsc::UnboundedReceiver<AgentObservation>,
+    mut observed: mpsc::Receiver<AgentObservation>,
 ) -> anyhow::Result<()> {
     let mut beats: BTreeMap<BeatSequence, Hops> = BTreeMap::new();
     let mut shown = BeatSequence(0);
@@ -164,7 +150,7 @@ async fn show(
                     beats.retain(|s, _| *s > shown);
                 }
                 Some(AgentObservation::Status { status, cause, .. }) => {
-                    say(&format!("agent      {}: {cause}", status.name()))?;
+                    say(&format!("agent      {}: {cause}", status.as_str()))?;
                 }
             }
         }

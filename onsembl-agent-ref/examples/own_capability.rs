@@ -2,7 +2,7 @@
 //! yet it is journalled, spooled, started at most once, paused, stopped and audited as every other.
 //!
 //! `ONSEMBL_TOKEN=… cargo run --example own_capability -- http://127.0.0.1:8080`, then
-//! `onsembl-server exec counter -- 10`.
+//! `onsembl exec counter -- 10`.
 
 use anyhow::Context as _;
 use onsembl_agent_ref::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};

@@ -88,7 +88,7 @@ impl LocalTerminal {
             for bytes in to_show {
                 let shown = out.write_all(&bytes).and_then(|()| out.flush());
                 if let Err(error) = shown {
-                    tracing::warn!(%error, "the agent's own terminal shows nothing any more");
+                    tracing::warn!(%error, "the agent's own terminal cannot be written to any more");
                     break;
                 }
                 let before = behind.fetch_sub(bytes.len(), Ordering::AcqRel);
@@ -117,7 +117,11 @@ impl LocalTerminal {
         raw.make_raw();
         tcsetattr(stdin(), OptionalActions::Now, &raw).map_err(io::Error::from)?;
         let modes = Modes::default();
-        Ok(Self { before, modes, shown: Some(shown), waiting, left_out: None, written, sizes })
+        let shown = Some(shown);
+        let mut here = Self { before, modes, shown, waiting, left_out: None, written, sizes };
+        // A program that ends hard leaves its own.
+        let _waits_for_nobody = here.show(&Bytes::from_static(Modes::KEEP_TITLE));
+        Ok(here)
     }
 
     /// Shows what the program wrote. Whether the program is to wait until
@@ -176,7 +180,7 @@ impl Drop for LocalTerminal {
         if let Err(errno) = tcsetattr(stdin(), OptionalActions::Now, &self.before)
             && errno != Errno::IO
         {
-            tracing::error!(%errno, "the terminal could not be restored; `stty sane` does it");
+            tracing::error!(%errno, "the terminal could not be restored; run `stty sane`");
         }
     }
 }
@@ -195,7 +199,7 @@ fn read_keys(mut take: impl FnMut(Bytes) -> bool) {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                return tracing::info!(%error, "nothing more is read from the agent's own terminal");
+                return tracing::info!(%error, "stopped reading from the agent's own terminal");
             }
         }
     }

@@ -104,13 +104,13 @@ impl RunFile {
         }
     }
 
-    /// What the run before left in `dir`; `None` if nothing, or nothing that can be read: then it is not known what
+    /// What the run before left in `dir`; `None` if nothing, or nothing that can be read: then it is unknown what
     /// became of it, and this run is none the worse for it.
     pub(crate) fn left(dir: &Path, version: &str, at: WallTime) -> Option<Left> {
         let before = match read(&dir.join(RUN_FILE)) {
             Ok(before) => before?,
             Err(error) => {
-                tracing::warn!(%error, path = %dir.join(RUN_FILE).display(), "cannot read how the run before ended");
+                tracing::warn!(%error, path = %dir.join(RUN_FILE).display(), "cannot read how the previous run ended");
                 return None;
             }
         };
@@ -120,7 +120,7 @@ impl RunFile {
             (Some(_), Some(_)) => LastBoot::Other,
             (None, _) | (_, None) => LastBoot::Unknown,
         };
-        // What is not counted is not known.
+        // What is not counted is unknown.
         let killed_for_memory = match boot {
             LastBoot::Same => before.killed_for_memory(&now),
             LastBoot::Other | LastBoot::Unknown => None,
@@ -150,7 +150,7 @@ impl RunFile {
             // What the kernel kills, it counts there too: if it is not there, it was another process.
             return (before.oom_kills < now).then_some(OutOfMemory::OwnGroup);
         }
-        // What is not counted is not known.
+        // What is not counted is unknown.
         let more = self.oom_kills.zip(now.oom_kills).is_some_and(|(before, now)| before < now);
         more.then_some(OutOfMemory::Machine)
     }
@@ -248,7 +248,7 @@ mod tests {
         run.oom_kills = oom_kills().map(|kills| kills.saturating_add(1));
         run.write(dir.path()).unwrap();
         assert_eq!(cause(left("1")), Some(Cause::AgentKilled), "another machine counted");
-        // Where it is not counted, it is not known.
+        // Where it is not counted, it is unknown.
         run.oom_kills = oom_kills().map(|kills| kills.saturating_sub(1));
         run.write(dir.path()).unwrap();
         let counted = oom_kills().is_some_and(|kills| kills > 0);

@@ -5,10 +5,10 @@
 
 use crate::journal::JOURNAL_FILE;
 use crate::process::identify;
+use etcetera::base_strategy::{BaseStrategy as _, Xdg};
 use onsembl_protocol::id::AgentKey;
 use onsembl_protocol::worker::ProcessIdentity;
 use onsembl_transport::private::{self, Mode};
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -41,13 +41,11 @@ const LOCK_RETRY: Duration = Duration::from_millis(10);
 #[allow(missing_docs, reason = "the names say all")]
 pub enum StateDirError {
     /// Neither given nor to be derived.
-    #[error(
-        "no home directory is known, so there is no place for the state; name one with --state-dir"
-    )]
+    #[error("no home directory is known, so there is no default state directory; set --state-dir")]
     NoHome,
     /// The name of the agent cannot be a folder's.
     #[error(
-        "the agent name {0:?} cannot name a folder (empty or too long); choose another or name a folder with --state-dir"
+        "the agent name {0:?} cannot be used as a folder name (empty or too long); choose another, or set --state-dir"
     )]
     Name(String),
     /// Another process of this agent runs.
@@ -64,7 +62,7 @@ pub enum StateDirError {
         path: PathBuf,
     },
     /// Others can replace what is in it.
-    #[error("every user of this machine can write in the state directory {} (mode {mode}), and so have this agent run what they like; run chmod 700 on it, and look at what is in it", path.display())]
+    #[error("every user of this machine can write in the state directory {} (mode {mode}), and so have this agent run what they like; run chmod 700 on it, and check its contents", path.display())]
     Open {
         path: PathBuf,
         /// In octal.
@@ -75,7 +73,8 @@ pub enum StateDirError {
     StatusCorrupt {
         /// The status file.
         path: PathBuf,
-        /// What is wrong with it. Part of the text, and so no source of it.
+        /// What is wrong with it.
+        #[source]
         why: serde_json::Error,
     },
     /// The file system failed.
@@ -85,7 +84,8 @@ pub enum StateDirError {
         what: &'static str,
         /// On which file or folder.
         path: PathBuf,
-        /// What the system said. Part of the text, and so no source of it.
+        /// What the system said.
+        #[source]
         why: io::Error,
     },
 }
@@ -149,6 +149,13 @@ impl StateDir {
 /// Where the state of the agent `name` is: `path` if given, else `$XDG_STATE_HOME/onsembl/<name>`,
 /// else `~/.local/state/onsembl/<name>`. Touches nothing.
 ///
+/// ```
+/// use onsembl_agent_ref::state_dir::locate;
+///
+/// let given = locate(Some("/var/lib/agent".into()), "builder").unwrap();
+/// assert_eq!(given.to_str(), Some("/var/lib/agent"));
+/// ```
+///
 /// # Errors
 ///
 /// When no home directory is known or `name` cannot name a folder.
@@ -165,14 +172,10 @@ pub fn locate(path: Option<PathBuf>, name: &str) -> Result<PathBuf, StateDirErro
 ///
 /// When no home directory is known.
 pub fn default_base() -> Result<PathBuf, StateDirError> {
-    base(std::env::var_os("XDG_STATE_HOME"), std::env::home_dir())
-}
-
-fn base(xdg_state_home: Option<OsString>, home: Option<PathBuf>) -> Result<PathBuf, StateDirError> {
-    // The XDG specification: a relative path is to be ignored.
-    let xdg = xdg_state_home.map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || home.filter(|path| path.is_absolute()).map(|path| path.join(".local/state"));
-    Ok(xdg.or_else(home).ok_or(StateDirError::NoHome)?.join("onsembl"))
+    let folders = Xdg::new().map_err(|_| StateDirError::NoHome)?;
+    // A home that is no whole path would be another one in each folder.
+    let state = folders.state_dir().filter(|path| path.is_absolute());
+    Ok(state.ok_or(StateDirError::NoHome)?.join("onsembl"))
 }
 
 /// `name` as one path component. Two names never become the same folder, because then two agents
@@ -195,7 +198,7 @@ fn folder_name(name: &str) -> Result<String, StateDirError> {
 /// Closes to others what is there: a user who opens the lock can keep the agent from starting, and one who has the
 /// key and a token of the same user can replace it.
 fn make_private(dir: &Path) -> Result<(), StateDirError> {
-    let mode = Mode::at(dir).map_err(io_error("look at the state directory", dir))?;
+    let mode = Mode::at(dir).map_err(io_error("inspect the state directory", dir))?;
     if mode.others_write() {
         return Err(StateDirError::Open { path: dir.to_owned(), mode: mode.to_string() });
     }
@@ -204,10 +207,10 @@ fn make_private(dir: &Path) -> Result<(), StateDirError> {
         match private::close_to_others(&path) {
             Ok(None) => {}
             Ok(Some(before)) => {
-                tracing::warn!(path = %path.display(), %before, "a file of the agent was open to every user of this machine; it is closed to them now");
+                tracing::warn!(path = %path.display(), %before, "a file of the agent was accessible to every user of this machine; its mode is now restricted");
             }
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a file of the agent may be open to every user of this machine; look at its owner and mode");
+                tracing::warn!(path = %path.display(), %error, "a file of the agent may be accessible to every user of this machine; check its owner and mode");
             }
         }
     }
@@ -281,7 +284,7 @@ pub fn is_live(dir: &Path) -> Result<bool, StateDirError> {
     match lock.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(source)) => Err(io_error("ask the lock file", &path)(source)),
+        Err(TryLockError::Error(source)) => Err(io_error("query the lock file", &path)(source)),
     }
 }
 
@@ -363,18 +366,5 @@ mod tests {
         assert!(matches!(folder_name(""), Err(StateDirError::Name(_))));
         assert!(matches!(folder_name(&"/".repeat(86)), Err(StateDirError::Name(_))));
         assert!(folder_name(&"x".repeat(255)).is_ok());
-    }
-
-    #[test]
-    fn the_default_place_follows_xdg_and_then_home() {
-        let home = || Some(PathBuf::from("/home/ada"));
-        let xdg = |text: &str| Some(OsString::from(text));
-        assert_eq!(base(xdg("/state"), home()).unwrap(), Path::new("/state/onsembl"));
-        let fallback = Path::new("/home/ada/.local/state/onsembl");
-        assert_eq!(base(None, home()).unwrap(), fallback);
-        assert_eq!(base(xdg(""), home()).unwrap(), fallback);
-        assert_eq!(base(xdg("relative"), home()).unwrap(), fallback);
-        assert!(matches!(base(None, None), Err(StateDirError::NoHome)));
-        assert!(matches!(base(None, Some(PathBuf::new())), Err(StateDirError::NoHome)));
     }
 }

@@ -279,3 +279,26 @@ fn what_others_could_use_is_closed_and_where_they_could_write_is_refused() {
     assert!(matches!(refused, StateDirError::Open { .. }), "{refused}");
     assert!(refused.to_string().contains("chmod 700"), "{refused}");
 }
+
+/// Of another process, because the environment of this one is everybody's.
+#[test]
+fn the_default_place_follows_xdg_and_then_home() {
+    let home = tempfile::tempdir().unwrap();
+    let shown = |variables: &[(&str, &str)]| {
+        let mut agent = Command::new(env!("CARGO_BIN_EXE_onsembl-agent"));
+        let output = agent.env_clear().envs(variables.iter().copied()).arg("status").output();
+        String::from_utf8(output.unwrap().stderr).unwrap()
+    };
+    let at = home.path().to_str().unwrap();
+    let fallback = format!("{at}/.local/state/onsembl");
+    let elsewhere = format!("{at}/elsewhere");
+    let own = shown(&[("HOME", at), ("XDG_STATE_HOME", &elsewhere)]);
+    assert!(own.contains(&format!("{elsewhere}/onsembl")), "{own}");
+    for ignored in ["", "relative"] {
+        let text = shown(&[("HOME", at), ("XDG_STATE_HOME", ignored)]);
+        assert!(text.contains(&fallback), "{ignored:?}: {text}");
+    }
+    assert!(shown(&[("HOME", at)]).contains(&fallback));
+    let lost = shown(&[("HOME", "nowhere")]);
+    assert!(lost.contains("no home directory is known"), "{lost}");
+}

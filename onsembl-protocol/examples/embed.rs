@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut agent = AgentConnection::new(AgentConfig::DEFAULT, 42);
     let mut event = AgentEvent::Start;
     loop {
-        let step = agent.handle(event, Now::from_origin(origin.elapsed()));
+        let step = agent.handle(event, Now::without_suspend(origin.elapsed()));
         for action in step.actions {
             println!("{:5} ms  {action:?}", origin.elapsed().as_millis());
             match action {

@@ -1,20 +1,18 @@
 //! An agent in a plain thread with a blocking socket, one JSON text a line: no runtime, no WebSocket. It
-//! stays connected over any number of restarts of its server.
+//! stays connected over any number of restarts of its server, and notices that its machine slept.
 #![allow(clippy::disallowed_methods, reason = "this is the edge")]
 
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::id::{AgentKey, InstanceId, LinkId};
 use onsembl_protocol::session::frames::{AgentFrames, AgentProfile};
-use onsembl_protocol::session::{AgentAction, AgentConfig, AgentConnection, AgentEvent};
-use onsembl_protocol::session::{AgentStatus, DialFailure};
+use onsembl_protocol::session::*;
 use onsembl_protocol::time::{Deadline, Now, WallTime};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown::Both, TcpStream};
 use std::sync::mpsc::{SendError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-/// What the threads that read tell the one that decides.
 enum Io {
     Up(LinkId, TcpStream),
     Text(LinkId, String),
@@ -23,8 +21,7 @@ enum Io {
 
 fn main() {
     let profile = AgentProfile::new("plain", AgentKey::new("plain"), InstanceId::new("run-1"));
-    let show = |status: AgentStatus| writeln!(std::io::stdout(), "{}", status.name()).is_ok();
-    run("127.0.0.1:7000", profile, show);
+    run("127.0.0.1:7000", profile, |status| writeln!(std::io::stdout(), "{status:?}").is_ok());
 }
 
 /// Runs an agent until it is closed. `watch` sees each status, and says whether to continue.
@@ -32,27 +29,24 @@ pub fn run(address: &str, profile: AgentProfile, mut watch: impl FnMut(AgentStat
     let (origin, (io, inbox)) = (Instant::now(), channel());
     let mut frames = AgentFrames::new(profile, Default::default());
     let mut machine = AgentConnection::new(AgentConfig::DEFAULT, std::process::id().into());
-    let mut links: BTreeMap<LinkId, TcpStream> = BTreeMap::new();
-    let mut event = AgentEvent::Start;
+    let (mut links, mut event) = (BTreeMap::<LinkId, TcpStream>::new(), AgentEvent::Start);
     loop {
         let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let wall = WallTime::from_unix_millis(unix.as_millis() as i64);
-        let step = machine.handle(event, Now { wall, ..Now::from_origin(origin.elapsed()) });
+        let step = machine.handle(event, Now::new(origin.elapsed(), since_boot(), wall));
         for action in step.actions {
             if let Some((link, text)) = frames.outgoing(&action, wall, Default::default)
                 && let Some(mut stream) = links.get(&link)
                 && stream.write_all(format!("{text}\n").as_bytes()).is_err()
             {
-                let _its_reader_tells = stream.shutdown(Shutdown::Both);
+                let _its_reader_tells = stream.shutdown(Both);
             }
             match action {
                 AgentAction::Dial(link) => {
                     let (address, io) = (address.to_owned(), io.clone());
                     std::thread::spawn(move || read(&address, link, &io));
                 }
-                AgentAction::Close(link, _) => {
-                    links.remove(&link).map(|stream| stream.shutdown(Shutdown::Both));
-                }
+                AgentAction::Close(id, _) => drop(links.remove(&id).map(|s| s.shutdown(Both))),
                 AgentAction::Report(report) if !watch(report.status) => {
                     let _ = io.send(Io::Event(AgentEvent::Stop));
                 }
@@ -68,12 +62,18 @@ pub fn run(address: &str, profile: AgentProfile, mut watch: impl FnMut(AgentStat
                 AgentEvent::LinkUp(link)
             }
             Ok(Io::Text(link, text)) => {
-                let read = frames.read(link, &text, wall); // orders: in its `content`
-                AgentEvent::Received(link, read.inbound)
+                AgentEvent::Received(link, frames.read(link, &text, wall).inbound) // orders: its `content`
             }
             Err(_) => AgentEvent::Wake,
         };
     }
+}
+
+/// A clock that runs on while the machine sleeps. This is Linux's; other systems have one of their own.
+fn since_boot() -> Duration {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = uptime.split(' ').next().and_then(|text| text.parse().ok());
+    Duration::from_secs_f64(seconds.unwrap_or_default())
 }
 
 /// Opens a link and reads it to its end.

@@ -43,7 +43,7 @@ impl Wrapper {
                 AgentAction::SendPong { link, echo } => out.push(Observation::SentPong(link, echo)),
                 AgentAction::Close(link, cause) => out.push(Observation::Closed(link, cause)),
                 AgentAction::Report(report) => {
-                    self.status_line = report.status.name();
+                    self.status_line = report.status.as_str();
                     out.push(Observation::Shown(report.status.kind()));
                 }
                 AgentAction::Impaired(_) | AgentAction::Overslept(_) => {}

@@ -2,6 +2,8 @@
 //!
 //! One table maps each cause to its WebSocket code, its text and its consequence for the agent.
 //! Nothing here closes anything.
+//!
+//! Tier 0 of the [crate](crate#what-is-public-in-tiers): the ground.
 
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -11,59 +13,60 @@ use serde::{Deserialize, Serialize};
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
-    /// Normal closure. We send it to a legacy wrapper that must stay away for good, and never else:
+    /// Normal closure. We send it to a legacy wrapper that must stay away permanently, and never else:
     /// existing clients do not reconnect after it.
     pub const NORMAL: Self = Self(1000);
     /// The server process is going away and will be back.
-    pub const GOING_AWAY: Self = Self(1001);
+    pub(crate) const GOING_AWAY: Self = Self(1001);
     /// The peer broke the framing rules.
-    pub const PROTOCOL_ERROR: Self = Self(1002);
+    pub(crate) const PROTOCOL_ERROR: Self = Self(1002);
     /// Binary frames that were not agreed on.
-    pub const UNSUPPORTED_DATA: Self = Self(1003);
+    pub(crate) const UNSUPPORTED_DATA: Self = Self(1003);
     /// What an API reports when a close frame held no code. Never on the wire.
-    pub const NO_STATUS: Self = Self(1005);
+    pub(crate) const NO_STATUS: Self = Self(1005);
     /// What an API reports when the link ended without a close frame. Never on the wire.
-    pub const ABNORMAL: Self = Self(1006);
+    pub(crate) const ABNORMAL: Self = Self(1006);
     /// Text that is not UTF-8.
-    pub const INVALID_TEXT: Self = Self(1007);
+    pub(crate) const INVALID_TEXT: Self = Self(1007);
     /// Too many messages that could not be decoded.
-    pub const POLICY: Self = Self(1008);
+    pub(crate) const POLICY: Self = Self(1008);
     /// A message over the size limit.
-    pub const TOO_BIG: Self = Self(1009);
+    pub(crate) const TOO_BIG: Self = Self(1009);
     /// A fault of ours.
     pub const INTERNAL: Self = Self(1011);
     /// Overload or a store that cannot take the session now.
-    pub const TRY_LATER: Self = Self(1013);
-    /// Nothing was heard for the whole of `timeout-after`.
-    pub const SILENT: Self = Self(4100);
+    pub(crate) const TRY_LATER: Self = Self(1013);
+    /// No frame was received for the whole of `timeout-after`.
+    pub(crate) const SILENT: Self = Self(4100);
     /// The same process opened a newer link.
-    pub const SUPERSEDED: Self = Self(4101);
-    /// No hello came in time.
-    pub const HELLO_TIMEOUT: Self = Self(4102);
+    pub(crate) const SUPERSEDED: Self = Self(4101);
+    /// No hello arrived in time.
+    pub(crate) const HELLO_TIMEOUT: Self = Self(4102);
     /// The agent was stopped on its own machine.
     pub const AGENT_STOPPED: Self = Self(4103);
-    /// The peer did not read what was sent to it.
-    pub const NOT_READING: Self = Self(4104);
+    /// The peer did not read its messages.
+    pub(crate) const NOT_READING: Self = Self(4104);
     /// The token ran out or is not valid any more; come back with a newer one.
-    pub const TOKEN_EXPIRED: Self = Self(4105);
+    pub(crate) const TOKEN_EXPIRED: Self = Self(4105);
     /// The hello was not answered in time (sent by the agent).
-    pub const NO_ANSWER: Self = Self(4106);
+    pub(crate) const NO_ANSWER: Self = Self(4106);
     /// A remote order ended the agent.
     pub const TOLD_TO_STOP: Self = Self(4107);
     /// A remote order ended the agent, to restart it.
     pub const TOLD_TO_RESTART: Self = Self(4108);
     /// Another process of the same agent is in session, and answers.
-    pub const CONTESTED: Self = Self(4109);
+    pub(crate) const CONTESTED: Self = Self(4109);
     /// Another process of the same agent took over. Stay away.
     pub const REPLACED: Self = Self(4200);
     /// The token was revoked. Stay away.
-    pub const REVOKED: Self = Self(4201);
+    pub(crate) const REVOKED: Self = Self(4201);
     /// The agent was deleted. Stay away.
-    pub const DELETED: Self = Self(4202);
+    pub(crate) const DELETED: Self = Self(4202);
 }
 
 impl CloseCode {
-    /// The meaning of a standard close code (RFC 6455, section 7.4.1); `None` for other codes. A proxy can send it too, so
+    /// The meaning of a standard close code (RFC 6455, section 7.4.1); `None` for other codes. A proxy can send it
+    /// too, so
     /// readers are shown this meaning rather than the one that a peer of ours attaches to it.
     #[must_use]
     pub const fn meaning(self) -> Option<&'static str> {
@@ -199,7 +202,7 @@ causes! {
     Normal = NORMAL, Backoff, "normal closure";
     /// The server process is going away.
     GoingAway = GOING_AWAY, Backoff, "the server is shutting down; come back";
-    /// The framing rules were broken.
+    /// WebSocket framing was violated.
     ProtocolError = PROTOCOL_ERROR, Backoff, "the framing rules were broken";
     /// Binary frames that were not agreed on.
     UnsupportedData = UNSUPPORTED_DATA, Backoff, "only text messages are accepted here";
@@ -213,15 +216,15 @@ causes! {
     Internal = INTERNAL, Backoff, "internal fault; see the log of the side that closed";
     /// Overload, or the store cannot take the session now.
     TryLater = TRY_LATER, Backoff, "cannot take the session now; come back later";
-    /// Nothing was heard for `timeout-after`.
+    /// No frame was received for `timeout-after`.
     Silent = SILENT, Backoff, "nothing was heard for the whole time-out";
     /// The same process opened a newer link.
     Superseded = SUPERSEDED, Backoff, "the same process opened a newer link";
-    /// No hello came in time.
+    /// No hello arrived in time.
     HelloTimeout = HELLO_TIMEOUT, Backoff, "no hello came in time";
     /// The agent was stopped on its machine.
     AgentStopped = AGENT_STOPPED, Backoff, "the agent was stopped on its machine";
-    /// The peer did not read what was sent to it.
+    /// The peer did not read its messages.
     NotReading = NOT_READING, Backoff, "the peer did not read what was sent to it";
     /// The token is not valid any more.
     TokenExpired = TOKEN_EXPIRED, WithNewToken, "the token is not valid here, or not any more; bring another one";
@@ -276,6 +279,16 @@ breakages! {
 }
 
 /// How a link ended: who and why.
+///
+/// ```
+/// use onsembl_protocol::close::{CloseCause, CloseReason, ComeBack};
+///
+/// let told = CloseReason::peer(Some(CloseCause::Replaced.code()));
+/// assert_eq!(told.cause, CloseCause::Replaced);
+/// assert_eq!(told.cause.come_back(), ComeBack::Never);
+/// let own = CloseReason::local(CloseCause::Normal);
+/// assert_eq!(own.to_string(), "closed by this side: normal closure (1000)");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct CloseReason {

@@ -4,6 +4,8 @@
 //! (`cmd-<ms>-<rand>`, `claude-<base36>`, UUIDs). Numbers are counters of ours.
 //!
 //! `as_str` is the id; `Display` is what people may see of it. Nothing is compared, stored or sent by `Display`.
+//!
+//! Tier 0 of the [crate](crate#what-is-public-in-tiers): the ground.
 
 use crate::shown::Shown;
 use crate::text::Text;

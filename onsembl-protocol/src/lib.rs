@@ -2,29 +2,30 @@
 //! events and time.
 //!
 //! The crate is sans-IO. It opens no socket, reads no clock, spawns nothing, logs nothing and draws
-//! no random numbers. You tell a machine what happened and when; it answers what to do and when to
-//! wake it. So the same machine runs under tokio, under threads, in a simulator and in a replay.
+//! no random numbers. A machine takes an event and the time, and returns actions and the time of its next wake-up.
+//! So the same machine runs under tokio, under threads, in a simulator and in a replay.
 //!
 //! # What is public, in tiers
 //!
-//! **0. The ground**, which everything else speaks: [`id`], [`time`], [`limits`], [`close`], [`step`] and
-//! [`model`], the vocabulary that messages and machines share; and [`shared_pool`], which says whose entry goes when a bound
-//! that many share is reached.
+//! **0. The ground**, used by everything else: [`id`], [`time`], [`limits`], [`close`], [`step`] and
+//! [`model`], the vocabulary that messages and machines share; [`shown`], which escapes texts of peers; and
+//! [`shared_pool`], which selects the entry to drop when a shared bound is reached.
 //!
-//! **1. The connection.** All that an embedder of one agent or one server needs to stay connected:
-//! - [`wire`]: every message of the protocol, read leniently and written in one form.
+//! **1. The connection.** Everything that an embedder of one agent or one server needs to stay connected:
+//! - [`wire`]: every message of the protocol, with lenient decoding and one form of encoding.
 //! - [`liveness`]: the heartbeat monitor, the heartbeat numbers, the backoff.
 //! - [`session`]: the machines of both ends, [`AgentConnection`] and [`ServerConnection`], and of a
 //!   dashboard's link.
 //! - [`supervisor`]: many machines behind one timer.
 //!
-//! **2. An agent's work and a server's fleet**, which build on the connection. [`worker`] is all that one
-//! agent does in its sessions, [`fleet`] all agents of one user on a server, each as one machine. They are
-//! composed of smaller machines (of a command, of output, of a terminal, of a stop), which are not public;
-//! what of them an edge has to store, to show or to perform is in the module of the machine it performs.
+//! **2. An agent's work and a server's fleet**, which build on the connection. [`worker`] is the complete work of
+//! one agent, [`fleet`] all agents of one user on a server, each as one machine. They are composed of smaller
+//! machines (for a command, output, a terminal, a stop), which are not public; their types that an edge stores,
+//! shows or performs are in the module of the machine it performs, and those for screens and typing in
+//! [`terminal`].
 //!
-//! **3. Evidence.** [`replay`]: what went into a machine, kept, exported, and replayed to the byte.
-//! [`diagnosis`]: what is told of it: why an agent is away, since when, and on what evidence.
+//! **3. Evidence.** [`replay`]: the inputs of a machine, recorded, exported, and replayed to the byte.
+//! [`diagnosis`]: explanations derived from records: why an agent is away, since when, and the evidence.
 //!
 //! **4. The laboratory** (features `sim` and `testing`): `lab`, worlds in virtual time, the model that
 //! judges them, and a kit that tests your own wrapper or server policy against the published
@@ -37,32 +38,32 @@
 //!
 //! # The run loop
 //!
-//! 1. Wait for whichever comes first: something happened, or the deadline has come.
-//! 2. Sample the clocks into a [`Now`]. Do it when the event is handed over, not when it was made.
+//! 1. Wait for an event or the deadline, whichever comes first.
+//! 2. Sample the clocks into a [`Now`], when the event is handed over, not when it was created.
 //! 3. Call `handle(event, now)`. For a deadline the event is `Wake`; a `Wake` too early is harmless.
 //! 4. Perform the actions of the [`Step`] in order. There are at most
-//!    [`MAX_ACTIONS`](step::MAX_ACTIONS). An action that opens a link brings its outcome back as an
-//!    event.
+//!    [`MAX_ACTIONS`](step::MAX_ACTIONS). The outcome of an action that opens a link returns
+//!    as an event.
 //! 5. Arm the deadline of the [`Step`] instead of the old one. It is always later than `now`.
-//! 6. Begin again. What has arrived is handed over before a deadline that has come.
+//! 6. Repeat. Pending events are handed over before an expired deadline.
 //!
 //! That is the loop of a *reducer*, which the machines of connections and commands are: nothing is queued
-//! inside, so nothing has to be drained, and the order of calls cannot be got wrong. A *queue machine*,
-//! whose outputs own bytes, is drained by `poll_action` instead of step 4. [`step`] states both
-//! contracts, and each machine says which it keeps. Each link has a [`LinkId`] of its own; an event that
+//! inside, so nothing has to be drained, and calls cannot be misordered. A *queue machine*,
+//! whose outputs own bytes, is drained by `poll_action` instead of step 4. [`step`] states both contracts, and the
+//! documentation of each machine names its contract. Each link has a [`LinkId`] of its own; an event that
 //! names an old one changes nothing.
 //!
 //! # The states of an agent
 //!
-//! From which status which cause leads where, written by a test from
-//! [`AGENT_EDGES`](session::AGENT_EDGES), which it compares with what the machine does:
+//! The transitions of the status with their causes, generated by a test from [`AGENT_EDGES`](session::AGENT_EDGES),
+//! which it compares with the machine:
 //!
 #![doc = include_str!("session/edges/agent.md")]
 //!
 //! # The states of an agent on its server
 //!
 //! The same of [`PRESENCE_EDGES`](session::PRESENCE_EDGES), by the API's names. A machine begins
-//! as `offline` and ends there; `error` is an agent in session that said it cannot continue.
+//! as `offline` and ends there; `error` is an agent in session that reported that it cannot continue.
 //!
 #![doc = include_str!("session/edges/presence.md")]
 //!
@@ -78,10 +79,10 @@
 //! use onsembl_protocol::time::{Deadline, Now};
 //! use std::time::Duration;
 //!
-//! let at = |seconds| Now::from_origin(Duration::from_secs(seconds));
+//! let at = |seconds| Now::without_suspend(Duration::from_secs(seconds));
 //! let mut agent = AgentConnection::new(AgentConfig::DEFAULT, 7);
 //!
-//! // It dials. The number of the link comes back with everything that happens to it.
+//! // It dials. Every event of the link carries its number.
 //! let step = agent.handle(AgentEvent::Start, at(0));
 //! assert!(step.actions.iter().any(|a| a == AgentAction::Dial(LinkId(1))));
 //!
@@ -99,7 +100,7 @@
 //! };
 //! let accepted = AgentEvent::Received(LinkId(1), AgentInbound::HelloAccepted(terms));
 //! let step = agent.handle(accepted, at(1));
-//! assert_eq!(agent.status().name(), "connected");
+//! assert_eq!(agent.status().as_str(), "connected");
 //! let beat = AgentAction::SendBeat { link: LinkId(1), sequence: BeatSequence(1), seen: None };
 //! assert!(step.actions.iter().any(|a| a == beat));
 //!
@@ -114,13 +115,13 @@
 //!
 //! // Silence from here on. A driver only ever sleeps to the deadline.
 //! let mut story = Vec::new();
-//! while agent.status().name() != "connecting" {
+//! while agent.status().as_str() != "connecting" {
 //!     let Deadline::At(wake) = deadline else { panic!("a live agent always has a deadline") };
-//!     let step = agent.handle(AgentEvent::Wake, Now::from_origin(wake.since_origin()));
+//!     let step = agent.handle(AgentEvent::Wake, Now::without_suspend(wake.since_origin()));
 //!     for action in step.actions {
 //!         match action {
 //!             AgentAction::SendBeat { sequence, .. } => story.push(format!("beat {sequence}")),
-//!             AgentAction::Report(report) => story.push(report.status.name().to_owned()),
+//!             AgentAction::Report(report) => story.push(report.status.as_str().to_owned()),
 //!             AgentAction::Dial(link) => story.push(format!("dial {link}")),
 //!             _ => {}
 //!         }
@@ -142,6 +143,7 @@
 //! [`Step`]: step::Step
 #![no_std]
 #![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // With all features on, what is `pub` can be named by a user of the crate.
 #![cfg_attr(all(feature = "sim", feature = "testing"), warn(unreachable_pub))]
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
@@ -174,3 +176,7 @@ mod text;
 pub mod time;
 pub mod wire;
 pub mod worker;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

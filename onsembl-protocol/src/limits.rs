@@ -1,4 +1,6 @@
 //! What a peer may grow, and how far. Every bound of the wire is a field here.
+//!
+//! Tier 0 of the [crate](crate#what-is-public-in-tiers): the ground.
 
 use core::time::Duration;
 
@@ -7,6 +9,7 @@ pub const OUTPUT_WINDOW: u64 = 1 << 20;
 
 /// Bounds on what is decoded and on how much nonsense is tolerated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Largest text message in bytes. 1 MiB: what legacy wrappers send in one frame and what the
     /// existing server accepts.

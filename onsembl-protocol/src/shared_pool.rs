@@ -1,26 +1,28 @@
-//! A pool with a bound that many holders share, in which no holder can push out another one's: with the pool full, the
+//! A pool with a bound that many owners share, in which no owner can push out another one's: with the pool full, the
 //! oldest entry of whoever holds most makes room.
 //!
-//! A holder that floods pushes out its own oldest entries, and a newcomer gets its part from those who hold most, until
-//! each has a like part. Every operation takes a number of steps logarithmic in what is held.
+//! An owner that floods pushes out its own oldest entries, and a newcomer gets its part from those who hold most, until
+//! each has an equal share. Every operation takes a number of steps logarithmic in their number.
+//!
+//! Tier 0 of the [crate](crate#what-is-public-in-tiers): the ground.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::cmp::Reverse;
 
-/// Entries of many holders. See the [module](self).
+/// Entries of many owners. See the [module](self).
 #[derive(Clone, Debug)]
 pub struct SharedPool<W, K, V> {
     most: usize,
     len: usize,
-    of: BTreeMap<W, Held<K, V>>,
+    of: BTreeMap<W, Share<K, V>>,
     /// How much each holds; of those who hold as much, the one that added last longest ago stands last.
     by_size: BTreeSet<(usize, Reverse<u64>, W)>,
     next: u64,
 }
 
-/// What one holder has.
+/// What one owner has.
 #[derive(Clone, Debug)]
-struct Held<K, V> {
+struct Share<K, V> {
     entries: BTreeMap<K, (u64, V)>,
     /// The oldest first.
     order: BTreeMap<u64, K>,
@@ -28,7 +30,7 @@ struct Held<K, V> {
     latest: u64,
 }
 
-/// Whose entry has to go for one more of a holder.
+/// Whose entry has to go for one more of an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Room<W> {
     /// Nobody's: there is room.
@@ -65,24 +67,24 @@ impl<W: Ord + Clone, K: Ord + Clone, V> SharedPool<W, K, V> {
         self.most.saturating_sub(self.len)
     }
 
-    /// How many entries of this holder there are.
+    /// How many entries of this owner there are.
     #[must_use]
-    pub fn held_by(&self, whose: &W) -> usize {
-        self.of.get(whose).map_or(0, |held| held.entries.len())
+    pub(crate) fn count_of(&self, whose: &W) -> usize {
+        self.of.get(whose).map_or(0, |share| share.entries.len())
     }
 
-    /// Whose entry has to go for one more of this holder.
+    /// Whose entry has to go for one more of this owner.
     #[must_use]
     pub fn room_for(&self, whose: &W) -> Room<W> {
-        let Some((greatest, _, holder)) = self.by_size.last().filter(|_| self.free() == 0) else {
+        let Some((greatest, _, owner)) = self.by_size.last().filter(|_| self.free() == 0) else {
             return Room::Free;
         };
-        let own = self.held_by(whose);
+        let own = self.count_of(whose);
         // With a difference of one, both would take the same entry from each other in turn.
         if own > 0 && own.saturating_add(1) >= *greatest {
             return Room::Own;
         }
-        Room::Of(holder.clone())
+        Room::Of(owner.clone())
     }
 
     /// An entry.
@@ -93,24 +95,24 @@ impl<W: Ord + Clone, K: Ord + Clone, V> SharedPool<W, K, V> {
     /// Whether there is such an entry.
     #[must_use]
     pub fn contains(&self, whose: &W, key: &K) -> bool {
-        self.of.get(whose).is_some_and(|held| held.entries.contains_key(key))
+        self.of.get(whose).is_some_and(|share| share.entries.contains_key(key))
     }
 
-    /// Puts an entry in, as the newest of its holder, in the place of an earlier one under this key. What had to go for
+    /// Puts an entry in, as the newest of its owner, in the place of an earlier one under this key. What had to go for
     /// it is returned.
     pub fn insert(&mut self, whose: W, key: K, value: V) -> Option<(W, K, V)> {
         let _ = self.remove(&whose, &key);
         let gone = match self.room_for(&whose) {
             Room::Free => None,
             Room::Own => self.remove_oldest(&whose),
-            Room::Of(holder) => self.remove_oldest(&holder),
+            Room::Of(owner) => self.remove_oldest(&owner),
         };
         self.next = self.next.saturating_add(1);
         let at = self.next;
-        self.change(whose, |held| {
-            let _ = held.order.insert(at, key.clone());
-            let _ = held.entries.insert(key, (at, value));
-            held.latest = at;
+        self.change(whose, |share| {
+            let _ = share.order.insert(at, key.clone());
+            let _ = share.entries.insert(key, (at, value));
+            share.latest = at;
         });
         gone
     }
@@ -120,9 +122,9 @@ impl<W: Ord + Clone, K: Ord + Clone, V> SharedPool<W, K, V> {
         if !self.contains(whose, key) {
             return None;
         }
-        self.change(whose.clone(), |held| {
-            let (at, value) = held.entries.remove(key)?;
-            let _ = held.order.remove(&at);
+        self.change(whose.clone(), |share| {
+            let (at, value) = share.entries.remove(key)?;
+            let _ = share.order.remove(&at);
             Some(value)
         })
     }
@@ -130,8 +132,8 @@ impl<W: Ord + Clone, K: Ord + Clone, V> SharedPool<W, K, V> {
     /// Keeps the entries for which this holds. Takes a step for each that there is.
     pub fn retain(&mut self, mut keep: impl FnMut(&W, &K, &mut V) -> bool) {
         let mut gone = alloc::vec::Vec::new();
-        for (whose, held) in &mut self.of {
-            for (key, (_, value)) in &mut held.entries {
+        for (whose, share) in &mut self.of {
+            for (key, (_, value)) in &mut share.entries {
                 if !keep(whose, key, value) {
                     gone.push((whose.clone(), key.clone()));
                 }
@@ -148,19 +150,19 @@ impl<W: Ord + Clone, K: Ord + Clone, V> SharedPool<W, K, V> {
         Some((whose.clone(), key, value))
     }
 
-    /// Changes what one holder has, and keeps the sums right.
-    fn change<T>(&mut self, whose: W, change: impl FnOnce(&mut Held<K, V>) -> T) -> T {
-        let fresh = || Held { entries: BTreeMap::new(), order: BTreeMap::new(), latest: 0 };
-        let held = self.of.entry(whose.clone()).or_insert_with(fresh);
-        let before = held.entries.len();
-        let _ = self.by_size.remove(&(before, Reverse(held.latest), whose.clone()));
-        let changed = change(held);
-        let after = held.entries.len();
+    /// Changes what one owner has, and keeps the sums right.
+    fn change<T>(&mut self, whose: W, change: impl FnOnce(&mut Share<K, V>) -> T) -> T {
+        let fresh = || Share { entries: BTreeMap::new(), order: BTreeMap::new(), latest: 0 };
+        let share = self.of.entry(whose.clone()).or_insert_with(fresh);
+        let before = share.entries.len();
+        let _ = self.by_size.remove(&(before, Reverse(share.latest), whose.clone()));
+        let changed = change(share);
+        let after = share.entries.len();
         self.len = self.len.saturating_sub(before).saturating_add(after);
         if after == 0 {
             let _ = self.of.remove(&whose);
         } else {
-            let _ = self.by_size.insert((after, Reverse(held.latest), whose));
+            let _ = self.by_size.insert((after, Reverse(share.latest), whose));
         }
         changed
     }
@@ -177,7 +179,7 @@ mod tests {
     fn keys(pool: &SharedPool<u8, u16, ()>, whose: u8) -> alloc::vec::Vec<u16> {
         pool.of
             .get(&whose)
-            .map_or_else(Default::default, |held| held.order.values().copied().collect())
+            .map_or_else(Default::default, |share| share.order.values().copied().collect())
     }
 
     #[test]
@@ -204,13 +206,13 @@ mod tests {
         for key in 0..100 {
             let _ = pool.insert(1, key, ());
         }
-        assert_eq!((pool.held_by(&1), pool.held_by(&9)), (4, 4));
+        assert_eq!((pool.count_of(&1), pool.count_of(&9)), (4, 4));
         assert_eq!(keys(&pool, 9), [96, 97, 98, 99], "its oldest went");
         assert_eq!(keys(&pool, 1), [96, 97, 98, 99], "then its own");
     }
 
     #[test]
-    fn of_holders_of_one_each_the_one_that_added_last_longest_ago_makes_room() {
+    fn of_owners_of_one_each_the_one_that_added_last_longest_ago_makes_room() {
         let mut pool = SharedPool::new(3);
         for whose in [2, 1, 3] {
             let _ = pool.insert(whose, 0_u16, ());
@@ -240,7 +242,7 @@ mod tests {
             let mut pool = SharedPool::new(MOST);
             for (whose, key, adds) in moves {
                 if adds {
-                    let before: alloc::vec::Vec<usize> = (0..5).map(|w| pool.held_by(&w)).collect();
+                    let before: alloc::vec::Vec<usize> = (0..5).map(|w| pool.count_of(&w)).collect();
                     let gone = pool.insert(whose, key, ());
                     if let Some((victim, ..)) = gone && victim != whose {
                         let most = before.iter().max().copied().unwrap_or(0);
@@ -250,7 +252,7 @@ mod tests {
                 } else {
                     let _ = pool.remove(&whose, &key);
                 }
-                let sum: usize = (0..5).map(|w| pool.held_by(&w)).sum();
+                let sum: usize = (0..5).map(|w| pool.count_of(&w)).sum();
                 prop_assert_eq!(sum, pool.len());
                 prop_assert!(pool.len() <= MOST);
             }

@@ -1,11 +1,14 @@
 //! What a peer chose, as people may see it. Names, ids, texts and reasons come from others and end in terminals
 //! and logs, where a character can move the cursor, fill the clipboard, forge a line or turn
-//! a text around. [`Shown`] is the one place that takes such characters away.
+//! a text around. [`Shown`] is the only type that takes such characters away.
 //!
 //! `Display` of the ids in [`id`](crate::id) goes through it, so it is for people; what is compared, stored or
 //! sent is `as_str`. Nothing here knows where a text is shown.
+//!
+//! Tier 0 of the [crate](crate#what-is-public-in-tiers): the ground.
 
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
+use core::error::Error;
 use core::fmt::{self, Write as _};
 
 /// A text, or anything that displays as one, made safe to be shown in one line.
@@ -139,6 +142,34 @@ fn is_seen(c: char, before: char) -> bool {
     }
 }
 
+/// An error with all its causes, outermost first. Most errors say what caused them in their own text, and have it as
+/// their [`source`](Error::source) too; that is said once.
+///
+/// ```
+/// use onsembl_protocol::shown::Causes;
+///
+/// let error = "seven".parse::<u8>().unwrap_err();
+/// assert_eq!(Causes(&error).to_string(), "invalid digit found in string");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Causes<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !said.contains(&text) {
+                said.push_str(": ");
+                said.push_str(&text);
+            }
+            next = cause.source();
+        }
+        f.write_str(&said)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +177,28 @@ mod tests {
 
     fn shown(text: &str) -> String {
         Shown::new(text).to_string()
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Failed {
+        text: &'static str,
+        #[source]
+        because: Option<alloc::boxed::Box<Self>>,
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let failed = |text, because: Option<Failed>| Failed {
+            text,
+            because: because.map(alloc::boxed::Box::new),
+        };
+        let denied = || failed("Permission denied (os error 13)", None);
+        let own = "cannot read a.pem: Permission denied (os error 13); give a readable file";
+        assert_eq!(Causes(&failed(own, Some(denied()))).to_string(), own);
+        let plain = failed("cannot begin", Some(failed("no keys", Some(denied()))));
+        let all = "cannot begin: no keys: Permission denied (os error 13)";
+        assert_eq!(Causes(&plain).to_string(), all);
     }
 
     #[test]

@@ -16,6 +16,8 @@
 //! others, or the rest of them would be performed against a state that is over. Each machine says in its
 //! documentation which contract it keeps. What has neither actions nor a deadline is a value, and part of
 //! the machine that holds it.
+//!
+//! Tier 0 of the [crate](crate#what-is-public-in-tiers): the ground.
 
 use crate::time::Deadline;
 use serde::{Serialize, Serializer};
@@ -80,6 +82,21 @@ impl<A: Copy> IntoIterator for Actions<A> {
 }
 
 /// The outcome of one input.
+///
+/// ```
+/// use onsembl_protocol::session::{AgentAction, AgentConfig, AgentConnection, AgentEvent};
+/// use onsembl_protocol::time::{Deadline, Now};
+/// use std::time::Duration;
+///
+/// let mut agent = AgentConnection::new(AgentConfig::DEFAULT, 1);
+/// let step = agent.handle(AgentEvent::Start, Now::without_suspend(Duration::ZERO));
+/// for action in step.actions {
+///     if let AgentAction::Dial(link) = action {
+///         println!("open link {link}");
+///     }
+/// }
+/// assert_ne!(step.deadline, Deadline::Never); // arm it
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "perform the actions in order, then arm the deadline; else the machine stands still"]
 pub struct Step<A: Copy> {

@@ -125,7 +125,7 @@ impl StopGuard {
         is_new
     }
 
-    /// An order is written down. Whether that is the one that is held.
+    /// An order is written down. Whether that is the one that is in force.
     pub(crate) fn on_durable(&mut self, id: &StopId) -> bool {
         let latched = self.latched.as_mut().filter(|latched| latched.id == *id);
         latched.map(|latched| latched.record = StopOnDisk::Durable).is_some()
@@ -138,12 +138,12 @@ impl StopGuard {
         latched.map(|latched| latched.processes = Stopped::Verified).is_some()
     }
 
-    /// An order is released. Gives what was held, which is to be struck out; another one stays.
+    /// An order is released. Gives what was in force, which is to be struck out; another one stays.
     pub(crate) fn on_release(&mut self, id: &StopId) -> Option<StopId> {
         self.latched.take_if(|latched| latched.id == *id).map(|latched| latched.id)
     }
 
-    /// A session says which stop is in force. Whatever else is held is released, and given back.
+    /// A session says which stop is in force. Whatever else is latched is released, and given back.
     pub(crate) fn on_welcome(&mut self, in_force: Option<&StopId>) -> Option<StopId> {
         self.latched.take_if(|latched| Some(&latched.id) != in_force).map(|latched| latched.id)
     }
@@ -153,7 +153,7 @@ impl StopGuard {
         self.latched.is_some()
     }
 
-    /// The order that is held.
+    /// The order that is in force.
     pub(crate) const fn order(&self) -> Option<&StopId> {
         match &self.latched {
             Some(latched) => Some(&latched.id),

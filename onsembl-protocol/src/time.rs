@@ -2,6 +2,8 @@
 //!
 //! Here live [`Timestamp`] (what deadlines are computed from), [`WallTime`] (a label for people),
 //! [`Now`] (one sample of all clocks) and [`Deadline`]. Nothing here may know why a time matters.
+//!
+//! Tier 0 of the [crate](crate#what-is-public-in-tiers): the ground.
 
 use core::fmt;
 use core::num::NonZeroU64;
@@ -12,6 +14,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// Two timestamps compare only if they come from the same clock. Arithmetic saturates, so no input
 /// can make it panic; the range is 584 years.
+///
+/// ```
+/// use onsembl_protocol::time::Timestamp;
+/// use std::time::Duration;
+///
+/// let begin = Timestamp::from_origin(Duration::from_secs(3));
+/// let later = begin.saturating_add(Duration::from_millis(250));
+/// assert_eq!(later.saturating_since(begin), Duration::from_millis(250));
+/// assert_eq!(begin.saturating_since(later), Duration::ZERO);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(NonZeroU64);
 
@@ -106,7 +118,7 @@ impl WallTime {
 
     /// So long before it. A label of the past, and no deadline.
     #[must_use]
-    pub fn before(self, by: Duration) -> Self {
+    pub(crate) fn before(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
@@ -150,9 +162,30 @@ pub struct Now {
 }
 
 impl Now {
-    /// A sample of a host that never sleeps and whose clocks all started together.
-    /// Simulations and examples use it.
-    pub const fn from_origin(elapsed: Duration) -> Self {
+    /// A sample of all three clocks, each since an origin of its own that stays the same: `CLOCK_MONOTONIC`,
+    /// `CLOCK_BOOTTIME`, and what the wall says.
+    ///
+    /// A machine that is given the same for both of the first never notices that its host was suspended; see
+    /// [`without_suspend`](Self::without_suspend).
+    ///
+    /// ```
+    /// use onsembl_protocol::time::{Now, WallTime};
+    /// use std::time::Duration;
+    ///
+    /// let wall = WallTime::from_unix_millis(1_762_041_600_000);
+    /// let before = Now::new(Duration::from_secs(10), Duration::from_secs(500), wall);
+    /// // The lid was closed for an hour, less a second.
+    /// let after = Now::new(Duration::from_secs(11), Duration::from_secs(4_100), wall);
+    /// assert_eq!(after.suspended_since(&before), Duration::from_secs(3_599));
+    /// ```
+    pub const fn new(monotonic: Duration, boot: Duration, wall: WallTime) -> Self {
+        let (monotonic, boot) = (Timestamp::from_origin(monotonic), Timestamp::from_origin(boot));
+        Self { monotonic, boot, wall }
+    }
+
+    /// A sample of a host that is never suspended and whose clocks all started together: for tests, simulations and
+    /// examples. On a real machine that can sleep, take [`new`](Self::new).
+    pub const fn without_suspend(elapsed: Duration) -> Self {
         let at = Timestamp::from_origin(elapsed);
         Self {
             monotonic: at,
@@ -179,6 +212,16 @@ impl Now {
 }
 
 /// When a machine wants to be woken: absolute, and always later than the `now` it was computed at.
+///
+/// ```
+/// use onsembl_protocol::time::{Deadline, Timestamp};
+/// use std::time::Duration;
+///
+/// let at = Timestamp::from_origin(Duration::from_secs(5));
+/// let deadline = Deadline::Never.min(Deadline::At(at));
+/// assert!(deadline.is_due(at));
+/// assert_eq!(deadline.overdue_by(at.saturating_add(Duration::from_secs(1))), Duration::from_secs(1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[must_use = "a deadline that is not armed is a state without a way out"]
 pub enum Deadline {

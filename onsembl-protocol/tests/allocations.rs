@@ -18,7 +18,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const LINK: LinkId = LinkId(1);
 
 fn at(millis: u64) -> Now {
-    Now::from_origin(Duration::from_millis(millis))
+    Now::without_suspend(Duration::from_millis(millis))
 }
 
 fn join(fleet: &mut Supervisor<ServerConnection>) -> Key {
@@ -64,7 +64,7 @@ fn allocated() -> (usize, usize) {
     // Everybody falls silent: own beats, stale, every look of the stale phase, time-out, gone.
     let mut removed = 0;
     while let Deadline::At(due) = fleet.next_wake() {
-        let now = Now::from_origin(due.since_origin());
+        let now = Now::without_suspend(due.since_origin());
         let swept = fleet.sweep(now, 256, |_, out| {
             removed += out
                 .iter()

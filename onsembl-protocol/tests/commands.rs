@@ -1,5 +1,5 @@
 //! Commands on their way from a user to a process and back, with everything between them failing: nothing
-//! runs twice, every outcome is true, every request is answered once, and no command stays open for ever.
+//! runs twice, every outcome is true, every request is answered once, and no command stays open forever.
 //!
 //! The world holds the real [`Fleet`](onsembl_protocol::fleet::Fleet), the real
 //! [`Worker`](onsembl_protocol::worker::Worker) and the real machine of each agent's connection. A test of
@@ -33,6 +33,8 @@ mod server;
 mod store;
 #[path = "commands/weather.rs"]
 mod weather;
+#[path = "commands/wires.rs"]
+mod wires;
 #[path = "commands/world.rs"]
 mod world;
 

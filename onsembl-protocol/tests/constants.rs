@@ -19,20 +19,24 @@ const CRATES: [(&str, &str); 4] = [
 /// Types of what bounds something.
 const TYPES: [&str; 8] = ["usize", "u64", "u32", "u16", "u8", "i64", "f64", "Duration"];
 /// Files whose numbers bound nothing that a peer or a person can grow, and why.
-const NO_BOUNDS: [(&str, &str); 21] = [
+const NO_BOUNDS: [(&str, &str); 25] = [
     ("protocol/lab/", "the simulator, which no program contains"),
     ("protocol/wire/", "forms of JSON and of binary messages; the bounds are in limits.rs"),
     ("protocol/terminal/", "positions and codes of a terminal"),
+    ("protocol/worker/terminal.rs", "the code of a key"),
     ("protocol/fleet/by_id.rs", "a factor of a hash"),
     ("protocol/model/lenient.rs", "which times of a peer are seconds"),
     ("protocol/model/mint.rs", "bits of an id"),
     ("protocol/replay/check.rs", "a factor and a block of a checksum"),
     ("protocol/replay/entry.rs", "a unit"),
     ("protocol/supervisor/", "the layout of machines in memory"),
+    ("server/cli/exec_run.rs", "exit codes, and the columns of a name"),
     ("server/cli/replay.rs", "exit codes"),
+    ("server/cli/serve.rs", "exit codes"),
+    ("server/cli/service.rs", "exit codes"),
     ("server/cli/why/planted.rs", "an example"),
     ("server/http/frame_headers.rs", "the header of a frame"),
-    ("server/hub/fleets.rs", "ranges of numbers for seats"),
+    ("protocol/fleet/fleets.rs", "ranges of numbers for seats"),
     (
         "server/limits.rs",
         "what `limits` computes; DEFAULTS has its table, which a test of its own compares",

@@ -20,7 +20,7 @@ const SHORT: &[(&str, &str)] = &[
 const FILES: &[&str] = &[".rs", ".md", ".toml", ".jsonl", ".sql", ".patch"];
 
 /// Files that commands of the documents make, and files that only a user has.
-const MADE: &[&str] = &["mine.jsonl", "mine.json"];
+const MADE: &[&str] = &["mine.jsonl", "mine.json", "contexts/NAME/context.toml"];
 
 /// Names in backticks that are not ours, or that are a placeholder.
 const FOREIGN: &[&str] = &[
@@ -33,6 +33,7 @@ const FOREIGN: &[&str] = &[
     "OTEL_RESOURCE_ATTRIBUTES",
     "SIGTERM",
     "SIGKILL",
+    "stop_grace_period",
 ];
 
 /// Where files perform what the core decided. Each of them is to have its line in the table of effects.
@@ -40,6 +41,7 @@ const EDGES: &[&str] = &[
     "onsembl-server-ref/src/hub",
     "onsembl-server-ref/src/dashboard",
     "onsembl-server-ref/src/fleet_view.rs",
+    "onsembl-server-ref/src/traces",
     "onsembl-agent-ref/src/engine",
     "onsembl-agent-ref/src/executor",
 ];
@@ -104,7 +106,7 @@ impl Workspace {
             return true;
         }
         let path = path.trim_end_matches('/');
-        let path = path.strip_prefix("./").or_else(|| path.strip_prefix("../")).unwrap_or(path);
+        let path = path.strip_prefix("./").unwrap_or(path).trim_start_matches("../");
         let short =
             SHORT.iter().find_map(|(s, full)| Some(format!("{full}{}", path.strip_prefix(s)?)));
         let beside = Path::new(document).with_file_name(path).to_str().unwrap().to_owned();
@@ -403,7 +405,13 @@ fn each_file_at_the_edge_says_which_effect_it_performs() {
     assert!(count > 10, "the edges are not where this test looks");
     for line in architecture.lines().filter(|line| line.starts_with("| `")) {
         let path = line.trim_start_matches("| `").split('`').next().unwrap_or_default();
-        let is_edge = ["server/hub/", "server/dashboard/", "agent/engine/", "agent/executor/"];
+        let is_edge = [
+            "server/hub/",
+            "server/dashboard/",
+            "server/traces/",
+            "agent/engine/",
+            "agent/executor/",
+        ];
         if is_edge.iter().any(|edge| path.starts_with(edge)) {
             assert!(workspace.has(path, "docs/ARCHITECTURE.md"), "there is no {path}");
         }

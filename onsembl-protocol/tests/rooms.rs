@@ -324,6 +324,28 @@ fn no_two_files_import_each_other() {
     assert_eq!(circle(&files), None, "files import each other");
 }
 
+/// Who meets a module in the documentation knows what it is part of.
+#[test]
+fn every_public_module_says_its_tier_and_the_crate_lists_it_there() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = fs::read_to_string(src.join("lib.rs")).unwrap();
+    let tiers: Vec<&str> = root.split("//! **").skip(1).collect();
+    assert_eq!(tiers.len(), 5);
+    let public = root.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let mut seen = 0;
+    for module in public {
+        let file = src.join(module).with_extension("rs");
+        let file = if file.exists() { file } else { src.join(module).join("mod.rs") };
+        let text = fs::read_to_string(file).unwrap();
+        let said = text.lines().find_map(|line| line.strip_prefix("//! Tier ")?.chars().next());
+        let said = said.unwrap_or_else(|| panic!("{module} does not say its tier"));
+        let listed = tiers.iter().find(|tier| tier.starts_with(said)).unwrap();
+        assert!(listed.contains(&format!("`{module}`")), "the crate does not list {module} there");
+        seen += 1;
+    }
+    assert!(seen > 15, "{seen} public modules");
+}
+
 /// A machine is what takes events or has actions to be taken, whether embedders see it or other machines own it.
 /// (A method that is `pub(super)` is part of the machine around it.)
 fn is_machine(code: &str) -> bool {

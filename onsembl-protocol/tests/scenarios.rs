@@ -11,6 +11,8 @@
     clippy::wildcard_enum_match_arm
 )]
 
+#[path = "scenarios/activity.rs"]
+mod activity;
 #[path = "scenarios/bench.rs"]
 mod bench;
 #[path = "scenarios/bounds.rs"]
@@ -19,6 +21,12 @@ mod bounds;
 mod claims;
 #[path = "scenarios/journals.rs"]
 mod journals;
+#[path = "scenarios/keyboard_machine.rs"]
+mod keyboard_machine;
+#[path = "scenarios/keyboards.rs"]
+mod keyboards;
+#[path = "scenarios/long_texts.rs"]
+mod long_texts;
 #[path = "scenarios/outputs.rs"]
 mod outputs;
 #[path = "scenarios/requests.rs"]

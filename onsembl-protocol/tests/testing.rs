@@ -2,24 +2,23 @@
 //! the right name, in a script of a few steps.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, clippy::print_stdout)]
 
+#[path = "testing/orders.rs"]
+mod orders;
+#[path = "testing/texts.rs"]
+mod texts;
+
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::id::{AgentKey, Epoch, InstanceId, LinkId, PresenceVersion};
-use onsembl_protocol::lab::kit::agent::{
-    self, AgentUnderTest, Rules, TextEvent, TextObservation, TextWrapperUnderTest,
-};
+use onsembl_protocol::id::{Epoch, LinkId, PresenceVersion};
+use onsembl_protocol::lab::kit::agent::{self, AgentUnderTest, Rules};
 use onsembl_protocol::lab::kit::server::{self, ServerUnderTest};
 use onsembl_protocol::lab::kit::{Invariant, Plan, Reaction};
-use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::BackoffPolicy;
-use onsembl_protocol::model::AGENT_FEATURES;
-use onsembl_protocol::session::frames::{AgentFrames, AgentProfile, AgentRead, FromServer};
 use onsembl_protocol::session::{
     AgentAction, AgentConfig, AgentConnection, AgentEvent, AgentInbound, AgentStatus, Presence,
     ServerAction, ServerConfig, ServerConnection, ServerEvent,
 };
 use onsembl_protocol::step::Step;
 use onsembl_protocol::time::{Deadline, Now, WallTime};
-use onsembl_protocol::wire::payload::{AgentType, HealthMetrics};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ fn our_agent_keeps_every_invariant() {
 
 #[test]
 fn our_server_keeps_every_invariant() {
-    let origin = Now::from_origin(Duration::ZERO);
+    let origin = Now::without_suspend(Duration::ZERO);
     let machine =
         || ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), origin);
     server::check_with(&Plan::new(1_000, 1), ServerConfig::DEFAULT, machine).unwrap();
@@ -40,7 +39,7 @@ fn our_server_keeps_every_invariant() {
 #[test]
 #[ignore = "takes a minute; for judges that were changed"]
 fn both_ends_keep_every_invariant_for_long() {
-    let origin = Now::from_origin(Duration::ZERO);
+    let origin = Now::without_suspend(Duration::ZERO);
     let server =
         || ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), origin);
     let agent = || AgentConnection::new(AgentConfig::DEFAULT, 99);
@@ -291,171 +290,6 @@ fn a_waived_invariant_is_not_judged() {
     agent::check_with(&plan, Rules::DEFAULT, || Wrapper::new(ForgetsPongs)).unwrap();
 }
 
-#[test]
-fn the_guide_lists_every_invariant_of_the_kit() {
-    let guide = include_str!("../../docs/TESTING.md");
-    let (_, listed) = guide.split_once("## What is judged").unwrap();
-    let (listed, _) = listed.split_once("## How soon").unwrap();
-    for i in Invariant::of_kit() {
-        let row = format!("| `{}` | {} | {} |", i.name(), i.says(), i.source());
-        assert!(listed.contains(&row), "docs/TESTING.md lacks this row:\n{row}");
-    }
-    let rows = listed.lines().filter(|line| line.starts_with("| `")).count();
-    assert_eq!(
-        rows,
-        Invariant::of_kit().count(),
-        "docs/TESTING.md lists what the kit does not judge"
-    );
-}
-
-/// What a wrapper can get wrong when it reads the texts itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TextBug {
-    None,
-    /// It takes an acknowledgement for a welcome while it knows of no session, and does not forget the
-    /// session when the link is lost: after a restart of the server it is joining for ever.
-    RemembersTheSession,
-    /// It answers a probe with a type of its own.
-    InventsATypeForPongs,
-    /// It passes on only what it has a use for.
-    DropsWhatItDoesNotKnow,
-}
-
-struct TextWrapper {
-    bug: TextBug,
-    machine: AgentConnection,
-    frames: AgentFrames,
-    has_session: bool,
-    deadline: Deadline,
-}
-
-impl TextWrapper {
-    fn new(bug: TextBug) -> Self {
-        let profile = AgentProfile {
-            name: "dev".into(),
-            agent_type: AgentType::Custom,
-            version: "1".into(),
-            host: "box".into(),
-            key: AgentKey::new("key"),
-            instance: InstanceId::new("run"),
-            features: AGENT_FEATURES.to_vec(),
-            probe: false,
-            open_commands: Vec::new(),
-            stop: None,
-            journal: None,
-            max_parallel: None,
-        };
-        Self {
-            bug,
-            machine: AgentConnection::new(AgentConfig::DEFAULT, 7),
-            frames: AgentFrames::new(profile, Limits::DEFAULT),
-            has_session: false,
-            deadline: Deadline::Never,
-        }
-    }
-
-    /// What the wrapper makes of a text; `None` if it makes nothing of it.
-    fn read(&mut self, link: LinkId, text: &str, now: Now) -> Option<AgentInbound> {
-        let AgentRead { inbound, content } = self.frames.read(link, text, now.wall);
-        match (self.bug, content) {
-            (TextBug::RemembersTheSession, FromServer::Joined(..)) => {
-                let known = std::mem::replace(&mut self.has_session, true);
-                Some(if known { AgentInbound::Other } else { inbound })
-            }
-            (TextBug::DropsWhatItDoesNotKnow, FromServer::Unknown(_)) => None,
-            _ => Some(inbound),
-        }
-    }
-}
-
-impl TextWrapperUnderTest for TextWrapper {
-    fn handle(&mut self, event: TextEvent<'_>, now: Now) -> Reaction<TextObservation> {
-        let event = match event {
-            TextEvent::Start => AgentEvent::Start,
-            TextEvent::LinkUp(link) => AgentEvent::LinkUp(link),
-            TextEvent::DialFailed(link, why) => AgentEvent::DialFailed(link, why),
-            TextEvent::Text(link, text) => match self.read(link, text, now) {
-                Some(inbound) => AgentEvent::Received(link, inbound),
-                None => return Reaction { actions: Vec::new(), deadline: self.deadline },
-            },
-            TextEvent::Control(link) => AgentEvent::Received(link, AgentInbound::Other),
-            TextEvent::LinkDown(link, reason) => AgentEvent::LinkDown(link, reason),
-            TextEvent::Wake => AgentEvent::Wake,
-            TextEvent::News => AgentEvent::News,
-            TextEvent::TokenChanged => AgentEvent::TokenChanged,
-            TextEvent::Stop => AgentEvent::Stop,
-            TextEvent::EndOrdered(order) => AgentEvent::EndOrdered(order),
-        };
-        let step = self.machine.handle(event, now);
-        let mut actions = Vec::new();
-        for action in step.actions {
-            let written = self.frames.outgoing(&action, now.wall, HealthMetrics::default);
-            if let Some((link, text)) = written {
-                let mut text = text.to_owned();
-                if self.bug == TextBug::InventsATypeForPongs {
-                    text = text.replace("\"PONG\"", "\"PROBE_ANSWER\"");
-                }
-                actions.push(TextObservation::Sent(link, text));
-            }
-            match action {
-                AgentAction::Dial(link) => actions.push(TextObservation::Dialled(link)),
-                AgentAction::Probe(link) => actions.push(TextObservation::Pinged(link)),
-                AgentAction::Close(link, cause) => {
-                    actions.push(TextObservation::Closed(link, cause));
-                }
-                AgentAction::Report(report) => {
-                    actions.push(TextObservation::Shown(report.status.kind()));
-                }
-                AgentAction::SendHello(_)
-                | AgentAction::SendBeat { .. }
-                | AgentAction::SendPong { .. } => {}
-                AgentAction::Impaired(_) | AgentAction::Overslept(_) => {
-                    actions.push(TextObservation::Noted);
-                }
-            }
-        }
-        self.deadline = step.deadline;
-        Reaction { actions, deadline: step.deadline }
-    }
-}
-
-#[test]
-fn our_frames_and_our_agent_keep_every_invariant() {
-    let wrapper = || TextWrapper::new(TextBug::None);
-    agent::check_text_wrapper_with(&Plan::new(3_000, 1), Rules::DEFAULT, wrapper).unwrap();
-}
-
-#[test]
-fn each_bug_in_the_reading_of_texts_is_found_by_the_invariant_of_its_name() {
-    use Invariant as I;
-    let expected: [(TextBug, &[Invariant]); 3] = [
-        (TextBug::RemembersTheSession, &[I::AcceptedIsConnected, I::BeatsEveryInterval]),
-        (TextBug::InventsATypeForPongs, &[I::SentCanBeRead]),
-        // A text that comes at the very deadline and is dropped leaves that deadline as it was.
-        (
-            TextBug::DropsWhatItDoesNotKnow,
-            &[I::AnyFrameProvesLife, I::SilentPeerGoesStaleExactly, I::DeadlineAfterNow],
-        ),
-    ];
-    for (bug, names) in expected {
-        let (mut cases, mut steps) = (0, 0);
-        for seed in 0..8 {
-            let plan = Plan::new(500, seed * 1000);
-            let wrapper = || TextWrapper::new(bug);
-            let found = agent::check_text_wrapper_with(&plan, Rules::DEFAULT, wrapper);
-            let failure = found.expect_err(&format!("{bug:?} was not found"));
-            let name = failure.violation.invariant;
-            assert!(names.contains(&name), "{bug:?} was found as\n{failure}");
-            // Each kind of frame has its turn, so it may take a few until the one that matters.
-            assert!(failure.script.steps.len() <= 9, "{failure}");
-            cases += failure.cases;
-            steps += failure.script.steps.len();
-        }
-        let (cases, steps) = (f64::from(cases) / 8.0, steps as f64 / 8.0);
-        println!("{bug:?}: {cases} scripts, shrunk to {steps} steps on average");
-    }
-}
-
 /// What a policy around our server's machine can get wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PolicyBug {
@@ -482,7 +316,7 @@ impl Policy {
         if bug == PolicyBug::KeepsNoResumeWindow {
             config.resume_window = Duration::from_secs(60);
         }
-        let origin = Now::from_origin(Duration::ZERO);
+        let origin = Now::without_suspend(Duration::ZERO);
         let machine = ServerConnection::new(config, PresenceVersion(0), Epoch(0), origin);
         Self { bug, machine, shift: 0 }
     }

@@ -6,6 +6,7 @@ use onsembl_protocol::id::UserId;
 use onsembl_protocol::session::{PresenceStatus, ServerConfig};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use tokio::sync::watch;
 
@@ -23,6 +24,8 @@ struct Views {
     /// How many there may be before unused ones are taken out.
     look_through_at: usize,
     rules: ServerConfig,
+    /// Agents of fleets that were not read yet: all of them are away.
+    unread: usize,
 }
 
 impl FleetViews {
@@ -36,7 +39,10 @@ impl FleetViews {
         let mut count = BTreeMap::new();
         // Not held while views are looked at: the hub waits for it.
         let views: Vec<_> = {
-            let views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let views = self.views();
+            if views.unread > 0 {
+                let _ = count.insert(PresenceStatus::Offline, views.unread);
+            }
             views.of.values().filter_map(Weak::upgrade).collect()
         };
         for view in views {
@@ -47,9 +53,35 @@ impl FleetViews {
         count
     }
 
+    /// There are these many agents in fleets that are not read yet.
+    pub(crate) fn expect(&self, unread: usize) {
+        self.views().unread = unread;
+    }
+
+    /// Whether the fleet of a user is read, so that its view shows all of it.
+    pub(crate) fn is_read(&self, user: &UserId) -> bool {
+        let view = self.views().of.get(user).and_then(Weak::upgrade);
+        view.is_some_and(|view| view.is_read.load(Ordering::Acquire))
+    }
+
+    /// The fleet of a user was read: this many agents, all of which were applied. It counts as read as long as the view
+    /// that this returns is used.
+    pub(crate) fn read(&self, user: &UserId, agents: usize) -> Arc<FleetView> {
+        let view = self.of(user);
+        if !view.is_read.swap(true, Ordering::Release) {
+            let mut views = self.views();
+            views.unread = views.unread.saturating_sub(agents);
+        }
+        view
+    }
+
+    fn views(&self) -> MutexGuard<'_, Views> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The fleet view of a user; made on first use.
     pub fn of(&self, user: &UserId) -> Arc<FleetView> {
-        let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut views = self.views();
         if let Some(view) = views.of.get(user).and_then(Weak::upgrade) {
             return view;
         }
@@ -71,12 +103,15 @@ pub struct FleetView {
     /// all.
     changes: Mutex<Vec<Change>>,
     changed: watch::Sender<Revision>,
+    /// Whether it shows all that the store has of the fleet.
+    is_read: AtomicBool,
 }
 
 impl FleetView {
     fn new(rules: ServerConfig) -> Self {
         let view = Mutex::new(View::default().with_rules(rules));
-        Self { view, changes: Mutex::default(), changed: watch::Sender::new(0) }
+        let (changed, is_read) = (watch::Sender::new(0), AtomicBool::new(false));
+        Self { view, changes: Mutex::default(), changed, is_read }
     }
 }
 
@@ -172,6 +207,23 @@ mod tests {
         drop(look);
         assert!(view.revisions().borrow().ge(&2), "readers are woken for it");
         assert_eq!(view.look().command_count(), 2);
+    }
+
+    #[test]
+    fn agents_of_fleets_that_are_not_read_count_as_away_until_they_are() {
+        let (views, user) = (FleetViews::default(), UserId::new("ann"));
+        views.expect(5);
+        let away = || views.statuses().get(&PresenceStatus::Offline).copied();
+        assert_eq!((away(), views.is_read(&user)), (Some(5), false));
+        let view = views.of(&user);
+        assert!(!views.is_read(&user), "a reader may have come before");
+        let read = views.read(&user, 2);
+        assert!(Arc::ptr_eq(&view, &read) && views.is_read(&user));
+        assert_eq!(away(), Some(3));
+        let _ = views.read(&user, 2);
+        assert_eq!(away(), Some(3), "once");
+        drop((view, read));
+        assert!(!views.is_read(&user), "nobody has it any more");
     }
 
     #[test]

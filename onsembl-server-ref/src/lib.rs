@@ -5,6 +5,7 @@
 //!
 //! [`server::Server`] embeds the whole in another process.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod auth;
@@ -13,6 +14,7 @@ pub mod cli;
 pub mod client;
 mod dashboard;
 mod fleet_view;
+mod forgetting;
 mod http;
 mod hub;
 mod limits;
@@ -21,5 +23,12 @@ mod own_faults;
 pub mod retention;
 mod screens;
 pub mod server;
+mod service;
 pub mod store;
+mod token_view;
+mod traces;
 mod turned_away;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

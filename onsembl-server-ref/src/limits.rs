@@ -5,6 +5,7 @@ use crate::auth::USES;
 use crate::{dashboard, http, hub, screens, store};
 use onsembl_protocol::fleet::{DashboardLink, FleetLimits, LONGEST_FINDINGS, RECOVERED_COMMANDS};
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::wire::payload::LongText;
 use onsembl_transport::server::{LANE_BACKLOG, LANE_FRAMES};
 use serde::Serialize;
 
@@ -14,10 +15,10 @@ const MIB: usize = 1024 * KIB;
 /// The program, its code and threads, and four connections of the database with 2 MiB each: measured are 14 MiB, and
 /// an allocator keeps some of what was given back.
 const PROGRAM: usize = 64 * MIB;
-/// A connection whose token is not known: a request head and its answer, TLS, and the task.
+/// A connection whose token is unknown: a request head and its answer, TLS, and the task.
 const WAITING_CONNECTION: usize = 48 * KIB;
-/// A connection of an agent or a dashboard: 24 KiB when it is idle, and the beginning of a message that needs no
-/// slot yet. What waits to be written to it is counted per user.
+/// A connection of an agent or a dashboard: 8 KiB when it is idle, 16 KiB of buffers while it reads and writes, and the
+/// beginning of a message that needs no slot yet. What waits to be written to it is counted per user.
 const KNOWN_CONNECTION: usize = 24 * KIB + http::SMALL;
 /// A large message: the buffer that it is put together in, and its text.
 const LARGE_MESSAGE: usize = 2 * Limits::DEFAULT.message_bytes;
@@ -107,6 +108,7 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
     let mut limits = vec![
         size("message", wire.message_bytes, Connection, "the link is closed with 1009"),
         size("command text", wire.command_bytes, Request, "ERROR"),
+        size("text in pieces", LongText::MOST, Request, "ERROR"),
         count("list entries", wire.list_entries, Request, "ERROR"),
         count("waiting connections", room.all, Server, "a newcomer takes the slot of another"),
         count(
@@ -156,7 +158,12 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
         ),
         size("slot of a dashboard", dashboard::SLOT, Dashboard, "it takes one more"),
         count("dashboards at work", dashboard::AT_WORK, User, "the others wait in line"),
-        count("requests of a dashboard under way", DashboardLink::MOST_UNDER_WAY, Dashboard, full),
+        count(
+            "requests of a dashboard in progress",
+            DashboardLink::MOST_UNDER_WAY,
+            Dashboard,
+            full,
+        ),
         count(
             "readers of output",
             http::READERS,
@@ -164,12 +171,18 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             "503; a user has at most as many as are free",
         ),
         size(
-            "screens that are looked at",
+            "watched screens",
             screens::BYTES,
             Server,
             "429; a user has at most half of what is free, and loses the oldest of its own first",
         ),
         count("screens drawn at a time", screens::DRAWING, Server, "the others wait in line"),
+        count(
+            "keyframes that wait",
+            screens::FRAMES,
+            Server,
+            "not kept; a user has at most as many as are free",
+        ),
         size(
             "output drawn behind a keyframe",
             screens::FURTHEST as usize,
@@ -185,6 +198,12 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             "503; a user has at most as many as are free",
         ),
         count("questions to the store", hub::ASKED_OF_USER, User, "the others wait in line"),
+        count(
+            "presence events that wait besides",
+            hub::PRESENCE_OF_AGENT,
+            Agent,
+            "dropped, counted and logged",
+        ),
         count(
             "writes that wait",
             hub::WRITES,
@@ -226,7 +245,7 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
         count("terminals of an agent", fleet.terminals_of_agent, Agent, "the oldest is lost"),
         count("terminals", fleet.terminals, User, "not taken"),
         count("ended commands", fleet.ended_commands, User, "the oldest is dropped"),
-        count("outputs of no command", fleet.loose_outputs, User, "the oldest is dropped"),
+        count("output without a command", fleet.loose_outputs, User, "the oldest is dropped"),
         size("unstored output of an agent", fleet.unstored_output, Agent, "its link is not read"),
         size("unstored output", fleet.unstored_output_of_user, User, unread),
         size(
@@ -236,19 +255,24 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             "the quietest command's is left to the store",
         ),
         size("unknown commands reported", fleet.told_bytes, User, "an agent may be notified twice"),
-        count("pages of an agent", fleet.pages_of_agent, Agent, "dropped; it says it again"),
-        count("pages", fleet.pages, User, "dropped; it says it again"),
-        size("bytes of pages", fleet.page_bytes, User, "dropped; it says it again"),
+        count("pages of an agent", fleet.pages_of_agent, Agent, "dropped; it is reported again"),
+        count("pages", fleet.pages, User, "dropped; it is reported again"),
+        size("bytes of pages", fleet.page_bytes, User, "dropped; it is reported again"),
         count("audits", fleet.audits, User, full),
         size("bytes of audits", fleet.audit_bytes, User, full),
         count(
             "waiting stops",
             fleet.waiting_stops,
             User,
-            "carried out, and answered that it is not known to be durable",
+            "carried out, and reported as not known to be durable",
         ),
         count("deletions", fleet.deletions, User, full),
-        count("ends told after a restart", RECOVERED_COMMANDS, User, "older ones are not told"),
+        count(
+            "ends reported after a restart",
+            RECOVERED_COMMANDS,
+            User,
+            "older ones are not reported",
+        ),
         count(
             "addresses of agents",
             room.remembered,
@@ -327,7 +351,7 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
     limits.extend([
         count(
             "commands traced",
-            hub::TRACED,
+            crate::traces::TRACED,
             Server,
             "the others run without; a user has at most as many as are free",
         ),
@@ -363,11 +387,18 @@ pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
         part("the program and its database", 1, PROGRAM),
         part("the queue of the store", 1, STORE_QUEUE),
         part("writes that wait", hub::WRITES, WRITE),
+        part(
+            "users: presence events that wait",
+            users.saturating_mul(FleetLimits::DEFAULT.agents * hub::PRESENCE_OF_AGENT),
+            KIB,
+        ),
         part("the recording", 1, set.recording),
         part("recordings exported", http::EXPORTS, set.recording + 128 * KIB),
         part("readers of output", http::READERS, http::READER),
-        part("screens that are looked at", 1, screens::BYTES),
-        // The entries, and their text.
+        part("watched screens", 1, screens::BYTES),
+        part("screens being shown", screens::DRAWING, screens::SHOWING),
+        part("keyframes that wait", screens::FRAMES, store::KEYFRAME_BYTES),
+        // The entries, and their text; or a screen.
         part("lists on their way", http::PAGES, 2 * http::PAGE_BYTES),
         part("waiting connections", http::RoomLimits::DEFAULT.all, WAITING_CONNECTION),
         part("connections", set.connections, KNOWN_CONNECTION),
@@ -383,8 +414,8 @@ pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
     ];
     #[cfg(feature = "otel")]
     parts.extend([
-        part("traces of commands", hub::TRACED, hub::TRACE_BYTES),
-        part("spans", onsembl_transport::traces::QUEUE, hub::TRACE_BYTES),
+        part("traces of commands", crate::traces::TRACED, crate::traces::TRACE_BYTES),
+        part("spans", onsembl_transport::traces::QUEUE, crate::traces::TRACE_BYTES),
     ]);
     parts
 }
@@ -423,6 +454,7 @@ mod tests {
     use crate::server::CONNECTIONS;
     use crate::store::StoreLimits;
     use onsembl_transport::server::RECORDING;
+    use std::path::Path;
 
     const DEFAULT: Set = Set {
         connections: CONNECTIONS,
@@ -434,6 +466,10 @@ mod tests {
     /// One source: the table of DEFAULTS repeats what is printed, word for word.
     #[test]
     fn defaults_has_each_limit_with_its_value() {
+        // As it is published the crate has no documents beside it.
+        if Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml.orig")).exists() {
+            return;
+        }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/DEFAULTS.md");
         let defaults = std::fs::read_to_string(path).unwrap();
         let missing: Vec<String> = all(&DEFAULT)

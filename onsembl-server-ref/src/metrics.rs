@@ -186,7 +186,8 @@ impl Metrics {
         Self(Arc::new(Inner {
             heartbeats,
             missed: {
-                let help = "How often heartbeats of a session began to miss a hop: the first that is missed, and what that means";
+                let help =
+                    "Heartbeat faults of sessions: the first hop that was missed, and its meaning";
                 let missed: Family<Missed, Counter> = new.family("heartbeats_missed", help);
                 for (hop, cause) in MISSED {
                     let label = Missed { hop: hop.as_str(), cause: cause.as_str() };
@@ -202,10 +203,10 @@ impl Metrics {
             ),
             presence: new.family(
                 "presence_changes",
-                "What agents became, and why; docs/STATES.md lists statuses and causes",
+                "Status changes of agents, by cause; docs/STATES.md lists statuses and causes",
             ),
             dials: {
-                let help = "Dials of agents that failed, by what was wrong, as agents tell when they are back";
+                let help = "Failed dials of agents by fault, as reported when they are back";
                 let dials: Family<Faulty, Counter> = new.family("agent_dials_failed", help);
                 let faults = DialFault::ALL.iter().map(|fault| fault.as_str());
                 from_zero(&dials, faults, |fault| Faulty { fault });
@@ -213,12 +214,12 @@ impl Metrics {
             },
             silence: new.seconds(
                 "silence_at_detection",
-                "How long an agent was not heard when that became its status",
+                "Silence of an agent when it changed the agent's status",
                 SILENCES,
             ),
             stalls: new.seconds(
                 "stall",
-                "Times in which this process did not run; they count as no agent's silence",
+                "Times in which this process was suspended; not counted as silence of agents",
                 SILENCES,
             ),
             gaps: {
@@ -232,20 +233,20 @@ impl Metrics {
             },
             commands: {
                 let commands: Family<Status, Counter> =
-                    new.family("commands_ended", "Commands that are over, by their status");
+                    new.family("commands_ended", "Ended commands by status");
                 from_zero(&commands, FINAL.into_iter().filter_map(end), |status| Status { status });
                 commands
             },
             hub: HubGauges {
-                up: new.gauge("hub_up", "Whether the hub answers"),
+                up: new.gauge("hub_up", "Whether the hub responds"),
                 links: new.gauge("agent_links", "Links of agents"),
-                greeting: new.gauge("greeting_links", "Links that owe a hello"),
+                greeting: new.gauge("greeting_links", "Links without a hello yet"),
                 sessions: new.gauge("sessions", "Agents in session, joining or awaited"),
-                open_commands: new.gauge("open_commands", "Commands that are not over"),
-                unwritten: new.gauge("unwritten", "Writes on their way to the database"),
+                open_commands: new.gauge("open_commands", "Open commands"),
+                unwritten: new.gauge("unwritten", "Pending writes to the database"),
             },
-            agents: new.add("agents", "Agents that are known, by their status", Family::default()),
-            store_up: new.gauge("store_up", "Whether the database takes what is written"),
+            agents: new.add("agents", "Known agents by status", Family::default()),
+            store_up: new.gauge("store_up", "Whether the database accepts writes"),
             registry,
         }))
     }
@@ -299,7 +300,7 @@ impl Metrics {
         }
     }
 
-    /// A record of output was committed, or refused for good.
+    /// A record of output was committed, or refused permanently.
     pub(crate) fn stored(&self, receipt: &OutputReceipt) {
         if receipt.outcome.is_ok() && !receipt.is_gap {
             let _ = self.0.output.stored.inc_by(receipt.end.0.saturating_sub(receipt.offset.0));
@@ -315,6 +316,11 @@ impl Metrics {
             };
             let _ = self.0.output.delivered.inc_by(bytes as u64);
         }
+    }
+
+    /// This many bytes of output for a dashboard were handed to its link.
+    pub(crate) fn delivered_output(&self, bytes: usize) {
+        let _ = self.0.output.delivered.inc_by(bytes as u64);
     }
 
     /// A fact of a fleet.
@@ -424,7 +430,7 @@ struct Events(Counters);
 
 impl Collector for Events {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "What went wrong or was tolerated, by name";
+        let help = "Errors and tolerated anomalies by name";
         let mut family = encoder.encode_descriptor("events", help, None, MetricType::Counter)?;
         for (event, count) in self.0.snapshot() {
             let label = [("event", event)];

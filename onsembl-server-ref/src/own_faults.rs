@@ -24,13 +24,13 @@ pub struct FaultRecord(Arc<Mutex<OwnFaults>>);
 impl FaultRecord {
     /// The record of a run that begins now. What an earlier version or a damaged database kept is left out.
     pub(crate) async fn resume(store: &Store, now: WallTime) -> Self {
-        let kept = match store.own_state().await {
+        let kept = match store.meta().own_state().await {
             Ok(OwnState { kept, newest }) => {
                 let kept = kept.and_then(|text| serde_json::from_str::<KeptFaults>(&text).ok());
                 kept.map(|kept| KeptFaults { alive: kept.alive.max(newest), ..kept })
             }
             Err(error) => {
-                warn!(%error, "what an earlier run suffered cannot be read; `why` does not tell of it");
+                warn!(%error, "cannot read the faults of an earlier run; `why` omits them");
                 None
             }
         };
@@ -86,7 +86,7 @@ impl FaultRecord {
     async fn write(&self, store: &Store, clock: &SystemClock) -> Result<(), StoreError> {
         let kept = self.record().kept(clock.now().wall);
         // Of numbers and words, it cannot fail to be written.
-        store.keep_own_state(serde_json::to_string(&kept).unwrap_or_default()).await
+        store.meta().keep_own_state(serde_json::to_string(&kept).unwrap_or_default()).await
     }
 
     async fn watch(&self, clock: &SystemClock, stop: &CancellationToken) {

@@ -58,7 +58,11 @@ impl Default for Retention {
 pub(crate) async fn keep(store: Store, rules: Retention, stop: CancellationToken) {
     let mut keeper = Keeper {
         time: SystemClock::new(),
-        clock: RetentionClock::resumed(Some(store.ages_by()), None, store.ages_by()),
+        clock: RetentionClock::resumed(
+            Some(store.retention().ages_by()),
+            None,
+            store.retention().ages_by(),
+        ),
         differs: false,
         store,
         rules,
@@ -68,7 +72,7 @@ pub(crate) async fn keep(store: Store, rules: Retention, stop: CancellationToken
         return;
     }
     // A clock that was not kept continues from the last minute.
-    let _ = tokio::time::timeout(TICK, keeper.store.keep_clock()).await;
+    let _ = tokio::time::timeout(TICK, keeper.store.retention().keep_clock()).await;
 }
 
 /// The store is closed.
@@ -111,13 +115,12 @@ impl Keeper {
     fn tick(&mut self) {
         let now = self.time.now();
         let shows = self.clock.advance(now);
-        self.store.set_ages_by(shows);
+        self.store.retention().set_ages_by(shows);
         let apart = now.wall.unix_millis().abs_diff(shows.unix_millis());
         let differs = u128::from(apart) > DIFFERENCE.as_millis();
         if differs && !self.differs {
             warn!(wall = %now.wall, observed = %shows,
-                "the wall clock is not where the time that was observed is: it was set, or no server ran. \
-                 History ages by observed time, which goes twice as fast while it is behind");
+                "the wall clock differs from the observed time: it was set, or no server ran. History ages by observed time, which runs twice as fast while it is behind");
         }
         self.differs = differs;
     }
@@ -126,7 +129,7 @@ impl Keeper {
     async fn look(&self) -> Result<(), Ended> {
         let bytes = self.until_done(Chore::Output).await?;
         if bytes > 0 {
-            info!(bytes, "old output was cut; gaps say where");
+            info!(bytes, "old output was deleted; gaps mark where");
         }
         let _ = self.until_done(Chore::Commands).await?;
         self.until_done(Chore::DeletedAgents).await.map(drop)
@@ -147,7 +150,7 @@ impl Keeper {
                 }
                 Err(StoreError::Closed) => return Err(Ended),
                 Err(error) => {
-                    warn!(?chore, %error, "what is too old or too much cannot be cut; the next attempt follows");
+                    warn!(?chore, %error, "cannot delete output beyond its retention; will retry");
                     break;
                 }
             }
@@ -159,14 +162,21 @@ impl Keeper {
     async fn step(&self, chore: Chore) -> Result<Cut, StoreError> {
         let (store, rules) = (&self.store, &self.rules);
         let more = match chore {
-            Chore::Budgets => store.cut_over_budget().await?,
+            Chore::Budgets => store.budget().cut_what_is_over().await?,
             Chore::Output => {
-                return store.cut_output(self.before(rules.keep_for), rules.keep_bytes).await;
+                return store
+                    .retention()
+                    .cut_output(self.before(rules.keep_for), rules.keep_bytes)
+                    .await;
             }
-            Chore::Commands => store.remove_commands(self.before(rules.keep_history)).await?,
-            Chore::DeletedAgents => store.forget_agents(self.before(rules.keep_history)).await?,
+            Chore::Commands => {
+                store.retention().remove_commands(self.before(rules.keep_history)).await?
+            }
+            Chore::DeletedAgents => {
+                store.deletion().forget_agents(self.before(rules.keep_history)).await?
+            }
             Chore::Clock => {
-                store.keep_clock().await?;
+                store.retention().keep_clock().await?;
                 false
             }
         };
@@ -176,7 +186,9 @@ impl Keeper {
     /// What began to age before this is older than that.
     fn before(&self, keep: Duration) -> WallTime {
         let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-        WallTime::from_unix_millis(self.store.ages_by().unix_millis().saturating_sub(keep))
+        WallTime::from_unix_millis(
+            self.store.retention().ages_by().unix_millis().saturating_sub(keep),
+        )
     }
 }
 

@@ -1,33 +1,33 @@
-//! The ledger of heartbeats beside one link: told of each hop by the driver that performs it. Decides nothing.
+//! The hop tracker beside one link: told of each hop by the driver that performs it. Decides nothing.
 
 use crate::pump::LinkHandle;
-use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, BeatVerdict, End};
+use onsembl_protocol::diagnosis::{BeatReport, BeatVerdict, End, HopTracker};
 use onsembl_protocol::id::LinkId;
 use onsembl_protocol::time::{Deadline, Now, Timestamp};
 use std::time::Duration;
 
-/// The ledger of one session, on the link that carries it.
+/// The hop tracker of one session, on the link that carries it.
 #[derive(Debug)]
-pub(crate) struct LinkBeats(Box<BeatLedger>);
+pub(crate) struct LinkBeats(Box<HopTracker>);
 
 impl LinkBeats {
-    /// What it takes of memory for each connection: the ledger, the way to it, and what the pump notes of the latest
+    /// What it takes of memory for each connection: the hop tracker, the way to it, and what the pump notes of the latest
     /// heartbeat.
     pub(crate) const BYTES: usize =
-        size_of::<BeatLedger>() + size_of::<Self>() + LinkHandle::BEAT_BYTES;
+        size_of::<HopTracker>() + size_of::<Self>() + LinkHandle::BEAT_BYTES;
 
-    /// The ledger of a session that begins now.
+    /// The hop tracker of a session that begins now.
     pub(crate) fn new(end: End, interval: Duration, now: Now) -> Self {
-        Self(Box::new(BeatLedger::new(end, interval, now.boot)))
+        Self(Box::new(HopTracker::new(end, interval, now.boot)))
     }
 
-    /// Notes what happened, behind what was written meanwhile. Gives what the ledger says, if that is something else
+    /// Notes what happened, behind what was written meanwhile. Gives what the hop tracker says, if that is something else
     /// than before.
     pub(crate) fn note(
         &mut self,
         handle: &LinkHandle,
         now: Now,
-        what: impl FnOnce(&mut BeatLedger, Timestamp),
+        what: impl FnOnce(&mut HopTracker, Timestamp),
     ) -> Option<BeatVerdict> {
         let before = self.0.says();
         if self.0.awaits_written()
@@ -49,18 +49,18 @@ impl LinkBeats {
         Deadline::At(now.monotonic.saturating_add(interval / 4)).after(now.monotonic)
     }
 
-    /// What the ledger says.
+    /// What the hop tracker says.
     pub(crate) fn verdict(&self, now: Now) -> BeatVerdict {
         self.0.verdict(now)
     }
 
-    /// All that the ledger says.
+    /// All that the hop tracker says.
     pub(crate) fn report(&self, now: Now) -> BeatReport {
         self.0.report(now)
     }
 }
 
-/// When the ledgers of many links are looked at next, if there are any, and with which link that continues.
+/// When the hop trackers of many links are looked at next, if there are any, and with which link that continues.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Looks {
     pub(crate) at: Deadline,
@@ -70,7 +70,7 @@ pub(crate) struct Looks {
 impl Looks {
     pub(crate) const NONE: Self = Self { at: Deadline::Never, from: LinkId(0) };
 
-    /// There is a ledger.
+    /// There is a hop tracker.
     pub(crate) fn begin(&mut self, interval: Duration, now: Now) {
         if self.at == Deadline::Never {
             self.at = LinkBeats::look_at(interval, now);
@@ -88,4 +88,4 @@ impl Looks {
 }
 
 /// A connection takes no more for its heartbeats than it may.
-const _: () = assert!(LinkBeats::BYTES <= BeatLedger::MOST_BYTES);
+const _: () = assert!(LinkBeats::BYTES <= HopTracker::MOST_BYTES);

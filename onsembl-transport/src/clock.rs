@@ -9,6 +9,16 @@ use tokio::time::Instant;
 /// Samples the clocks. All clones share one origin, so their timestamps compare.
 ///
 /// The monotonic clock is tokio's, so that it stands still with the paused time of tests.
+///
+/// ```
+/// use onsembl_transport::clock::SystemClock;
+/// use std::time::Duration;
+///
+/// let clock = SystemClock::new();
+/// let (before, after) = (clock.now(), clock.now());
+/// assert!(after.monotonic >= before.monotonic);
+/// assert!(after.suspended_since(&before) < Duration::from_secs(1));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     origin: Instant,

@@ -184,7 +184,9 @@ impl LinkEnd {
         match (reason.initiator, detail.as_str()) {
             // These codes are anybody's, and a peer of ours says what it means by them.
             (Initiator::Peer, "") => match code.meaning() {
-                Some(meaning) => format!("closed by the peer ({code}, {meaning}), without a word"),
+                Some(meaning) => {
+                    format!("closed by the peer ({code}, {meaning}), without a reason")
+                }
                 None => reason.to_string(),
             },
             // Most of our own close frames repeat the words of their code, and so does the answer to one.
@@ -260,6 +262,7 @@ pub trait Dialer: Send + Sync {
 /// Why a dial brought no link: what failed, on what, why, and what to do, once each.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}", self.sentence())]
+#[non_exhaustive]
 pub struct DialError {
     /// What decides about the next attempt.
     pub failure: DialFailure,
@@ -292,6 +295,7 @@ impl DialError {
     }
 
     /// The same, with the address where it happened.
+    #[cfg(feature = "websocket")]
     #[must_use]
     pub(crate) fn at(self, address: SocketAddr) -> Self {
         let detail = match self.detail.contains(&address.to_string()) {
@@ -309,6 +313,7 @@ impl DialError {
     }
 
     /// The same, with who it was.
+    #[cfg(feature = "websocket")]
     #[must_use]
     pub(crate) fn by(self, whom: &str) -> Self {
         let detail = match self.detail.as_str() {
@@ -368,7 +373,7 @@ fn errno_name(number: i32) -> Option<&'static str> {
     })
 }
 
-/// The numbers of other systems are not known here.
+/// The numbers of other systems are unknown here.
 #[cfg(not(target_os = "linux"))]
 const fn errno_name(_: i32) -> Option<&'static str> {
     None
@@ -438,7 +443,10 @@ mod tests {
             "closed by the peer (1001, going away): the server is shutting down; come back"
         );
         let end = LinkEnd::peer(Some(1008), "");
-        assert_eq!(end.to_string(), "closed by the peer (1008, policy violation), without a word");
+        assert_eq!(
+            end.to_string(),
+            "closed by the peer (1008, policy violation), without a reason"
+        );
         let end = LinkEnd::peer(Some(1008), "you are not welcome");
         assert_eq!(
             end.to_string(),

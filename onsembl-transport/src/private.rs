@@ -94,7 +94,10 @@ pub fn close_to_others(path: &Path) -> io::Result<Option<Mode>> {
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(data) if !data.is_file() => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is there and is no file"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "it exists and is not a regular file",
+            ));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

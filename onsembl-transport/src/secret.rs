@@ -8,10 +8,18 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 /// Longest token file in bytes: four times the longest head that an HTTP server takes. A device or a pipe
-/// that never ends is no token.
+/// that never ends is not a token.
 const LONGEST_FILE: u64 = 64 * 1024;
 
 /// A text that must not be shown. Its `Debug` says nothing of it, and it has no `Display`.
+///
+/// ```
+/// use onsembl_transport::secret::Secret;
+///
+/// let token = Secret::new("swordfish\n"); // as it stands in a file
+/// assert_eq!(token.expose(), "swordfish");
+/// assert_eq!(format!("{token:?}"), "Secret(…)");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -75,6 +83,7 @@ struct Unreadable {
 }
 
 /// The error number of the operating system for which a token could not be had, if it gave one.
+#[cfg(feature = "websocket")]
 pub(crate) fn os_error(error: &io::Error) -> Option<i32> {
     let inner = || error.get_ref()?.source()?.downcast_ref::<io::Error>()?.raw_os_error();
     error.raw_os_error().or_else(inner)
@@ -92,8 +101,7 @@ impl TokenSource for TokenFile {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!(
-                    "every user of this machine can write the token file {path}, so what is in it is not used; run \
-                     `chmod 600 {path}` and put the token there again"
+                    "every user of this machine can write the token file {path}, so its contents are not used; run `chmod 600 {path}` and put the token there again"
                 ),
             ));
         }
@@ -107,7 +115,7 @@ impl TokenSource for TokenFile {
         })?;
         if length as u64 > LONGEST_FILE {
             return Err(io::Error::other(format!(
-                "the token file {path} holds more than {LONGEST_FILE} bytes; put a token into it, and nothing else"
+                "the token file {path} holds more than {LONGEST_FILE} bytes; put only a token into it"
             )));
         }
         let token = Secret::new(text);

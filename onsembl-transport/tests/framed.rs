@@ -96,7 +96,7 @@ async fn receiving_can_be_given_up_at_any_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn what_breaks_the_rules_is_told_so_before_the_link_ends() {
-    let limits = LinkLimits { message_bytes: 1000, ..LIMITS };
+    let limits = LIMITS.with_message_bytes(1000);
     let oversized = [&2_000_000u32.to_be_bytes()[..], &[1; 2_000_000]].concat();
     for (bytes, cause) in [
         (&oversized[..], CloseCause::TooBig),

@@ -65,17 +65,15 @@ fn link(stream: TcpStream) -> Link {
 
 /// A server of one agent that keeps nothing: what it knows of sessions is `epoch`.
 fn serve(listener: TcpListener, epoch: u64) -> JoinHandle<()> {
-    let rules = SessionRules {
-        server_instance: ServerInstanceId::new(format!("run-{epoch}")),
-        features: SERVER_FEATURES.to_vec(),
-        output_window: 1 << 20,
-    };
+    let rules =
+        SessionRules::new(ServerInstanceId::new(format!("run-{epoch}")), SERVER_FEATURES.to_vec())
+            .with_output_window(1 << 20);
     let mut shard = Shard::new(rules, ServerConfig::DEFAULT, Limits::DEFAULT, Counters::default());
     tokio::spawn(async move {
         loop {
             let event = tokio::select! {
                 Ok((stream, _)) = listener.accept() => {
-                    shard.accept(LinkTicket { link: link(stream), auth: (), lane: Lane::default(), named: None, share: Default::default() });
+                    shard.accept(LinkTicket::new(link(stream), (), Lane::default()));
                     continue;
                 }
                 event = shard.next() => event,
@@ -87,12 +85,11 @@ fn serve(listener: TcpListener, epoch: u64) -> JoinHandle<()> {
                     shard.join(claim.link, key, Claimant::SameProcess);
                 }
                 ShardEvent::Admit { key, link } => {
-                    let admission = Admission {
-                        agent: AgentId::new("agent-1"),
-                        session: SessionId::new(format!("session-{epoch}")),
-                        epoch: Epoch(epoch + 1),
-                        stopped: None,
-                    };
+                    let admission = Admission::new(
+                        AgentId::new("agent-1"),
+                        SessionId::new(format!("session-{epoch}")),
+                        Epoch(epoch + 1),
+                    );
                     shard.admitted(key, link, admission);
                 }
                 ShardEvent::Record { key, epoch, sequence, at, .. } => {

@@ -12,7 +12,7 @@ use onsembl_transport::{
     Frame, Link, LinkEnd, LinkEvent, LinkHandle, LinkInput, LinkLimits, PumpConfig, Received,
 };
 use std::time::Duration;
-use support::{end, raw_client, soon, text};
+use support::{TEXT, end, raw_client, soon, text};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -111,7 +111,11 @@ async fn a_peer_that_never_reads_is_given_up_when_the_write_time_is_over() {
 async fn a_real_socket_whose_peer_never_reads_is_given_up_too() {
     let (raw, link) = raw_client(LinkLimits::DEFAULT).await;
     let (sender, mut events) = mpsc::channel(8);
-    let config = PumpConfig { write_timeout: Duration::from_millis(300), ..CONFIG };
+    let config = {
+        let mut it = CONFIG;
+        it.write_timeout = Duration::from_millis(300);
+        it
+    };
     let handle = pump::spawn(link, ID, config, sender);
     let flood = async { while handle.data(frame(&"x".repeat(1 << 20))).await.is_ok() {} };
     soon(flood).await;
@@ -174,7 +178,11 @@ async fn close_and_abort_are_obeyed_while_nobody_takes_events() {
 
 #[tokio::test(start_paused = true)]
 async fn data_waits_for_room_and_try_data_gives_the_frame_back() {
-    let config = PumpConfig { data_queue: 2, ..CONFIG };
+    let config = {
+        let mut it = CONFIG;
+        it.data_queue = 2;
+        it
+    };
     let mut b = bench(1, config, 8);
     b.cable.freeze(Direction::FirstToSecond);
     for _ in 0..4 {
@@ -192,7 +200,11 @@ async fn data_waits_for_room_and_try_data_gives_the_frame_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_control_queue_ends_the_link_as_not_reading() {
-    let config = PumpConfig { control_queue: 4, ..CONFIG };
+    let config = {
+        let mut it = CONFIG;
+        it.control_queue = 4;
+        it
+    };
     let mut b = bench(1, config, 8);
     b.cable.freeze(Direction::FirstToSecond);
     let began = Instant::now();
@@ -389,7 +401,7 @@ async fn when_nobody_takes_events_any_more_the_link_is_closed() {
 
 #[tokio::test]
 async fn a_message_of_ours_that_is_too_large_is_left_out_and_the_link_stays() {
-    let limits = LinkLimits { message_bytes: 100, ..LinkLimits::DEFAULT };
+    let limits = LinkLimits::DEFAULT.with_message_bytes(100);
     let (mut raw, link) = raw_client(limits).await;
     let (sender, _events) = mpsc::channel(8);
     let handle = pump::spawn(link, ID, CONFIG, sender);
@@ -414,4 +426,34 @@ async fn many_small_frames_arrive_in_order_over_a_real_socket() {
         }
     };
     soon(async { tokio::join!(sending, receiving) }).await;
+}
+
+/// A task may do so much at once, and a peer that always has more would have it do nothing but read.
+#[tokio::test]
+async fn a_peer_that_never_stops_sending_is_written_to_and_closed_in_time() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (raw, link) = raw_client(LinkLimits::DEFAULT).await;
+    let bytes = raw.frame(TEXT, b"x").repeat(1000);
+    let (mut far, mut flood) = raw.stream.into_split();
+    let flooding = tokio::spawn(async move { while flood.write_all(&bytes).await.is_ok() {} });
+    let (sender, mut events) = mpsc::channel(8);
+    let handle = pump::spawn(link, ID, CONFIG, sender);
+    let ended = tokio::spawn(async move {
+        loop {
+            if let LinkInput::Ended(end) = events.recv().await.expect("the end comes first").what {
+                return end;
+            }
+        }
+    });
+    sleep(Duration::from_millis(50)).await;
+    handle.control(frame("out")).unwrap();
+    let mut read = [0; 5];
+    soon(far.read_exact(&mut read)).await.unwrap();
+    assert_eq!(&read, b"\x81\x03out");
+    let began = std::time::Instant::now();
+    handle.close(CloseCause::AgentStopped);
+    let end = soon(ended).await.unwrap();
+    assert_eq!(end.reason, CloseReason::local(CloseCause::AgentStopped));
+    assert!(began.elapsed() < CONFIG.close_timeout + Duration::from_secs(2));
+    flooding.abort();
 }

@@ -44,7 +44,7 @@ impl Files {
     }
 
     fn dialer(&self, url: &str) -> WebSocketDialer {
-        WebSocketDialer::new(url, "/ws/agent", &TlsRoots::Pem(self.path("cert.pem")))
+        WebSocketDialer::new(url, "/ws/agent", TlsRoots::Pem(self.path("cert.pem")))
             .unwrap()
             .with_token(Secret::new("swordfish"))
     }
@@ -266,7 +266,7 @@ async fn a_server_without_http_1_1_is_told_from_one_without_tls() {
     let (refused, ()) = tokio::join!(soon(dialer.dial()), serving);
     let refused = refused.unwrap_err();
     assert_eq!(refused.failure, DialFailure::Tls);
-    assert!(refused.detail.contains("no HTTP/1.1 (ALPN)"), "{refused}");
+    assert!(refused.detail.contains("not offer HTTP/1.1 (ALPN)"), "{refused}");
 }
 
 #[tokio::test]

@@ -190,7 +190,7 @@ async fn pings_of_a_peer_that_does_not_read_fill_no_memory_and_lose_no_message()
 
 #[tokio::test]
 async fn an_oversized_message_is_refused_to_the_peers_face() {
-    let limits = LinkLimits { message_bytes: 100_000, ..LIMITS };
+    let limits = LIMITS.with_message_bytes(100_000);
     for (mut raw, mut link) in [raw_client(limits).await, raw_server(limits).await] {
         raw.send(TEXT, &vec![b'a'; 100_000]).await;
         assert_eq!(text(&mut link).await.len(), 100_000);
@@ -207,7 +207,7 @@ async fn an_oversized_message_is_refused_to_the_peers_face() {
 /// The same message would end the next link too.
 #[tokio::test]
 async fn a_message_of_our_own_that_is_too_long_is_dropped_and_the_link_goes_on() {
-    let limits = LinkLimits { message_bytes: 1000, ..LIMITS };
+    let limits = LIMITS.with_message_bytes(1000);
     let (mut raw, mut link) = raw_client(limits).await;
     link.writer.send(Frame::Text("m".repeat(1001))).await.unwrap();
     link.writer.send(Frame::Text("next".into())).await.unwrap();
@@ -217,7 +217,7 @@ async fn a_message_of_our_own_that_is_too_long_is_dropped_and_the_link_goes_on()
 
 #[tokio::test]
 async fn an_oversized_message_in_fragments_is_refused_too() {
-    let limits = LinkLimits { message_bytes: 1000, ..LIMITS };
+    let limits = LIMITS.with_message_bytes(1000);
     let (mut raw, mut link) = raw_client(limits).await;
     let mut fragment = raw.frame(TEXT, &[b'a'; 600]);
     fragment[0] = 0x01;
@@ -259,7 +259,7 @@ async fn a_connection_that_breaks_says_how() {
 
 #[tokio::test]
 async fn a_message_of_our_own_that_is_too_large_is_left_out_and_the_link_stays() {
-    let limits = LinkLimits { message_bytes: 10, ..LIMITS };
+    let limits = LIMITS.with_message_bytes(10);
     let (mut raw, mut link) = raw_client(limits).await;
     link.writer.send(Frame::Text("x".repeat(11))).await.unwrap();
     link.writer.send(Frame::Text("fits".into())).await.unwrap();
@@ -318,7 +318,7 @@ async fn what_asks_for_no_websocket_is_told_so() {
         let (mut near, far) = tokio::io::duplex(4096);
         near.write_all(request.as_bytes()).await.unwrap();
         let refused = soon(accept_websocket(far, "peer", LIMITS)).await.unwrap_err();
-        assert!(refused.to_string().contains("did not ask for a WebSocket"), "{refused}");
+        assert!(refused.to_string().contains("did not request a WebSocket"), "{refused}");
         let mut answer = String::new();
         near.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");

@@ -1,6 +1,7 @@
 //! `onsembl-agent doctor`: from arguments to an examination, and from its checks to a table.
 
 use super::print;
+use super::view::View;
 use super::{DoctorArgs, run};
 use crate::doctor::{Check, Examination, Verdict, examine};
 use crate::engine::AgentOptions;
@@ -10,7 +11,8 @@ use anyhow::{Context, Result};
 /// Most failures that an exit code counts: above 125 others mean something of their own.
 const MOST: usize = 100;
 
-pub(super) fn doctor(args: DoctorArgs) -> Result<u8> {
+pub(super) fn doctor(args: DoctorArgs, view: View) -> Result<u8> {
+    let view = view.or_json(args.json);
     let state_dir = match (args.state_dir, &args.name) {
         (Some(dir), _) => Some(dir),
         (None, Some(name)) => Some(locate(None, name)?),
@@ -32,7 +34,7 @@ pub(super) fn doctor(args: DoctorArgs) -> Result<u8> {
     // A look-up at a silent name server may still block a thread.
     runtime.shutdown_background();
     let checks = checks?;
-    let written = match args.json {
+    let written = match view.is_json() {
         true => print::json(&serde_json::to_string_pretty(&checks)?),
         false => print::lines(table(&checks)),
     };

@@ -9,6 +9,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
+/// What is logged unless something else is asked for.
+pub(super) const RULES: &str = "info";
 /// The file in the state directory.
 const LOG_FILE: &str = "agent.log";
 /// At this size it is truncated: enough for days, and too little to fill a disk.
@@ -20,7 +22,7 @@ pub(super) fn begin(args: &RunArgs) -> Result<Log> {
         true => LogTo::File(Box::new(LogFile::open(args)?)),
         false => LogTo::Stderr,
     };
-    let rules = LogRules::choose(args.log.as_deref(), "info");
+    let rules = LogRules::choose(args.log.as_deref(), RULES);
     Ok(logging::begin(&rules, to, Targets::Hidden, args.log_format)?)
 }
 

@@ -1,17 +1,19 @@
 //! `onsembl-agent presets`: what is known of programs that can be wrapped.
 
 use super::print;
+use super::view::View;
 use super::{FAILED, OK, PresetsArgs};
 use crate::preset::{BUILT_IN, Finding, Preset, check};
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
-pub(super) fn presets(args: &PresetsArgs) -> Result<u8> {
+pub(super) fn presets(args: &PresetsArgs, view: View) -> Result<u8> {
     let Some(name) = &args.name else {
-        let mut lines = Vec::new();
+        let mut all = Vec::new();
         for (name, _) in BUILT_IN {
-            lines.push(line(&Preset::load(name)?));
+            all.push(Preset::load(name)?);
         }
-        print::lines(lines).context("cannot write to stdout")?;
+        view.lines(all.iter().map(line), || all.iter().map(object).collect())?;
         return Ok(OK);
     };
     let preset = Preset::load(name)?;
@@ -28,9 +30,21 @@ pub(super) fn presets(args: &PresetsArgs) -> Result<u8> {
         Finding::Good(what) => format!("ok       {what}"),
         Finding::Bad(why) => format!("amiss    {why}"),
     });
-    print::lines(lines.collect::<Vec<_>>()).context("cannot write to stdout")?;
+    let object = |finding: &Finding| match finding {
+        Finding::Good(text) => json!({ "ok": true, "text": text }),
+        Finding::Bad(text) => json!({ "ok": false, "text": text }),
+    };
+    view.lines(lines, || found.iter().map(object).collect())?;
     let is_good = found.iter().all(|finding| matches!(finding, Finding::Good(_)));
     Ok(if is_good { OK } else { FAILED })
+}
+
+fn object(preset: &Preset) -> Value {
+    let Preset { name, about, recorded_with, terminal, one_shot, .. } = preset;
+    json!({
+        "name": name, "about": about, "recorded_with": recorded_with,
+        "terminal": terminal.is_some(), "one_shot": one_shot.is_some(),
+    })
 }
 
 fn line(preset: &Preset) -> String {

@@ -27,6 +27,13 @@ pub(super) fn json(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// A script that this program wrote itself, unchanged, on standard output.
+pub(super) fn raw(script: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(script)?;
+    out.flush()
+}
+
 /// A line on standard error. If that is closed there is nowhere to report to.
 pub(super) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{}", Shown::new(text).within(LONGEST_LINE));

@@ -3,10 +3,13 @@
 use super::log;
 use super::print;
 use super::signals::Hangup;
-use super::{DELETED, OK, REPLACED, REVOKED, RunArgs, RunnerKind, TokenArgs, signals};
-use crate::engine::{self, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
-use crate::preset::{self, Additions, Applied, Finding, Form, Place, Preset};
+use super::{
+    DELETED, OK, REFUSED, REPLACED, REVOKED, RunArgs, RunnerKind, TokenArgs, configured, signals,
+};
+use crate::engine::{self, AgentControl, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
+use crate::preset::{self, Additions, Applied, Finding, Form, OwnPaths, Preset, SessionChoice};
 use crate::process::{self, Runner};
+use crate::service::Supervision;
 use crate::state_dir::locate;
 use anyhow::{Context, Result};
 use onsembl_protocol::close::CloseCause;
@@ -14,17 +17,30 @@ use onsembl_protocol::session::AgentCause;
 use onsembl_protocol::wire::payload::AgentType;
 use onsembl_protocol::worker::Fence;
 use onsembl_transport::ProxyRule;
+use onsembl_transport::config::{Effective, Reload};
+use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
 
 /// Threads that carry links and processes. The work is waiting; two keep one slow call from
 /// holding up heartbeats.
 const THREADS: usize = 2;
 
-pub(super) fn run(args: RunArgs) -> Result<u8> {
-    let _log = log::begin(&args)?;
-    let options = options(args)?;
+/// Observations that the service manager has not been shown yet. It takes each at once.
+const OBSERVATIONS: usize = 32;
+
+pub(super) fn run(args: RunArgs, file: Option<PathBuf>, effective: Vec<Effective>) -> Result<u8> {
+    let log = log::begin(&args)?;
+    let reload = Reload::new(&log, log::RULES, file, effective);
+    let supervision = Supervision::from_env();
+    let (control, inbox) = AgentControl::new();
+    let mut options = options(args)?;
+    options.control = Some(inbox);
+    let (observer, observed) = mpsc::channel(OBSERVATIONS);
+    options.observer = supervision.manager().is_heard().then_some(observer);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
@@ -32,15 +48,28 @@ pub(super) fn run(args: RunArgs) -> Result<u8> {
         .context("cannot start the runtime of the agent")?;
     let end = runtime.block_on(async {
         let stop = signals::stop()?;
+        let hangups = signals::hangups()?;
         let _caught = signals::catch()?;
         match process::adopt_orphans() {
             Ok(reaper) => drop(tokio::spawn(reaper)),
             // Processes are found by group, session, mark and parent then.
             Err(error) => {
-                tracing::warn!(%error, "a process that sheds its group, session, environment and parent is not found here");
+                tracing::warn!(%error, "a process that leaves its group, session, environment and parent cannot be found on this system");
             }
         }
-        anyhow::Ok(engine::run(options, stop).await)
+        let stop = async {
+            stop.await;
+            supervision.stopping();
+        };
+        let attended = async {
+            let hung_up = on_hangups(hangups, &control, &supervision, reload);
+            tokio::join!(supervision.watch(&control), supervision.show(observed), hung_up);
+            std::future::pending::<Infallible>().await
+        };
+        anyhow::Ok(tokio::select! {
+            end = engine::run(options, stop) => end,
+            never = attended => match never {},
+        })
     });
     // A look-up at a silent name server, or a token file that does not answer, may still block a
     // thread for a minute; that is not waited for.
@@ -59,15 +88,36 @@ pub(super) fn run(args: RunArgs) -> Result<u8> {
     Ok(OK)
 }
 
+/// At each hang-up an attachment ends, and files are read again.
+async fn on_hangups(
+    mut hangups: Signal,
+    control: &AgentControl,
+    supervision: &Supervision,
+    mut reload: Reload<'_>,
+) {
+    while hangups.recv().await.is_some() {
+        tracing::info!(signal = "SIGHUP", "reloading the token file and the log rules");
+        supervision.manager().reloading();
+        control.hang_up().await;
+        control.look_at_token().await;
+        reload.reload(configured::effective);
+        supervision.manager().reloaded();
+    }
+}
+
+/// Whether these arguments can be used.
+pub(super) fn check(args: RunArgs) -> Result<()> {
+    options(args).map(drop)
+}
+
 /// The exit code of an agent that is to stay away; supervisors must be able to tell it from a failure.
 fn refused(error: AgentError) -> Result<u8> {
     let AgentError::Refused { cause } = &error else { return Err(error.into()) };
     let code = match cause {
         AgentCause::LinkEnded(reason) if reason.cause == CloseCause::Replaced => REPLACED,
         AgentCause::LinkEnded(reason) if reason.cause == CloseCause::Deleted => DELETED,
-        AgentCause::LinkEnded(_)
-        | AgentCause::DialFailed(_)
-        | AgentCause::HelloRefused(_)
+        AgentCause::LinkEnded(_) | AgentCause::DialFailed(_) => REVOKED,
+        AgentCause::HelloRefused(_)
         | AgentCause::Started
         | AgentCause::RetryDue
         | AgentCause::LinkOpened
@@ -79,7 +129,7 @@ fn refused(error: AgentError) -> Result<u8> {
         | AgentCause::Slept(_)
         | AgentCause::TokenRenewed
         | AgentCause::Stopped
-        | AgentCause::EndOrdered(_) => REVOKED,
+        | AgentCause::EndOrdered(_) => REFUSED,
     };
     // If stderr is closed there is nowhere to report to.
     print::note(format_args!("onsembl-agent: {error}"));
@@ -95,14 +145,14 @@ fn restart() -> anyhow::Error {
     };
     tracing::info!("restarting by order of the server");
     if signals::at_hangup() == Hangup::Ignored {
-        // It catches the signal by now, and what takes its place would have it at its default. Only a shell can
-        // ignore one in front of a program without unsafe code here; without a shell, better so than not at all.
+        // It catches the signal by now, and what takes its place has it at its default until it catches it too. Only a
+        // shell can ignore one in front of a program without unsafe code here; without a shell, better so than not at all.
         let error = Command::new("/bin/sh")
             .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
             .arg(&program)
             .args(std::env::args_os().skip(1))
             .exec();
-        tracing::warn!(%error, "restarting without a shell; the agent ends at a hangup from now on");
+        tracing::warn!(%error, "restarting without a shell; a hang-up within the next moment would end the agent");
     }
     let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
     anyhow::Error::new(error).context(format!(
@@ -186,6 +236,7 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
     Ok(AgentOptions {
         runner,
         fence,
+        ephemeral: args.ephemeral,
         background: args.background,
         agent_type: args
             .agent_type
@@ -213,7 +264,7 @@ fn preset(args: &RunArgs, kind: RunnerKind) -> Result<Option<(Applied, String)>>
         RunnerKind::Terminal => Form::Terminal,
         RunnerKind::Program => Form::OneShot,
         RunnerKind::Shell => anyhow::bail!(
-            "--preset runs a program, and --runner shell runs each command by the shell; use --runner terminal, or --runner program for one run a prompt"
+            "--preset runs a program, but --runner shell runs each command in a shell; use --runner terminal, or --runner program for one run per prompt"
         ),
     };
     let preset = Preset::load(word)?;
@@ -224,8 +275,14 @@ fn preset(args: &RunArgs, kind: RunnerKind) -> Result<Option<(Applied, String)>>
     }
     let agent = std::env::current_exe().map(installed).context("cannot find its own program")?;
     let state_dir = std::path::absolute(locate(args.state_dir.clone(), &args.name)?)?;
-    let place = Place { agent: &agent, state_dir: &state_dir };
-    let applied = preset.apply(form, args.program.iter().cloned(), place)?;
+    let paths = OwnPaths { agent: &agent, state_dir: &state_dir };
+    let session = match (&args.session, args.resume.as_deref()) {
+        (Some(id), _) => SessionChoice::Begin(id.clone()),
+        (None, Some("latest")) => SessionChoice::Latest,
+        (None, Some(id)) => SessionChoice::Resume(id.to_owned()),
+        (None, None) => SessionChoice::Own,
+    };
+    let applied = preset.apply(form, &session, args.program.iter().cloned(), paths)?;
     Ok(Some((applied, preset.name)))
 }
 
@@ -236,7 +293,7 @@ fn fence(args: &RunArgs, kind: RunnerKind) -> Result<Option<Fence>> {
         (_, false) => return Ok(None),
         (RunnerKind::Program, true) => {}
         (RunnerKind::Shell | RunnerKind::Terminal, true) => anyhow::bail!(
-            "--allow-args, --allow-env and --allow-directory are about --runner program: a shell can do anything anyhow, and into a terminal texts are typed and nothing else"
+            "--allow-args, --allow-env and --allow-directory apply to --runner program only: a shell can do anything anyway, and a terminal takes typed text only"
         ),
     }
     let mut fence = Fence::text_only();

@@ -14,7 +14,8 @@ const SIGPIPE: i32 = 13;
 /// they cannot be caught, or must not be.
 const NEVER_CAUGHT: [i32; 7] = [4, 8, 9, 11, 19, 32, 33];
 
-/// Signals that say nothing to this process, and would end it at once by default, with its commands left behind: `SIGVTALRM`,
+/// Signals that say nothing to this process, and would end it at once by default, with its commands left behind:
+/// `SIGVTALRM`,
 /// `SIGPROF` and, on Linux, `SIGPWR` among them.
 fn harmless() -> [SignalKind; 8] {
     [
@@ -29,20 +30,28 @@ fn harmless() -> [SignalKind; 8] {
     ]
 }
 
-/// What this process does at a hangup. Asked before anything is caught: then nothing is ignored any more.
+/// How this process was started. Asked before anything is caught: then nothing is ignored any more.
 static STARTED_WITH: OnceLock<Hangup> = OnceLock::new();
 
 /// How this process was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hangup {
-    /// With `SIGHUP` ignored, as by `nohup`: it is to stay.
+    /// With `SIGHUP` ignored, as by `nohup`.
     Ignored,
     Heeded,
 }
 
-/// What this process does at a hangup.
+/// How this process was started.
 pub(super) fn at_hangup() -> Hangup {
     *STARTED_WITH.get_or_init(hangup)
+}
+
+/// Completes at each hang-up: of a terminal that is closed, or of somebody who wants files to be read again. It is
+/// never
+/// the end.
+pub(super) fn hangups() -> Result<Signal> {
+    let _first = STARTED_WITH.get_or_init(hangup);
+    listen(SignalKind::hangup())
 }
 
 fn hangup() -> Hangup {
@@ -51,21 +60,15 @@ fn hangup() -> Hangup {
 
 /// Completes at the first signal that asks this process to end.
 pub(super) fn stop() -> Result<impl Future<Output = ()>> {
+    let _first = STARTED_WITH.get_or_init(hangup);
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut quit = listen(SignalKind::quit())?;
-    // Closing the terminal must not leave processes behind either; but who started us with the
-    // signal ignored (nohup) wants us to stay.
-    let mut hangup = match STARTED_WITH.get_or_init(hangup) {
-        Hangup::Ignored => None,
-        Hangup::Heeded => Some(listen(SignalKind::hangup())?),
-    };
     Ok(async move {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
             _ = quit.recv() => "SIGQUIT",
-            () = received(hangup.as_mut()) => "SIGHUP",
         };
         tracing::info!(signal = name, "asked to stop");
     })
@@ -75,7 +78,7 @@ pub(super) fn stop() -> Result<impl Future<Output = ()>> {
 /// to write; by default it is the end of the process. And what this process was started with ignored, as a shell
 /// does in front of `&`, a program that it starts would ignore as well: its keys for interrupt and quit would be
 /// dead, and a shell in a terminal would outlive its hangup. A signal that is caught is at its default in a program
-/// that is started. This process outlives a hangup all the same if it was started so: it catches the signal and does
+/// that is started. This process outlives a hangup anyway if it was started so: it catches the signal and does
 /// nothing.
 pub(super) fn catch() -> Result<Vec<Signal>> {
     let _first = STARTED_WITH.get_or_init(hangup);
@@ -96,15 +99,6 @@ pub(super) fn catch() -> Result<Vec<Signal>> {
 
 fn listen(kind: SignalKind) -> Result<Signal> {
     signal(kind).context("cannot listen for signals")
-}
-
-async fn received(signal: Option<&mut Signal>) {
-    match signal {
-        Some(signal) => {
-            let _ = signal.recv().await;
-        }
-        None => std::future::pending().await,
-    }
 }
 
 /// The signals that this process ignores, as far as `/proc` tells.

@@ -1,6 +1,7 @@
 //! `onsembl-agent status`: reads status files, tells the live from the stale, and shows them.
 
 use super::print;
+use super::view::View;
 use super::{NOT_RUNNING, OK, StatusArgs};
 use crate::state_dir::{StateDirError, default_base, locate};
 use crate::status_file::{AgentStatusFile, is_live};
@@ -24,7 +25,8 @@ struct Found {
     file: AgentStatusFile,
 }
 
-pub(super) fn status(args: &StatusArgs) -> Result<u8> {
+pub(super) fn status(args: &StatusArgs, view: View) -> Result<u8> {
+    let is_json = view.or_json(args.json).is_json();
     let named = match (&args.state_dir, &args.name) {
         (Some(dir), _) => Some(dir.clone()),
         (None, Some(name)) => Some(locate(None, name)?),
@@ -43,9 +45,9 @@ pub(super) fn status(args: &StatusArgs) -> Result<u8> {
             print::note(format_args!("no agent has run with its state in {}", folder.display()));
             return Ok(NOT_RUNNING);
         }
-        [one] if args.json => print::json(&json(one)?),
+        [one] if is_json => print::json(&json(one)?),
         [one] => print::lines(table(one, now)),
-        several if args.json => print::json(&json(&several)?),
+        several if is_json => print::json(&json(&several)?),
         several => print::lines(list(several, now)),
     };
     written.context("cannot write to stdout")?;
@@ -158,11 +160,11 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
         rows.push(("background", text));
     }
     if file.spool_failed {
-        let text = "its disk takes nothing; output is kept in memory only, up to its bound";
+        let text = "its disk is not writable; output is kept in memory only, up to its bound";
         rows.push(("spool", text.to_owned()));
     }
     if file.journal_failed {
-        let text = "its disk takes nothing; commands are refused, since none starts unrecorded";
+        let text = "its disk is not writable; commands are refused, since none starts unrecorded";
         rows.push(("journal", text.to_owned()));
     }
     if let Some(stop) = &file.stopped {
@@ -172,7 +174,7 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
         ));
     }
     if file.paused {
-        let text = format!("starts nothing until `onsembl-server control {} resume`", file.name);
+        let text = format!("starts nothing until `onsembl control {} resume`", file.name);
         rows.push(("paused", text));
     }
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| [label.to_owned(), value]).collect();

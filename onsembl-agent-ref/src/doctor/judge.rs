@@ -147,7 +147,7 @@ fn connect(seen: &Observed, failed: Failed<'_>) -> Check {
         (true, _) => Check::pass(CHECK, told),
         (false, Some(error)) => Check::fail(CHECK, told, error.fault.advice()),
         (false, None) => unless_passed(CHECK, DialStage::Connect, failed)
-            .unwrap_or_else(|| Check::skip(CHECK, "there is no address")),
+            .unwrap_or_else(|| Check::skip(CHECK, "no address")),
     }
 }
 
@@ -168,24 +168,25 @@ fn proxy(seen: &Observed, failed: Failed<'_>) -> Check {
 fn tls(seen: &Observed, failed: Failed<'_>) -> Check {
     const CHECK: &str = "tls";
     if !seen.path.tls {
-        return Check::skip(CHECK, "the URL asks for none; anybody on the way can read the token");
+        return Check::skip(CHECK, "the URL uses no TLS; anyone on the path can read the token");
     }
     if let Some(check) = unless_passed(CHECK, DialStage::Tls, failed) {
         return check;
     }
     let now = system_time(seen.now);
     match seen.path.certificate_ends.map(|ends| (ends, ends.duration_since(now))) {
-        None => {
-            Check::pass(CHECK, "chain and name are good; when the certificate ends cannot be read")
-        }
+        None => Check::pass(
+            CHECK,
+            "chain and name are valid; the expiry of the certificate cannot be read",
+        ),
         Some((ends, Ok(left))) if left >= CERTIFICATE_LEFT => Check::pass(
             CHECK,
-            format!("chain and name are good; the certificate ends on {}", date(ends)),
+            format!("chain and name are valid; the certificate expires on {}", date(ends)),
         ),
         Some((ends, _)) => Check::fail(
             CHECK,
-            format!("chain and name are good, and the certificate ends on {}", date(ends)),
-            "have the server's certificate renewed before agents refuse it",
+            format!("chain and name are valid, and the certificate expires on {}", date(ends)),
+            "renew the server's certificate before agents refuse it",
         ),
     }
 }
@@ -196,9 +197,9 @@ fn upgrade(seen: &Observed, failed: Failed<'_>) -> Check {
         (Some(check), _) => check,
         (None, Ok(peer)) => Check::pass(CHECK, format!("a WebSocket to {peer}")),
         (None, Err(_)) if seen.token.outcome.is_err() => {
-            Check::pass(CHECK, "an onsembl server answers, and wants a token")
+            Check::pass(CHECK, "an onsembl server answered and requires a token")
         }
-        (None, Err(_)) => Check::pass(CHECK, "an onsembl server answers, and refuses the token"),
+        (None, Err(_)) => Check::pass(CHECK, "an onsembl server answered and refused the token"),
     }
 }
 
@@ -228,12 +229,12 @@ fn token(seen: &Observed, failed: Failed<'_>) -> Check {
     };
     if let Some(check) = unless_passed(CHECK, DialStage::Token, failed) {
         let found = match check.verdict {
-            Verdict::Pass | Verdict::Skip => format!("{what}; no server has seen it"),
+            Verdict::Pass | Verdict::Skip => format!("{what}; no server has checked it"),
             Verdict::Fail => format!("{what}; {}", check.found),
         };
         return Check { found, ..check };
     }
-    Check::pass(CHECK, format!("{what}; the server takes it"))
+    Check::pass(CHECK, format!("{what}; the server accepts it"))
 }
 
 fn accepted(seen: &Observed) -> Check {
@@ -247,14 +248,14 @@ fn accepted(seen: &Observed) -> Check {
         Some(Ok(Hello { took, server: ServerKind::Legacy, .. })) => Check::pass(
             CHECK,
             format!(
-                "accepted in {}, by a legacy server, which names no times and lists this connection as an agent until it ends",
+                "accepted in {}, by a legacy server, which sends no heartbeat times and lists this connection as an agent until it ends",
                 ms(*took)
             ),
         ),
         Some(Err(why)) => Check::fail(
             CHECK,
             why.clone(),
-            "read what the server says; if it says nothing, what answers there may be no onsembl server: check the path in the URL",
+            "read the server's reply; if it is empty, the peer may not be an onsembl server: check the path in the URL",
         ),
     }
 }
@@ -273,7 +274,7 @@ fn answered(seen: &Observed) -> Check {
         Some(Err(why)) => Check::fail(
             CHECK,
             why.clone(),
-            "the server takes links and does not answer on them: see its log and /readyz",
+            "the server accepts connections but does not answer on them: see its log and /readyz",
         ),
     }
 }
@@ -288,7 +289,7 @@ fn large(seen: &Observed) -> Check {
         Some((bytes, Err(why))) => Check::fail(
             CHECK,
             format!("{bytes} bytes were not answered: {why}"),
-            "something on the way drops large packets or messages: check the MTU of a VPN, and the limits of a proxy",
+            "something on the path drops large packets or messages: check the MTU of a VPN, and the limits of a proxy",
         ),
     }
 }
@@ -304,25 +305,22 @@ fn idle(seen: &Observed) -> Check {
         Ok(()) if idle.asked < interval => Check::pass(
             CHECK,
             format!(
-                "held for {} without a word; heartbeats come every {}, so hold it for longer (--idle-hold) to know more",
+                "held idle for {}; heartbeats come every {}, so hold it for longer (--idle-hold) to learn more",
                 short(idle.lasted),
                 short(interval)
             ),
         ),
-        Ok(()) => Check::pass(CHECK, format!("held for {} without a word", short(idle.lasted))),
+        Ok(()) => Check::pass(CHECK, format!("held idle for {}", short(idle.lasted))),
         // The server itself gives up who is silent for that long.
         Err(why) if idle.lasted >= hello.timing.timeout_after() => Check::skip(
             CHECK,
-            format!(
-                "the server gave the link up after {}, as it should: {why}",
-                short(idle.lasted)
-            ),
+            format!("the server closed the link after {}, as expected: {why}", short(idle.lasted)),
         ),
         Err(why) => Check::fail(
             CHECK,
-            format!("cut after {} without a word: {why}", short(idle.lasted)),
+            format!("cut after {} idle: {why}", short(idle.lasted)),
             format!(
-                "something on the way cuts idle links; set --heartbeat-interval of the server below {}",
+                "something on the path cuts idle links; set --heartbeat-interval of the server below {}",
                 short(idle.lasted)
             ),
         ),
@@ -332,31 +330,27 @@ fn idle(seen: &Observed) -> Check {
 fn clock(seen: &Observed) -> Check {
     const CHECK: &str = "clock";
     let Some(clocks) = seen.clocks else {
-        return Check::skip(CHECK, "nothing that answered named its time");
+        return Check::skip(CHECK, "no reply contained a time");
     };
     let (way, apart) = match clocks.server.duration_since(clocks.here) {
         Ok(ahead) => ("behind", ahead),
         Err(error) => ("ahead of", error.duration()),
     };
-    // It is named to the second, and was under way.
+    // It is named to the second, and was in progress.
     let found = match apart < Duration::from_secs(2) {
         true => "this machine and the server agree to the second".to_owned(),
         false => format!("this machine is {} {way} the server", short(apart)),
     };
     match apart < CLOCKS_APART {
         true => Check::pass(CHECK, found),
-        false => Check::fail(
-            CHECK,
-            found,
-            "set the clock of the one that is wrong (timedatectl, chrony, ntp)",
-        ),
+        false => Check::fail(CHECK, found, "correct the wrong clock (timedatectl, chrony, ntp)"),
     }
 }
 
 fn found(seen: &Observed) -> Result<&StateFound, String> {
     match seen.local.as_ref().map(|local| &local.state) {
-        None => Err("this machine could not be looked at".to_owned()),
-        Some(State::NotNamed) => Err("no agent is named; give --name or --state-dir".to_owned()),
+        None => Err("this machine could not be checked".to_owned()),
+        Some(State::NotNamed) => Err("no agent given; use --name or --state-dir".to_owned()),
         Some(State::Missing { path, .. }) => {
             Err(format!("no agent has run with its state in {}", path.display()))
         }
@@ -380,7 +374,7 @@ fn running(seen: &Observed, hello: Option<&Hello>) -> Check {
     }
 }
 
-/// Whether a running agent beats. Two intervals are allowed for, as a beat may just be under way, and the status is
+/// Whether a running agent beats. Two intervals are allowed for, as a beat may just be in progress, and the status is
 /// written once a second.
 fn beats(
     check: &'static str,
@@ -391,7 +385,7 @@ fn beats(
 ) -> Check {
     let pid = status.pid;
     if matches!(process.state, Some('T' | 't')) {
-        let action = format!("let it go on (kill -CONT {pid})");
+        let action = format!("resume it (kill -CONT {pid})");
         return Check::fail(check, format!("process {pid} is stopped (state T)"), action);
     }
     let age = |time: &Option<String>| time.as_deref().and_then(|time| since(time, now));
@@ -401,10 +395,10 @@ fn beats(
         since(&status.updated_at, now).filter(|old| *old > most && status.state == "connected")
     {
         let found = format!(
-            "process {pid} has the state directory, and has not written its status for {}: it hangs, or cannot write there (a full disk?); what it said then is not what is now",
+            "process {pid} holds the state directory and has not written its status for {}: it hangs, or cannot write there (a full disk?); its last status is out of date",
             short(old)
         );
-        let action = "see the checks of state directory and disk, and whether the server hears the agent (`onsembl-server why`): if it does, make room; if not, restart the agent";
+        let action = "see the checks of state directory and disk, and whether the server receives heartbeats (`onsembl why`): if so, free disk space; if not, restart the agent";
         return Check::fail(check, found, action);
     }
     let in_state = since(&status.since, now).unwrap_or_default();
@@ -424,15 +418,16 @@ fn beats(
     if status.epoch == Some(0) {
         return Check::skip(
             check,
-            format!("process {pid} is connected to a legacy server, which knows no numbered beats"),
+            format!(
+                "process {pid} is connected to a legacy server, which has no numbered heartbeats"
+            ),
         );
     }
     if let Some(check) = ledger(check, status) {
         return check;
     }
-    let restart = format!(
-        "restart the agent, and report this with its log as a fault of the program (process {pid})"
-    );
+    let restart =
+        format!("restart the agent, and report this as a bug, with its log (process {pid})");
     let (sent, answered, recorded) = (
         age(&status.last_heartbeat_sent),
         age(&status.last_heartbeat_answered),
@@ -468,7 +463,7 @@ fn beats(
                     short(sent),
                     answered.map_or_else(|| short(in_state), short)
                 ),
-                "the server does not handle what arrives, or something drops one direction: see `onsembl-server agents` and its log",
+                "the server does not handle incoming messages, or something drops one direction: see `onsembl agents` and its log",
             )
         }
         (Some(_), Some(answered), recorded)
@@ -484,7 +479,7 @@ fn beats(
                         |age| format!("the last {} ago", short(age))
                     )
                 ),
-                "the database of the server takes nothing: see its log and /readyz",
+                "the database of the server is not writable: see its log and /readyz",
             )
         }
         (sent, answered, recorded) => {

@@ -1,14 +1,15 @@
-//! What the ledger of heartbeats of the agent that runs says, judged: a fault of that very process, which no dial shows.
+//! What the hop tracker of the agent that runs says, judged: a fault of that very process, which no dial
+//! shows.
 
 use super::judge::Check;
 use crate::status_file::AgentStatusFile;
 
-/// What the running agent's own ledger of heartbeats says, if something is amiss.
+/// What the running agent's own hop tracker says, if something is amiss.
 pub(super) fn ledger(check: &'static str, status: &AgentStatusFile) -> Option<Check> {
     let (pid, beats) = (status.pid, status.beats.as_ref()?);
     let trouble = beats.trouble.as_ref()?;
     let found = format!(
-        "process {pid} is connected, and its heartbeats do not get to the hop `{}` ({}): {}; {}",
+        "process {pid} is connected, but its heartbeats do not reach the hop `{}` ({}): {}; {}",
         trouble.hop,
         trouble.cause,
         trouble.text,

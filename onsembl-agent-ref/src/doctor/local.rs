@@ -44,7 +44,7 @@ fn found(path: PathBuf) -> StateFound {
             let process = process(status.pid);
             Running::Yes { status: Box::new(status), process }
         }
-        (Ok(true), Ok(None)) => Running::Unreadable("it has written no status yet".to_owned()),
+        (Ok(true), Ok(None)) => Running::Unreadable("no status written yet".to_owned()),
         (Ok(true), Err(error)) | (Err(error), _) => Running::Unreadable(error.to_string()),
     };
     StateFound {

@@ -46,7 +46,7 @@ pub(crate) struct Examination {
 pub(crate) async fn examine(examination: Examination) -> Result<Vec<Check>, DialerError> {
     let Examination { agent, idle_hold, state_dir } = examination;
     let token = token(&agent.token);
-    // Without a token the server can be reached all the same, and says itself that it wants one.
+    // Without a token the server can be reached anyway, and says itself that it wants one.
     let dialer = doctors_dialer(&agent, token.outcome.is_ok())?;
     let (path, addresses) = path(&dialer).await;
     let dialled = dialer.dial().await;

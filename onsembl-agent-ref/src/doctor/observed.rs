@@ -21,7 +21,7 @@ pub(super) struct Observed {
     pub(super) dial: Result<String, DialError>,
     pub(super) probe: Option<Probe>,
     pub(super) clocks: Option<Clocks>,
-    /// `None`: this machine could not be looked at.
+    /// `None`: this machine could not be checked.
     pub(super) local: Option<Local>,
 }
 
@@ -125,7 +125,7 @@ pub(super) struct Local {
 
 #[derive(Debug)]
 pub(super) enum State {
-    /// It is not known which state directory is meant.
+    /// It is unknown which state directory is meant.
     NotNamed,
     /// No agent has run there.
     Missing {

@@ -31,14 +31,11 @@ pub(super) async fn speak(
     // With the key of its state directory the server says whether the token may speak for that agent.
     let key = key.unwrap_or_else(|| AgentKey::new(Uuid::new_v4().to_string()));
     let instance = InstanceId::new(Uuid::new_v4().to_string());
-    let profile = AgentProfile {
-        // A legacy server does not know probes: it lists this one until it leaves.
-        name: format!("{PROBE_FOR}{name}"),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        features: SERVER_FEATURES.to_vec(),
-        probe: true,
-        ..AgentProfile::new("", key, instance)
-    };
+    // A legacy server does not know probes: it lists this one until it leaves.
+    let mut profile = AgentProfile::new(format!("{PROBE_FOR}{name}"), key, instance);
+    profile.version = env!("CARGO_PKG_VERSION").to_owned();
+    profile.features = SERVER_FEATURES.to_vec();
+    profile.probe = true;
     let Link { reader, writer, .. } = link;
     let frames = AgentFrames::new(profile, Limits::DEFAULT);
     let mut talk = Talk { reader, writer, frames, clock: SystemClock::new() };

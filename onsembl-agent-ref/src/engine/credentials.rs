@@ -1,6 +1,6 @@
 //! What the agent shows when it dials: its token and the id that a server taught it.
 
-use super::options::{AgentOptions, TokenSourceKind};
+use crate::options::{AgentOptions, TokenSourceKind};
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::ProxyRule;
 use onsembl_transport::private::Mode;
@@ -74,15 +74,15 @@ impl Credentials {
             // One that no header can carry would be kept until a restart, and no dial could show it.
             _ if !Secret::new(newer).can_be_shown() => {
                 tracing::warn!(
-                    "the server offered a token that cannot stand in a request; keeping the one in use"
+                    "the server offered a token that is not valid in an HTTP header; keeping the current one"
                 );
             }
             Token::Literal(token) => {
                 *lock(token) = Secret::new(newer);
-                tracing::info!("the server gave a newer token; the next dial shows it");
+                tracing::info!("the server sent a newer token; the next dial uses it");
             }
             Token::File(TokenFile(path)) => {
-                tracing::info!(file = %path.display(), "the server offered a newer token; the token file stays the authority");
+                tracing::info!(file = %path.display(), "the server offered a newer token; ignored, since the token file takes precedence");
             }
         }
     }
@@ -96,7 +96,7 @@ impl Credentials {
 }
 
 /// A dialer as the agent of these options has it, for somebody who looks what becomes of a dial: it claims no agent.
-/// Without a token what is on the way answers all the same.
+/// Without a token what is on the way answers anyway.
 pub(crate) fn doctors_dialer(
     options: &AgentOptions,
     with_token: bool,

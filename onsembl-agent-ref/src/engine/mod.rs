@@ -1,11 +1,13 @@
 //! The agent itself: one loop that performs what the machines of the core decide.
 //!
 //! [`onsembl_protocol`]'s `AgentConnection` decides who is alive and when to dial; its
-//! [`Worker`](onsembl_protocol::worker::Worker) decides what is run, kept, sent and awaited. Here are the effects: the run loop (`run`),
-//! the actions (`perform`), the token (`credentials`), the status file (`status`). What carries out commands is an
-//! [`Executor`].
+//! [`Worker`](onsembl_protocol::worker::Worker) decides what is run, kept, sent and awaited. Here are the effects:
+//! the run loop (`run`),
+//! what it opens first (`start`), the actions (`perform`), the model of the terminal's screen (`screen_model`), the
+//! token
+//! (`credentials`). What carries out commands is an [`Executor`].
 //!
-//! # What is promised
+//! # Guarantees
 //!
 //! - Losing the link ends no process. What was not confirmed is said again in the next session.
 //! - A report of an end never overtakes output of its command.
@@ -15,26 +17,20 @@
 //!   Nothing else that a server or a network does ends it.
 
 mod credentials;
-mod error;
-mod metrics;
-mod options;
-mod particulars;
 mod perform;
 mod run;
-mod status;
-#[cfg(feature = "otel")]
-mod traces;
-#[cfg(not(feature = "otel"))]
-#[path = "no_traces.rs"]
-mod traces;
+mod screen_model;
+mod start;
 
 use crate::executor::Executor;
+pub use crate::options::{
+    AgentControl, AgentEnd, AgentError, AgentObservation, AgentOptions, ControlInbox,
+    TokenSourceKind,
+};
 pub(crate) use credentials::doctors_dialer;
-pub use error::AgentError;
-pub use options::{AgentEnd, AgentObservation, AgentOptions, TokenSourceKind};
 
 /// Runs an agent until `shutdown` completes, the server orders it to stop, or the server refuses it
-/// for good. Must be called within a Tokio runtime with its IO and time drivers on.
+/// permanently. Must be called within a Tokio runtime with its IO and time drivers on.
 ///
 /// # Shutdown
 ///
@@ -45,7 +41,7 @@ pub use options::{AgentEnd, AgentObservation, AgentOptions, TokenSourceKind};
 ///
 /// # Errors
 ///
-/// The agent cannot start with these options, or the server refuses it for good.
+/// The agent cannot start with these options, or the server refuses it permanently.
 pub async fn run(
     options: AgentOptions,
     shutdown: impl Future<Output = ()>,
@@ -58,7 +54,7 @@ pub async fn run(
 ///
 /// # Errors
 ///
-/// The agent cannot start with these options, or the server refuses it for good.
+/// The agent cannot start with these options, or the server refuses it permanently.
 pub async fn run_with(
     options: AgentOptions,
     executor: Box<dyn Executor>,

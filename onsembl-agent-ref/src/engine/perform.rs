@@ -2,6 +2,7 @@
 //! orders, and in which the journal, the spool and the local terminal are written. Decides nothing.
 
 use super::credentials::Credentials;
+use super::screen_model::{ScreenModel, Slice, Step};
 use crate::executor::{
     Execution, ExecutionEvents, Executor, Job, RemoteReply, Started, TypingReply,
 };
@@ -12,17 +13,16 @@ use crate::process::{self, ProcessEvent};
 use crate::spool::Spool;
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
-use onsembl_protocol::terminal::{Query, ScreenFacts};
+use onsembl_protocol::model::{Exit, Stream};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fence, Foreground, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity,
-    SpoolEvent, SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd,
+    Fence, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity, SomeProcesses,
+    SpoolRequest, Task, TerminalSettings, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd,
     WorkerEvent, WorkerNote,
 };
 use onsembl_transport::agent::AgentDriver;
 use onsembl_transport::counters::Counters;
-use onsembl_transport::screen::Screen;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
@@ -37,7 +37,9 @@ pub(super) struct Effects {
     pub(super) spool: Option<Spool>,
     pub(super) screen: Option<LocalTerminal>,
     /// What the terminal shows, to answer its program by.
-    model: Option<Screen>,
+    model: Option<ScreenModel>,
+    /// Whether the program waits for the model.
+    model_waits: Waiting,
     events: mpsc::Sender<ProcessEvent<CommandId>>,
     terminal_events: mpsc::Sender<WorkerEvent>,
     /// Variables that each run gets.
@@ -74,6 +76,7 @@ impl Effects {
             spool: None,
             screen: None,
             model: None,
+            model_waits: Waiting::GoesOn,
             events,
             terminal_events,
             environment: Vec::new(),
@@ -89,28 +92,41 @@ impl Effects {
             ProcessEvent::Output { key, stream, bytes } => {
                 WorkerEvent::Output { command: key, stream, bytes }
             }
-            ProcessEvent::Ended { key, exit, group_empty, open } => {
-                self.terminal.take_if(|run| *run == key);
-                let rest = if group_empty { Rest::Gone } else { Rest::Watched };
-                // What it left is given orders too.
-                if group_empty {
-                    self.running.remove(&key);
-                } else {
-                    self.order(&key, |execution| execution.leader_ended());
-                }
-                WorkerEvent::Ended { command: key, exit, rest, open }
+            ProcessEvent::Ended { key, exit, group_empty, unclear, open } => {
+                let rest = match (group_empty, SomeProcesses::new(unclear)) {
+                    (true, _) => Rest::Ended,
+                    (false, Some(unclear)) => Rest::Unclear(unclear),
+                    (false, None) => Rest::Watched,
+                };
+                self.ended(key, exit, rest, open)
             }
             ProcessEvent::EndedUnwatched { key, exit } => {
-                self.running.remove(&key);
-                self.terminal.take_if(|run| *run == key);
-                let (rest, open) = (Rest::Unwatched, Vec::new());
-                WorkerEvent::Ended { command: key, exit, rest, open }
+                self.ended(key, exit, Rest::Unwatched, Vec::new())
             }
+            ProcessEvent::Program { key, state } => WorkerEvent::Program { command: key, state },
             ProcessEvent::Cleared { key } => {
                 self.running.remove(&key);
                 WorkerEvent::Cleared(key)
             }
         }
+    }
+
+    fn ended(
+        &mut self,
+        command: CommandId,
+        exit: Exit,
+        rest: Rest,
+        open: Vec<Stream>,
+    ) -> WorkerEvent {
+        self.end_terminal(&command);
+        match rest {
+            // What it left is given orders too.
+            Rest::Watched | Rest::Unclear(_) => {
+                self.order(&command, |execution| execution.leader_ended());
+            }
+            Rest::Ended | Rest::Unwatched => drop(self.running.remove(&command)),
+        }
+        WorkerEvent::Ended { command, exit, rest, open }
     }
 
     /// Performs an action: on the link, by its driver, or on something of its own. What comes of it at once comes back.
@@ -127,14 +143,16 @@ impl Effects {
             WorkerAction::Cancel { command, grace } => {
                 self.order(&command, |execution| execution.cancel(grace));
             }
-            WorkerAction::Sweep => drop(tokio::task::spawn_blocking(process::sweep)),
+            WorkerAction::Sweep(signal) => {
+                drop(tokio::task::spawn_blocking(move || process::sweep(signal)));
+            }
             WorkerAction::Kill(command) => self.order(&command, |execution| execution.kill()),
             WorkerAction::PauseReading(command) => {
                 tracing::debug!(%command, "the outbox is full; the command waits");
                 self.order(&command, |execution| execution.set_reading(Waiting::Waits));
             }
             WorkerAction::ResumeReading(command) => {
-                tracing::debug!(%command, "reading from the command again");
+                tracing::debug!(%command, "resumed reading from the command");
                 self.order(&command, |execution| execution.set_reading(Waiting::GoesOn));
             }
             WorkerAction::Journal(entry) => return self.write(entry),
@@ -142,32 +160,22 @@ impl Effects {
             WorkerAction::Type { command, typing, required_mode } => {
                 return self.type_in(command, typing, required_mode);
             }
+            WorkerAction::EndPaste(_) => {
+                let _ = self.of_terminal(|execution| execution.end_paste());
+            }
             WorkerAction::LookAtTerminal => {
                 let settings = self.of_terminal(|execution| execution.terminal_settings());
                 return Some(WorkerEvent::Looked(settings.flatten()));
             }
-            WorkerAction::Draw(bytes) => {
-                if let Some(model) = &mut self.model {
-                    let before = model.faults();
-                    model.feed(&bytes);
-                    if model.faults() > before {
-                        self.counters.count("screen_model_faults");
-                        tracing::error!(
-                            "the model of the terminal's screen failed and begins anew; cursor positions may be wrong until the program draws again"
-                        );
-                    }
-                }
-            }
-            WorkerAction::Answer(query) => self.answer(query),
+            WorkerAction::Draw(bytes) => self.draw(Step::Draw(bytes)),
+            WorkerAction::Answer(query) => self.draw(Step::Answer(query)),
             WorkerAction::TypeKeys(keys) => self.type_keys(keys),
             WorkerAction::TypeSuspending(keys) => {
                 let settings = self.of_terminal(|execution| execution.terminal_settings());
-                match settings.flatten().map(|settings| settings.foreground) {
-                    Some(Foreground::Program) => {
-                        return Some(WorkerEvent::Screen(ScreenEvent::SuspendWithheld));
-                    }
-                    Some(Foreground::Job) | None => self.type_keys(keys),
+                if !TerminalSettings::may_suspend(settings.flatten()) {
+                    return Some(WorkerEvent::Screen(ScreenEvent::SuspendWithheld));
                 }
+                self.type_keys(keys);
             }
             WorkerAction::TypeRemotely(stroke) => {
                 // Without a terminal the reply is dropped, which says that it is lost.
@@ -175,9 +183,7 @@ impl Effects {
                 let _ = self.of_terminal(|execution| execution.type_remotely(reply));
             }
             WorkerAction::Resize(size) => {
-                if let Some(model) = &mut self.model {
-                    model.resize(size);
-                }
+                self.draw(Step::Resize(size));
                 if let Some(Err(error)) = self.of_terminal(|execution| execution.resize(size)) {
                     tracing::warn!(%error, %size, "the terminal cannot be resized");
                 }
@@ -229,7 +235,8 @@ impl Effects {
                 if let Some(size) = terminal {
                     self.terminal = Some(command.clone());
                     // Somebody's own terminal answers for itself.
-                    self.model = self.screen.is_none().then(|| Screen::new(size));
+                    self.model = self.screen.is_none().then(|| ScreenModel::new(size));
+                    self.model_waits = Waiting::GoesOn;
                 }
                 WorkerEvent::Started { command, process }
             }
@@ -258,20 +265,62 @@ impl Effects {
         Some(act(execution.as_mut()))
     }
 
-    fn answer(&mut self, query: Query) {
-        let Some(model) = &self.model else { return };
-        let (size, cursor) = (model.size(), model.cursor());
-        let answer = query.answer(&ScreenFacts { size, cursor, modes: model.modes() });
-        if self.of_terminal(|execution| execution.answer(answer.into())) != Some(true) {
-            self.counters.count("terminal_answers_dropped");
-            tracing::debug!(?query, "the program does not read what its terminal answers");
+    /// Does this with the model of the terminal's screen, behind what waits to be drawn.
+    fn draw(&mut self, step: Step) {
+        let Some(model) = &mut self.model else { return };
+        let is_next = !model.is_behind();
+        model.push(step);
+        if is_next {
+            self.draw_on();
+        }
+    }
+
+    /// Whether something waits to be drawn.
+    pub(super) fn is_drawing(&self) -> bool {
+        self.model.as_ref().is_some_and(ScreenModel::is_behind)
+    }
+
+    /// Draws for a moment.
+    pub(super) fn draw_on(&mut self) {
+        let Some(model) = &mut self.model else { return };
+        let Slice { answers, failed, left_out } = model.advance();
+        let waits = if model.is_behind() { Waiting::Waits } else { Waiting::GoesOn };
+        if failed {
+            self.counters.count("screen_model_faults");
+            tracing::error!(
+                "the screen model of the terminal failed and was reset; cursor positions may be wrong until the program redraws"
+            );
+        }
+        if left_out {
+            self.counters.count("screen_model_behind");
+            tracing::warn!(
+                "the output of the program takes too long to draw, and part of it is missing from the screen model; cursor positions may be wrong until the program redraws"
+            );
+        }
+        for (query, answer) in answers {
+            if self.of_terminal(|execution| execution.answer(answer.into())) != Some(true) {
+                self.counters.count("terminal_answers_dropped");
+                tracing::debug!(?query, "the program does not read the replies of its terminal");
+            }
+        }
+        if std::mem::replace(&mut self.model_waits, waits) != waits {
+            let _ = self.of_terminal(|execution| execution.set_screen(waits));
+        }
+    }
+
+    /// The program of the terminal has ended, if this was its run.
+    fn end_terminal(&mut self, run: &CommandId) {
+        if self.terminal.take_if(|terminal| terminal == run).is_some()
+            && let Some(model) = &mut self.model
+        {
+            model.forget();
         }
     }
 
     fn type_keys(&mut self, keys: Bytes) {
         if self.of_terminal(|execution| execution.type_keys(keys)) != Some(true) {
             self.counters.count("local_keys_dropped");
-            tracing::warn!("the program does not read what is typed here; it is dropped");
+            tracing::warn!("the program does not read its input; keys typed here are dropped");
         }
     }
 
@@ -283,9 +332,8 @@ impl Effects {
     ) -> Option<WorkerEvent> {
         let reply = TypingReply::new(command.clone(), self.terminal_events.clone());
         let asked = self.of_terminal(|execution| execution.type_in(typing, required_mode, reply));
-        let why = "the program in the terminal has ended; ask again under a new id".to_owned();
-        let refused = || WorkerEvent::Typed { command, outcome: TypingOutcome::Refused(why) };
-        asked.is_none().then(refused)
+        let outcome = TypingOutcome::program_ended();
+        asked.is_none().then_some(WorkerEvent::Typed { command, outcome })
     }
 
     fn write(&mut self, entry: JournalEntry) -> Option<WorkerEvent> {
@@ -299,19 +347,8 @@ impl Effects {
 
     fn ask_spool(&mut self, request: SpoolRequest) -> Option<WorkerEvent> {
         let refused = self.spool.as_mut()?.ask(request).err()?;
-        Some(WorkerEvent::Spool(match refused {
-            SpoolRequest::Read(run, from, _) => {
-                SpoolEvent::NotRead(run, from, "the spool's thread has ended".to_owned())
-            }
-            SpoolRequest::Open(..)
-            | SpoolRequest::Append(..)
-            | SpoolRequest::Retry
-            | SpoolRequest::Forget(..)
-            | SpoolRequest::End(_)
-            | SpoolRequest::Close(_) => {
-                SpoolEvent::Failed("it has ended, or its disk does not keep up".to_owned())
-            }
-        }))
+        let why = "the spool's thread has ended, or its disk does not keep up";
+        Some(WorkerEvent::Spool(refused.not_taken(why)))
     }
 
     fn show(&mut self, action: ScreenAction) -> Option<WorkerEvent> {
@@ -323,6 +360,10 @@ impl Effects {
             ScreenAction::Notice(text) => screen.notice(text),
             ScreenAction::LeaveBehind => screen.leave_behind(),
             ScreenAction::CaughtUp => screen.on_caught_up(),
+            ScreenAction::Close => {
+                self.executor.detach();
+                self.screen = None;
+            }
         }
         None
     }
@@ -332,7 +373,7 @@ impl Effects {
         tracing::warn!("{}", report.message);
         if let Err(error) = driver.send(&AgentToServer::Fault(report)) {
             self.counters.count("faults_not_sent");
-            tracing::warn!(%error, "the server was not told");
+            tracing::warn!(%error, "the server was not notified");
         }
     }
 

@@ -2,38 +2,27 @@
 //! messages sent.
 
 use super::credentials::Credentials;
-use super::error::AgentError;
-use super::metrics::{self, Load};
-use super::options::{AgentEnd, AgentOptions};
-use super::particulars::Particulars;
 use super::perform::Effects;
-use super::status::{Haste, StatusWriter};
-use super::traces::Traces;
+use super::start::{Found, Kept, listen};
 use crate::executor::{Executor, TerminalProgram};
-use crate::hooks::HookSocket;
-use crate::journal::{Journal, JournalEvent};
+use crate::host_metrics::{self, Load};
+use crate::journal::JournalEvent;
 use crate::local_terminal::{self, LocalTerminal};
-use crate::preset::SETTINGS_FILE;
-use crate::process::{self, ProcessEvent};
-use crate::run_file::RunFile;
-use crate::spool::Spool;
-use crate::state_dir::{SPOOL_FOLDER, StateDir, io_error};
-use crate::status_file::public_server;
-use onsembl_protocol::diagnosis::{LastVersion, found_by_agent};
+use crate::options::{AgentEnd, AgentError, AgentOptions, ControlInbox, ControlRequest};
+use crate::process::ProcessEvent;
+use crate::state_dir::StateDir;
+use crate::status_file::{Haste, StatusWriter, public_server};
+use crate::traces::Traces;
 use onsembl_protocol::id::{CommandId, InstanceId};
-use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::{AGENT_FEATURES, Evidence};
-use onsembl_protocol::session::{AgentReport, AgentStatus};
+use onsembl_protocol::model::{AGENT_FEATURES, Feature};
+use onsembl_protocol::session::AgentStatus;
 use onsembl_protocol::worker::{
-    Journalling, Predecessor, Recovered, Screen, SpoolBounds, SpoolEvent, TerminalConfig, Worker,
-    WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+    Screen, ScreenEvent, SpoolEvent, TerminalConfig, Worker, WorkerConfig, WorkerEnd, WorkerEvent,
+    WorkerMessage,
 };
-use onsembl_transport::agent::{
-    AgentDriver, AgentNotice, AgentProfile, AgentSession, DriverConfig, SendError,
-};
+use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig, SendError};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
-use onsembl_transport::private;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,9 +51,8 @@ pub(super) struct Agent {
     journal_events: Option<mpsc::UnboundedReceiver<JournalEvent>>,
     terminal_events: mpsc::Receiver<WorkerEvent>,
     status: StatusWriter,
+    control: Option<mpsc::Receiver<ControlRequest>>,
     load: Arc<Load>,
-    /// What is known of what the next report of the connection is about.
-    particulars: Particulars,
     traces: Traces,
     clock: SystemClock,
     counters: Counters,
@@ -76,8 +64,11 @@ pub(super) struct Agent {
 enum Event {
     Notice(AgentNotice),
     Worker(WorkerEvent),
+    Control(ControlRequest),
     /// The status file was looked after.
     Status,
+    /// Something waits to be drawn.
+    Draw,
 }
 
 impl Agent {
@@ -89,39 +80,11 @@ impl Agent {
         if options.attach {
             executor.attach();
         }
+        if let Some(arguments) = &options.additions.resuming {
+            executor.resume_with(arguments.clone());
+        }
         let credentials = Credentials::new(&options.token);
-        let at = SystemClock::new().now().wall;
-        let opened = {
-            let (options, credentials) = (options.clone(), credentials.clone());
-            tokio::task::spawn_blocking(move || {
-                let dir = StateDir::open(options.state_dir.clone(), &options.name)?;
-                let dialer = credentials.dialer(&options)?;
-                let owner = dir.earlier_owner().filter(process::is_alive);
-                let predecessor = owner.map_or(Predecessor::Ended, Predecessor::Runs);
-                let journal = Journal::open(dir.path()).map(|(journal, events, recovered)| {
-                    let left = recovered.journal.left_behind();
-                    let cleared = match &predecessor {
-                        Predecessor::Runs(owner) => process::leave(left, owner),
-                        Predecessor::Ended => process::clear(left),
-                    };
-                    (journal, events, recovered, cleared)
-                });
-                let version = env!("CARGO_PKG_VERSION");
-                let left =
-                    predecessor.is_run_before().then(|| RunFile::left(dir.path(), version, at));
-                let spool =
-                    (options.spool_bytes > 0).then(|| Spool::open(&dir.path().join(SPOOL_FOLDER)));
-                if let Some(settings) = &options.additions.settings {
-                    let path = dir.path().join(SETTINGS_FILE);
-                    private::replace(&path, settings.as_bytes())
-                        .map_err(io_error("write the settings of the preset", &path))?;
-                }
-                Ok::<_, AgentError>((dir, dialer, journal, spool, left.flatten()))
-            })
-        };
-        let (dir, dialer, journal, spool, left) =
-            opened.await.map_err(|error| AgentError::Internal(error.to_string()))??;
-        let load = Arc::new(Load::default());
+        let Found { dir, dialer, left } = Found::look(&options, &credentials).await?;
         let instance = Uuid::new_v4().to_string();
         let driver = AgentDriver::with_config(
             dialer,
@@ -130,13 +93,19 @@ impl Agent {
             fastrand::u64(..),
         );
         let (clock, counters) = (driver.clock(), driver.counters().clone());
-        let mut driver = driver.with_metrics(metrics::source(Arc::clone(&load), &counters));
+        let load = Arc::new(Load::default());
+        let mut driver = driver.with_metrics(host_metrics::source(Arc::clone(&load), &counters));
         let traces = Traces::new(&options, &counters)?;
-        driver.profile_mut().features.extend(traces.feature());
         let terminal = executor.terminal();
         let terminal = terminal.map(|terminal| terminal_config(terminal, &options));
         let slots = WorkerConfig::slots(options.max_parallel, terminal.as_ref());
-        driver.profile_mut().max_parallel = Some(slots);
+        let Kept { recovered, journal, journal_id, journalling, spool, bounds } =
+            left.take_up(&options, dir.path(), &counters);
+        let (journal, journal_events) = journal.unzip();
+        let (spool, spool_events) = spool.unzip();
+        let profile = driver.profile_mut();
+        profile.features.extend(traces.feature());
+        (profile.max_parallel, profile.journal) = (Some(slots), journal_id);
 
         let (events_entry, events) = mpsc::channel(EVENTS);
         let (terminal_entry, terminal_events) = mpsc::channel(TERMINAL_EVENTS);
@@ -149,54 +118,10 @@ impl Agent {
             credentials,
             counters.clone(),
         );
-        let mut recovered = Recovered::default();
-        let run_before = left.map(|left| {
-            (recovered.findings, recovered.findings_ago) = (left.findings, left.ago);
-            let evidence = match left.run.version {
-                LastVersion::Same => Evidence::NONE,
-                LastVersion::Other => Evidence::NONE.with("version_before", left.version),
-            };
-            left.run.finding().on(evidence)
-        });
-        let mut journal_events = None;
-        let journalling = match journal {
-            Ok((journal, events, found, cleared)) => {
-                journal_events = Some(events);
-                driver.profile_mut().journal = Some(found.id);
-                (recovered.journal, recovered.cleared) = (found.journal, cleared);
-                effects.journal = Some(journal);
-                Journalling::Kept
-            }
-            Err(error) => {
-                counters.count("journal_failures");
-                tracing::error!(%error, path = %dir.path().display(), "no journal can be kept here; every command is refused until the agent is started with a state directory that works");
-                Journalling::Failed(error.to_string())
-            }
-        };
-        let mut spool_events = None;
-        let mut bounds = SpoolBounds::MEMORY_ONLY;
-        match spool {
-            Some(Ok((spool, events, left))) => {
-                spool_events = Some(events);
-                recovered.runs = left;
-                effects.spool = Some(spool);
-                bounds = SpoolBounds { disk: options.spool_bytes, ..SpoolBounds::DEFAULT };
-            }
-            Some(Err(error)) => {
-                counters.count("spool_failures");
-                tracing::error!(%error, path = %dir.path().join(SPOOL_FOLDER).display(), "the spool cannot be used; output is kept in memory only, and is lost if the agent dies");
-            }
-            None => {}
-        }
+        (effects.journal, effects.spool) = (journal, spool);
         effects.environment.clone_from(&options.additions.environment);
         if terminal.is_some() {
-            match HookSocket::listen(dir.path(), terminal_entry.clone(), counters.clone()) {
-                Ok(hooks) => effects.hooks = Some(hooks),
-                Err(error) => {
-                    counters.count("hooks_unheard");
-                    tracing::warn!(%error, path = %dir.path().display(), "the hooks of programs cannot be heard here (is the path of the state directory longer than some 95 bytes?); what the program does is known from its terminal only");
-                }
-            }
+            effects.hooks = listen(&dir, terminal_entry.clone(), &counters);
         }
         if options.attach {
             effects.screen = Some(LocalTerminal::open(terminal_entry, WorkerEvent::Screen)?);
@@ -212,14 +137,12 @@ impl Agent {
             activity: options.additions.activity.clone(),
             unique: instance,
         };
-        let mut worker = Worker::new(config, recovered, clock.now());
-        if let Some(finding) = run_before {
-            worker.handle(WorkerEvent::Found { finding, lasted: Duration::ZERO }, clock.now());
-        }
+        let worker = Worker::new(config, recovered, clock.now());
         // The first hello is said before the loop begins.
-        tell_of(&worker, driver.profile_mut());
+        worker.tell_of(driver.profile_mut());
         let server = public_server(&options.server);
         tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
+        let control = options.control.as_ref().and_then(ControlInbox::take);
         let (observer, name) = (options.observer, options.name);
         let status = StatusWriter::new(dir, name, server, clock, counters.clone(), observer);
         Ok(Self {
@@ -231,8 +154,8 @@ impl Agent {
             journal_events,
             terminal_events,
             status,
+            control,
             load,
-            particulars: Particulars::default(),
             traces,
             clock,
             counters,
@@ -272,7 +195,9 @@ impl Agent {
                     is_told_to_end = true;
                     Event::Worker(WorkerEvent::ShutDown)
                 }
+                Some(request) = asked(&mut self.control) => Event::Control(request),
                 () = self.status.keep() => Event::Status,
+                () = std::future::ready(()), if self.effects.is_drawing() => Event::Draw,
             };
             match event {
                 // The most frequent event, which changes nothing that others look at.
@@ -285,11 +210,24 @@ impl Agent {
                     self.on_notice(notice);
                     self.show();
                 }
+                Event::Control(request) => self.on_control(request),
                 Event::Status => {}
+                Event::Draw => self.effects.draw_on(),
             }
         };
         Box::pin(self.farewell(&end)).await;
         AgentEnd::of(end)
+    }
+
+    fn on_control(&mut self, request: ControlRequest) {
+        match request {
+            ControlRequest::Alive(reply) => {
+                // Who asked may have stopped waiting.
+                let _ = reply.send(());
+            }
+            ControlRequest::LookAtToken => self.driver.look_at_token(),
+            ControlRequest::HangUp => self.feed(WorkerEvent::Screen(ScreenEvent::HungUp)),
+        }
     }
 
     /// Tells the worker what happened and performs what it asks for.
@@ -337,7 +275,7 @@ impl Agent {
                 // The worker gives the same message again when there is room.
                 Err(SendError::Full) => return self.driver.want_room(),
                 Err(error @ SendError::NoSession) => {
-                    tracing::debug!(%error, "the session is over; what is unconfirmed waits for the next");
+                    tracing::debug!(%error, "session ended; unconfirmed messages wait for the next one");
                     return self.feed(WorkerEvent::SessionEnded);
                 }
             }
@@ -347,7 +285,7 @@ impl Agent {
     /// Copies what others look at.
     fn show(&mut self) {
         let worker = &self.worker;
-        tell_of(worker, self.driver.profile_mut());
+        worker.tell_of(self.driver.profile_mut());
         self.load.running.store(worker.running() as u64, Ordering::Relaxed);
         self.load.finished.store(worker.finished(), Ordering::Relaxed);
         self.status.on_worker(worker);
@@ -355,24 +293,28 @@ impl Agent {
 
     fn on_notice(&mut self, notice: AgentNotice) {
         match notice {
-            AgentNotice::DialFailed(error) => {
-                self.particulars = Particulars::of_dial(&error);
-                self.status.on_dial_failed(&error);
-            }
+            AgentNotice::DialFailed(error) => self.status.on_dial_failed(&error),
             AgentNotice::LinkOpened(local) => self.feed(WorkerEvent::LinkOpened(local)),
             AgentNotice::LinkEnded(end) => {
-                self.particulars = Particulars::of_link(&end);
                 self.status.on_link_ended(end);
                 self.feed(WorkerEvent::LinkEnded);
             }
-            AgentNotice::Reported(report) => self.on_report(&report),
+            AgentNotice::Found(finding, lasted) => {
+                self.feed(WorkerEvent::Found { finding, lasted });
+            }
+            AgentNotice::Reported(report) => {
+                self.status.on_report(&report);
+                if let Some(event) = WorkerEvent::of_report(&report) {
+                    self.feed(event);
+                }
+            }
             AgentNotice::HelloRefused(error) => self.status.on_hello_refused(&error.message),
             AgentNotice::Overslept(late) => self.feed(WorkerEvent::Overslept(late)),
             AgentNotice::Impaired(impairment) => self.status.on_impaired(impairment),
             AgentNotice::Joined(session) => {
                 self.effects.credentials.learn(session.agent.as_ref());
                 self.status.on_joined(session.agent.as_ref());
-                self.feed(WorkerEvent::Joined(worker_session(session)));
+                self.feed(WorkerEvent::Joined(session.into()));
             }
             AgentNotice::BeatSent(sequence) => {
                 self.status.on_beat_sent(sequence);
@@ -386,17 +328,6 @@ impl Agent {
             AgentNotice::Message(message) => self.feed(WorkerEvent::Message(message)),
             // Its only purpose was to wake the loop.
             AgentNotice::Room => {}
-        }
-    }
-
-    fn on_report(&mut self, report: &AgentReport) {
-        self.status.on_report(report);
-        let Particulars { fault, evidence } = std::mem::take(&mut self.particulars);
-        if let Some((finding, lasted)) = found_by_agent(&report.cause, fault, evidence) {
-            self.feed(WorkerEvent::Found { finding, lasted });
-        }
-        if let Some(event) = WorkerEvent::of_report(report) {
-            self.feed(event);
         }
     }
 
@@ -424,7 +355,7 @@ impl Agent {
         let kept = tokio::task::spawn_blocking(self.effects.into_disk());
         if timeout(FAREWELL, kept).await.is_err() {
             self.counters.count("farewells_unfinished");
-            tracing::error!("the disk does not answer; what was not written to it is lost");
+            tracing::error!("the disk does not respond; unwritten data is lost");
         }
         self.traces.finish().await;
         tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
@@ -439,12 +370,10 @@ async fn next_of<T>(events: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T
     }
 }
 
-fn worker_session(session: AgentSession) -> WorkerSession {
-    WorkerSession {
-        capabilities: session.capabilities,
-        agent: session.agent,
-        output_window: session.output_window,
-        stopped: session.stopped,
+async fn asked(control: &mut Option<mpsc::Receiver<ControlRequest>>) -> Option<ControlRequest> {
+    match control {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -454,29 +383,16 @@ fn terminal_config(terminal: TerminalProgram, options: &AgentOptions) -> Termina
         true => (Screen::Attached, local_terminal::size()),
         false => (Screen::Detached, None),
     };
-    let line_idle = options.line_idle;
-    TerminalConfig { program, size: local_size.unwrap_or(size), screen, line_idle }
-}
-
-/// What the next hello says of the work.
-fn tell_of(worker: &Worker, profile: &mut AgentProfile) {
-    profile.open_commands = worker.open_commands(Limits::DEFAULT.list_entries);
-    profile.stop = worker.stop_in_force().cloned();
+    let (line_idle, submit) = (options.line_idle, options.additions.submit.clone());
+    TerminalConfig { program, size: local_size.unwrap_or(size), screen, line_idle, submit }
 }
 
 fn profile(options: &AgentOptions, dir: &StateDir, instance: &str) -> AgentProfile {
-    AgentProfile {
-        name: options.name.clone(),
-        agent_type: options.agent_type.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        host: sysinfo::System::host_name().unwrap_or_else(|_| "unknown".to_owned()),
-        key: dir.key(),
-        instance: InstanceId::new(instance),
-        features: AGENT_FEATURES.to_vec(),
-        probe: false,
-        open_commands: Vec::new(),
-        stop: None,
-        journal: None,
-        max_parallel: None,
-    }
+    let ephemeral = options.ephemeral.then_some(Feature::Ephemeral);
+    let mut profile = AgentProfile::new(options.name.clone(), dir.key(), InstanceId::new(instance));
+    profile.agent_type = options.agent_type.clone();
+    profile.version = env!("CARGO_PKG_VERSION").to_owned();
+    profile.host = sysinfo::System::host_name().unwrap_or_else(|_| "unknown".to_owned());
+    profile.features = AGENT_FEATURES.iter().cloned().chain(ephemeral).collect();
+    profile
 }

@@ -10,18 +10,52 @@ use tokio::sync::mpsc;
 /// The exit of a command whose end was not reported. No real exit code is negative.
 const NOT_SAID: Exit = Exit::Code(-1);
 
+/// The way of a last word to the agent: it is said once, and dropped only with the agent.
+#[derive(Debug)]
+struct LastWord<E> {
+    /// `None` once it was said.
+    entry: Option<mpsc::Sender<E>>,
+}
+
+impl<E: Send + 'static> LastWord<E> {
+    const fn new(entry: mpsc::Sender<E>) -> Self {
+        Self { entry: Some(entry) }
+    }
+
+    /// Waits while the agent takes nothing.
+    async fn say(&mut self, event: E) {
+        if let Some(entry) = self.entry.take()
+            && entry.send(event).await.is_err()
+        {
+            tracing::debug!("the agent to be notified of this has ended");
+        }
+    }
+
+    /// Says it from a place that cannot wait; if the agent takes nothing now, a task waits.
+    fn say_at_once(&mut self, event: E) {
+        let Some(entry) = self.entry.take() else { return };
+        if let Err(mpsc::error::TrySendError::Full(event)) = entry.try_send(event) {
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(async move { entry.send(event).await })),
+                Err(error) => {
+                    tracing::error!(%error, "cannot report how something ended outside the agent's runtime");
+                }
+            }
+        }
+    }
+}
+
 /// Reports what one execution does. Dropped without [`ended`](Self::ended) it says that the command
 /// failed, and that something of it may still run.
 #[derive(Debug)]
 pub struct ExecutionEvents {
     command: CommandId,
-    /// `None` once the end was said.
-    entry: Option<mpsc::Sender<ProcessEvent<CommandId>>>,
+    last: LastWord<ProcessEvent<CommandId>>,
 }
 
 impl ExecutionEvents {
     pub(crate) fn new(command: CommandId, entry: mpsc::Sender<ProcessEvent<CommandId>>) -> Self {
-        Self { command, entry: Some(entry) }
+        Self { command, last: LastWord::new(entry) }
     }
 
     /// The command.
@@ -33,56 +67,39 @@ impl ExecutionEvents {
     /// nothing was said.
     pub async fn output(&self, stream: Stream, bytes: impl Into<Bytes> + Send) {
         let (key, bytes) = (self.command.clone(), bytes.into());
-        self.say(ProcessEvent::Output { key, stream, bytes }).await;
+        if let Some(entry) = &self.last.entry
+            && entry.send(ProcessEvent::Output { key, stream, bytes }).await.is_err()
+        {
+            tracing::debug!(command = %self.command, "the agent that started this has ended");
+        }
     }
 
     /// It ended, and nothing that it started survives.
-    pub async fn ended(self, exit: Exit) {
-        let (key, group_empty, open) = (self.command.clone(), true, Vec::new());
-        self.end(ProcessEvent::Ended { key, exit, group_empty, open }).await;
+    pub async fn ended(mut self, exit: Exit) {
+        let (key, unclear, open) = (self.command.clone(), Vec::new(), Vec::new());
+        let ended = ProcessEvent::Ended { key, exit, group_empty: true, unclear, open };
+        self.last.say(ended).await;
     }
 
     /// It ended, and something that it started may still run. Its report says so, and no emergency stop is
     /// called verified.
-    pub async fn ended_with_survivors(self, exit: Exit) {
+    pub async fn ended_with_survivors(mut self, exit: Exit) {
         let key = self.command.clone();
-        self.end(ProcessEvent::EndedUnwatched { key, exit }).await;
-    }
-
-    async fn end(mut self, end: ProcessEvent<CommandId>) {
-        self.say(end).await;
-        self.entry = None;
-    }
-
-    async fn say(&self, event: ProcessEvent<CommandId>) {
-        if let Some(entry) = &self.entry
-            && entry.send(event).await.is_err()
-        {
-            tracing::debug!(command = %self.command, "the agent that started this has ended");
-        }
+        self.last.say(ProcessEvent::EndedUnwatched { key, exit }).await;
     }
 
     /// For a process, which says these things itself.
     pub(super) fn into_parts(
         mut self,
     ) -> (CommandId, Option<mpsc::Sender<ProcessEvent<CommandId>>>) {
-        (self.command.clone(), self.entry.take())
+        (self.command.clone(), self.last.entry.take())
     }
 }
 
 impl Drop for ExecutionEvents {
     fn drop(&mut self) {
-        let Some(entry) = self.entry.take() else { return };
         let (key, exit) = (self.command.clone(), NOT_SAID);
-        let end = ProcessEvent::EndedUnwatched { key, exit };
-        if let Err(mpsc::error::TrySendError::Full(end)) = entry.try_send(end) {
-            match tokio::runtime::Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn(async move { entry.send(end).await })),
-                Err(error) => {
-                    tracing::error!(command = %self.command, %error, "cannot report the end of a command outside the agent's runtime");
-                }
-            }
-        }
+        self.last.say_at_once(ProcessEvent::EndedUnwatched { key, exit });
     }
 }
 
@@ -90,22 +107,23 @@ impl Drop for ExecutionEvents {
 #[derive(Debug)]
 pub struct TypingReply {
     command: CommandId,
-    entry: Option<mpsc::Sender<WorkerEvent>>,
+    last: LastWord<WorkerEvent>,
 }
 
 impl TypingReply {
     pub(crate) fn new(command: CommandId, entry: mpsc::Sender<WorkerEvent>) -> Self {
-        Self { command, entry: Some(entry) }
+        Self { command, last: LastWord::new(entry) }
+    }
+
+    /// What says of a paste in it that the program has read it.
+    pub fn of_paste(&self) -> PasteReply {
+        PasteReply { command: self.command.clone(), entry: self.last.entry.clone() }
     }
 
     /// It is over, and went so.
     pub async fn done(mut self, outcome: TypingOutcome) {
         let command = self.command.clone();
-        if let Some(entry) = self.entry.take()
-            && entry.send(WorkerEvent::Typed { command, outcome }).await.is_err()
-        {
-            tracing::debug!("the agent that asked for this to be typed has ended");
-        }
+        self.last.say(WorkerEvent::Typed { command, outcome }).await;
     }
 
     pub(crate) async fn typed(self, typed: Result<(), TypingError>) {
@@ -127,24 +145,33 @@ impl TypingReply {
     }
 
     fn say(&mut self, outcome: TypingOutcome) {
-        let Some(entry) = self.entry.take() else { return };
-        let event = WorkerEvent::Typed { command: self.command.clone(), outcome };
-        if let Err(mpsc::error::TrySendError::Full(event)) = entry.try_send(event) {
-            match tokio::runtime::Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn(async move { entry.send(event).await })),
-                Err(error) => {
-                    tracing::error!(command = %self.command, %error, "cannot report the result of typing outside the agent's runtime");
-                }
-            }
-        }
+        let command = self.command.clone();
+        self.last.say_at_once(WorkerEvent::Typed { command, outcome });
     }
 }
 
 impl Drop for TypingReply {
     fn drop(&mut self) {
-        self.say(TypingOutcome::Refused(
-            "the program in the terminal has ended; ask again under a new id".to_owned(),
-        ));
+        self.say(TypingOutcome::program_ended());
+    }
+}
+
+/// Reports that the program has read a paste that is typed for a command.
+#[derive(Clone, Debug)]
+pub struct PasteReply {
+    command: CommandId,
+    entry: Option<mpsc::Sender<WorkerEvent>>,
+}
+
+impl PasteReply {
+    /// It has read it; what stands behind it waits for [`end_paste`](super::Execution::end_paste).
+    pub async fn read(self) {
+        let Self { command, entry } = self;
+        if let Some(entry) = entry
+            && entry.send(WorkerEvent::PasteRead(command)).await.is_err()
+        {
+            tracing::debug!("the agent that asked for this to be typed has ended");
+        }
     }
 }
 
@@ -152,12 +179,12 @@ impl Drop for TypingReply {
 #[derive(Debug)]
 pub struct RemoteReply {
     stroke: RemoteStroke,
-    entry: Option<mpsc::Sender<WorkerEvent>>,
+    last: LastWord<WorkerEvent>,
 }
 
 impl RemoteReply {
     pub(crate) fn new(stroke: RemoteStroke, entry: mpsc::Sender<WorkerEvent>) -> Self {
-        Self { stroke, entry: Some(entry) }
+        Self { stroke, last: LastWord::new(entry) }
     }
 
     /// What is to be typed.
@@ -170,12 +197,7 @@ impl RemoteReply {
             Ok(()) => RemoteOutcome::Typed,
             Err(error) => RemoteOutcome::Lost(error.to_string()),
         };
-        let event = WorkerEvent::TypedRemotely { stroke: self.stroke.clone(), outcome };
-        if let Some(entry) = self.entry.take()
-            && entry.send(event).await.is_err()
-        {
-            tracing::debug!("the agent that asked for this to be typed has ended");
-        }
+        self.last.say(WorkerEvent::TypedRemotely { stroke: self.stroke.clone(), outcome }).await;
     }
 
     /// It went so, at once.
@@ -184,16 +206,8 @@ impl RemoteReply {
     }
 
     fn tell(&mut self, outcome: RemoteOutcome) {
-        let Some(entry) = self.entry.take() else { return };
-        let event = WorkerEvent::TypedRemotely { stroke: self.stroke.clone(), outcome };
-        if let Err(mpsc::error::TrySendError::Full(event)) = entry.try_send(event) {
-            match tokio::runtime::Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn(async move { entry.send(event).await })),
-                Err(error) => {
-                    tracing::error!(%error, "cannot report the result of typing outside the agent's runtime");
-                }
-            }
-        }
+        let stroke = self.stroke.clone();
+        self.last.say_at_once(WorkerEvent::TypedRemotely { stroke, outcome });
     }
 }
 

@@ -13,7 +13,7 @@ mod program;
 mod shell;
 mod terminal;
 
-pub use events::{ExecutionEvents, RemoteReply, TypingReply};
+pub use events::{ExecutionEvents, PasteReply, RemoteReply, TypingReply};
 pub use program::Program;
 pub use shell::Shell;
 pub use terminal::Terminal;
@@ -23,8 +23,7 @@ use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::worker::{
-    Fence, Foreground, LineMode, ProcessIdentity, RemoteOutcome, RemotePiece, Screen, Task,
-    TerminalSettings, Typing, Waiting,
+    Fence, LineMode, ProcessIdentity, RemoteOutcome, Task, TerminalSettings, Typing, Waiting,
 };
 use std::io;
 use std::time::Duration;
@@ -47,6 +46,16 @@ pub trait Executor: Send {
     /// The terminal of the agent's process is joined to the one that this executor keeps. Said once, before
     /// everything else.
     fn attach(&mut self) {}
+
+    /// The program of the terminal continues with these arguments where it was, at every second start. Said once,
+    /// before
+    /// everything else.
+    fn resume_with(&mut self, arguments: Vec<String>) {
+        let _ = arguments;
+    }
+
+    /// That terminal was hung up: what is started from now on is shown nowhere.
+    fn detach(&mut self) {}
 
     /// What of a request gets to [`start`](Self::start); a request that holds more is refused. Asked once,
     /// before everything else, unless [the options](crate::engine::AgentOptions::fence) say it. By default
@@ -71,6 +80,7 @@ pub struct Job {
 
 /// The program of a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TerminalProgram {
     /// The name that is shown.
     pub program: String,
@@ -132,8 +142,11 @@ pub trait Execution: Send {
     /// Types this, if the terminal is in the mode `required_mode` or that does not matter.
     fn type_in(&mut self, typing: Typing, required_mode: Option<LineMode>, reply: TypingReply) {
         let _ = (typing, required_mode);
-        reply.refuse("this has no terminal to type into");
+        reply.refuse("no terminal to type into");
     }
+
+    /// Types what stands behind a paste that was [said to be read](TypingReply::of_paste).
+    fn end_paste(&mut self) {}
 
     /// Types what was pressed at the agent's machine. Whether there was room.
     fn type_keys(&mut self, keys: Bytes) -> bool {
@@ -141,10 +154,10 @@ pub trait Execution: Send {
         false
     }
 
-    /// Types a piece that the holder of the keyboard typed, in the order of these calls. One that
-    /// [suspends](RemotePiece::Suspending) is withheld unless a job is in the foreground.
+    /// Types a piece that the holder of the keyboard typed, in the order of these calls, if it
+    /// [may be](onsembl_protocol::worker::RemotePiece::may_be_typed); else it is withheld.
     fn type_remotely(&mut self, reply: RemoteReply) {
-        reply.say(RemoteOutcome::Lost("this has no terminal to type into".to_owned()));
+        reply.say(RemoteOutcome::Lost("no terminal to type into".to_owned()));
     }
 
     /// Types what a terminal answers to its program. Whether there was room.
@@ -172,7 +185,7 @@ impl Runner {
                 Box::new(Program { program, arguments, text_on })
             }
             Self::Terminal { program, arguments, size } => {
-                Box::new(Terminal { program, arguments, size, screen: Screen::Detached })
+                Box::new(Terminal::new(program, arguments, size))
             }
         }
     }
@@ -208,16 +221,29 @@ impl Execution for ProcessHandle {
     }
 
     fn type_in(&mut self, typing: Typing, required_mode: Option<LineMode>, reply: TypingReply) {
-        let lines = Self::terminal_settings(self).map(|settings| settings.lines);
+        let settings = Self::terminal_settings(self);
         let Some(keyboard) = self.keyboard() else {
             return reply.refuse("this process has no terminal to type into");
         };
-        if required_mode.is_some() && required_mode != lines {
+        if !TerminalSettings::is_in(settings, required_mode) {
             return reply.other_mode();
         }
         match keyboard.reserve() {
-            Ok(permit) => permit.type_command(typing, |typed| reply.typed(typed)),
+            Ok(permit) => {
+                let paste = reply.of_paste();
+                permit.type_command(
+                    typing,
+                    move || paste.clone().read(),
+                    |typed| reply.typed(typed),
+                );
+            }
             Err(error) => reply.refuse(&error.to_string()),
+        }
+    }
+
+    fn end_paste(&mut self) {
+        if let Some(keyboard) = self.keyboard() {
+            keyboard.end_paste();
         }
     }
 
@@ -226,19 +252,16 @@ impl Execution for ProcessHandle {
     }
 
     fn type_remotely(&mut self, reply: RemoteReply) {
-        let foreground = Self::terminal_settings(self).map(|settings| settings.foreground);
-        match (reply.stroke().piece, foreground) {
-            (RemotePiece::Suspending, Some(Foreground::Program)) => {
-                return reply.say(RemoteOutcome::Withheld);
-            }
-            (RemotePiece::Suspending, Some(Foreground::Job) | None) | (RemotePiece::Plain, _) => {}
+        let settings = Self::terminal_settings(self);
+        if !reply.stroke().piece.may_be_typed(settings) {
+            return reply.say(RemoteOutcome::Withheld);
         }
         let keys = reply.stroke().keys.0.clone();
         // Without a keyboard, or room, the reply is dropped, which says that it is lost.
         if let Some(keyboard) = self.keyboard()
             && let Err(error) = keyboard.type_remotely(keys, |typed| reply.typed(typed))
         {
-            tracing::warn!(%error, "what was typed from afar is not typed");
+            tracing::warn!(%error, "remote input was not typed");
         }
     }
 

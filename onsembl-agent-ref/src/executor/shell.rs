@@ -35,9 +35,9 @@ pub(super) fn run(
     }
     spec.environment.extend(environment);
     let (command, Some(entry)) = events.into_parts() else {
-        return Err("the agent does not listen to what this would do".to_owned());
+        return Err("the request is no longer wanted by the agent".to_owned());
     };
     let handle = process::spawn(&spec, command, entry).map_err(|error| error.to_string())?;
-    let process = process::identify(handle.pid());
+    let process = handle.identity();
     Ok(Started { execution: Box::new(handle), process })
 }

@@ -64,23 +64,23 @@ impl Drop for HookSocket {
     fn drop(&mut self) {
         self.listening.abort();
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(%error, path = %self.path.display(), "the socket of hooks is left behind");
+            tracing::debug!(%error, path = %self.path.display(), "cannot remove the socket of hooks");
         }
     }
 }
 
 async fn listen(listener: UnixListener, events: mpsc::Sender<WorkerEvent>, counters: Counters) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot hear a hook");
+                tracing::warn!(%error, "cannot receive a hook");
                 sleep(AFTER_ERROR).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             counters.count("hooks_dropped");
             continue;
         };
@@ -90,14 +90,14 @@ async fn listen(listener: UnixListener, events: mpsc::Sender<WorkerEvent>, count
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     counters.count("hooks_not_understood");
-                    tracing::debug!(%error, "a hook is not understood");
+                    tracing::debug!(%error, "cannot decode a hook");
                 }
                 Err(_) => {
                     counters.count("hooks_dropped");
                     tracing::debug!("a hook took too long");
                 }
             }
-            drop(place);
+            drop(permit);
         });
     }
 }
@@ -110,7 +110,7 @@ async fn hear(mut stream: UnixStream, events: &mpsc::Sender<WorkerEvent>) -> io:
     let message: Message = serde_json::from_slice(&line)?;
     let Some(event) = HookEvent::parse(&message.event) else {
         let known = HookEvent::ALL.map(HookEvent::as_str).join(", ");
-        let why = format!("no event is called {:?}; there are {known}", message.event);
+        let why = format!("unknown event {:?}; events are {known}", message.event);
         return Err(io::Error::other(why));
     };
     if let Some(fact) = event.fact(&message.input) {

@@ -54,7 +54,7 @@ impl JournalFile {
         let found = match read(&path) {
             Ok(found) => found,
             Err(error) => {
-                tracing::error!(%error, path = %path.display(), "the journal cannot be read; it is put aside, and what ran before is unknown");
+                tracing::error!(%error, path = %path.display(), "the journal cannot be read; it was set aside, and earlier commands are unknown");
                 Some(Found { damage: Some(error.to_string()), ..Found::default() })
             }
         };
@@ -81,8 +81,8 @@ impl JournalFile {
         }
         let aside = dir.join(DAMAGED);
         fs::rename(&path, &aside)?;
-        let damage = found.damage.as_deref().unwrap_or("it names no journal");
-        tracing::error!(%damage, path = %aside.display(), kept = found.entries, "the journal is damaged and was put aside; what is before the damage counts, what was sent after it is unknown");
+        let damage = found.damage.as_deref().unwrap_or("it is not a journal");
+        tracing::error!(%damage, path = %aside.display(), kept = found.entries, "the journal is damaged and was set aside; entries before the damage are used, later ones are unknown");
         let file = Self::begin(dir, found.journal)?;
         let id = file.id.clone();
         Ok((file, id))

@@ -47,11 +47,11 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal in `dir`, or begins one. A damaged one is put aside, and its longest valid
+    /// Opens the journal in `dir`, or begins one. A damaged one is set aside, and its longest valid
     /// prefix taken over. Blocks.
     ///
     /// # Errors
-    /// It can neither be read nor put aside, or no other can be begun.
+    /// It can neither be read nor set aside, or no other can be begun.
     pub(crate) fn open(
         dir: &Path,
     ) -> io::Result<(Self, mpsc::UnboundedReceiver<JournalEvent>, Recovered)> {

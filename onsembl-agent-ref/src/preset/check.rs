@@ -47,10 +47,10 @@ fn version(wanted: &Version) -> Finding {
                 Finding::Good(format!("version {text}, of at least {at_least}"))
             }
             (Some((text, _)), Some(_)) => Finding::Bad(format!(
-                "version {text} is older than {at_least}, with which this preset was made; what it says of itself may be missing"
+                "version {text} is older than {at_least}, for which this preset was made; its reports of its activity may be incomplete"
             )),
             (_, _) => Finding::Bad(format!(
-                "{} names no version; this preset was made with {at_least}",
+                "{} reports no version; this preset was made for {at_least}",
                 wanted.ask.join(" ")
             )),
         },
@@ -69,7 +69,7 @@ fn numbers(text: &str) -> Option<(&str, Vec<u64>)> {
 /// Whether a program ends with 0, and what it says.
 fn ask(words: &[String]) -> Result<(bool, String), String> {
     let shown = words.join(" ");
-    let (program, arguments) = words.split_first().ok_or("there is nothing to ask")?;
+    let (program, arguments) = words.split_first().ok_or("the command for the version is empty")?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -89,7 +89,7 @@ fn ask(words: &[String]) -> Result<(bool, String), String> {
                     Err(error) => format!("{shown} does not end, and cannot be killed: {error}"),
                 });
             }
-            Err(error) => return Err(format!("{shown} cannot be awaited: {error}")),
+            Err(error) => return Err(format!("cannot wait for {shown}: {error}")),
         }
     };
     let mut answer = Vec::new();
@@ -97,7 +97,7 @@ fn ask(words: &[String]) -> Result<(bool, String), String> {
         stdout
             .take(MOST_BYTES)
             .read_to_end(&mut answer)
-            .map_err(|error| format!("the answer of {shown} cannot be read: {error}"))?;
+            .map_err(|error| format!("cannot read the output of {shown}: {error}"))?;
     }
     Ok((status.success(), String::from_utf8_lossy(&answer).into_owned()))
 }

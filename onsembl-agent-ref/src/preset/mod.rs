@@ -6,10 +6,10 @@ mod apply;
 mod check;
 
 pub(crate) use apply::SETTINGS_FILE;
-pub use apply::{Additions, Applied, Form, Place};
+pub use apply::{Additions, Applied, Form, OwnPaths, SessionChoice};
 pub use check::{Finding, check, check_version};
 
-use onsembl_protocol::worker::{Meaning, Modes, StreamFormat, Typing};
+use onsembl_protocol::worker::{Meaning, Modes, StreamFormat, SubmitKey, Typing};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,6 +29,7 @@ const MOST_BYTES: u64 = 256 * 1024;
 /// A kind of program that is wrapped.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Preset {
     /// Its name, which is the type of the agent too.
     pub name: String,
@@ -53,13 +54,13 @@ pub struct Preset {
     /// Variables that it gets.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// The key that submits a text.
+    /// The keys that submit a text: Enter if none are named.
     #[serde(default)]
     pub submit: Option<String>,
-    /// The key for a line end within a text.
+    /// The key for a line end within a text, for people who type it: a text is pasted.
     #[serde(default)]
     pub newline: Option<String>,
-    /// The keys that interrupt a turn.
+    /// The keys that interrupt a turn, for people who type them: nothing interrupts one by itself.
     #[serde(default)]
     pub interrupt: Option<String>,
     /// What may be answered when it asks for a permission, and by which keys.
@@ -154,14 +155,15 @@ pub struct Check {
 #[derive(Debug, thiserror::Error)]
 pub enum PresetError {
     /// It is neither one of ours nor a file.
-    #[error("there is no preset {0:?} and no such file; there are claude, codex, gemini and shell")]
+    #[error("unknown preset {0:?}, and no such file; presets are claude, codex, gemini and shell")]
     Unknown(String),
     /// The file cannot be read.
     #[error("cannot read the preset {}: {why}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says. Part of the text, and so no source of it.
+        /// What the system says.
+        #[source]
         why: std::io::Error,
     },
     /// It is no preset.
@@ -226,15 +228,26 @@ impl Preset {
     }
 }
 
+impl Preset {
+    /// What submits a text.
+    fn submit_key(&self) -> Result<SubmitKey, PresetError> {
+        let Some(names) = &self.submit else { return Ok(SubmitKey::Enter) };
+        SubmitKey::parse(names)
+            .map_err(|error| PresetError::Wrong { name: self.name.clone(), why: error.to_string() })
+    }
+}
+
 fn meaning<'de, D: Deserializer<'de>>(d: D) -> Result<Meaning, D::Error> {
     let word = String::deserialize(d)?;
-    let wrong = || serde::de::Error::custom(format!("{word:?} is not nothing, waits or asks"));
+    let wrong =
+        || serde::de::Error::custom(format!("{word:?} is not one of nothing, waits and asks"));
     Meaning::parse(&word).ok_or_else(wrong)
 }
 
 fn stream<'de, D: Deserializer<'de>>(d: D) -> Result<Option<StreamFormat>, D::Error> {
     let word = String::deserialize(d)?;
-    let wrong = || serde::de::Error::custom(format!("{word:?} is not claude, codex or gemini"));
+    let wrong =
+        || serde::de::Error::custom(format!("{word:?} is not one of claude, codex and gemini"));
     StreamFormat::parse(&word).map(Some).ok_or_else(wrong)
 }
 

@@ -4,7 +4,8 @@
 //! Some reap only every few seconds, and what runs as process 1 of a container may never do so. Here they are dead.
 
 use super::survivors::marks;
-use onsembl_protocol::worker::{ProcessName, SeenProcess};
+use onsembl_protocol::worker::{ProcessName, ProgramState, RunTag, SeenProcess};
+use rustix::process::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -25,16 +26,19 @@ pub(super) fn living(whose: Marks) -> io::Result<Vec<SeenProcess>> {
         Marks::Descendants => Some(descendants(own, &all)),
         Marks::Everybody => None,
     };
-    let seen = |(pid, line): (i32, Line)| SeenProcess {
-        name: ProcessName { pid, started: line.started },
-        parent: line.parent,
-        group: line.group,
-        session: line.session,
-        marks: below
-            .as_ref()
-            .is_none_or(|below| below.contains(&pid))
-            .then(|| marks(pid))
-            .flatten(),
+    let seen = |(pid, line): (i32, Line)| {
+        let is_near = below.as_ref().is_none_or(|below| below.contains(&pid));
+        let marks = is_near.then(|| marks(pid)).flatten();
+        // Who bears a mark is known by it.
+        let tag = (is_near && marks.is_none()).then(|| tag(pid)).flatten();
+        SeenProcess {
+            name: ProcessName { pid, started: line.started },
+            parent: line.parent,
+            group: line.group,
+            session: line.session,
+            marks,
+            tag,
+        }
     };
     // This one bears the marks of the runs in which it runs itself.
     Ok(all.into_iter().filter(|(pid, _)| *pid != own).map(seen).collect())
@@ -84,6 +88,49 @@ pub(super) fn children_in_full() -> io::Result<BTreeSet<i32>> {
     Ok(processes()?.filter(|(_, line)| line.parent == own).map(|(pid, _)| pid).collect())
 }
 
+/// The tag that a process may bear: its limit of file locks, which the system hands on and does not apply.
+pub(super) fn tag(pid: i32) -> Option<RunTag> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let of_locks = limits.lines().find_map(|line| line.strip_prefix("Max file locks"))?;
+    of_locks.split_whitespace().next()?.parse().ok().map(RunTag)
+}
+
+/// Whether a signal has stopped this program, which leads the session of a terminal, the job in its foreground, or a
+/// child of the program there: a script waits for that. A shell that controls jobs takes the foreground back from one
+/// that is stopped.
+pub(super) fn program(leader: Pid) -> ProgramState {
+    let line = |pid: i32| {
+        let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        Line::parse(&String::from_utf8_lossy(&line))
+    };
+    let pid = leader.as_raw_pid();
+    let Some(program) = line(pid) else { return ProgramState::Runs };
+    if program.is_stopped() {
+        return ProgramState::Stopped { process: pid };
+    }
+    let is_stopped_before_it = |pid: i32| {
+        line(pid).is_some_and(|one| {
+            one.is_stopped() && one.session == program.session && one.group == program.foreground
+        })
+    };
+    // The leader of the foreground has its number.
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse::<i32>().ok());
+    let mut all = std::iter::once(program.foreground).filter(|job| *job > 1).chain(children);
+    match all.find(|pid| is_stopped_before_it(*pid)) {
+        Some(process) => ProgramState::Stopped { process },
+        None => ProgramState::Runs,
+    }
+}
+
+/// Whether the process of this number that started then lives. The dead whom nobody has buried do not.
+pub(super) fn lives(pid: u32, started: u64) -> bool {
+    let line = fs::read(format!("/proc/{pid}/stat"));
+    let line = line.ok().and_then(|line| Line::parse(&String::from_utf8_lossy(&line)));
+    line.is_some_and(|line| line.started == started && !line.is_dead())
+}
+
 /// When a process started, in clock ticks since the machine did.
 pub(super) fn started(pid: i32) -> Option<u64> {
     let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -115,6 +162,8 @@ pub(super) struct Line {
     pub(super) group: i32,
     /// Field 6.
     pub(super) session: i32,
+    /// Field 8: the group in the foreground of its terminal.
+    foreground: i32,
     /// Field 20.
     threads: u32,
     /// Field 22: when it started, in clock ticks since the machine did.
@@ -130,9 +179,15 @@ impl Line {
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
-        let threads = fields.nth(13)?.parse().ok()?;
+        let foreground = fields.nth(1)?.parse().ok()?;
+        let threads = fields.nth(11)?.parse().ok()?;
         let started = fields.nth(1)?.parse().ok()?;
-        Some(Self { state, parent, group, session, threads, started })
+        Some(Self { state, parent, group, session, foreground, threads, started })
+    }
+
+    /// Stopped by a signal, and not by a debugger.
+    fn is_stopped(&self) -> bool {
+        self.state == 'T'
     }
 
     /// A process whose first thread has ended looks like a zombie while its other threads run.
@@ -211,7 +266,9 @@ mod tests {
             let text =
                 format!("9 ({name}) {state} 1 7 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 {threads} 0 3");
             let line = Line::parse(&text).unwrap();
-            assert_eq!(line, Line { state, parent: 1, group: 7, session: 5, threads, started: 3 });
+            let (group, session, foreground) = (7, 5, -1);
+            let wanted = Line { state, parent: 1, group, session, foreground, threads, started: 3 };
+            assert_eq!(line, wanted);
             assert_eq!(line.is_dead(), dead, "{text}");
         }
         for odd in ["", "9 (sh) Z", "9 (sh) Z 1 x 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 1 0 3"] {

@@ -1,16 +1,17 @@
 //! The task of one process: reads, obeys orders, and finds the end by the rules of the module.
 
 use super::ProcessEvent;
+use super::census;
 use super::group::Group;
 use super::handle::Orders;
 use super::leader::Leader;
 use super::linger::{Lingering, linger};
 use super::pipes::Outputs;
-use super::stopping::{ASK_AGAIN, Members as _, Stopping};
+use super::stopping::Stopping;
 use bytes::Bytes;
 use onsembl_protocol::model::{Exit, Stream};
 use onsembl_protocol::time::Timestamp;
-use onsembl_protocol::worker::{AfterExit, RunRest};
+use onsembl_protocol::worker::{AfterExit, ProgramState, RunRest};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
@@ -18,13 +19,17 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// Reported when the system kept the status from us. No real exit code is negative.
 const STATUS_LOST: Exit = Exit::Code(-1);
 
-/// How long the members of a group that ended by itself may take to vanish.
+/// How long the members of a group that ended by itself may take to vanish, and how soon they are looked at again.
 const CONFIRMATION: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How often it is looked whether the program of a terminal is stopped.
+const LOOK_WHETHER_STOPPED: Duration = Duration::from_secs(1);
 
 /// A process and everything that its task needs.
 #[derive(Debug)]
@@ -35,12 +40,25 @@ pub(super) struct Process<K> {
     pub(super) leader: Leader,
     pub(super) outputs: Outputs,
     pub(super) orders: watch::Receiver<Orders>,
+    pub(super) has_terminal: bool,
     pub(super) events: mpsc::Sender<ProcessEvent<K>>,
 }
 
 /// Runs until the process has ended and its end was reported, and nothing of it is left.
 pub(super) async fn drive<K: Clone>(process: Process<K>) {
-    let Process { key, mut child, mut group, leader, mut outputs, mut orders, events } = process;
+    let Process {
+        key,
+        mut child,
+        mut group,
+        leader,
+        mut outputs,
+        mut orders,
+        has_terminal,
+        events,
+    } = process;
+    let mut looks = interval(LOOK_WHETHER_STOPPED);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut program = ProgramState::Runs;
     let mut leader_exit = pin!(leader.exited());
     let begun = Instant::now();
     let since = |now: Instant| Timestamp::from_origin(now.saturating_duration_since(begun));
@@ -60,7 +78,7 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
             exit = Some(reap(&mut child, &mut group).await);
         }
         let now = Instant::now();
-        stopping.advance(&mut group, now);
+        stopping.advance(&group, now);
         if stopping.is_settled() && !finishing {
             outputs.finish();
             finishing = true;
@@ -73,8 +91,8 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
         let mut over_at = None;
         if let Some(after_exit) = &mut after_exit {
             match paused {
-                true => after_exit.hold(since(now)),
-                false => after_exit.go_on(since(now)),
+                true => after_exit.pause(since(now)),
+                false => after_exit.resume(since(now)),
             }
             let listens = pending.is_none() && !stopping.is_wanted();
             over_at = after_exit.over_at().filter(|_| listens);
@@ -123,11 +141,19 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
                 owned = changed.is_ok();
                 let standing = *orders.borrow_and_update();
                 if let Some(stop) = standing.stop {
-                    stopping.order(stop, &mut group, Instant::now());
+                    stopping.order(stop, &group, Instant::now());
                 }
                 // An observer of the screen does not keep it from ending.
                 let watched_slowly = standing.watched_slowly && !stopping.is_wanted();
                 paused = owned && (standing.paused || watched_slowly);
+            }
+            _ = looks.tick(), if has_terminal && after_exit.is_none() => {
+                let seen = census::program(group.leader());
+                let event = || ProcessEvent::Program { key: key.clone(), state: seen };
+                // Without room it is said after the next look.
+                if seen != program && events.try_send(event()).is_ok() {
+                    program = seen;
+                }
             }
             () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
         }
@@ -137,18 +163,22 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
         Some(exit) => exit,
         None => reap(&mut child, &mut group).await,
     };
-    let rest = confirm_rest(&mut group).await;
-    let group_empty = rest == RunRest::Gone;
+    let rest = confirm_rest(&group).await;
+    let group_empty = rest == RunRest::Ended;
     // One that nobody has open any more ended with its last writer.
     let open = if group_empty && outputs.are_closed() { Vec::new() } else { outputs.unfinished() };
     tracing::debug!(pid = %group.leader(), %exit, ?rest, "process ended");
-    let ended = ProcessEvent::Ended { key: key.clone(), exit, group_empty, open };
+    let unclear = match rest {
+        RunRest::Unclear => group.unclear(),
+        RunRest::Ended | RunRest::Lives => Vec::new(),
+    };
+    let ended = ProcessEvent::Ended { key: key.clone(), exit, group_empty, unclear, open };
     if events.send(ended).await.is_err() {
         tracing::warn!(pid = %group.leader(), %exit, "the receiver of a process's end was dropped");
     }
     match rest {
-        RunRest::Gone if outputs.are_closed() => {}
-        RunRest::Gone | RunRest::Unclear | RunRest::Lives => {
+        RunRest::Ended if outputs.are_closed() => {}
+        RunRest::Ended | RunRest::Unclear | RunRest::Lives => {
             linger(Lingering { key, group, rest, outputs, orders, events }).await;
         }
     }
@@ -174,13 +204,13 @@ fn exit_of(status: io::Result<ExitStatus>) -> io::Result<Exit> {
 }
 
 /// A run that was stopped is gone by now; one that ended by itself gets a moment.
-async fn confirm_rest(group: &mut Group) -> RunRest {
+async fn confirm_rest(group: &Group) -> RunRest {
     let until = Instant::now() + CONFIRMATION;
     loop {
         let rest = group.rest();
-        if rest == RunRest::Gone || until <= Instant::now() {
+        if rest == RunRest::Ended || until <= Instant::now() {
             return rest;
         }
-        sleep(ASK_AGAIN).await;
+        sleep(LOOK_AGAIN).await;
     }
 }

@@ -14,10 +14,9 @@
 //!
 //! Numbers 0 (our own group) and 1 (every process there is, when negated) are never groups here.
 
-use super::household::{Kin, Members as Living};
-use super::stopping::Members;
+use super::household::{Kin, Members};
 use super::survivors::signal_process;
-use onsembl_protocol::worker::{ProcessName, RunRest};
+use onsembl_protocol::worker::{ProcessName, RunLeader, RunRest};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::collections::BTreeSet;
@@ -67,13 +66,18 @@ impl Group {
         self.kin.rest().unwrap_or_else(|error| {
             // Without a look at the processes, a group that is not there is all that can be told.
             match (self.scope, test_kill_process_group(self.id)) {
-                (Scope::Group, Err(Errno::SRCH)) => RunRest::Gone,
+                (Scope::Group, Err(Errno::SRCH)) => RunRest::Ended,
                 (Scope::Group | Scope::Session, _) => {
-                    tracing::debug!(group = %self.id, %error, "the processes of a run cannot be looked through");
+                    tracing::debug!(group = %self.id, %error, "cannot list the processes of a run");
                     RunRest::Lives
                 }
             }
         })
+    }
+
+    /// Those that may be of this run or of another, as of the latest look.
+    pub(super) fn unclear(&self) -> Vec<i32> {
+        self.kin.unclear()
     }
 
     /// Sends a signal to each member, also to those that are born meanwhile.
@@ -84,10 +88,10 @@ impl Group {
         for _ in 0..ROUNDS {
             // Before the leader is signalled: where orphans are lost, who descends from it is not known any more
             // once it has ended.
-            let Living { all, have_group } = match self.kin.members() {
+            let Members { all, have_group } = match self.kin.members() {
                 Ok(living) => living,
                 Err(error) if is_group_signalled || self.leader_reaped => {
-                    return tracing::debug!(group = %self.id, %error, "the processes of a run cannot be looked through");
+                    return tracing::debug!(group = %self.id, %error, "cannot list the processes of a run");
                 }
                 // The leader keeps the number, and without a look that is all that can be told.
                 Err(_) => return self.send_to_group(signal),
@@ -123,34 +127,37 @@ impl Group {
     }
 }
 
-impl Members for Group {
-    fn leader(&self) -> Pid {
+impl Group {
+    /// Its number.
+    pub(super) fn leader(&self) -> Pid {
         self.id
     }
 
-    fn is_leader_reaped(&self) -> bool {
-        self.leader_reaped
+    /// Whether the leader's end was taken.
+    pub(super) fn leader_state(&self) -> RunLeader {
+        if self.leader_reaped { RunLeader::Reaped } else { RunLeader::Present }
     }
 
-    /// The end of a session is a hangup, without which shells that talk to people stay.
-    fn ask_to_end(&mut self) {
+    /// Asks each member to end, also those that are stopped. The end of a session is a hangup, without which shells
+    /// that talk to people stay.
+    pub(super) fn ask_to_end(&self) {
         if self.scope == Scope::Session {
-            self.signal(Signal::HUP);
+            self.send(Signal::HUP);
         }
-        self.signal(Signal::TERM);
-        self.signal(Signal::CONT);
+        self.send(Signal::TERM);
+        self.send(Signal::CONT);
     }
 
-    /// Sends `signal` to every member, if the rule allows.
-    fn signal(&mut self, signal: Signal) {
-        self.send(signal);
+    /// Kills each member, if the rule allows.
+    pub(super) fn kill(&self) {
+        self.send(Signal::KILL);
     }
 
     /// Whether nothing that is known to be of this run lives. What may be another's is not waited for.
-    fn is_empty(&mut self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.leader_reaped
             && match self.rest() {
-                RunRest::Gone | RunRest::Unclear => true,
+                RunRest::Ended | RunRest::Unclear => true,
                 RunRest::Lives => false,
             }
     }
@@ -182,18 +189,18 @@ mod tests {
     #[test]
     fn before_its_leader_is_reaped_a_group_is_not_empty() {
         let (mut ended, mut group) = leader("exec sleep 1000");
-        group.signal(Signal::KILL);
+        group.kill();
         assert!(!group.is_empty());
         ended.wait().unwrap();
         group.leader_was_reaped();
         assert!(group.is_empty());
-        assert_eq!(group.rest(), RunRest::Gone);
+        assert_eq!(group.rest(), RunRest::Ended);
     }
 
     #[test]
     fn each_member_gets_a_signal_once_wherever_it_went() {
         let dir = tempfile::tempdir().unwrap();
-        let count = "trap 'echo x >> $0' TERM; echo up >> up; while :; do sleep 0.02; done";
+        let count = "trap 'echo x >> $0' TERM; echo up >> up; while :; do :; done";
         let script = format!(
             "cd {}; sh -c \"{count}\" one & setsid sh -c \"{count}\" two & wait; wait; wait",
             dir.path().display()
@@ -209,12 +216,12 @@ mod tests {
             }
         };
         soon("both run", &|| read("up") == "up\nup\n");
-        group.signal(Signal::TERM);
+        group.send(Signal::TERM);
         soon("both heard", &|| !read("one").is_empty() && !read("two").is_empty());
         assert_eq!((read("one").as_str(), read("two").as_str()), ("x\n", "x\n"));
-        group.signal(Signal::KILL);
+        group.kill();
         child.wait().unwrap();
         group.leader_was_reaped();
-        soon("none is left", &|| group.rest() == RunRest::Gone);
+        soon("none is left", &|| group.rest() == RunRest::Ended);
     }
 }

@@ -1,8 +1,9 @@
 //! What the owner of a process holds: who it is, and a way to give it orders.
 
 use super::pty::Keyboard;
+use super::survivors::identify;
 use onsembl_protocol::id::Incarnation;
-use onsembl_protocol::worker::TerminalSettings;
+use onsembl_protocol::worker::{ProcessIdentity, RunStopOrder, RunTag, TerminalSettings};
 use rustix::process::Pid;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -13,22 +14,15 @@ pub(super) struct Orders {
     pub(super) paused: bool,
     /// The reader of the screen does not keep up.
     pub(super) watched_slowly: bool,
-    pub(super) stop: Option<Stop>,
-}
-
-/// How to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// `SIGTERM`, and `SIGKILL` after this time.
-    Terminate(Duration),
-    /// `SIGKILL`.
-    Kill,
+    pub(super) stop: Option<RunStopOrder>,
 }
 
 /// A started process. Dropping it only ends a pause, which could not be ended later.
 #[derive(Debug)]
 pub struct ProcessHandle {
     pid: Pid,
+    /// What all processes of its run bear, if they do.
+    tag: Option<RunTag>,
     incarnation: Incarnation,
     orders: watch::Sender<Orders>,
     keyboard: Option<Keyboard>,
@@ -36,12 +30,12 @@ pub struct ProcessHandle {
 
 impl ProcessHandle {
     pub(super) fn new(
-        pid: Pid,
+        (pid, tag): (Pid, Option<RunTag>),
         incarnation: Incarnation,
         orders: watch::Sender<Orders>,
         keyboard: Option<Keyboard>,
     ) -> Self {
-        Self { pid, incarnation, orders, keyboard }
+        Self { pid, tag, incarnation, orders, keyboard }
     }
 
     /// The keyboard of its terminal, if it has one.
@@ -71,19 +65,24 @@ impl ProcessHandle {
         self.pid.as_raw_pid().unsigned_abs()
     }
 
+    /// By what a successor of this agent finds its run, if the system tells.
+    pub(crate) fn identity(&self) -> Option<ProcessIdentity> {
+        identify(self.pid()).map(|identity| ProcessIdentity { tag: self.tag, ..identity })
+    }
+
     /// Asks the whole group to end (`SIGTERM`, and `SIGCONT` for those that are stopped) and kills
     /// what is left of it after `grace`. A second call changes nothing, nor does one after the end.
     pub fn cancel(&self, grace: Duration) {
         self.orders.send_if_modified(|orders| {
             let first = orders.stop.is_none();
-            orders.stop = orders.stop.or(Some(Stop::Terminate(grace)));
+            orders.stop = orders.stop.or(Some(RunStopOrder::Terminate(grace)));
             first
         });
     }
 
     /// Kills the whole group at once, also during the grace of a [`cancel`](Self::cancel).
     pub fn kill(&self) {
-        self.orders.send_modify(|orders| orders.stop = Some(Stop::Kill));
+        self.orders.send_modify(|orders| orders.stop = Some(RunStopOrder::Kill));
     }
 
     /// Stops reading output. The process blocks when its pipes are full; orders reach it all the

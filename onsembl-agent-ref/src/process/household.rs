@@ -7,8 +7,9 @@
 use super::census;
 use super::leader::child_signals;
 use super::survivors::signal_process;
+use super::tag::Tagging;
 use onsembl_protocol::id::RunMark;
-use onsembl_protocol::worker::{Kinship, Orphans, ProcessName, RunKey, RunRest};
+use onsembl_protocol::worker::{Kinship, Orphans, ProcessName, RunKey, RunRest, RunSignal, RunTag};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use std::collections::BTreeSet;
 use std::io;
@@ -81,7 +82,7 @@ async fn reap() {
     let mut signals = match child_signals() {
         Ok(signals) => signals,
         Err(error) => {
-            return tracing::error!(%error, "the ends of orphans cannot be watched; they stay as zombies");
+            return tracing::error!(%error, "cannot watch orphans; they stay as zombies");
         }
     };
     loop {
@@ -100,26 +101,43 @@ pub(super) fn start<T, E>(
     pid: impl FnOnce(&T) -> Option<u32>,
 ) -> Result<(T, Option<Kin>), E> {
     let mut household = lock();
-    let started = start()?;
+    // Who embeds this library may start processes of its own at any time; the tag is not for those.
+    let tagging = match household.kinship.orphans() {
+        Orphans::Adopted | Orphans::AdoptedFromAnywhere => Tagging::begin(),
+        Orphans::Lost => None,
+    };
+    let started = start();
+    let tag = tagging.map(Tagging::end);
+    let started = started?;
     let kin = pid(&started).and_then(|pid| i32::try_from(pid).ok()).map(|pid| {
         let _ = household.leaders.insert(pid);
         let name = ProcessName { pid, started: census::started(pid).unwrap_or(0) };
-        Kin { key: household.kinship.begin(name, mark.cloned()), leader: pid }
+        Kin { key: household.kinship.begin(name, mark.cloned(), tag), leader: pid, tag }
     });
     Ok((started, kin))
 }
 
-/// Kills what belongs to one of several runs and to none for sure.
-pub(crate) fn sweep() {
+/// Ends what belongs to one of several runs and to none for sure.
+pub(crate) fn sweep(signal: RunSignal) {
+    let signals: &[Signal] = match signal {
+        RunSignal::End => &[Signal::TERM, Signal::CONT],
+        RunSignal::Kill => &[Signal::KILL],
+    };
     let mut household = lock();
     if let Err(error) = household.look() {
-        return tracing::error!(%error, "the processes of this machine cannot be looked through");
+        return tracing::error!(%error, "cannot list the processes of this machine");
     }
     for ProcessName { pid, started } in household.kinship.strays() {
-        match signal_process(pid, started, Signal::KILL) {
-            Ok(()) => tracing::warn!(pid, "killed a process that one of several commands started"),
+        match signals.iter().try_for_each(|signal| signal_process(pid, started, *signal)) {
+            Ok(()) => {
+                tracing::warn!(
+                    pid,
+                    ?signal,
+                    "ended a process that one of several commands started"
+                );
+            }
             Err(errno) => {
-                tracing::error!(pid, %errno, "a process that one of several commands started cannot be killed");
+                tracing::error!(pid, %errno, ?signal, "a process that one of several commands started cannot be ended");
             }
         }
     }
@@ -177,7 +195,7 @@ impl Household {
     fn reap_orphans(&self) {
         let children = census::own_children().or_else(|_| census::children_in_full());
         let children = children.unwrap_or_else(|error| {
-            tracing::error!(%error, "the children of this process cannot be looked through; the dead among them stay");
+            tracing::error!(%error, "cannot list the children of this process; those that ended stay as zombies");
             BTreeSet::new()
         });
         for pid in children.difference(&self.leaders).copied().filter_map(Pid::from_raw) {
@@ -185,7 +203,7 @@ impl Household {
             match waitid(WaitId::Pid(pid), dead) {
                 Ok(Some(_)) => tracing::debug!(%pid, "an orphan ended"),
                 Ok(None) => {}
-                Err(errno) => tracing::debug!(%pid, %errno, "an orphan is gone"),
+                Err(errno) => tracing::debug!(%pid, %errno, "reaped an orphan"),
             }
         }
     }
@@ -196,6 +214,7 @@ impl Household {
 pub(super) struct Kin {
     key: RunKey,
     leader: i32,
+    tag: Option<RunTag>,
 }
 
 impl Drop for Kin {
@@ -215,6 +234,11 @@ pub(super) struct Members {
 }
 
 impl Kin {
+    /// What its processes bear, if they do.
+    pub(super) const fn tag(&self) -> Option<RunTag> {
+        self.tag
+    }
+
     pub(super) fn leader_was_reaped(&self) {
         let mut household = lock();
         household.kinship.on_leader_reaped(self.key);
@@ -228,20 +252,25 @@ impl Kin {
         Ok(Members { all, have_group: household.kinship.has_group(self.key) })
     }
 
+    /// Those that may be of this run or of another, as of the latest look.
+    pub(super) fn unclear(&self) -> Vec<i32> {
+        lock().kinship.unclear(self.key).map(|name| name.pid).collect()
+    }
+
     /// What is left, once the leader was reaped.
     pub(super) fn rest(&self) -> io::Result<RunRest> {
         let mut household = lock();
         // Twice, because a process can be born behind the reading position and its parent die before it.
         if (0..2).all(|_| household.has_only_leaders()) {
-            return Ok(RunRest::Gone);
+            return Ok(RunRest::Ended);
         }
         for _ in 0..2 {
             household.look()?;
             match household.kinship.rest(self.key) {
-                RunRest::Gone => {}
+                RunRest::Ended => {}
                 rest @ (RunRest::Unclear | RunRest::Lives) => return Ok(rest),
             }
         }
-        Ok(if household.knows_its_children() { RunRest::Gone } else { RunRest::Unclear })
+        Ok(if household.knows_its_children() { RunRest::Ended } else { RunRest::Unclear })
     }
 }

@@ -3,21 +3,12 @@
 
 use super::ProcessEvent;
 use super::group::Group;
-use super::handle::{Orders, Stop};
+use super::handle::Orders;
 use super::pipes::Outputs;
-use super::stopping::{LONGEST_GRACE, Members as _};
-use onsembl_protocol::worker::RunRest;
-use rustix::process::Signal;
-use std::time::Duration;
+use onsembl_protocol::time::{Deadline, Timestamp};
+use onsembl_protocol::worker::{Leftovers, RunRest};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-
-/// How soon it is looked at again after an order; the pause doubles.
-const SOON: Duration = Duration::from_millis(10);
-/// The longest pause while it is to end.
-const WHILE_ENDING: Duration = Duration::from_millis(500);
-/// The pause while nobody wants anything of it. A look reads all processes of the machine.
-const AT_LEISURE: Duration = Duration::from_secs(10);
 
 /// What is left.
 #[derive(Debug)]
@@ -30,60 +21,32 @@ pub(super) struct Lingering<K> {
     pub(super) events: mpsc::Sender<ProcessEvent<K>>,
 }
 
-/// What is wanted of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    Nothing,
-    /// It was asked to end, and is killed then.
-    Ending(Instant),
-    Killed,
-}
-
 pub(super) async fn linger<K>(lingering: Lingering<K>) {
-    let Lingering { key, mut group, mut rest, mut outputs, mut orders, events } = lingering;
-    tracing::info!(pid = %group.leader(), ?rest, "a background process outlives its command; its output is thrown away from now on");
-    let must_be_told = rest != RunRest::Gone;
-    let mut wanted = Wanted::Nothing;
+    let Lingering { key, group, mut rest, mut outputs, mut orders, events } = lingering;
+    tracing::info!(pid = %group.leader(), ?rest, "a background process outlives its command; its output is discarded from now on");
+    let must_be_told = rest != RunRest::Ended;
+    let begun = Instant::now();
+    let since = |now: Instant| Timestamp::from_origin(now.saturating_duration_since(begun));
+    let mut left = Leftovers::new(since(begun));
     let mut owned = true;
     // An order may have come with the end.
     orders.mark_changed();
-    let mut pause = SOON;
-    let mut look_at = Instant::now() + pause;
-    while rest != RunRest::Gone {
-        let wake_at = match wanted {
-            Wanted::Ending(kill_at) => look_at.min(kill_at),
-            Wanted::Nothing | Wanted::Killed => look_at,
+    while rest != RunRest::Ended {
+        let wake_at = match left.deadline() {
+            Deadline::At(at) => Some(begun + at.since_origin()),
+            Deadline::Never => None,
         };
         tokio::select! {
             _thrown_away = outputs.next(), if !outputs.are_closed() => {}
             changed = orders.changed(), if owned => {
                 owned = changed.is_ok();
                 let stop = orders.borrow_and_update().stop;
-                let before = wanted;
-                wanted = obey(stop, wanted, &mut group);
-                if wanted != before {
-                    pause = SOON;
-                    look_at = Instant::now() + pause;
-                }
+                let now = since(Instant::now());
+                group.signal(stop.and_then(|stop| left.order(stop, now)));
             }
-            () = sleep_until(wake_at) => {
-                let now = Instant::now();
-                let longest = match wanted {
-                    Wanted::Ending(kill_at) if kill_at <= now => {
-                        wanted = Wanted::Killed;
-                        pause = SOON;
-                        WHILE_ENDING
-                    }
-                    Wanted::Ending(_) | Wanted::Killed => WHILE_ENDING,
-                    Wanted::Nothing => AT_LEISURE,
-                };
-                if wanted == Wanted::Killed {
-                    // Also what was born while the others were killed.
-                    group.signal(Signal::KILL);
-                }
+            () = sleep_until(wake_at.unwrap_or(begun)), if wake_at.is_some() => {
+                group.signal(left.look(since(Instant::now())));
                 rest = group.rest();
-                pause = (pause * 2).min(longest);
-                look_at = now + pause;
             }
         }
     }
@@ -91,25 +54,9 @@ pub(super) async fn linger<K>(lingering: Lingering<K>) {
     let pid = group.leader();
     drop(group);
     if must_be_told && events.send(ProcessEvent::Cleared { key }).await.is_err() {
-        tracing::debug!(%pid, "nobody waits for what was left of a run");
+        tracing::debug!(%pid, "nothing waits for the remaining processes of a run");
     }
     drop(events);
     // It was handed to a process of another run or of none.
     while outputs.next().await.is_some() {}
-}
-
-fn obey(stop: Option<Stop>, wanted: Wanted, group: &mut Group) -> Wanted {
-    match (stop, wanted) {
-        (Some(Stop::Terminate(grace)), Wanted::Nothing) => {
-            group.ask_to_end();
-            Wanted::Ending(Instant::now() + grace.min(LONGEST_GRACE))
-        }
-        (Some(Stop::Kill), Wanted::Nothing | Wanted::Ending(_)) => {
-            group.signal(Signal::KILL);
-            Wanted::Killed
-        }
-        (Some(Stop::Terminate(_)), wanted @ (Wanted::Ending(_) | Wanted::Killed))
-        | (Some(Stop::Kill), wanted @ Wanted::Killed)
-        | (None, wanted) => wanted,
-    }
 }

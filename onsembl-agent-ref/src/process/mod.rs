@@ -4,7 +4,7 @@
 //! Here lives the effect: fork, pipes, signals. Which command may run, what becomes of its output
 //! and when it is to be cancelled is decided elsewhere.
 //!
-//! # What is promised
+//! # Guarantees
 //!
 //! - Output comes byte for byte, in order within a stream. The two streams race fairly; between
 //!   them there is no order, because the kernel keeps none.
@@ -46,6 +46,7 @@ mod reads;
 mod spec;
 mod stopping;
 mod survivors;
+mod tag;
 
 pub use handle::ProcessHandle;
 pub use household::adopt_orphans;
@@ -61,9 +62,8 @@ use group::Group;
 use leader::Leader;
 use onsembl_protocol::id::Incarnation;
 use onsembl_protocol::model::{Exit, Stream};
-use onsembl_protocol::worker::AfterExit;
+use onsembl_protocol::worker::{AfterExit, ProgramState, RunStop};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use stopping::Members as _;
 use tokio::sync::{mpsc, watch};
 
 /// The most bytes of one [`ProcessEvent::Output`].
@@ -78,7 +78,7 @@ pub const LONGEST_AFTER_EXIT: Duration = AfterExit::LONGEST;
 
 /// How long after `SIGKILL` the group may take to vanish before that is remarkable. From then on it is
 /// killed again and looked at every two seconds.
-pub const KILL_CONFIRMATION: Duration = Duration::from_secs(2);
+pub const KILL_CONFIRMATION: Duration = RunStop::KILL_CONFIRMATION;
 
 /// What a process does, in the order in which it did it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,8 @@ pub enum ProcessEvent<K> {
         /// Whether it was confirmed that no process of it is alive. `false` when it ended by
         /// itself and a background process lives on.
         group_empty: bool,
+        /// Processes that live and that this run or another one started.
+        unclear: Vec<i32>,
         /// What of its output that process may have open. What it writes there is thrown away.
         open: Vec<Stream>,
     },
@@ -111,6 +113,13 @@ pub enum ProcessEvent<K> {
         key: K,
         /// How it ended.
         exit: Exit,
+    },
+    /// Its terminal's program was stopped by a signal, or runs again. Not said of a run without a terminal.
+    Program {
+        /// The key given to [`spawn`].
+        key: K,
+        /// Which of the two.
+        state: ProgramState,
     },
     /// No process of it is alive any more. Comes behind an end that did not say so.
     Cleared {
@@ -139,12 +148,14 @@ where
     let (started, kin) = household::start(spec.mark.as_ref(), || spec.start(), pid)?;
     let Started { child, outputs, keyboard } = started;
     let incarnation = Incarnation(wall_millis());
+    let tag = kin.as_ref().and_then(household::Kin::tag);
     let group = child.id().zip(kin).and_then(|(pid, kin)| Group::led_by(pid, kin));
     let Some(group) = group else {
         let source = std::io::Error::other("it has no process id");
         return Err(SpawnError::Start { program: "the process".to_owned(), source });
     };
-    let group = if keyboard.is_some() { group.with_its_session() } else { group };
+    let has_terminal = keyboard.is_some();
+    let group = if has_terminal { group.with_its_session() } else { group };
     let pid = group.leader();
     let (orders, orders_taken) = watch::channel(handle::Orders::default());
     tracing::debug!(%pid, %incarnation, "process started");
@@ -155,9 +166,10 @@ where
         group,
         outputs,
         orders: orders_taken,
+        has_terminal,
         events,
     }));
-    Ok(ProcessHandle::new(pid, incarnation, orders, keyboard))
+    Ok(ProcessHandle::new((pid, tag), incarnation, orders, keyboard))
 }
 
 fn wall_millis() -> u64 {

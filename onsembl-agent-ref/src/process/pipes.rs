@@ -184,7 +184,7 @@ impl Source {
     fn waiting_bytes(&self) -> u64 {
         let Some(pipe) = &self.pipe else { return 0 };
         rustix::io::ioctl_fionread(pipe).unwrap_or_else(|errno| {
-            tracing::error!(stream = %self.stream, %errno, "the fill of a pipe cannot be read; taking it as empty");
+            tracing::error!(stream = %self.stream, %errno, "cannot read the fill level of a pipe; assuming it is empty");
             0
         })
     }

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// What may wait to be typed: at most one command, and keystrokes of two persons.
 const STROKES: usize = 128;
@@ -108,7 +108,7 @@ impl Screen {
 pub enum TypingError {
     /// The program does not read.
     #[error(
-        "the program did not read its terminal for {within:?}: {taken} of {all} bytes were typed, and it will see those when it reads again"
+        "the program did not read its terminal for {within:?}: {taken} of {all} bytes were typed, and it will read those later"
     )]
     NotRead {
         /// Bytes that the terminal took.
@@ -120,11 +120,11 @@ pub enum TypingError {
     },
     /// The program threw it away unread.
     #[error(
-        "the program threw away unread what was typed, as programs do that set up their terminal; ask again under a new id"
+        "the program discarded the text unread, as programs do when they set up their terminal; send it again under a new id"
     )]
     ThrownAway,
     /// Too much waits to be typed.
-    #[error("too much waits to be typed into this terminal; nothing of this was typed")]
+    #[error("the input queue of this terminal is full; nothing of this was typed")]
     Busy,
     /// The program has ended.
     #[error("the program in the terminal ended before everything was typed: {0}")]
@@ -143,13 +143,18 @@ impl TypingError {
 }
 
 enum Stroke {
-    Command(Typing, Box<dyn FnOnce(Result<(), TypingError>) -> Reply + Send>),
+    Command {
+        typing: Typing,
+        /// Says that the program has read a paste.
+        paste_read: Box<dyn FnMut() -> Reply + Send>,
+        reply: Box<dyn FnOnce(Result<(), TypingError>) -> Reply + Send>,
+    },
     Local(Bytes),
     Remote(Bytes, Box<dyn FnOnce(Result<(), TypingError>) -> Reply + Send>),
     Answer(Bytes),
 }
 
-/// What telling of an end takes.
+/// What reports how a typing ended.
 type Reply = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The keyboard of a terminal. What is typed goes in as one piece each, in the order of asking. It
@@ -160,6 +165,8 @@ pub struct Keyboard {
     strokes: mpsc::Sender<Stroke>,
     /// How many answers are among them.
     answers: Arc<AtomicUsize>,
+    /// How many pastes were said to be dealt with.
+    settled: watch::Sender<u64>,
 }
 
 impl Keyboard {
@@ -167,8 +174,14 @@ impl Keyboard {
         let (strokes, typed) = mpsc::channel(STROKES);
         let reads = Reads::of(&terminal);
         let answers = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(type_all(keys, reads, typed, Arc::clone(&answers)));
-        Self { terminal, strokes, answers }
+        let (settled, pastes) = watch::channel(0);
+        tokio::spawn(type_all(keys, (reads, pastes), typed, Arc::clone(&answers)));
+        Self { terminal, strokes, answers, settled }
+    }
+
+    /// The program is done with the paste that was said to be read: what stands behind it is typed.
+    pub fn end_paste(&self) {
+        self.settled.send_modify(|pastes| *pastes = pastes.wrapping_add(1));
     }
 
     /// A place among what waits to be typed.
@@ -185,7 +198,7 @@ impl Keyboard {
         self.strokes.try_send(Stroke::Local(bytes)).is_ok()
     }
 
-    /// Types what a person typed from afar, and says when it is in the terminal. Without room `reply` is not called.
+    /// Types what a person typed remotely, and says when it is in the terminal. Without room `reply` is not called.
     ///
     /// # Errors
     ///
@@ -198,8 +211,8 @@ impl Keyboard {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let place = self.strokes.try_reserve().map_err(|_| TypingError::Busy)?;
-        place.send(Stroke::Remote(bytes, Box::new(move |typed| Box::pin(reply(typed)))));
+        let permit = self.strokes.try_reserve().map_err(|_| TypingError::Busy)?;
+        permit.send(Stroke::Remote(bytes, Box::new(move |typed| Box::pin(reply(typed)))));
         Ok(())
     }
 
@@ -243,7 +256,7 @@ fn settings(terminal: &OwnedFd) -> TerminalSettings {
     let modes = match tcgetattr(terminal) {
         Ok(modes) => modes,
         Err(errno) => {
-            tracing::warn!(%errno, "the modes of a terminal cannot be read; taking it for one that gathers lines");
+            tracing::warn!(%errno, "cannot read the modes of a terminal; assuming line mode");
             return TerminalSettings::AS_OPENED;
         }
     };
@@ -267,21 +280,26 @@ fn settings(terminal: &OwnedFd) -> TerminalSettings {
 pub struct Stroking<'a>(mpsc::Permit<'a, Stroke>);
 
 impl Stroking<'_> {
-    /// Types this for a command, and says then how it went.
-    pub fn type_command<F>(
+    /// Types this for a command, and says then how it went. `paste_read`: the program has read a paste, and what stands
+    /// behind that waits for [`Keyboard::end_paste`].
+    pub fn type_command<F, P>(
         self,
         typing: Typing,
+        mut paste_read: impl FnMut() -> P + Send + 'static,
         reply: impl FnOnce(Result<(), TypingError>) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
+        P: Future<Output = ()> + Send + 'static,
     {
-        self.0.send(Stroke::Command(typing, Box::new(move |typed| Box::pin(reply(typed)))));
+        let paste_read = Box::new(move || -> Reply { Box::pin(paste_read()) });
+        let reply = Box::new(move |typed| -> Reply { Box::pin(reply(typed)) });
+        self.0.send(Stroke::Command { typing, paste_read, reply });
     }
 }
 
 async fn type_all(
     mut keys: OwnedWritePty,
-    reads: Reads,
+    (reads, mut pastes): (Reads, watch::Receiver<u64>),
     mut strokes: mpsc::Receiver<Stroke>,
     answers: Arc<AtomicUsize>,
 ) {
@@ -291,7 +309,7 @@ async fn type_all(
                 let within = Typing::TAKEN_WITHIN;
                 if let Err(error) = press(&mut keys, &bytes, within, Instant::now() + within).await
                 {
-                    tracing::warn!(%error, "what was typed at the agent's own terminal is lost");
+                    tracing::warn!(%error, "input typed at the agent's own terminal is lost");
                 }
             }
             Stroke::Remote(bytes, reply) => {
@@ -304,15 +322,34 @@ async fn type_all(
                 let within = ANSWERED_WITHIN;
                 let answered = press(&mut keys, &bytes, within, Instant::now() + within).await;
                 if let Err(error) = answered {
-                    tracing::debug!(%error, "what the program asked its terminal is not answered");
+                    tracing::debug!(%error, "cannot answer a terminal query of the program");
                 }
             }
-            Stroke::Command(typing, reply) => {
+            Stroke::Command { typing, paste_read, reply } => {
                 // Who holds the other end drops it when the program has ended.
                 let is_over = || strokes.is_closed();
-                let typed = type_one(&mut keys, &reads, typing, is_over).await;
+                let paste = Paste { read: paste_read, settled: &mut pastes };
+                let typed = type_one(&mut keys, &reads, typing, paste, is_over).await;
                 reply(typed).await;
             }
+        }
+    }
+}
+
+/// A paste behind which something waits.
+struct Paste<'a> {
+    read: Box<dyn FnMut() -> Reply + Send>,
+    settled: &'a mut watch::Receiver<u64>,
+}
+
+impl Paste<'_> {
+    /// Says that the program has read it, and waits until it is said to be done with it.
+    async fn settle(&mut self) {
+        self.settled.mark_unchanged();
+        (self.read)().await;
+        // It ends with the keyboard too.
+        if timeout(Typing::SETTLED_WITHIN, self.settled.changed()).await.is_err() {
+            tracing::warn!("no sign that a program has processed a paste; typing Enter anyway");
         }
     }
 }
@@ -321,13 +358,17 @@ async fn type_one(
     keys: &mut OwnedWritePty,
     reads: &Reads,
     typing: Typing,
+    mut paste: Paste<'_>,
     is_over: impl Fn() -> bool,
 ) -> Result<(), TypingError> {
     let Typing { strokes, within } = typing;
     let give_up = Instant::now() + within;
     let bytes_of = |what: &StrokeKind| match what {
-        StrokeKind::Text(bytes) | StrokeKind::Keys(bytes) => bytes.len(),
+        StrokeKind::Text(bytes) | StrokeKind::Keys(bytes) | StrokeKind::Submit(bytes) => {
+            bytes.len()
+        }
         StrokeKind::Enter => 1,
+        StrokeKind::Settle => 0,
     };
     let all: usize = strokes.iter().map(|stroke| bytes_of(&stroke.what)).sum();
     let mut typed = 0;
@@ -337,7 +378,11 @@ async fn type_one(
         let (bytes, expected) = match stroke.what {
             StrokeKind::Enter => (settings.enter().to_vec(), Expected::Reading),
             StrokeKind::Keys(bytes) => (bytes, Expected::Acting),
-            StrokeKind::Text(bytes) => match settings.lines {
+            StrokeKind::Settle => {
+                paste.settle().await;
+                continue;
+            }
+            StrokeKind::Text(bytes) | StrokeKind::Submit(bytes) => match settings.lines {
                 LineMode::Program => (bytes, Expected::Reading),
                 // It stands in the line until that is whole.
                 LineMode::Terminal => (bytes, Expected::Acting),

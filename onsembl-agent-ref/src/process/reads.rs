@@ -1,5 +1,5 @@
 //! Whether what was typed into a terminal has been read. A terminal does not say so; the system says what lies in
-//! it unread, and on Linux also that somebody has read from it. What of that is not to be had is taken for read.
+//! it unread, and on Linux also that somebody has read from it. Where that is unavailable, input counts as read.
 
 use super::pty::TypingError;
 use rustix::io::Errno;
@@ -115,7 +115,7 @@ impl Reads {
         }
     }
 
-    /// Whether somebody has read since this was asked last; false if that is not to be had.
+    /// Whether somebody has read since this was asked last; false if that is unavailable.
     fn has_access(&self) -> bool {
         let Some(accesses) = &self.accesses else { return false };
         matches!(rustix::io::read(accesses, &mut [0; 1024]), Ok(read) if read > 0)
@@ -130,7 +130,7 @@ impl Reads {
             Ok(end) => end,
             Err(Errno::IO) => return Err(Errno::IO),
             Err(errno) => {
-                tracing::debug!(%errno, "what lies unread in a terminal is not to be had");
+                tracing::debug!(%errno, "cannot read how much input of a terminal is unread");
                 return Ok(Unread::NotSaid);
             }
         };
@@ -164,7 +164,7 @@ fn accesses(terminal: &Arc<OwnedFd>) -> Option<OwnedFd> {
     match watch() {
         Ok(accesses) => Some(accesses),
         Err(errno) => {
-            tracing::debug!(%errno, "who reads from a terminal is not to be seen");
+            tracing::debug!(%errno, "cannot determine which process reads from a terminal");
             None
         }
     }

@@ -6,6 +6,7 @@ use super::pty::{self, Keyboard};
 use super::survivors::{MARK, mark_to_bear};
 use onsembl_protocol::id::RunMark;
 use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::terminal::script_lines;
 use onsembl_protocol::worker::{EnvironmentChange, Screen, Surroundings};
 use std::ffi::OsString;
 use std::io;
@@ -16,9 +17,17 @@ use tokio::process::{Child, Command};
 
 const SHELL: &str = "/bin/sh";
 
-/// Variables of no `ONSEMBL_` name that its commands do not inherit all the same: the headers of the agent's exporter
-/// may hold the key of a collector.
+/// Variables of no `ONSEMBL_` name that its commands do not inherit anyway: by those of a service manager a command
+/// would speak for the agent, or read its credentials, and the headers of the agent's exporter may hold the key of a
+/// collector.
 const WITHHELD: &[&str] = &[
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "CREDENTIALS_DIRECTORY",
     #[cfg(feature = "otel")]
     "OTEL_EXPORTER_OTLP_HEADERS",
     #[cfg(feature = "otel")]
@@ -125,7 +134,7 @@ pub enum SpawnError {
     },
     /// A text that the program would take for an option. The asker's fault.
     #[error(
-        "the text begins with `-`, and this agent's program would take it for an option; begin it with something else (or have the agent run with --text-on stdin, or end its arguments with --)"
+        "the text begins with `-`, and this agent's program would parse it as an option; begin it with something else (or run the agent with --text-on stdin, or end its arguments with --)"
     )]
     LooksLikeOption,
     /// The system refused to start it (out of processes or memory, too long, no such program).
@@ -247,7 +256,8 @@ impl ProcessSpec {
         match &self.runner {
             Runner::Shell => {
                 // `--` so that a text that begins with a dash is not read as options of the shell.
-                command.args(["-c", "--", &self.text, "sh"]).args(&self.arguments);
+                let script = script_lines(&self.text);
+                command.args(["-c", "--", &*script, "sh"]).args(&self.arguments);
             }
             Runner::Program { arguments, text_on, .. } => {
                 command.args(arguments).args(&self.arguments);

@@ -2,11 +2,12 @@
 //!
 //! A process belongs to a run if it bears the run's mark, or is in the group or session of its leader while that
 //! number is certain to be the run's: the leader is there and started when it did, or a member of the
-//! group bears the mark. So does what descends from such a process. Everything else is a stranger and not touched.
+//! group bears the mark. If its leader was written down with a tag, it belongs to the run if it bears that, whatever else it
+//! shed. So does what descends from such a process. Everything else is a stranger and not touched.
 
-use super::census::{Line, processes};
+use super::census::{self, Line, processes};
 use onsembl_protocol::id::RunMark;
-use onsembl_protocol::worker::{Cleared, Fate, LeftBehind, ProcessIdentity};
+use onsembl_protocol::worker::{Cleared, Fate, LeftBehind, ProcessIdentity, RunTag};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;
@@ -36,7 +37,8 @@ pub(super) fn mark_to_bear(mark: &RunMark) -> String {
 pub(crate) fn identify(pid: u32) -> Option<ProcessIdentity> {
     let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let line = Line::parse(&String::from_utf8_lossy(&line))?;
-    Some(ProcessIdentity { pid, started: line.started, boot: boot()?, namespace: namespace()? })
+    let (boot, namespace) = (boot()?, namespace()?);
+    Some(ProcessIdentity { pid, started: line.started, boot, namespace, tag: None })
 }
 
 /// Which run of this machine this is, if the system tells.
@@ -55,26 +57,15 @@ pub(crate) fn clear(runs: Vec<LeftBehind>) -> Vec<Cleared> {
     let mut known = Vec::new();
     let mut searched = Vec::new();
     for run in runs {
-        match (&run.leader, &boot, &namespace) {
-            (Some(leader), Some(boot), _) if leader.boot != *boot => {
-                let why = "the machine was rebooted since; nothing of it can be left";
-                known.push(cleared(run, Fate::Ended, why));
-            }
-            (Some(leader), _, Some(namespace)) if leader.namespace != *namespace => {
-                let why = "it ran in another container, into which this one cannot see";
-                known.push(cleared(run, Fate::Unknown, why));
-            }
-            (_, Some(_), Some(_)) => searched.push(Search::new(run)),
-            (_, _, _) => {
-                let why = "this system does not show which processes there are";
-                known.push(cleared(run, Fate::Unknown, why));
-            }
+        match run.searchable(boot.as_deref(), namespace.as_deref()) {
+            Ok(run) => searched.push(Search::new(run)),
+            Err(cleared) => known.push(cleared),
         }
     }
     let give_up = Instant::now() + PATIENCE;
     while searched.iter().any(|search| search.seen_empty < 2) && Instant::now() < give_up {
         if let Err(error) = round(&mut searched) {
-            tracing::warn!(%error, "the processes of this machine cannot be looked through");
+            tracing::warn!(%error, "cannot list the processes of this machine");
         }
         sleep(LOOK_AGAIN);
     }
@@ -82,9 +73,12 @@ pub(crate) fn clear(runs: Vec<LeftBehind>) -> Vec<Cleared> {
     known
 }
 
-/// Whether the process of this identity lives, as another than this one.
+/// Whether the process of this identity lives, as another than this one. One that has ended and that nobody has buried
+/// does not: process 1 of a container may never do that.
 pub(crate) fn is_alive(owner: &ProcessIdentity) -> bool {
-    owner.pid != std::process::id() && identify(owner.pid).as_ref() == Some(owner)
+    owner.pid != std::process::id()
+        && identify(owner.pid).as_ref() == Some(owner)
+        && census::lives(owner.pid, owner.started)
 }
 
 /// Leaves these runs alone, because the process that has them lives: the state directory that names them is a
@@ -93,17 +87,12 @@ pub(crate) fn leave(runs: Vec<LeftBehind>, owner: &ProcessIdentity) -> Vec<Clear
     let pid = owner.pid;
     tracing::warn!(
         pid,
-        "the state directory is a copy of the one of an agent that runs on this machine; what that one runs is left alone. Give this agent a state directory of its own, or stop one of the two"
+        "the state directory is a copy of that of an agent running on this machine, whose commands are left alone. Give this agent a state directory of its own, or stop one of the two"
     );
     let why = format!(
-        "another process of this agent ({pid}), of whose state directory this one is a copy, lives and has it"
+        "another process of this agent ({pid}), of whose state directory this one is a copy, is running and has it"
     );
-    runs.into_iter().map(|run| cleared(run, Fate::Unknown, &why)).collect()
-}
-
-fn cleared(run: LeftBehind, fate: Fate, why: &str) -> Cleared {
-    let started = if run.leader.is_some() { "" } else { "; whether it started is not known" };
-    Cleared { command: run.command, fate, why: format!("{why}{started}") }
+    runs.into_iter().map(|run| run.cleared(Fate::Unknown, &why)).collect()
 }
 
 #[derive(Debug)]
@@ -121,9 +110,13 @@ struct Search {
 /// One look at every process of the machine.
 fn round(searches: &mut [Search]) -> io::Result<()> {
     let own = std::process::id().cast_signed();
+    let has_tags = searches.iter().any(|search| search.tag().is_some());
     let seen: Vec<Seen> = processes()?
         .filter(|(pid, line)| *pid != own && !line.is_dead())
-        .map(|(pid, line)| Seen { pid, line, marks: marks(pid) })
+        .map(|(pid, line)| {
+            let tag = if has_tags { census::tag(pid) } else { None };
+            Seen { pid, line, marks: marks(pid), tag }
+        })
         .collect();
     for search in searches {
         search.look(&seen);
@@ -135,6 +128,7 @@ struct Seen {
     pid: i32,
     line: Line,
     marks: Option<String>,
+    tag: Option<RunTag>,
 }
 
 /// The marks that a process bears; `None` if it bears none, or does not show it.
@@ -157,9 +151,17 @@ impl Search {
         }
     }
 
+    /// What its processes bear besides the mark.
+    fn tag(&self) -> Option<RunTag> {
+        self.run.leader.as_ref().and_then(|leader| leader.tag)
+    }
+
     fn look(&mut self, seen: &[Seen]) {
-        let mark = self.run.mark.as_str();
-        let bears = |s: &Seen| s.marks.as_deref().is_some_and(|m| m.split(':').any(|m| m == mark));
+        let (mark, tag) = (self.run.mark.as_str(), self.tag());
+        let bears = |s: &Seen| {
+            let is_tagged = tag.is_some() && s.tag == tag;
+            is_tagged || s.marks.as_deref().is_some_and(|m| m.split(':').any(|m| m == mark))
+        };
         let leader = self.run.leader.as_ref().map(|l| (l.pid.cast_signed(), l.started));
         let in_group =
             |s: &Seen| leader.is_some_and(|(pid, _)| s.line.group == pid || s.line.session == pid);
@@ -189,7 +191,7 @@ impl Search {
             match signal_process(pid, started, Signal::KILL) {
                 Ok(()) => drop(self.killed.insert(pid)),
                 Err(error) => {
-                    tracing::warn!(pid, %error, command = %self.run.command, "what an earlier process of this agent left cannot be killed");
+                    tracing::warn!(pid, %error, command = %self.run.command, "cannot kill processes left by an earlier process of this agent");
                 }
             }
         }
@@ -203,21 +205,21 @@ impl Search {
         };
         if self.seen_empty < 2 {
             let why = format!("its processes could not be killed: {}", list(&self.alive));
-            return cleared(self.run, Fate::Unknown, &why);
+            return self.run.cleared(Fate::Unknown, &why);
         }
         if !self.strangers.is_empty() {
             let why = format!(
-                "processes of its group live, and nothing tells whether they are its own: {}",
+                "processes of its group are running, and it is unknown whether they belong to it: {}",
                 list(&self.strangers)
             );
-            return cleared(self.run, Fate::Unknown, &why);
+            return self.run.cleared(Fate::Unknown, &why);
         }
         let why = match killed {
-            0 => "nothing of it was left".to_owned(),
+            0 => "no process of it was left".to_owned(),
             1 => "one process of it was left and was killed".to_owned(),
             n => format!("{n} processes of it were left and were killed"),
         };
-        cleared(self.run, Fate::Ended, &why)
+        self.run.cleared(Fate::Ended, &why)
     }
 }
 
@@ -257,6 +259,34 @@ mod tests {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).env(MARK, mark).process_group(0).stdout(Stdio::null());
         command.spawn().unwrap()
+    }
+
+    /// A daemon without an environment, whose parent has ended.
+    #[test]
+    fn one_that_shed_all_but_the_tag_of_its_run_is_found() {
+        let tag = 8_796_093_022_207 - u64::from(std::process::id());
+        let mut daemon = Command::new("prlimit");
+        daemon.args([&format!("--locks={tag}:"), "sleep", "1000"]).env_clear();
+        daemon.env("PATH", std::env::var_os("PATH").unwrap()).process_group(0);
+        let Ok(mut daemon) = daemon.stdout(Stdio::null()).spawn() else {
+            return eprintln!("skipped: prlimit is not installed");
+        };
+        let begun = Instant::now();
+        while census::tag(daemon.id().cast_signed()) != Some(RunTag(tag)) {
+            assert!(begun.elapsed() < PATIENCE, "it bears no tag");
+            sleep(LOOK_AGAIN);
+        }
+        let of = |tag: Option<RunTag>| {
+            // A number that no process has.
+            let gone = identify(std::process::id()).unwrap();
+            let leader = ProcessIdentity { pid: 1 << 30, started: 1, tag, ..gone };
+            clear(vec![left("of-a-daemon", Some(leader))]).remove(0)
+        };
+        assert_eq!(of(None).why, "no process of it was left");
+        let cleared = of(Some(RunTag(tag)));
+        assert_eq!(cleared.fate, Fate::Ended);
+        assert_eq!(cleared.why, "one process of it was left and was killed");
+        assert!(!daemon.wait().unwrap().success());
     }
 
     fn left(mark: &str, leader: Option<ProcessIdentity>) -> LeftBehind {
@@ -338,6 +368,33 @@ mod tests {
         assert_eq!(stranger.try_wait().unwrap(), None);
         stranger.kill().unwrap();
         let _ = stranger.wait();
+    }
+
+    #[test]
+    fn the_dead_whom_nobody_buries_and_those_of_another_start_do_not_live() {
+        let mut child = started(&fresh(), "exec sleep 1000");
+        let owner = identify(child.id()).unwrap();
+        assert!(is_alive(&owner));
+        let mut another = owner.clone();
+        another.started += 1;
+        assert!(!is_alive(&another), "its number was reused");
+        another.clone_from(&owner);
+        another.boot = "another".to_owned();
+        assert!(!is_alive(&another));
+        child.kill().unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        // It stays as a zombie, since it is not waited for.
+        while is_alive(&owner) {
+            assert!(
+                Instant::now() < until,
+                "{:?}",
+                fs::read_to_string(format!("/proc/{}/stat", child.id()))
+            );
+            sleep(Duration::from_millis(10));
+        }
+        assert_eq!(identify(child.id()).as_ref(), Some(&owner), "its number is kept");
+        let _ = child.wait();
+        assert!(!is_alive(&owner));
     }
 
     #[test]

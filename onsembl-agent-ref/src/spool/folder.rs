@@ -1,8 +1,9 @@
-//! One run on disk: a folder of segments. All calls block.
+//! One run on disk: a folder of segments, and the sizes of its terminal beside them. All calls block.
 
 use super::segment::{Entries, Entry, Header};
+use super::sizes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence};
-use onsembl_protocol::model::PerStream;
+use onsembl_protocol::model::{PerStream, SizeRecord};
 use onsembl_protocol::worker::{Record, RecoveredRun, Run, SpoolPolicy};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -16,6 +17,8 @@ const SEGMENT_BYTES: usize = 1 << 20;
 /// So much of a segment can be read by itself, and less than a record more.
 const PART_BYTES: usize = 64 * 1024;
 const SUFFIX: &str = "seg";
+/// Where the sizes stand. Earlier agents pass over it.
+const SIZES: &str = "sizes";
 
 /// The segments of one run.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(super) struct RunFolder {
     segments: VecDeque<Segment>,
     /// The last segment, while it is being added to.
     open: Option<File>,
-    /// Where the streams go on behind all records.
+    /// Where the streams continue behind all records.
     ends: PerStream<ByteOffset>,
     dead: Dead,
 }
@@ -109,6 +112,7 @@ pub(super) struct Found {
     pub(super) recovered: RecoveredRun,
     /// Its process had ended, and all of its output is here.
     pub(super) ended: bool,
+    pub(super) sizes: Vec<SizeRecord>,
     /// What cannot be read, and why.
     pub(super) damages: Vec<(PathBuf, String)>,
 }
@@ -170,6 +174,7 @@ impl RunFolder {
                     dead: Dead::default(),
                 },
                 ended: false,
+                sizes: Vec::new(),
                 damages: Vec::new(),
             });
             if header.run() != found.folder.run {
@@ -194,7 +199,32 @@ impl RunFolder {
             }
             found.folder.segments.push_back(segment);
         }
-        Ok(found.map(|found| Found { damages, ..found }))
+        let sizes = found.as_ref().map_or(Ok(Vec::new()), |found| found.folder.sizes());
+        let sizes = sizes.unwrap_or_else(|error| {
+            damages.push((dir.join(SIZES), error.to_string()));
+            Vec::new()
+        });
+        Ok(found.map(|found| Found { damages, sizes, ..found }))
+    }
+
+    /// The sizes that were kept; an earlier agent kept none.
+    fn sizes(&self) -> io::Result<Vec<SizeRecord>> {
+        match fs::read(self.dir.join(SIZES)) {
+            Ok(content) => sizes::read(&content, self.run.incarnation).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps these sizes instead of those before.
+    pub(super) fn keep_sizes(&self, all: &[SizeRecord]) -> io::Result<()> {
+        // A process that dies on the way leaves the ones before.
+        let (path, new) = (self.dir.join(SIZES), self.dir.join(format!("{SIZES}.new")));
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&sizes::write(all))?;
+        drop(file);
+        fs::rename(&new, &path)
     }
 
     fn note(&mut self, segment: &mut Segment, record: &Record, at: usize) {
@@ -353,7 +383,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use onsembl_protocol::id::{CommandId, Incarnation};
-    use onsembl_protocol::model::Stream;
+    use onsembl_protocol::model::{Stream, TerminalSize};
     use onsembl_protocol::worker::RecordBody;
 
     fn run() -> Run {
@@ -373,6 +403,36 @@ mod tests {
 
     fn files(dir: &Path) -> usize {
         fs::read_dir(dir).unwrap().count()
+    }
+
+    #[test]
+    fn sizes_are_found_beside_the_output_and_a_spool_without_them_is_read_as_before() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("r");
+        let mut folder = RunFolder::create(dir.clone(), run(), SpoolPolicy::Block).unwrap();
+        assert!(matches!(folder.append(&records(1..=3)), (3, Ok(()))));
+        let found = RunFolder::find(&dir).unwrap().unwrap();
+        assert!(found.sizes.is_empty() && found.damages.is_empty(), "an earlier agent kept none");
+        let size = |offset, columns| SizeRecord {
+            incarnation: run().incarnation,
+            offset: ByteOffset(offset),
+            size: TerminalSize::new(columns, 24).unwrap(),
+        };
+        folder.keep_sizes(&[size(0, 80)]).unwrap();
+        folder.keep_sizes(&[size(0, 80), size(30_000, 120)]).unwrap();
+        let found = RunFolder::find(&dir).unwrap().unwrap();
+        assert_eq!(found.sizes, [size(0, 80), size(30_000, 120)]);
+        assert!(found.damages.is_empty(), "{:?}", found.damages);
+        // What is damaged costs the sizes behind it, and no output.
+        let path = dir.join(SIZES);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let found = RunFolder::find(&dir).unwrap().unwrap();
+        assert_eq!(found.sizes, [size(0, 80)]);
+        fs::write(&path, b"something else").unwrap();
+        let found = RunFolder::find(&dir).unwrap().unwrap();
+        assert_eq!((found.sizes.len(), found.damages.len()), (0, 1));
+        assert_eq!(found.folder.segments.len(), 1);
     }
 
     #[test]

@@ -6,9 +6,12 @@
 
 mod folder;
 mod segment;
+mod sizes;
 
 use folder::{Found, RunFolder};
-use onsembl_protocol::worker::{LeftRun, Record, Run, SpoolEvent, SpoolPolicy, SpoolRequest};
+use onsembl_protocol::worker::{
+    Appending, LeftRun, Record, Run, SpoolEvent, SpoolPolicy, SpoolRequest,
+};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -23,14 +26,13 @@ use tokio::sync::mpsc;
 const BATCH: usize = 256;
 
 /// Bytes that may wait for the disk. Beyond it the disk counts as failed: the server may take output
-/// faster than a slow disk, and what it acknowledged waits here all the same.
+/// faster than a slow disk, and what it acknowledged waits here anyway.
 const WAITING: u64 = 8 << 20;
 
 /// The way to the spool's thread.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    /// A record was refused, and what follows is not to be tried yet.
-    refused: bool,
+    appending: Appending,
     waiting: Arc<AtomicU64>,
     requests: Option<std_mpsc::Sender<SpoolRequest>>,
     thread: Option<JoinHandle<()>>,
@@ -50,18 +52,18 @@ impl Spool {
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
             match RunFolder::find(&path) {
-                Ok(Some(Found { folder, recovered, ended, damages })) => {
+                Ok(Some(Found { folder, recovered, ended, sizes, damages })) => {
                     for (path, damage) in damages {
-                        tracing::error!(path = %path.display(), %damage, "the spool is damaged; what is behind the damage is lost and will be declared");
+                        tracing::error!(path = %path.display(), %damage, "the spool is damaged; data behind the damage is lost and will be declared as a gap");
                     }
                     let _ = folders.insert(recovered.run().clone(), folder);
-                    left.push(LeftRun { recovered, ended });
+                    left.push(LeftRun { recovered, ended, sizes });
                 }
                 Ok(None) => {
-                    tracing::warn!(path = %path.display(), "nothing in this folder of the spool can be read; it stays as it is");
+                    tracing::warn!(path = %path.display(), "cannot read anything in this folder of the spool; it is left unchanged");
                 }
                 Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "cannot read this folder of the spool; it stays as it is");
+                    tracing::error!(path = %path.display(), %error, "cannot read this folder of the spool; it is left unchanged");
                 }
             }
         }
@@ -69,13 +71,23 @@ impl Spool {
         let (events, outbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&waiting);
-        let writer =
-            SpoolWriter { dir: dir.to_owned(), folders, events, waiting: counted, failed: false };
+        let writer = SpoolWriter {
+            dir: dir.to_owned(),
+            folders,
+            events,
+            waiting: counted,
+            appending: Appending::Works,
+        };
         let thread = thread::Builder::new()
             .name("onsembl-spool".to_owned())
             .spawn(move || writer.run(&inbox))?;
         Ok((
-            Self { refused: false, waiting, requests: Some(requests), thread: Some(thread) },
+            Self {
+                appending: Appending::Works,
+                waiting,
+                requests: Some(requests),
+                thread: Some(thread),
+            },
             outbox,
             left,
         ))
@@ -85,20 +97,12 @@ impl Spool {
     /// records.
     pub(crate) fn ask(&mut self, request: SpoolRequest) -> Result<(), SpoolRequest> {
         let bytes = request.bytes();
-        match request {
-            SpoolRequest::Retry => self.refused = false,
-            // It would stand behind what was refused, as if that were there.
-            SpoolRequest::Append(..) | SpoolRequest::End(_) if self.refused => return Ok(()),
-            SpoolRequest::Open(..)
-            | SpoolRequest::Append(..)
-            | SpoolRequest::Read(..)
-            | SpoolRequest::Forget(..)
-            | SpoolRequest::End(_)
-            | SpoolRequest::Close(_) => {}
+        if !self.appending.takes(&request) {
+            return Ok(());
         }
         if bytes > 0 && self.waiting.fetch_add(bytes, Ordering::Relaxed) >= WAITING {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            self.refused = true;
+            self.appending.on_failed();
             return Err(request);
         }
         match &self.requests {
@@ -123,8 +127,7 @@ struct SpoolWriter {
     folders: BTreeMap<Run, RunFolder>,
     events: mpsc::UnboundedSender<SpoolEvent>,
     waiting: Arc<AtomicU64>,
-    /// A write failed, and no retry has been requested yet.
-    failed: bool,
+    appending: Appending,
 }
 
 impl SpoolWriter {
@@ -148,7 +151,7 @@ impl SpoolWriter {
     }
 
     fn append(&mut self, run: &Run, records: &[Record]) {
-        if self.failed {
+        if !self.appending.works() {
             return;
         }
         let (done, outcome) = match self.folder(run, SpoolPolicy::default()) {
@@ -160,19 +163,22 @@ impl SpoolWriter {
             self.say(SpoolEvent::Appended(run.clone(), through));
         }
         if let Err(error) = outcome {
-            self.failed = true;
+            self.appending.on_failed();
             self.say(SpoolEvent::Failed(error.to_string()));
         }
     }
 
     fn perform(&mut self, request: SpoolRequest) {
+        if !self.appending.takes(&request) {
+            return;
+        }
         let outcome = match request {
             SpoolRequest::Append(run, record) => return self.append(&run, &[record]),
-            SpoolRequest::Retry => {
-                self.failed = false;
-                Ok(())
-            }
+            SpoolRequest::Retry => Ok(()),
             SpoolRequest::Open(run, policy) => self.folder(&run, policy).map(drop),
+            SpoolRequest::Sizes(run, sizes) => self
+                .folder(&run, SpoolPolicy::default())
+                .and_then(|folder| folder.keep_sizes(&sizes)),
             SpoolRequest::Read(run, from, through) => {
                 let (records, outcome) = match self.folders.get(&run) {
                     Some(folder) => folder.read(from, through),
@@ -190,13 +196,11 @@ impl SpoolWriter {
             SpoolRequest::Forget(run, from, before) => {
                 self.folders.get_mut(&run).map_or(Ok(()), |folder| folder.forget(from, before))
             }
-            // What is missing would not be found to be missing.
-            SpoolRequest::End(_) if self.failed => Ok(()),
             SpoolRequest::End(run) => self.folders.get_mut(&run).map_or(Ok(()), RunFolder::end),
             SpoolRequest::Close(run) => self.folders.remove(&run).map_or(Ok(()), RunFolder::remove),
         };
         if let Err(error) = outcome {
-            tracing::warn!(%error, "the spool could not do what it was asked for");
+            tracing::warn!(%error, "a spool operation failed");
         }
     }
 
@@ -237,7 +241,7 @@ mod tests {
         // Nothing is taken out: a disk that hangs.
         let (requests, _inbox) = std_mpsc::channel();
         let mut spool = Spool {
-            refused: false,
+            appending: Appending::Works,
             waiting: Arc::default(),
             requests: Some(requests),
             thread: None,

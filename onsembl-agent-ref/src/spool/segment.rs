@@ -76,7 +76,7 @@ impl Header {
     /// The header, and where the entries begin.
     pub(super) fn read(segment: &[u8]) -> Result<(Self, usize), Damage> {
         let damage = |what| Damage { at: 0, what };
-        let rest = segment.strip_prefix(MAGIC).ok_or(damage("it does not begin as a segment"))?;
+        let rest = segment.strip_prefix(MAGIC).ok_or(damage("it has no segment header"))?;
         let (body, length) = unframe(rest).map_err(damage)?;
         let header = serde_json::from_slice(body).map_err(|_| damage("unreadable header"))?;
         Ok((header, MAGIC.len() + length))
@@ -159,7 +159,7 @@ impl Iterator for Entries<'_> {
         let rest = self.segment.get(self.at..).filter(|rest| !rest.is_empty())?;
         let at = self.at;
         let entry = unframe(rest).and_then(|(body, length)| {
-            let entry = Entry::parse(body).ok_or("it holds what no record holds")?;
+            let entry = Entry::parse(body).ok_or("it holds an invalid record")?;
             Ok((entry, length))
         });
         match entry {
@@ -179,12 +179,12 @@ fn index_of<T: PartialEq>(all: &[T], one: &T) -> u8 {
     all.iter().position(|each| each == one).and_then(|n| u8::try_from(n).ok()).unwrap_or(0)
 }
 
-fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub(super) fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((u64::from_le_bytes(*number), rest))
 }
 
-fn frame(out: &mut Vec<u8>, body: &[u8]) {
+pub(super) fn frame(out: &mut Vec<u8>, body: &[u8]) {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
@@ -192,16 +192,16 @@ fn frame(out: &mut Vec<u8>, body: &[u8]) {
 }
 
 /// The body of the first frame, and the length of the whole.
-fn unframe(bytes: &[u8]) -> Result<(&[u8], usize), &'static str> {
+pub(super) fn unframe(bytes: &[u8]) -> Result<(&[u8], usize), &'static str> {
     let (length, rest) = bytes.split_first_chunk().ok_or("it was cut")?;
     let (checksum, rest) = rest.split_first_chunk().ok_or("it was cut")?;
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
     if length > LONGEST {
-        return Err("a length that no record has");
+        return Err("an invalid record length");
     }
     let body = rest.get(..length).ok_or("it was cut")?;
     if crc32fast::hash(body) != u32::from_le_bytes(*checksum) {
-        return Err("a checksum does not fit");
+        return Err("a checksum does not match");
     }
     Ok((body, FRAME + length))
 }

@@ -221,7 +221,7 @@ async fn a_background_process_that_lives_on_is_named_in_the_report() {
     peer.run("c", "sleep 1000 >/dev/null 2>&1 & echo $!").await;
     let (stdout, _, report) = peer.all().await;
     assert_eq!((report.status, report.exit_code), (CommandPhase::Completed, Some(0)));
-    assert!(report.error.unwrap().contains("runs on in the background"));
+    assert!(report.error.unwrap().contains("running in the background"));
     let pid = String::from_utf8(stdout).unwrap();
     assert!(super::is_alive(&pid));
     let kill = std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap();

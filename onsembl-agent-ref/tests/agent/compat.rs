@@ -8,6 +8,8 @@ mod conversation;
 mod host;
 #[path = "../../../onsembl-server-ref/tests/it/compat/likeness.rs"]
 mod likeness;
+#[path = "../../../onsembl-server-ref/tests/it/compat/rewordings.rs"]
+mod rewordings;
 
 use super::{soon, until};
 use host::Host;
@@ -22,10 +24,11 @@ async fn play(name: &str, agent: &str, runner: Runner) {
     let mut host = Host::new().await;
     let dir = tempfile::tempdir().unwrap();
     let token = TokenSourceKind::Literal(Secret::new("token"));
-    let options = AgentOptions {
-        state_dir: Some(dir.path().join("state")),
-        runner,
-        ..AgentOptions::new(&host.url, token, agent)
+    let options = {
+        let mut it = AgentOptions::new(&host.url, token, agent);
+        it.state_dir = Some(dir.path().join("state"));
+        it.runner = runner;
+        it
     };
     let is_terminal = matches!(options.runner, Runner::Terminal { .. });
     let run = tokio::spawn(engine::run(options, std::future::pending()));

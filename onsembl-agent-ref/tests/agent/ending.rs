@@ -163,7 +163,11 @@ async fn a_second_agent_on_the_same_state_is_kept_out() {
     let mut peer = server.session().await;
     let token = TokenSourceKind::File("token".into());
     let state_dir = Some(agent.path("state"));
-    let options = AgentOptions { state_dir, ..AgentOptions::new(&server.url, token, "builder") };
+    let options = {
+        let mut it = AgentOptions::new(&server.url, token, "builder");
+        it.state_dir = state_dir;
+        it
+    };
     let second = engine::run(options, std::future::pending()).await;
     assert!(matches!(second, Err(AgentError::State(_))), "{second:?}");
     agent.leave(&mut peer).await;

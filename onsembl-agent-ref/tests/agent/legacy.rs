@@ -123,11 +123,8 @@ async fn what_was_handed_to_the_link_last_still_arrives_when_the_agent_stops() {
     let mut server = Server::new().await;
     let agent = Agent::start(&server.url);
     let mut peer = session(&mut server).await;
-    peer.run(
-        "c",
-        "exec 2>/dev/null; trap 'echo bye; exit 4' TERM; echo on; while :; do sleep 0.01; done",
-    )
-    .await;
+    peer.run("c", "exec 2>/dev/null; trap 'echo bye; exit 4' TERM; echo on; while :; do :; done")
+        .await;
     peer.acknowledged().await;
     assert_eq!(peer.output().await.content.to_text(), "on\n");
     let stopping = tokio::spawn(agent.stop());

@@ -15,6 +15,7 @@ mod findings;
 mod legacy;
 mod orders;
 mod server;
+mod service;
 mod sessions;
 mod shown;
 
@@ -51,7 +52,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 struct Agent {
     task: JoinHandle<Result<AgentEnd, AgentError>>,
     stop: oneshot::Sender<()>,
-    seen: mpsc::UnboundedReceiver<AgentObservation>,
+    seen: mpsc::Receiver<AgentObservation>,
     dir: TempDir,
 }
 
@@ -62,12 +63,13 @@ impl Agent {
 
     fn start_with(url: &str, token: TokenSourceKind) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (observer, seen) = mpsc::unbounded_channel();
+        let (observer, seen) = mpsc::channel(1024);
         let (stop, stopped) = oneshot::channel::<()>();
-        let options = AgentOptions {
-            state_dir: Some(dir.path().join("state")),
-            observer: Some(observer),
-            ..AgentOptions::new(url, token, "builder")
+        let options = {
+            let mut it = AgentOptions::new(url, token, "builder");
+            it.state_dir = Some(dir.path().join("state"));
+            it.observer = Some(observer);
+            it
         };
         let task = tokio::spawn(engine::run(options, async {
             let _ = stopped.await;

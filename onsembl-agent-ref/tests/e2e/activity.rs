@@ -1,6 +1,6 @@
 //! What the program of an agent says that it does: by its hooks and by marks in its terminal.
 
-use crate::bench::{AGENT, Bench, Running};
+use crate::bench::{AGENT, Bench, Running, eventually};
 use serde_json::Value;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ fn hooks_of_a_program_are_what_its_agent_shows_and_what_a_text_may_depend_on() {
     let refused = bench.exec_command("ada", &["--if", "waiting"], "stop {}").output().unwrap();
     assert_eq!(refused.status.code(), Some(125), "{refused:?}");
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(why.contains("has never said what it does"), "{why}");
+    assert!(why.contains("has never reported its activity"), "{why}");
     assert!(bench.exec("ada", "stop {}").status.success());
     let view = does(&bench, "ada", "waiting");
     assert_eq!(view["activity"]["basis"]["fact"], "stop", "{view}");
@@ -68,7 +68,7 @@ fn a_hook_never_fails_and_never_takes_long() {
     for (event, input, socket) in [
         ("stop", "{}", None),
         ("stop", "{}", Some("/nosuch/socket")),
-        ("dance", "no JSON", Some("/nosuch/socket")),
+        ("dance", "not a JSON object", Some("/nosuch/socket")),
         ("--what", "{}", None),
     ] {
         let mut hook = Command::new(AGENT);
@@ -107,4 +107,32 @@ fn presets_are_printed_and_one_of_ones_own_is_run() {
     let _ada = agent(&bench, "ada", &["--preset", path.to_str().unwrap()]);
     let view = does(&bench, "ada", "waiting");
     assert_eq!(view["agent_type"], "mine");
+}
+
+#[test]
+fn a_session_is_begun_under_an_id_and_gone_on_with_when_the_program_is_started_again() {
+    let bench = Bench::start();
+    let (log, path) = (bench.folder.path().join("starts"), bench.folder.path().join("mine.json"));
+    let script = format!("echo \"$@\" >>{}; sleep 0.2", log.display());
+    let mine = serde_json::json!({
+        "name": "mine", "program": ["/bin/sh", "-c", script, "sh"], "terminal": {"arguments": ["-x"]},
+        "session": {"start": ["begin", "{uuid}"], "resume": ["resume", "{uuid}"]}
+    });
+    std::fs::write(&path, mine.to_string()).unwrap();
+    let preset = path.to_str().unwrap();
+    let _ada = agent(&bench, "ada", &["--preset", preset, "--session", "u-1", "--", "more"]);
+    let starts = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually("it is started three times", || starts().lines().count() >= 3);
+    let seen = starts();
+    let first: Vec<&str> = seen.lines().take(3).collect();
+    assert_eq!(first, ["-x begin u-1 more", "-x resume u-1 more", "-x begin u-1 more"]);
+    for wrong in [
+        &["--session", "u-1"][..],
+        &["--preset", preset, "--session", "u-1", "--resume", "u-1"],
+        &["--preset", preset, "--session", "-x"],
+        &["--preset", preset, "--resume", "latest"],
+    ] {
+        let refused = bench.agent_command("bob").args(wrong).status().unwrap();
+        assert!(!refused.success(), "{wrong:?}");
+    }
 }

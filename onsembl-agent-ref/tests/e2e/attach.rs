@@ -1,8 +1,9 @@
-//! `onsembl-server attach` under a terminal of its own: what is typed arrives, what is shown is right, and the terminal
+//! `onsembl attach` under a terminal of its own: what is typed arrives, what is shown is right, and the terminal
 //! of the one who attaches is afterwards as it was.
 
 use crate::bench::{Bench, PATIENCE, Running, eventually};
 use crate::relay::Relay;
+use onsembl_protocol::time::WallTime;
 use pty_process::Size;
 use pty_process::blocking::{Command, Pts, Pty, open};
 use rustix::termios::{LocalModes, tcgetattr};
@@ -136,7 +137,7 @@ fn what_is_typed_arrives_and_is_written_nowhere() {
     };
     eventually("it follows", sized);
     seat.leaves();
-    assert!(seat.seen().contains("which goes on"), "{}", seat.seen());
+    seat.awaits("which keeps running");
     eventually("the hold is recorded", || holds(&bench, &id)[0]["ended_at"].is_string());
     let hold = &holds(&bench, &id)[0];
     assert_eq!((&hold["name"], &hold["because"]), (&"ann".into(), &"released".into()), "{hold}");
@@ -182,7 +183,7 @@ fn one_types_at_a_time_and_all_see_it() {
     second.awaits("heard:two");
     let mut third = Seat::at(&bench, &["--name", "third", "--take"]);
     third.awaits("heard:two");
-    first.awaits("third types here now");
+    first.awaits("third holds the keyboard");
     third.types(b"three\r");
     first.awaits("heard:three");
     first.types(b"stolen\r");
@@ -228,7 +229,7 @@ fn a_lost_link_is_dialled_again_and_nothing_is_shown_twice_or_not_at_all() {
     seat.types(b"a\r");
     seat.awaits("<1:a>");
     relay.cut();
-    seat.awaits("no link to the server any more");
+    seat.awaits("lost the link to the server");
     seat.awaits("the link to the server is back");
     let typed = bench.exec("ada", "meanwhile");
     assert!(typed.status.success(), "{typed:?}");
@@ -260,6 +261,82 @@ fn who_is_far_behind_gets_the_screen_and_is_told_what_was_skipped() {
     let shown = seat.seen.lock().unwrap().len();
     assert!(shown < 1024 * 1024, "{shown}");
     seat.leaves();
+}
+
+/// What waits on the way does not have to be shown first: the sockets and the relay between would hold all of it.
+#[test]
+fn over_a_slow_link_the_present_is_shown_and_not_what_was_written_long_ago() {
+    let bench = Bench::start();
+    let relay = Relay::to(&bench.address);
+    let program =
+        "stty -echo; echo ready; read -r go; seq 1000001 1300000; echo the end; read -r go";
+    let _ada = terminal(&bench, program);
+    let mut seat = Seat::attach(&bench, &format!("http://{}", relay.address), "ada", &[]);
+    seat.awaits("ready");
+    let id = id(&bench).unwrap();
+    eventually("the keyboard is held", || !holds(&bench, &id).is_empty());
+    relay.slow_down(100_000);
+    seat.types(b"\r");
+    eventually("all is written", || screen(&bench).contains("the end"));
+    let written = Instant::now();
+    seat.awaits("the end");
+    // 2.4 MB would take 24 s.
+    let (took, shown) = (written.elapsed(), seat.seen.lock().unwrap().len());
+    println!("over 100 kB/s the end was seen after {took:?}, and {shown} bytes were shown");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(shown < 1024 * 1024, "{shown}");
+    assert!(seat.seen().contains("bytes were skipped here"));
+    relay.slow_down(0);
+    seat.leaves();
+}
+
+#[test]
+fn a_server_that_is_killed_while_a_keyboard_is_held_leaves_no_hold_open() {
+    let mut bench = Bench::start();
+    let program = "stty -echo; echo ready; while read -r line; do echo heard:$line; done";
+    let _ada = terminal(&bench, program);
+    let id = id(&bench).unwrap();
+    let relay = Relay::to(&bench.address);
+    let mut seat = Seat::attach(&bench, &format!("http://{}", relay.address), "ada", &[]);
+    seat.awaits("ready");
+    eventually("the keyboard is held", || !holds(&bench, &id).is_empty());
+    seat.types(b"one\r");
+    seat.awaits("heard:one");
+    // What was typed is counted while the hold lasts.
+    eventually("it is counted", || holds(&bench, &id)[0]["bytes"].as_u64() >= Some(4));
+    assert!(holds(&bench, &id)[0]["ended_at"].is_null());
+    bench.server.take().expect("running").signal("-KILL");
+    seat.awaits("lost the link to the server");
+    let killed = now();
+    bench.start_server();
+    relay.point_to(&bench.address);
+    let hold = || holds(&bench, &id).first().cloned().unwrap_or_default();
+    eventually("the hold is over", || hold()["ended_by"].is_string());
+    let left = hold();
+    assert!(left["ended_at"].is_null(), "nobody knows when: {left}");
+    assert!(left["because"].as_str().unwrap().contains("server ended"), "{left}");
+    assert!(left["bytes"].as_u64() >= Some(4), "{left}");
+    let by = left["ended_by"].as_str().unwrap();
+    assert!(by >= killed.as_str(), "at the latest {by}, and it was there until {killed}");
+    let shown = bench.ask(&["commands", &id]).stdout;
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    assert!(shown.contains("at the latest") && shown.contains("at least"), "{shown}");
+    // Nobody is kept out: whoever was attached has it again.
+    seat.awaits("the link to the server is back");
+    eventually("it is held again", || {
+        let all = holds(&bench, &id);
+        all.iter().any(|hold| hold["ended_at"].is_null() && hold["ended_by"].is_null())
+    });
+    seat.types(b"two\r");
+    seat.awaits("heard:two");
+    seat.leaves();
+}
+
+/// As the server writes times.
+fn now() -> String {
+    let now = std::time::SystemTime::now();
+    let millis = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    WallTime::from_unix_millis(i64::try_from(millis).unwrap()).to_string()
 }
 
 /// Under a flood that the viewer can follow, what is typed comes back soon.

@@ -22,18 +22,33 @@ pub fn agent_binary() -> PathBuf {
 
 /// The server's binary lies beside the agent's: both belong to this workspace.
 pub fn server_binary() -> PathBuf {
-    let path = agent_binary().with_file_name("onsembl-server");
-    if !path.exists() {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
-        let built = Command::new(cargo)
-            .args(["build", "--package", "onsembl-server-ref", "--bin", "onsembl-server"])
-            .args(profile)
-            .status()
-            .expect("cargo can be run");
-        assert!(built.success() && path.exists(), "build onsembl-server first: {}", path.display());
-    }
+    binary_of_server("onsembl-server")
+}
+
+/// The same for each of the server's programs.
+pub fn binary_of_server(name: &str) -> PathBuf {
+    let path = agent_binary().with_file_name(name);
+    build(&path, &["--package", "onsembl-server-ref", "--bins"]);
     path
+}
+
+/// The demo, an example of the agent.
+pub fn demo_binary() -> PathBuf {
+    let path = Path::new(AGENT).with_file_name("examples").join("demo");
+    build(&path, &["--package", "onsembl-agent-ref", "--example", "demo"]);
+    path
+}
+
+/// Builds this, unless it is there.
+fn build(path: &Path, what: &[&str]) {
+    if path.exists() {
+        return;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
+    let built = Command::new(cargo).arg("build").args(what).args(profile).status();
+    let built = built.expect("cargo can be run");
+    assert!(built.success() && path.exists(), "build it first: {}", path.display());
 }
 
 /// A process that does not outlive its test.

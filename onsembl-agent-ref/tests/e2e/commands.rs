@@ -129,7 +129,7 @@ fn whoever_waits_for_a_command_misses_nothing_when_the_link_is_cut_or_the_server
     assert_eq!(theirs.join("\n") + "\n", lines("err"));
     let count = |what: &str| ours.iter().filter(|line| line.contains(what)).count();
     assert_eq!(
-        (count("no link to the server"), count("link to the server is back")),
+        (count("lost the link to the server"), count("link to the server is back")),
         (2, 2),
         "{printed}"
     );
@@ -264,5 +264,5 @@ fn a_program_runs_once_for_each_command_with_the_text_as_it_is() {
     let refused = bench.exec("ada", "--help");
     assert_eq!(refused.status.code(), Some(125));
     let why = String::from_utf8(refused.stderr).unwrap();
-    assert!(why.contains("would take it for an option"), "{why}");
+    assert!(why.contains("would parse it as an option"), "{why}");
 }

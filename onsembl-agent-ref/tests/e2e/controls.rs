@@ -18,7 +18,7 @@ fn an_agent_that_an_order_ended_is_not_shown_as_stopped_on_its_machine() {
         history.into_iter().any(|(status, why)| status == "offline" && why.contains(order))
     };
     order(&bench, &["restart"]);
-    eventually("it went by that order", || report("told to restart by an order (control restart)"));
+    eventually("it went by that order", || report("restarted by an order (control restart)"));
     eventually("it is back", || {
         bench.history(&id).last().is_some_and(|(status, _)| status == "online")
     });
@@ -27,7 +27,7 @@ fn an_agent_that_an_order_ended_is_not_shown_as_stopped_on_its_machine() {
     order(&bench, &["stop"]);
     assert!(agent.wait().success());
     let view = bench.await_status("ada", "offline");
-    assert_eq!(view["because"], "it was told to end by an order (control stop)");
+    assert_eq!(view["because"], "it was stopped by an order (control stop)");
     let never = bench.history(&id).iter().any(|(_, why)| why.contains("on its machine"));
     assert!(!never, "{:?}", bench.history(&id));
 }

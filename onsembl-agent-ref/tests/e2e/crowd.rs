@@ -23,9 +23,14 @@ impl Crowd {
             let dialer = dialer.with_proxy(&ProxyRule::direct()).unwrap();
             let dialer = dialer.with_token(Secret::new(token.to_owned()));
             let (key, run) = (format!("key-{n}"), format!("run-{n}"));
-            let profile = AgentProfile {
-                features: AGENT_FEATURES.to_vec(),
-                ..AgentProfile::new(format!("agent-{n}"), AgentKey::new(key), InstanceId::new(run))
+            let profile = {
+                let mut it = AgentProfile::new(
+                    format!("agent-{n}"),
+                    AgentKey::new(key),
+                    InstanceId::new(run),
+                );
+                it.features = AGENT_FEATURES.to_vec();
+                it
             };
             let config = DriverConfig::default();
             drop(runtime.spawn(async move {

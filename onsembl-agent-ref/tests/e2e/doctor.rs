@@ -114,8 +114,8 @@ fn each_fault_is_in_its_check_and_the_exit_code_counts_them() {
     let token = bench.agent_token.as_str();
     for (url, token, failed, says) in [
         (format!("http://{free}"), token, "tcp", "refused"),
-        (format!("https://{}", bench.address), token, "tls", "speaks no TLS"),
-        (bench.url(), "nonsense", "token", "no token of an onsembl-server"),
+        (format!("https://{}", bench.address), token, "tls", "does not speak TLS"),
+        (bench.url(), "nonsense", "token", "invalid token"),
         (bench.url(), bench.dashboard_token.as_str(), "token", "for dashboards"),
         ("http://no-such-host.invalid".to_owned(), token, "dns", "no-such-host.invalid"),
     ] {

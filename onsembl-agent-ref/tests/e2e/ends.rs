@@ -4,7 +4,7 @@ use crate::bench::{AGENT, Bench, Running, eventually};
 use std::process::{Command, Stdio};
 
 /// A sleep that no other test has.
-fn nap(n: u32) -> String {
+pub fn nap(n: u32) -> String {
     format!("sleep {}.{n}", 20_000 + std::process::id())
 }
 
@@ -20,18 +20,18 @@ fn ways(first: u32) -> (String, Vec<String>) {
     (script, naps)
 }
 
-fn all_run(naps: &[String]) {
+pub fn all_run(naps: &[String]) {
     for nap in naps {
         eventually(nap, || lives(nap));
     }
 }
 
-fn living(naps: &[String]) -> Vec<&String> {
+pub fn living(naps: &[String]) -> Vec<&String> {
     naps.iter().filter(|nap| lives(nap)).collect()
 }
 
 /// Whether it lives, and not merely the shell that is to start it.
-fn lives(nap: &str) -> bool {
+pub fn lives(nap: &str) -> bool {
     let line = nap.replace(' ', "\0") + "\0";
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
@@ -57,7 +57,7 @@ fn a_stop_ends_what_commands_started_wherever_it_went_and_says_so() {
     assert_eq!(living(&naps), [""; 0], "{report:?}");
     let text = String::from_utf8_lossy(&report.stdout).into_owned();
     assert_eq!(report.status.code(), Some(0), "{text}");
-    assert!(text.contains("everything killed, and seen to have ended: ada"), "{text}");
+    assert!(text.contains("everything killed; verified: ada"), "{text}");
     assert!(!exec.wait().unwrap().success());
     eventually("it is listed no more", || shown().contains("\"background_commands\": 0"));
 }
@@ -136,7 +136,7 @@ fn what_a_background_process_writes_after_the_end_is_declared_where_it_is_missin
     let output = bench.ask(&["output", &id]);
     assert_eq!(output.stdout, b"now\n");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(said.matches("runs on in the background").count(), 2, "{said}");
+    assert_eq!(said.matches("keeps running in the background").count(), 2, "{said}");
     let audit = bench.ask(&["audit", "ada"]);
     let said = String::from_utf8_lossy(&audit.stdout).into_owned();
     assert!(audit.status.success() && said.contains("end unknown: background"), "{said}");

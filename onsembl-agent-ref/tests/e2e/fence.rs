@@ -121,6 +121,6 @@ fn a_fence_around_what_is_none_is_refused() {
         assert!(!refused.wait().success(), "{arguments:?}");
     }
     let log = bench.log("no.log");
-    assert!(log.contains("are about --runner program"), "{log}");
+    assert!(log.contains("apply to --runner program only"), "{log}");
     assert!(log.contains("/no/such/folder"), "{log}");
 }

@@ -4,13 +4,10 @@
 
 use crate::bench::{Bench, PATIENCE, eventually, runs, server_binary};
 use onsembl_agent_ref::engine::{self, AgentOptions, TokenSourceKind};
-use onsembl_protocol::wire::payload::{
-    CommandInput, OfflinePolicy, OpenLine, Priority, SecretEcho,
-};
+use onsembl_protocol::wire::payload::OfflinePolicy;
 use onsembl_server_ref::client::RemoteCommand;
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
-use onsembl_transport::tls::TlsRoots;
 use serde_json::Value;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -61,21 +58,11 @@ impl Fleet {
 
     /// Has an agent run something, in the background.
     fn ask(&self, n: usize, text: String) {
-        let command = RemoteCommand {
-            server: self.bench.url(),
-            token: Secret::new(&self.bench.dashboard_token).into(),
-            roots: TlsRoots::Native,
-            proxy: ProxyRule::direct(),
-            agent: format!("a{n}"),
-            text,
-            timeout: Duration::from_secs(600),
-            offline: OfflinePolicy::Queue,
-            priority: Priority::Normal,
-            input: CommandInput::Text,
-            open_line: OpenLine::Wait,
-            echo: SecretEcho::Refuse,
-            condition: None,
-        };
+        let token = Secret::new(&self.bench.dashboard_token);
+        let limit = Duration::from_secs(600);
+        let mut command = RemoteCommand::new(self.bench.url(), token, format!("a{n}"), text, limit);
+        command.proxy = ProxyRule::direct();
+        command.offline = OfflinePolicy::Queue;
         drop(self.runtime.spawn(async move {
             let _its_end_is_looked_up_in_the_list =
                 command.run(tokio::io::sink(), tokio::io::sink(), std::future::pending()).await;
@@ -168,7 +155,7 @@ fn a_stop_of_all_is_verified_by_who_is_there_and_kept_for_who_is_not() {
     eprintln!("{count} agents, {spooled} bytes spooled by {tenth}: stopped in {took:?}");
     assert_eq!((in_state("verified"), in_state("away")), (count - tenth, tenth), "{report}");
 
-    // Who comes back starts nothing.
+    // A returning agent starts nothing.
     for n in 0..tenth {
         let agent = fleet.agent(n);
         fleet.agents.push(agent);

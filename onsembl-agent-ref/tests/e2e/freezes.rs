@@ -64,6 +64,6 @@ fn a_frozen_server_blames_no_agent_for_its_own_absence() {
     let said = bench.ask(&["why", "--all"]);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains(": server-stalled (confidence high): "), "{said}");
-    assert!(said.contains("look at the load of the server's machine"), "{said}");
+    assert!(said.contains("check the load of the server's machine"), "{said}");
     assert!(said.lines().count() <= 10, "{said}");
 }

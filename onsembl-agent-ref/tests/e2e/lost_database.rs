@@ -100,7 +100,7 @@ impl World {
         fs::write(&self.token, self.bench.token("agent")).unwrap();
     }
 
-    /// That the command went on and is adopted, and its outcome is recorded.
+    /// That the command continued and is adopted, and its outcome is recorded.
     fn goes_on_to_its_end(&self) {
         let Self { bench, progress, end, .. } = self;
         eventually("it is adopted and shown to run", || has_status(bench, "running"));
@@ -131,7 +131,7 @@ fn a_server_without_its_database_adopts_what_its_agents_run() {
     world.goes_on_to_its_end();
     let listed = world.bench.ask(&["commands"]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    assert!(listed.contains("(adopted: not known)"), "{listed}");
+    assert!(listed.contains("(adopted: unknown)"), "{listed}");
 }
 
 #[test]

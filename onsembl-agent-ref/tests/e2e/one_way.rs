@@ -9,7 +9,7 @@ use std::cell::RefCell;
 /// The time-out leaves time to look.
 const TIMES: Times = Times(["600ms", "1500ms", "6s", "10s"]);
 
-/// What the ledgers of agent and server say of the link, while there is a session.
+/// What the hop trackers of agent and server say of the link, while there is a session.
 fn ways(bench: &Bench) -> [String; 2] {
     let file = std::fs::read_to_string(bench.folder.path().join("dev/status.json"));
     let status: Value = serde_json::from_str(&file.unwrap_or_default()).unwrap_or_default();

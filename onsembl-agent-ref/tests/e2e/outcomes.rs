@@ -101,7 +101,7 @@ fn a_damaged_journal_keeps_what_is_before_the_damage_and_the_agent_works_on() {
     eventually("the outcome", || has_status(&bench, "6404", "lost"));
     assert!(!runs("sleep 6404"));
     let log = bench.log("ada.log");
-    assert!(log.contains("the journal is damaged and was put aside"), "{log}");
+    assert!(log.contains("the journal is damaged and was set aside"), "{log}");
     assert!(bench.folder.path().join("ada/journal.damaged").exists());
     assert!(bench.exec("ada", "true").status.success());
 }

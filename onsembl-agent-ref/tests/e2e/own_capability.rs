@@ -81,7 +81,7 @@ fn a_capability_of_ones_own_is_paused_stopped_audited_and_survives_its_server() 
     let mut long = bench.exec_command("ada", &[], "100000").spawn().unwrap();
     eventually("it counts", counts);
     let report = bench.ask(&["stop", "ada"]);
-    assert!(text(&report).contains("everything killed, and seen to have ended: ada"), "{report:?}");
+    assert!(text(&report).contains("everything killed; verified: ada"), "{report:?}");
     assert!(!long.wait().unwrap().success());
     assert_eq!(bench.exec("ada", "1").status.code(), Some(125), "nothing starts");
     assert!(bench.ask(&["release", "ada"]).status.success());

@@ -129,7 +129,7 @@ impl Scene {
         Some(listing["commands"].as_array()?.clone())
     }
 
-    /// Keeps something running while the faults go on.
+    /// Keeps something running while the faults continue.
     fn keep_busy(&mut self) {
         let open = |c: &Value| c["ended_at"].is_null();
         if self.listed().is_some_and(|all| !all.iter().any(open)) {

@@ -29,6 +29,8 @@ struct Orders {
     refuse: AtomicBool,
     /// Which direction passes nothing on.
     lost: AtomicU8,
+    /// Bytes a second that a connection passes on to the side that dialled; all of them if it is 0.
+    pace: AtomicU64,
     /// Connections that come pass on only the first that comes back.
     mute: AtomicBool,
     stop: AtomicBool,
@@ -95,6 +97,12 @@ impl Relay {
         self.orders.lost.store(way.map_or(0, |way| way as u8), Ordering::SeqCst);
     }
 
+    /// Each connection passes on this many bytes a second to the side that dialled, and what comes meanwhile waits, as on
+    /// a slow link with large buffers.
+    pub fn slow_down(&self, bytes_a_second: u64) {
+        self.orders.pace.store(bytes_a_second, Ordering::SeqCst);
+    }
+
     pub fn refuse(&self, refuse: bool) {
         self.orders.refuse.store(refuse, Ordering::SeqCst);
     }
@@ -112,7 +120,7 @@ fn join(near: &TcpStream, far: &TcpStream, number: u64, orders: &Arc<Orders>) {
     for stream in [near, far] {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(TICK)).unwrap();
-        // A side that is frozen must not hold the relay up for ever.
+        // A side that is frozen must not hold the relay up forever.
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     }
     let back = if orders.mute.load(Ordering::SeqCst) { 1 } else { u64::MAX };
@@ -151,6 +159,10 @@ fn copy(
                 reads -= 1;
                 if to.write_all(&buffer[..count]).is_err() {
                     break;
+                }
+                let pace = orders.pace.load(Ordering::SeqCst);
+                if pace > 0 && way == Way::ToAgent {
+                    thread::sleep(Duration::from_millis(count as u64 * 1000 / pace));
                 }
             }
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}

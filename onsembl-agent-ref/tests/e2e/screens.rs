@@ -62,7 +62,7 @@ fn what_a_program_asks_its_terminal_is_answered_from_its_screen() {
 #[test]
 fn a_screen_has_its_size_and_is_there_while_its_agent_is_away() {
     let bench = Bench::start();
-    let program = "stty -echo; printf '\\033]2;a title\\007\\033[31mred\\033[0m'; trap 'printf resized' WINCH; while :; do sleep 0.1; done";
+    let program = "stty -echo; printf '\\033]2;a title\\007\\033[31mred\\033[0m'; trap 'printf resized' WINCH; while :; do read -r x; done";
     let ada = terminal(&bench, "ada", &["/bin/sh", "-c", program]);
     bench.await_status("ada", "online");
     eventually("it is shown", || screen(&bench, "ada", "--text") == "red\n");
@@ -104,7 +104,7 @@ fn a_shell_that_asks_for_the_cursor_shows_its_prompt() {
     assert!(!screen(&bench, "ada", "--text").contains("CPR"), "nobody answered");
 }
 
-/// Runs `onsembl-server output` under a terminal of its own, by `script`.
+/// Runs `onsembl output` under a terminal of its own, by `script`.
 #[test]
 fn output_on_a_terminal_asks_nothing_of_it_and_to_a_pipe_is_byte_for_byte() {
     let bench = Bench::start();
@@ -131,5 +131,66 @@ fn output_on_a_terminal_asks_nothing_of_it_and_to_a_pipe_is_byte_for_byte() {
     assert_eq!(
         under_terminal("--raw").escape_ascii().to_string(),
         every.escape_ascii().to_string()
+    );
+}
+
+/// Runs `onsembl exec` under a terminal of its own, by `script`.
+#[test]
+fn exec_on_a_terminal_asks_nothing_of_it_and_to_a_pipe_is_byte_for_byte() {
+    let bench = Bench::start();
+    let _ada = bench.agent("ada");
+    bench.await_status("ada", "online");
+    let asks = r"printf '\033[?1049h\033[c\033[6n\005shown\033]52;c;ZXZpbA==\007'";
+    let piped = bench.exec("ada", asks).stdout;
+    let every = b"\x1b[?1049h\x1b[c\x1b[6n\x05shown\x1b]52;c;ZXZpbA==\x07";
+    assert_eq!(piped.escape_ascii().to_string(), every.escape_ascii().to_string());
+    if !has("script") {
+        return eprintln!("skipped: script is not installed");
+    }
+    let file = bench.folder.path().join("asks");
+    std::fs::write(&file, asks).unwrap();
+    let under_terminal = |extra: &str| {
+        let words = format!("exec {extra} ada --text-from {}", file.display());
+        let mut command = bench.under_script(&words);
+        command.stdin(Stdio::null()).output().unwrap().stdout
+    };
+    // Nothing came on standard error, so that nothing is to be restored for that.
+    let filtered = b"\x1b[?1049hshown\x1b[?1049l\x1b[0m";
+    assert_eq!(under_terminal("").escape_ascii().to_string(), filtered.escape_ascii().to_string());
+    assert_eq!(
+        under_terminal("--raw").escape_ascii().to_string(),
+        every.escape_ascii().to_string()
+    );
+}
+
+#[test]
+fn text_that_comes_on_standard_input_while_a_command_runs_is_no_success() {
+    let bench = Bench::start();
+    let _ada = bench.agent("ada");
+    bench.await_status("ada", "online");
+    let goes = bench.folder.path().join("goes");
+    let mut exec = bench.exec_command(
+        "ada",
+        &[],
+        &format!("while [ ! -e {} ]; do sleep 0.05; done", goes.display()),
+    );
+    exec.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = exec.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let runs = || {
+        let listed = bench.ask(&["commands", "--json"]);
+        let listing: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+        listing["commands"][0]["status"] == "running"
+    };
+    eventually("it runs", runs);
+    std::io::Write::write_all(&mut input, b"late\n").unwrap();
+    let begun = bench.exec("ada", &format!("touch {}", goes.display()));
+    assert!(begun.status.success(), "{begun:?}");
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(125), "{done:?}");
+    let why = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(
+        why.contains("after the command was started") && why.contains("--text-from -"),
+        "{why}"
     );
 }

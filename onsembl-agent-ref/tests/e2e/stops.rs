@@ -22,7 +22,7 @@ fn a_stop_kills_at_once_and_nothing_starts_until_it_is_released() {
     let stop = bench.ask(&["stop", "--all", "--reason", "the model went wild"]);
     assert_eq!(stop.status.code(), Some(4), "one is away: {stop:?}");
     let report = String::from_utf8_lossy(&stop.stdout).into_owned();
-    assert!(report.contains("everything killed, and seen to have ended: ada"), "{report}");
+    assert!(report.contains("everything killed; verified: ada"), "{report}");
     assert!(!runs("sleep 1234.5"), "verified means verified");
     assert!(report.contains("bob"), "{report}");
     eventually("it is killed", || !runs("sleep 1234.5"));

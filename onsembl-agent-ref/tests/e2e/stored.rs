@@ -44,7 +44,7 @@ fn stored_output_comes_out_byte_for_byte_stream_by_stream_and_every_byte_is_acco
     let only = done(ask(&bench, &["output", id, "--stream", "stderr"]));
     assert_eq!((only.stdout.as_slice(), only.stderr.as_slice()), (&b"oops\n"[..], &b""[..]));
 
-    let table = done(ask(&bench, &["commands", "--agent", "ada"]));
+    let table = done(ask(&bench, &["commands", "--agent", "ada", "-o", "wide"]));
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.contains(id) && table.contains("failed"), "{table}");
     let balance = done(ask(&bench, &["audit", "ada"]));

@@ -57,11 +57,12 @@ fn commands_are_typed_into_one_program_and_its_output_is_one_stream() {
     let typed = commands(&bench).into_iter().find(|c| c["text"] == "another").unwrap();
     assert_eq!(
         typed["cause"],
-        format!("typed into {id}; follow with `onsembl-server output --follow {id}`")
+        format!("typed into {id}; follow with `onsembl output --follow {id}`")
     );
 
     // What would act is not typed, unless it is sent as a key.
-    for (text, why) in [("a\u{1b}[2J", "U+001B"), ("a\nb", "pasted text"), ("a\u{3}", "U+0003")] {
+    for (text, why) in [("a\u{1b}[2J", "U+001B"), ("a\nb", "bracketed paste"), ("a\u{3}", "U+0003")]
+    {
         let refused = bench.exec("ada", text);
         assert_eq!(refused.status.code(), Some(125), "{refused:?}");
         assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
@@ -84,6 +85,81 @@ fn commands_are_typed_into_one_program_and_its_output_is_one_stream() {
         all.len() >= 2 && all.iter().any(|(other, s)| *other != id && s == "running")
     });
     assert!(terminals(&bench).contains(&(id, "failed".to_owned())));
+}
+
+/// A program that takes pastes, and says how long each was, and its digest, when Enter comes.
+const COUNTS: &str = r#"
+import hashlib, os, sys, tty
+tty.setraw(0)
+sys.stdout.write('\x1b[?2004hready\r\n'); sys.stdout.flush()
+begins, ends, read = b'\x1b[200~', b'\x1b[201~', bytearray()
+while True:
+    read += os.read(0, 65536)
+    if not read.endswith(b'\r'):
+        continue
+    text, behind = bytes(read[:-1]), read[-1:]
+    whole = text.startswith(begins) and text.endswith(ends)
+    text = text.removeprefix(begins).removesuffix(ends)
+    said = (whole, len(text), hashlib.sha256(text).hexdigest()[:16], behind)
+    sys.stdout.write('got %r %d %s %r\r\n' % said); sys.stdout.flush()
+    read.clear()
+"#;
+
+/// What `exec --text-from` says of this text.
+fn text_from(bench: &Bench, agent: &str, text: &[u8]) -> std::process::Output {
+    let file = bench.folder.path().join("text");
+    std::fs::write(&file, text).unwrap();
+    let mut exec = bench.client();
+    exec.args(["exec", "--server", &bench.url(), agent, "--text-from"]).arg(&file);
+    exec.env("ONSEMBL_TOKEN", &bench.dashboard_token).stdin(Stdio::null());
+    exec.output().unwrap()
+}
+
+#[test]
+fn a_long_text_is_typed_whole_and_submitted_once() {
+    let bench = Bench::start();
+    let _ada = terminal(&bench, "ada", &["python3", "-c", COUNTS]);
+    bench.await_status("ada", "online");
+    let id = runs_in_terminal(&bench);
+    let lines: String = (0..60_000).map(|n| format!("line {n} é\n")).collect();
+    let longest = "y".repeat(1 << 20);
+    for (text, digest) in [(lines.trim_end(), None), (longest.as_str(), Some("34bc6ad817807143"))] {
+        let typed = text_from(&bench, "ada", text.as_bytes());
+        assert!(typed.status.success(), "{typed:?}");
+        let got = format!("got True {} {}", text.len(), digest.unwrap_or_default());
+        eventually("it has read it", || shown(&bench, &id).contains(&got));
+    }
+    let said = shown(&bench, &id);
+    assert_eq!(said.matches("got ").count(), 2, "{said}");
+    // It is listed by its beginning.
+    let is_listed =
+        |c: &Value| c["text"].as_str().is_some_and(|text| text.ends_with("y… [1048576 bytes]"));
+    let listed = commands(&bench).into_iter().find(is_listed).unwrap();
+    assert!(listed.to_string().len() < 4000, "{listed}");
+    let short = bench.exec("ada", "short");
+    assert!(short.status.success(), "{short:?}");
+    eventually("it has read the next one", || shown(&bench, &id).contains("got True 5 "));
+}
+
+#[test]
+fn a_long_text_is_refused_where_it_cannot_be_typed_and_the_reason_says_what_to_do() {
+    let bench = Bench::start();
+    let _line = terminal(&bench, "line", &["/bin/sh", "-c", TALKS]);
+    let _shell = bench.agent("shell");
+    bench.await_status("line", "online");
+    bench.await_status("shell", "online");
+    let _ = runs_in_terminal(&bench);
+    let line = "y".repeat(100_001);
+    for (agent, text, why) in [
+        ("line", line.as_str(), "4095"),
+        ("line", &"two\nlines\n".repeat(10_000), "bracketed paste"),
+        ("shell", &line, "128 KiB"),
+    ] {
+        let refused = text_from(&bench, agent, text.as_bytes());
+        assert_eq!(refused.status.code(), Some(125), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+    }
+    assert!(bench.exec("line", "next").status.success(), "nothing of it is in the line");
 }
 
 /// A program that shows each read on a line of its own, once it has set its terminal as this says.
@@ -239,7 +315,7 @@ fn a_stop_ends_it_and_it_comes_back_with_the_release() {
     eventually("it runs", || runs(&name));
     let report = bench.ask(&["stop", "ada"]);
     let text = String::from_utf8_lossy(&report.stdout).into_owned();
-    assert!(text.contains("everything killed, and seen to have ended: ada"), "{text}");
+    assert!(text.contains("everything killed; verified: ada"), "{text}");
     assert!(!runs(&name));
     std::thread::sleep(Duration::from_millis(1500));
     assert!(!runs(&name), "nothing starts while the stop is in force");
@@ -340,7 +416,11 @@ async fn types(handle: &ProcessHandle, text: &str) {
     let strokes = vec![Stroke { what, pause: Duration::ZERO }];
     let typing = Typing { strokes, within: Typing::TAKEN_WITHIN };
     let permit = handle.keyboard().unwrap().reserve().unwrap();
-    permit.type_command(typing, |typed| async move { done.send(typed).await.unwrap() });
+    permit.type_command(
+        typing,
+        || async {},
+        |typed| async move { done.send(typed).await.unwrap() },
+    );
     timeout(PATIENCE, typed.recv()).await.unwrap().unwrap().unwrap();
 }
 
@@ -418,7 +498,7 @@ async fn one_key_at_the_desk_keeps_nobody_out_for_ever() {
     types(&handle, "\u{1a}").await;
     screen.shows("Ctrl-Z would suspend this program").await;
     let refused = exec(&["--keys"], "ctrl-z");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("nothing could continue it"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("nothing could resume it"));
     let typed = exec(&["--keys"], "0x1a");
     assert!(typed.status.success(), "{typed:?}");
     screen.shows("read b'\\x1a'").await;
@@ -464,6 +544,19 @@ async fn who_sits_before_an_attached_agent_is_told_of_a_stop_and_can_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_title_of_who_attached_comes_back_after_a_program_that_died_hard() {
+    let bench = Bench::start();
+    let program = r#"printf '\033]0;mine\007ready\n'; read x; kill -9 $$"#;
+    let (mut screen, handle) = attached(&bench, program).await;
+    screen.shows("ready").await;
+    let kept = screen.text.find("\u{1b}[22;0t").expect("it is kept");
+    assert!(kept < screen.text.find("\u{1b}]0;mine").unwrap(), "{:?}", screen.text);
+    types(&handle, "\r\u{3}").await;
+    let _ = screen.ends().await;
+    assert_eq!(screen.text.matches("\u{1b}[23;0t").count(), 1, "{:?}", screen.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sigterm_leaves_no_process_and_restores_the_terminal() {
     let bench = Bench::start();
     let name = format!("sleep {}.79", std::process::id());
@@ -486,4 +579,45 @@ async fn sigterm_leaves_no_process_and_restores_the_terminal() {
     );
     assert!(!runs(&name));
     assert!(bench.log("ada/agent.log").contains("SIGTERM"), "the log is beside the screen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hang_up_ends_the_attachment_and_not_the_program() {
+    let bench = Bench::start();
+    let (mut screen, _handle) = attached(&bench, TALKS).await;
+    screen.shows("ready").await;
+    tokio::task::block_in_place(|| bench.await_status("ada", "online"));
+    let status = Command::new(env!("CARGO_BIN_EXE_onsembl-agent"))
+        .args(["status", "--json", "--state-dir"])
+        .arg(bench.folder.path().join("ada"))
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let pid = status["pid"].as_u64().unwrap_or_else(|| panic!("{status}")).to_string();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    signal("-HUP");
+    screen.shows("the terminal was hung up").await;
+    tokio::task::block_in_place(|| {
+        let id = runs_in_terminal(&bench);
+        let typed = bench.exec("ada", "still here");
+        assert!(typed.status.success(), "{typed:?}");
+        eventually("it heard it", || shown(&bench, &id).contains("heard:still here"));
+        // Nobody's screen decides the size any more.
+        let resized = || bench.ask(&["control", "ada", "resize", "--size", "133x44"]).status;
+        eventually("the server knows that", || resized().success());
+        // A second one ends nothing either, and what runs is the same program.
+        signal("-HUP");
+        assert!(bench.exec("ada", "and here").status.success());
+        eventually("it heard that too", || shown(&bench, &id).contains("heard:and here"));
+    });
+    assert!(!screen.text.contains("heard:still here"), "{:?}", screen.text);
+    signal("-TERM");
+    assert_eq!(screen.ends().await, Exit::Code(0));
+    assert!(
+        screen.text.contains("code:0") && screen.text.ends_with("same\r\n"),
+        "{:?}",
+        screen.text
+    );
 }

@@ -95,7 +95,7 @@ impl Viewer {
         self.say("DASHBOARD_SUBSCRIBE", &what).await;
     }
 
-    /// Takes one message; `None` when the link is over. Output must go on where it was.
+    /// Takes one message; `None` when the link is over. Output must continue where it was.
     async fn take(&mut self) -> Option<Value> {
         let asked = Instant::now();
         let message = timeout(PATIENCE, self.socket.next()).await.expect("something comes")?;

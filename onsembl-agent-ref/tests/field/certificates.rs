@@ -24,7 +24,7 @@ pub const CASES: &[Case] = &[
         needs: &[],
         run: || fault("is for other.test, and not for", misnamed),
     },
-    Case { name: "certificates/no-name", needs: &[], run: || fault("names no host", nameless) },
+    Case { name: "certificates/no-name", needs: &[], run: || fault("has no host", nameless) },
     Case {
         name: "certificates/unknown-issuer",
         needs: &[],
@@ -43,9 +43,13 @@ pub const CASES: &[Case] = &[
     Case {
         name: "certificates/for-clients-only",
         needs: &[],
-        run: || fault("not one for servers", for_clients),
+        run: || fault("not a server certificate", for_clients),
     },
-    Case { name: "certificates/of-a-ca", needs: &[], run: || fault("is that of a CA", of_a_ca) },
+    Case {
+        name: "certificates/of-a-ca",
+        needs: &[],
+        run: || fault("is a CA certificate", of_a_ca),
+    },
     Case { name: "certificates/plain-http", needs: &[], run: plain_http },
     Case { name: "certificates/key-of-another", needs: &[], run: key_of_another },
 ];
@@ -205,11 +209,11 @@ impl Scene {
     }
 
     fn serve(&self, pair: &Pair) {
-        let before = self.bench.log("server.log").matches("was read again").count();
+        let before = self.bench.log("server.log").matches("was reloaded").count();
         let _ = pair.put(self.files.path());
         self.bench.server().signal("-HUP");
         crate::bench::eventually("the server has the other certificate", || {
-            self.bench.log("server.log").matches("was read again").count() > before
+            self.bench.log("server.log").matches("was reloaded").count() > before
         });
     }
 
@@ -237,7 +241,7 @@ fn plain_http() {
     let plain = Bench::start();
     scene.relay.point_to(&plain.address);
     scene.relay.cut();
-    scene.bench.tells_why("dev", "speaks no TLS");
+    scene.bench.tells_why("dev", "does not speak TLS");
     scene.work.goes_on();
     scene.relay.point_to(&scene.bench.address);
     scene.ends_well();
@@ -251,7 +255,7 @@ fn key_of_another() {
     scene.bench.server().signal("-HUP");
     crate::bench::eventually("the server reports it", || {
         let log = scene.bench.log("server.log");
-        log.contains("the new certificate cannot be used") && log.contains("key.pem")
+        log.contains("the new certificate is unusable") && log.contains("key.pem")
     });
     scene.relay.cut();
     scene.ends_well();

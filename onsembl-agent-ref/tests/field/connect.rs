@@ -73,7 +73,7 @@ fn credentials() {
     // The proxy is restarted with another password, then with the right one.
     drop(proxy);
     let other = Tinyproxy::start_at(&bench, "other", port, "BasicAuth ann another");
-    bench.tells_why("flag", "the proxy wants credentials");
+    bench.tells_why("flag", "the proxy requires credentials");
     work.goes_on();
     drop(other);
     let _proxy = Tinyproxy::start_at(&bench, "again", port, &basic);
@@ -98,7 +98,7 @@ fn faults() {
         ("locked", of(&locked), "answered HTTP 407"),
         ("filtered", of(&filtering), "answered HTTP 403"),
         ("gone", format!("http://{gone}"), "refused"),
-        ("silent", format!("http://{at_silent}"), "the proxy gave no answer"),
+        ("silent", format!("http://{at_silent}"), "the proxy did not answer"),
         ("socks", format!("socks5://ann:{PASSWORD}@{gone}"), "SOCKS"),
         ("unreached", of(&open), "answered HTTP 5"),
         ("no-tls", of(&open).replace("http:", "https:"), "the TLS handshake was not finished"),

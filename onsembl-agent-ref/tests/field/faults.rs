@@ -91,10 +91,10 @@ fn each_is_named() {
         ("no-websocket", at(says("", "HTTP/1.1 200 x\r\n\r\nlogin")), "HTTP 200 OK: login"),
         ("busy", at(says("", "HTTP/1.1 503 x\r\nRetry-After: 1\r\n\r\n")), "Retry-After of 1 s"),
         ("closed-unanswered", at(says("", "")), "closed without an answer"),
-        ("unanswered", at(says("", "silence")), "took the connection, and nothing came"),
+        ("unanswered", at(says("", "silence")), "accepted the connection, and sent nothing"),
         ("no-http", at(says("SSH-2.0-x\r\n", "")), "begins with \"SSH-2.0-x\""),
         ("no-tls", format!("https://control.test:{server}"), "use http or ws"),
-        ("token-unknown", at(server), "was all of it copied?"),
+        ("token-unknown", at(server), "was it copied completely?"),
     ];
     let agents: Vec<Running> = cases
         .iter()

@@ -5,8 +5,9 @@
 //! Outdated are runs of faults that expect another cause by now, and with `ONSEMBL_RUNS_SINCE=COMMIT` those that were made
 //! without that commit. `ONSEMBL_RUNS` is the number of runs of each (20).
 
+use crate::cases::Outcome;
 use crate::verdicts::{CASES, EXPECTED};
-use crate::{Case, Outcome, at_once, outcome};
+use crate::{Case, SUITE};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -102,7 +103,7 @@ pub fn fill(named: &[String]) -> ExitCode {
     println!("{} runs are kept, {} are to be made", kept.runs.len(), jobs.len());
     let (kept, next) = (Mutex::new(kept), AtomicUsize::new(0));
     thread::scope(|scope| {
-        for _ in 0..at_once() {
+        for _ in 0..SUITE.at_once() {
             scope.spawn(|| {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::SeqCst)) {
                     make(job, &kept);
@@ -121,7 +122,7 @@ fn make(job: &Job, kept: &Mutex<Kept>) {
     let file = folder.path().join("run");
     let run = job.run.to_string();
     let more = [("ONSEMBL_VERDICT_FILE", file.as_os_str()), ("ONSEMBL_RUN", run.as_ref())];
-    let outcome = outcome(job.case, &more);
+    let outcome = SUITE.outcome(job.case, |command| drop(command.envs(more)));
     let made: Option<Value> =
         std::fs::read(&file).ok().and_then(|line| serde_json::from_slice(&line).ok());
     let mut kept = kept.lock().unwrap();

@@ -54,8 +54,8 @@ fn silent_name_server() {
         .unwrap();
     put_in_place_of(&conf, "/etc/resolv.conf");
     let mut agent = bench.start_agent_at(&format!("http://control.test:{}", port(&bench)), "dev");
-    bench.tells_why("dev", "the host name could not be looked up: control.test");
-    // Another lookup is under way.
+    bench.tells_why("dev", "the host name could not be resolved: control.test");
+    // Another lookup is in progress.
     let mut query = [0; 512];
     assert_ne!(silent.recv(&mut query).unwrap(), 0);
     let asked = Instant::now();

@@ -105,7 +105,7 @@ fn no_upgrade_headers() {
     let wrong = format!("location / {{ proxy_pass {}; proxy_http_version 1.1; }}", bench.url());
     let nginx = Nginx::start(&bench, &wrong);
     let _agent = bench.start_agent_at(&nginx.url(), "dev");
-    bench.tells_why("dev", "ask for an upgrade");
+    bench.tells_why("dev", "request an upgrade");
     nginx.reload(&right);
     let _ = bench.await_status("dev", "online");
 }

@@ -1,4 +1,5 @@
-//! Faults of the fault matrix that need something around the binaries: clocks, certificates, memory, a disk, a database that
+//! Faults of the fault matrix that need something around the binaries: clocks, certificates, memory, a disk, a
+//! database that
 //! is held.
 
 use crate::bench::{Bench, FAST, eventually, server_binary};
@@ -35,7 +36,7 @@ impl World {
         sleep(Duration::from_millis(1200));
     }
 
-    /// Its machine sleeps: neither does it run, nor does the clock go on by which it waits.
+    /// Its machine sleeps: neither does it run, nor does the clock continue by which it waits.
     pub fn sleeps(&mut self) {
         let clock = Clock::new(&self.bench, "clock", RIGHT);
         self.restarted_with(clock.variables_of_sleep());
@@ -126,7 +127,7 @@ impl World {
     }
 
     pub fn serves(&self, pair: &Pair) {
-        let again = || self.bench.log("server.log").matches("was read again").count();
+        let again = || self.bench.log("server.log").matches("was reloaded").count();
         let before = again();
         let root = self.bench.tls_ca.as_deref().and_then(Path::parent).unwrap();
         let _ = pair.put(root);

@@ -75,8 +75,8 @@ fn forms() {
         ("mark", format!("\u{feff}{good}\r\n")),
     ];
     let wrong = [
-        ("bearer", format!("Bearer {good}"), "it holds characters"),
-        ("two", format!("{good}\n{good}\n"), "it holds characters"),
+        ("bearer", format!("Bearer {good}"), "has characters"),
+        ("two", format!("{good}\n{good}\n"), "has characters"),
         ("empty", "\n".to_owned(), "is empty"),
         ("cut", good[..good.len() - 2].to_owned(), "401"),
     ];

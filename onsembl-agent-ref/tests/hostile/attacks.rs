@@ -1,8 +1,13 @@
 //! The attacks, as a table: a new attack is a row here and a small function.
 
 use crate::effects::Effect::{self, Event, Heard, Metric, Rows};
-use crate::effects::{note_message, note_response};
-use crate::target::{Open, Reads, Socket, Target, message};
+use crate::readers::{answers, followers, lists, readers_of_control_bytes, with_agent};
+use crate::strangers::{
+    come_and_go, half_handshakes, heads, many_addresses, pages, pages_never_read, proxy_headers,
+    silent_sockets, wrong_tokens,
+};
+use crate::target::{Open, Reads, Target, message};
+use crate::{in_terminal, sources, terminals};
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use std::fmt::Write as _;
@@ -29,6 +34,8 @@ pub enum Serve {
     BehindProxy,
     /// Attackers share the bystander's address, as behind one router.
     OneAddress,
+    /// The attacker is the program in the terminal of an agent of its own user.
+    InTerminal,
 }
 
 macro_rules! attacks {
@@ -57,6 +64,9 @@ const RELEASED: &str =
     "SELECT count(*) FROM stops WHERE user_id = 'mallory' AND released_at IS NOT NULL";
 const CHUNKS: &str = "SELECT count(*) FROM output_records
     WHERE user_id = 'mallory' AND length(bytes) BETWEEN 1 AND 32768";
+
+const SIZES: &str = "SELECT count(*) FROM screen_sizes WHERE user_id = 'mallory'";
+const HOLDS: &str = "SELECT count(*) FROM keyboard_holds WHERE user_id = 'mallory'";
 
 pub const ATTACKS: &[Attack] = attacks! {
     // Without a token.
@@ -130,6 +140,9 @@ pub const ATTACKS: &[Attack] = attacks! {
         [Heard("ERROR QUEUE_FULL", 10), Rows(COMMANDS, 1 << 20)];
     "large-commands-that-end": Plain, large_commands_that_end,
         [Rows(ENDED, 200), Rows(COMMANDS, 10 << 20)];
+    "texts-of-exec-from-bad-sources": Plain, sources::sources,
+        [Heard("refused: endless", 8), Heard("refused: random", 4), Heard("refused: flooded", 4),
+         Heard("ended: slow", 2), Heard("taken: longest", 2)];
     "commands-for-nobody": Plain, commands_for_nobody,
         [Heard("ERROR AGENT_NOT_FOUND", 100)];
     "tokens-made-up-on-good-connections": Plain, made_up_tokens,
@@ -152,6 +165,36 @@ pub const ATTACKS: &[Attack] = attacks! {
         [Heard("HTTP 200", 10)];
     "listings": Plain, |t| lists(t, "/api/commands?limit=10000"),
         [Heard("HTTP 200", 10)];
+    // Terminals: their screens, their keyboards, and what is said of their programs.
+    "sizes-of-a-terminal-without-end": Plain, terminals::sizes,
+        [Event("terminal_sizes_dropped", 100), Rows(SIZES, 100)];
+    "screens-that-grow": Plain, terminals::growing_screens,
+        [Heard("HTTP 200", 48), Event("screens_refused", 10)];
+    "screens-that-are-expensive-to-draw": Plain, terminals::costly_screens,
+        [Rows(KEPT, 1 << 20), Heard("HTTP ", 2)];
+    "screens-asked-for-and-never-read": Plain, terminals::unread_screens,
+        [Heard("HTTP 200", 5), Event("pages_refused", 10)];
+    "terminals-of-others": Plain, terminals::terminals_of_others,
+        [Heard("HTTP 404", 50), Heard("ERROR COMMAND_NOT_FOUND", 50), Heard("ERROR AGENT_NOT_FOUND", 50)];
+    "keyboards-taken-over-all-the-time": Plain, terminals::taken_keyboards,
+        [Rows(HOLDS, 256), Heard("KEYBOARD_STATE", 200), Heard("HTTP 200", 10)];
+    "input-without-end": Plain, terminals::inputs,
+        [Heard("ERROR QUEUE_FULL", 10), Heard("ERROR INVALID_MESSAGE", 10), Heard("ERROR KEYBOARD_HELD", 10)];
+    "viewers-that-never-read": Plain, terminals::unread_viewers,
+        [Rows(KEPT, 1 << 20), Event("dashboards_over_share", 1)];
+    "states-of-keyboards": Plain, terminals::states_of_keyboards,
+        [Heard("KEYBOARD_STATE", 100)];
+    "activities": Plain, terminals::activities,
+        [Heard("AGENT_STATUS", 20), Heard("sent", 100)];
+    "secrets-and-texts-that-wait": Plain, terminals::secrets,
+        [Heard("ACK", 10), Heard("ERROR QUEUE_FULL", 10)];
+    // From the terminal of an agent.
+    "hooks-without-end": InTerminal, in_terminal::hooks,
+        [Heard("hooked", 100)];
+    "output-that-keeps-its-agent-busy": InTerminal, in_terminal::draws,
+        [Heard("written", 3), Rows(KEPT, 1 << 18)];
+    "typed-at-a-program-that-does-not-read": InTerminal, in_terminal::typed_at,
+        [Heard("KEYBOARD_STATE", 5), Heard("ERROR ", 5), Rows(SIZES, 10)];
     // From the address of the bystander.
     "wrong-tokens-from-the-bystanders-address": OneAddress, wrong_tokens,
         [Heard("HTTP 401", 100), Event("refused_tokens", 100)];
@@ -160,100 +203,6 @@ pub const ATTACKS: &[Attack] = attacks! {
     "readers-of-control-bytes-from-the-bystanders-address": OneAddress, readers_of_control_bytes,
         [Rows(CHUNKS, 100), Heard("HTTP 200", 20)];
 };
-
-/// More sockets than there is room for, each with pipelined requests whose responses are never read.
-async fn pages_never_read(target: Target) {
-    let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2000);
-    let one = |_| async {
-        loop {
-            let mut stream = target.tcp().await;
-            while stream.write_all(requests.as_bytes()).await.is_ok() {}
-        }
-    };
-    join_all((0..5000).map(one)).await;
-}
-
-async fn pages(target: Target, request: &'static str) {
-    let one = |_| target.ask(request.to_owned());
-    join_all((0..256).map(one)).await;
-}
-
-async fn wrong_tokens(target: Target) {
-    let token = "eyJhbGciOiJIUzI1NiJ9.e30.x";
-    let one = |_| {
-        target.ask(format!(
-            "GET /api/agents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
-        ))
-    };
-    join_all((0..256).map(one)).await;
-}
-
-async fn silent_sockets(target: Target) {
-    let one = |_| async {
-        loop {
-            let mut stream = target.tcp().await;
-            let _ = stream.write_all(b"GET /ws/agent HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
-            let _ = stream.read(&mut [0; 64]).await;
-        }
-    };
-    join_all((0..5000).map(one)).await;
-}
-
-async fn heads(target: Target) {
-    let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(1 << 20));
-    let one = |_| target.ask(head.clone());
-    join_all((0..256).map(one)).await;
-}
-
-async fn come_and_go(target: Target) {
-    let one = |_| async {
-        loop {
-            drop(target.tcp().await);
-            tokio::task::yield_now().await;
-        }
-    };
-    join_all((0..16).map(one)).await;
-}
-
-/// The first bytes of a TLS client hello, and no more.
-async fn half_handshakes(target: Target) {
-    let one = |_| async {
-        loop {
-            let mut stream = target.tcp().await;
-            let _ = stream.write_all(b"\x16\x03\x01\x3f\xff\x01\x00\x3f\xfb\x03\x03").await;
-            let _ = stream.write_all(&[7; 8000]).await;
-            let _ = stream.read(&mut [0; 64]).await;
-        }
-    };
-    join_all((0..5000).map(one)).await;
-}
-
-/// The first byte of a PROXY header, and no more.
-async fn proxy_headers(target: Target) {
-    let one = |_| async {
-        loop {
-            let mut stream = target.tcp().await;
-            let _ = stream.write_all(b"P").await;
-            let _ = stream.read(&mut [0; 64]).await;
-        }
-    };
-    join_all((0..5000).map(one)).await;
-}
-
-/// Each from another address, so that no share of an address holds them back.
-async fn many_addresses(target: Target) {
-    let one = |n: u32| {
-        let target = &target;
-        async move {
-            loop {
-                let mut stream = target.tcp_from(n).await;
-                let _ = stream.write_all(b"GET /ws/agent HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
-                let _ = stream.read(&mut [0; 64]).await;
-            }
-        }
-    };
-    join_all((0..5000).map(one)).await;
-}
 
 /// Connections that are known by a good token, over which made-up ones are shown from then on.
 async fn made_up_tokens(target: Target) {
@@ -512,7 +461,7 @@ async fn half_messages(target: Target) {
     join_all((0..2000).map(one)).await;
 }
 
-fn command(id: u64, start_within_ms: u64, text: &str) -> String {
+pub(crate) fn command(id: u64, start_within_ms: u64, text: &str) -> String {
     let payload = format!(
         r#"{{"agentId":"a","commandId":"c-{id}","command":"{text}","args":[],"env":{{}},"type":"NATURAL","priority":5,"offline":"queue","startWithinMs":{start_within_ms}}}"#
     );
@@ -606,93 +555,4 @@ async fn stops(target: Target) {
         _ => message("STOP_RELEASE", r#"{"all":true}"#),
     };
     target.repeat(Open::Extended, text, Reads::All).await;
-}
-
-/// Many readers follow one command and read nothing.
-async fn followers(target: Target) {
-    let _agent = target.agent("a").await;
-    let request = target.request("/api/commands/c-1/output?follow=true");
-    let follow = |_| async {
-        loop {
-            let mut stream = target.tcp().await;
-            let _ = stream.write_all(request.as_bytes()).await;
-            tokio::time::sleep(Duration::from_secs(5)).await;
-        }
-    };
-    let write = target.repeat(Open::Dashboard, |n| command(n, 3_600_000, "x"), Reads::All);
-    futures::future::join(write, join_all((0..300).map(follow))).await;
-}
-
-/// Output that becomes six times as long as JSON, and many readers that take a little of it.
-async fn readers_of_control_bytes(target: Target) {
-    let mut agent = target.agent("a").await;
-    let id = format!("big-{}", std::process::id());
-    let mut dashboard = target.dashboard().await;
-    let hello = r#"{"subscriptions":{"agents":[],"commands":[],"terminals":false,"traces":false}}"#;
-    let _ = dashboard.send(Message::text(message("DASHBOARD_INIT", hello))).await;
-    let request = format!(r#"{{"agentId":"a","commandId":"{id}","command":"x"}}"#);
-    let _ = dashboard.send(Message::text(message("COMMAND_REQUEST", &request))).await;
-    let _ = tokio::time::timeout(Duration::from_secs(2), agent.next()).await;
-    let runs = format!(r#"{{"commandId":"{id}","status":"RUNNING"}}"#);
-    let _ = agent.send(Message::text(message("COMMAND_ACK", &runs))).await;
-    let data = vec![1_u8; 1_040_000];
-    for n in 0_u64..6 {
-        let mut frame = vec![1, 0];
-        frame.extend(u16::try_from(id.len()).unwrap().to_be_bytes());
-        for number in [7, n + 1, n * data.len() as u64] {
-            frame.extend(number.to_be_bytes());
-        }
-        frame.extend(id.as_bytes());
-        frame.extend(&data);
-        let _ = agent.send(Message::binary(frame)).await;
-        let _ = tokio::time::timeout(Duration::from_millis(100), agent.next()).await;
-    }
-    let request = target.request(&format!("/api/commands/{id}/output"));
-    let one = |_| async {
-        loop {
-            let mut stream = target.narrow_tcp().await;
-            let _ = stream.write_all(request.as_bytes()).await;
-            let mut head = [0; 64];
-            if let Ok(Ok(bytes)) =
-                tokio::time::timeout(Duration::from_secs(5), stream.read(&mut head)).await
-            {
-                note_response(head.get(..bytes).unwrap_or_default());
-            }
-            tokio::time::sleep(Duration::from_secs(20)).await;
-        }
-    };
-    let reads = join_all((0..200).map(one));
-    futures::future::join(answers(agent), reads).await;
-}
-
-/// Stays in session, and answers what it is asked about its output.
-async fn answers(mut agent: Socket) {
-    while let Some(Ok(heard)) = agent.next().await {
-        let Message::Text(text) = heard else { continue };
-        note_message(&text);
-        let query = text.split_once(r#""query":""#).and_then(|(_, rest)| rest.split_once('"'));
-        if let Some((query, _)) = query {
-            let state = format!(r#"{{"query":"{query}","streams":[]}}"#);
-            let _ = agent.send(Message::text(message("OUTPUT_STATE", &state))).await;
-        }
-    }
-}
-
-/// Many concurrent requests for a page about an agent with commands.
-async fn with_agent(target: Target, page: &'static str) {
-    let (agent, id) = target.agent_with_id("a").await;
-    let request = target.request(&format!("/api/agents/{id}/{page}"));
-    let one = |_| target.ask(request.clone());
-    let write = target.repeat(Open::Dashboard, |n| command(n, 3_600_000, "x"), Reads::All);
-    let asks = join_all((0..64).map(one));
-    futures::future::join3(write, asks, answers(agent)).await;
-}
-
-/// Many concurrent requests for a list of many commands.
-async fn lists(target: Target, path: &'static str) {
-    let _agent = target.agent("a").await;
-    let request = target.request(path);
-    let one = |_| target.ask(request.clone());
-    let write = target.repeat(Open::Dashboard, |n| command(n, 3_600_000, "x"), Reads::All);
-    futures::future::join(write, join_all((0..64).map(one))).await;
 }

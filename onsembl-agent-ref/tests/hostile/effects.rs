@@ -114,6 +114,21 @@ pub enum Demand {
     Trace,
 }
 
+/// How much each effect grew.
+pub fn moved(effects: &[Effect], before: &Seen, after: &Seen) -> String {
+    let values = before.values.iter().zip(&after.values);
+    let grown = effects.iter().zip(values.map(|(before, after)| after.saturating_sub(*before)));
+    let words = grown.map(|(effect, grown)| {
+        let (Effect::Metric(name, least)
+        | Effect::Event(name, least)
+        | Effect::Rows(name, least)
+        | Effect::Heard(name, least)) = effect;
+        let name: String = name.chars().take(60).collect();
+        format!("{grown} of {least} {name:?}")
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
 /// The effects that an attack did not have.
 pub fn missing(effects: &[Effect], demand: Demand, before: &Seen, after: &Seen) -> Vec<String> {
     let values = before.values.iter().zip(&after.values);
@@ -137,7 +152,8 @@ pub fn missing(effects: &[Effect], demand: Demand, before: &Seen, after: &Seen) 
         .collect()
 }
 
-fn rows(bench: &Bench, query: &str) -> u64 {
+/// What this query of the database gives.
+pub fn rows(bench: &Bench, query: &str) -> u64 {
     let database = rusqlite::Connection::open(bench.data().join("onsembl.db")).expect("a database");
     database.busy_timeout(Duration::from_secs(10)).expect("a timeout");
     let count: i64 = database.query_row(query, [], |row| row.get(0)).expect("a number");

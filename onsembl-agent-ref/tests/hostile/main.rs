@@ -8,6 +8,8 @@
 //!   that does nothing fails;
 //! - the memory of the server stays below what `onsembl-server limits` computes for two users, and below four times
 //!   what the same attack took when it was last recorded in `docs/attacks.jsonl`;
+//! - the agent of an attacker that is the program in its terminal stays in session, and its memory and its log stay below
+//!   a bound;
 //! - both hold again within ten seconds after the attack, and a second round takes no more memory than the first.
 //!
 //! `agents-return` is a fleet that returns while an attack runs: `ONSEMBL_FLEET=10000 … -- agents-return`.
@@ -33,13 +35,19 @@ mod bystander;
 #[path = "../e2e/crowd.rs"]
 mod crowd;
 mod effects;
+mod in_terminal;
+mod readers;
 mod returning;
+mod sources;
+mod strangers;
 mod target;
+mod terminals;
 
 use attacks::{ATTACKS, Attack, Serve};
 use bench::{Bench, Running, Times, server_binary};
 use bystander::Bystander;
 use effects::Demand;
+use in_terminal::Host;
 use serde_json::json;
 use std::io::Write as _;
 use std::path::Path;
@@ -134,7 +142,7 @@ fn attack(name: &str, target: Target) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let target = match attack.serve {
-        Serve::Plain | Serve::Tls | Serve::Few | Serve::BehindProxy => target,
+        Serve::Plain | Serve::Tls | Serve::Few | Serve::BehindProxy | Serve::InTerminal => target,
         Serve::OneAddress => target.beside_the_bystander(),
     };
     effects::write_notes();
@@ -192,10 +200,11 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
     let before = effects::look(attack.effects, &bench, &heard);
     let tokens = Tokens::of_attacker(&bench);
     for round in 1..=count {
-        let attacker = attacker(attack.name, &bench, &tokens, Some(&heard));
+        let attacker = Attacker::start(attack, &bench, &tokens, &heard);
         std::thread::sleep(Duration::from_millis(300));
         let works = bystander.works(seconds);
         let peak = bench.server().peak_memory();
+        faults.extend(attacker.faults(&bench).into_iter().map(|f| format!("round {round}: {f}")));
         drop(attacker);
         execs += works.count();
         if works.p99() > most {
@@ -224,6 +233,7 @@ fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
     }
     let seen = effects::look(attack.effects, &bench, &heard);
     let is_short = cfg!(debug_assertions) || seconds < Duration::from_secs(5);
+    println!("    moved: {}", effects::moved(attack.effects, &before, &seen));
     let demand = if is_short { Demand::Trace } else { Demand::Whole };
     faults.extend(effects::missing(attack.effects, demand, &before, &seen));
     if let [first, .., last] = peaks.as_slice()
@@ -259,7 +269,7 @@ fn bench_for(attack: &Attack, certificate: &Path) -> Bench {
     let key = certificate.with_extension("key");
     let [certificate, key] = [certificate, &key].map(|path| path.to_str().expect("text"));
     match attack.serve {
-        Serve::Plain | Serve::OneAddress => Bench::with(TIMES, &CONNECTIONS),
+        Serve::Plain | Serve::OneAddress | Serve::InTerminal => Bench::with(TIMES, &CONNECTIONS),
         Serve::Few => Bench::with(TIMES, &FEW_CONNECTIONS),
         Serve::BehindProxy => {
             let words = [&CONNECTIONS[..], &["--trusted-proxy", "127.0.0.2/32"]].concat();
@@ -331,13 +341,50 @@ impl Tokens {
         };
         Self { agent: token("agent"), dashboard: token("dashboard") }
     }
+
+    /// The words with which this program attacks.
+    fn words<'a>(&'a self, attack: &'a str, bench: &'a Bench) -> [&'a str; 5] {
+        ["attack", attack, &bench.address, &self.agent, &self.dashboard]
+    }
+}
+
+/// One that runs.
+enum Attacker {
+    /// On its own, for as long as this is held.
+    Alone { _process: Running },
+    /// In the terminal of its agent.
+    In(Host),
+}
+
+impl Attacker {
+    fn start(attack: &Attack, bench: &Bench, tokens: &Tokens, heard: &Path) -> Self {
+        match attack.serve {
+            Serve::Plain | Serve::Tls | Serve::Few | Serve::BehindProxy | Serve::OneAddress => {
+                Self::Alone { _process: attacker(attack.name, bench, tokens, Some(heard)) }
+            }
+            Serve::InTerminal => {
+                let program = std::env::current_exe().expect("this program");
+                let program = program.to_string_lossy();
+                let words = tokens.words(attack.name, bench);
+                let words = [&[&*program], &words[..]].concat();
+                Self::In(Host::start(bench, &tokens.agent, heard, &words))
+            }
+        }
+    }
+
+    /// What it did to its own agent.
+    fn faults(&self, bench: &Bench) -> Vec<String> {
+        match self {
+            Self::Alone { .. } => Vec::new(),
+            Self::In(host) => host.faults(bench),
+        }
+    }
 }
 
 /// An attacker, who writes to this file what it hears.
 fn attacker(name: &str, bench: &Bench, tokens: &Tokens, heard: Option<&Path>) -> Running {
     let program = std::env::current_exe().expect("this program");
-    let words = ["attack", name, &bench.address, &tokens.agent, &tokens.dashboard];
-    niced_with(&program.to_string_lossy(), &words, heard)
+    niced_with(&program.to_string_lossy(), &tokens.words(name, bench), heard)
 }
 
 fn niced(program: &str, words: &[&str]) -> Running {

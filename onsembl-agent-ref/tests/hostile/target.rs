@@ -29,6 +29,10 @@ const FEATURES: [&str; 11] = [
     "terminal",
 ];
 
+/// What one of today says besides.
+const FEATURES_OF_TODAY: [&str; 5] =
+    ["typing-waits", "secret-input", "typing", "terminal-size", "activity"];
+
 #[derive(Clone)]
 pub struct Target {
     pub address: String,
@@ -107,7 +111,12 @@ impl Target {
     }
 
     pub fn hello(&self, key: &str) -> String {
-        let features = FEATURES.map(|feature| format!("\"{feature}\"")).join(",");
+        self.hello_with(key, &FEATURES)
+    }
+
+    fn hello_with(&self, key: &str, features: &[&str]) -> String {
+        let features: Vec<_> = features.iter().map(|feature| format!("\"{feature}\"")).collect();
+        let features = features.join(",");
         let payload = format!(
             r#"{{"agentId":"{key}","name":"{key}","agentType":"CUSTOM","version":"0.1.0","hostMachine":"box","capabilities":{{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false}},"extensions":{{"features":[{features}],"agentKey":"{key}","instance":"i-{key}","journal":"j-{key}","maxParallel":1000,"commands":[]}}}}"#
         );
@@ -117,6 +126,37 @@ impl Target {
     /// A link of an agent in session.
     pub async fn agent(&self, key: &str) -> Socket {
         self.greeted(self.hello(key)).await
+    }
+
+    /// The same of one whose terminal has all that one of ours has.
+    pub async fn agent_of_today(&self, key: &str) -> Socket {
+        let features = [&FEATURES[..], &FEATURES_OF_TODAY].concat();
+        self.greeted(self.hello_with(key, &features)).await
+    }
+
+    /// A link of a dashboard of ours that watches everything and may type.
+    pub async fn typist(&self) -> Socket {
+        let mut socket = self.dashboard().await;
+        let _ = socket.send(Message::text(message("DASHBOARD_INIT", TYPISTS_INIT))).await;
+        socket
+    }
+
+    /// The agent that has this command, as the API tells it.
+    pub async fn agent_of(&self, command: &str) -> String {
+        let request = self.request(&format!("/api/commands/{command}"));
+        let request = request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+        loop {
+            let mut answer = String::new();
+            let mut stream = self.tcp().await;
+            let _ = stream.write_all(request.as_bytes()).await;
+            let _ = stream.read_to_string(&mut answer).await;
+            if let Some((_, rest)) = answer.split_once(r#""agent_id":""#)
+                && let Some((id, _)) = rest.split_once('"')
+            {
+                return id.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// The same, with the id of the agent.
@@ -160,6 +200,13 @@ impl Target {
         self.open("/ws/dashboard", &self.dashboard_token).await
     }
 
+    /// A program that asks the server as this user.
+    pub fn as_client(&self, command: &mut tokio::process::Command) {
+        let _ = command
+            .env("ONSEMBL_SERVER", format!("http://{}", self.address))
+            .env("ONSEMBL_TOKEN", &self.dashboard_token);
+    }
+
     /// A request for a page with the token of a dashboard.
     pub fn request(&self, path: &str) -> String {
         let token = &self.dashboard_token;
@@ -189,12 +236,14 @@ impl Target {
             let mut socket = match open {
                 Open::Agent(key) => self.agent(key).await,
                 Open::Wrapper(key) => self.wrapper(key).await,
-                Open::Dashboard | Open::Extended => self.dashboard().await,
+                Open::AgentOfToday(key) => self.agent_of_today(key).await,
+                Open::Dashboard | Open::Extended | Open::Typist => self.dashboard().await,
             };
             let hello = match open {
-                Open::Agent(_) | Open::Wrapper(_) => None,
+                Open::Agent(_) | Open::AgentOfToday(_) | Open::Wrapper(_) => None,
                 Open::Dashboard => Some(INIT),
                 Open::Extended => Some(EXTENDED_INIT),
+                Open::Typist => Some(TYPISTS_INIT),
             };
             if let Some(hello) = hello {
                 let _ = socket.send(Message::text(message("DASHBOARD_INIT", hello))).await;
@@ -228,11 +277,17 @@ pub enum Open {
     Dashboard,
     /// A dashboard of ours: it releases the stops that it orders.
     Extended,
+    /// One whose terminal has all that one of ours has.
+    AgentOfToday(&'static str),
+    /// A dashboard of ours that watches everything and may type.
+    Typist,
 }
 
 const INIT: &str =
     r#"{"subscriptions":{"agents":[],"commands":[],"terminals":false,"traces":false}}"#;
 const EXTENDED_INIT: &str = r#"{"subscriptions":{"agents":[],"commands":[],"terminals":false,"traces":false},"extensions":{"features":["output-bytes","output-spool","output-replay","stop-latch"]}}"#;
+
+const TYPISTS_INIT: &str = r#"{"subscriptions":{"agents":["*"],"commands":["*"],"terminals":true,"traces":false},"extensions":{"features":["output-bytes","output-spool","output-replay","stop-latch","typing-waits","secret-input","typing","terminal-size","activity"]}}"#;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reads {

@@ -33,7 +33,7 @@ async fn cancel_leaves_nobody_of_the_group() {
 
 #[tokio::test]
 async fn a_cancelled_process_may_clean_up_and_choose_its_code() {
-    let mut run = start("trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.05; done");
+    let mut run = start("trap 'echo bye; exit 7' TERM; echo up; while :; do :; done");
     run.says("up\n").await;
     run.handle.cancel(LONG_GRACE);
     let done = run.done().await;
@@ -211,7 +211,13 @@ async fn orders_after_the_end_do_nothing() {
     let ended = soon("the end", events.recv()).await.unwrap();
     assert_eq!(
         ended,
-        ProcessEvent::Ended { key: 7, exit: Exit::Code(5), group_empty: true, open: vec![] }
+        ProcessEvent::Ended {
+            key: 7,
+            exit: Exit::Code(5),
+            group_empty: true,
+            unclear: vec![],
+            open: vec![]
+        }
     );
     handle.cancel(Duration::ZERO);
     handle.kill();

@@ -114,6 +114,40 @@ async fn as_a_household() {
 }
 
 #[test]
+fn a_daemon_is_told_to_be_of_one_of_two_runs_though_it_shed_what_shows_that() {
+    run_inner("inner::with_two_runs", &[]);
+}
+
+/// Without environment, session and parent, while another run that did the same goes on.
+#[tokio::test]
+#[ignore = "run by a_daemon_is_told_to_be_of_one_of_two_runs_though_it_shed_what_shows_that"]
+async fn with_two_runs() {
+    let _reaper = tokio::spawn(adopt_orphans().unwrap());
+    let before = limit_of_locks();
+    let nap = |n: u32| format!("sleep 5100.{}{n}", std::process::id());
+    let text =
+        |nap: &str| format!("(setsid env -i {nap} >/dev/null 2>&1 &); echo up; exec sleep 1000");
+    let (one, two) = (nap(1), nap(2));
+    let (mut first, mut second) = (start(&text(&one)), start(&text(&two)));
+    first.says("up\n").await;
+    second.says("up\n").await;
+    until("both daemons", || lives(&one) && lives(&two)).await;
+    first.handle.cancel(LONG_GRACE);
+    let done = first.done().await;
+    assert!(done.group_empty, "{done:?}");
+    assert!(!lives(&one) && lives(&two), "that of the other is left alone");
+    assert_eq!(limit_of_locks(), before, "it bears the tag only while it starts one");
+    second.handle.kill();
+    let done = second.done().await;
+    assert!(done.group_empty && !lives(&two), "{done:?}");
+}
+
+fn limit_of_locks() -> String {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    limits.lines().find(|line| line.starts_with("Max file locks")).unwrap().to_owned()
+}
+
+#[test]
 fn one_that_is_born_again_before_each_look_is_never_said_to_have_ended() {
     run_inner("inner::with_a_chain", &[]);
 }

@@ -105,11 +105,13 @@ impl Run {
                 }
                 None
             }
-            ProcessEvent::Ended { key, exit, group_empty, open } => {
+            ProcessEvent::Ended { key, exit, group_empty, open, .. } => {
                 assert_eq!(key, CommandId::new("cmd-1"));
                 Some((exit, group_empty, open))
             }
-            other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+            other @ (ProcessEvent::Cleared { .. }
+            | ProcessEvent::Program { .. }
+            | ProcessEvent::EndedUnwatched { .. }) => {
                 panic!("{other:?} before its end")
             }
         }

@@ -22,6 +22,12 @@ async fn both_streams_are_identical_to_the_byte() {
 }
 
 #[tokio::test]
+async fn a_script_with_the_line_ends_of_windows_is_one_for_the_shell() {
+    let done = start("printf a\r\nif true\r\nthen printf b\r\nfi\r\n").done().await;
+    assert_eq!((done.exit, done.text()), (Exit::Code(0), "ab"));
+}
+
+#[tokio::test]
 async fn twenty_megabytes_arrive_complete_and_in_order() {
     let done = start("seq 1 2850000").done().await;
     let mut expected = String::with_capacity(22 << 20);

@@ -138,7 +138,9 @@ async fn silent_processes_take_no_room_from_others() {
                 assert_eq!((key, exit), (99, Exit::Code(0)));
                 break;
             }
-            other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+            other @ (ProcessEvent::Cleared { .. }
+            | ProcessEvent::Program { .. }
+            | ProcessEvent::EndedUnwatched { .. }) => {
                 panic!("{other:?}")
             }
         }
@@ -166,7 +168,9 @@ async fn a_dropped_handle_leaves_the_process_alone_and_ends_its_pause() {
                 assert_eq!(exit, Exit::Code(6));
                 break;
             }
-            other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+            other @ (ProcessEvent::Cleared { .. }
+            | ProcessEvent::Program { .. }
+            | ProcessEvent::EndedUnwatched { .. }) => {
                 panic!("{other:?}")
             }
         }

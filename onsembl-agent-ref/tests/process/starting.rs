@@ -136,7 +136,7 @@ async fn a_program_gets_the_text_on_its_standard_input_to_the_end() {
     };
     let spec = ProcessSpec { runner, text: text.clone(), ..ProcessSpec::default() };
     assert_eq!(start_spec(&spec, 4).done().await.text(), text);
-    // One that reads nothing ends all the same.
+    // One that reads nothing ends anyway.
     let runner =
         Runner::Program { program: "true".into(), arguments: vec![], text_on: TextOn::Stdin };
     let spec = ProcessSpec { runner, text, ..ProcessSpec::default() };
@@ -148,7 +148,7 @@ async fn a_text_that_would_be_an_option_is_refused() {
     let (events, _) = mpsc::channel(1);
     let refused = program(TextOn::Argument, &["%s"], "--version");
     let error = spawn(&refused, "c", events).unwrap_err().to_string();
-    assert!(error.contains("would take it for an option"), "{error}");
+    assert!(error.contains("would parse it as an option"), "{error}");
     let done =
         start_spec(&program(TextOn::Argument, &["--", "%s", "--"], "--version"), 4).done().await;
     assert!(done.text().ends_with("--version"), "{}", done.text());

@@ -4,8 +4,8 @@ use super::*;
 use onsembl_agent_ref::process::{Runner, TypingError};
 use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::worker::{
-    CarriageReturn, Echo, Foreground, LineMode, Modes, Stroke, StrokeKind, TerminalSettings, Typed,
-    Typing,
+    CarriageReturn, Echo, Foreground, LineMode, Modes, ProgramState, Stroke, StrokeKind,
+    TerminalSettings, Typed, Typing,
 };
 
 /// What a program under a terminal shows, as it comes.
@@ -51,9 +51,22 @@ impl Shown {
                 ProcessEvent::Ended { exit, group_empty, .. } => {
                     return (exit, group_empty, self.text);
                 }
-                other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+                other @ (ProcessEvent::Cleared { .. }
+                | ProcessEvent::Program { .. }
+                | ProcessEvent::EndedUnwatched { .. }) => {
                     panic!("{other:?}")
                 }
+            }
+        }
+    }
+
+    /// What is said next of its program.
+    async fn state(&mut self) -> ProgramState {
+        loop {
+            match soon("a state", self.events.recv()).await.expect("ended silently") {
+                ProcessEvent::Output { .. } => {}
+                ProcessEvent::Program { state, .. } => return state,
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -65,7 +78,12 @@ impl Shown {
     async fn types(&self, typing: Typing) -> Result<(), TypingError> {
         let (done, mut typed) = mpsc::channel(1);
         let permit = self.handle.keyboard().unwrap().reserve().unwrap();
-        permit.type_command(typing, |typed| async move { done.send(typed).await.unwrap() });
+        let no_paste = || async {};
+        permit.type_command(
+            typing,
+            no_paste,
+            |typed| async move { done.send(typed).await.unwrap() },
+        );
         soon("the typing", typed.recv()).await.unwrap()
     }
 }
@@ -114,13 +132,40 @@ async fn what_is_typed_arrives_and_a_new_size_is_seen() {
 
 #[tokio::test]
 async fn keys_act_as_those_of_a_person() {
-    let mut shown =
-        open("trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.1; done");
+    let mut shown = open("trap 'echo interrupted; exit 3' INT; echo ready; while :; do :; done");
     shown.shows("ready").await;
     shown.types(Typing::keys("ctrl-c", &Modes::default()).unwrap()).await.unwrap();
     let (exit, empty, text) = shown.end().await;
     assert_eq!((exit, empty), (Exit::Code(3), true));
     assert!(text.contains("interrupted"), "{text}");
+}
+
+#[tokio::test]
+async fn what_stands_behind_a_paste_waits_and_nothing_comes_between() {
+    let mut shown = open("stty raw -echo; echo ready; exec cat -v");
+    shown.shows("ready").await;
+    let stroke = |what| Stroke { what, pause: Duration::ZERO };
+    let strokes = [StrokeKind::Text(b"paste".to_vec()), StrokeKind::Settle, StrokeKind::Enter];
+    let typing = Typing { strokes: strokes.map(stroke).to_vec(), within: Typing::TAKEN_WITHIN };
+    let (said, mut read) = mpsc::channel(1);
+    let (done, mut typed) = mpsc::channel(1);
+    let keyboard = shown.handle.keyboard().unwrap();
+    let paste_read = move || {
+        let said = said.clone();
+        async move { said.send(()).await.unwrap() }
+    };
+    let permit = keyboard.reserve().unwrap();
+    permit.type_command(typing, paste_read, |typed| async move { done.send(typed).await.unwrap() });
+    soon("the paste", read.recv()).await.unwrap();
+    assert!(keyboard.type_local(bytes::Bytes::from_static(b"mine")));
+    shown.shows("paste").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(typed.try_recv().is_err(), "it waits for a word");
+    shown.handle.keyboard().unwrap().end_paste();
+    soon("the typing", typed.recv()).await.unwrap().unwrap();
+    shown.shows("paste^Mmine").await;
+    shown.handle.kill();
+    let _ = shown.end().await;
 }
 
 #[tokio::test]
@@ -189,7 +234,9 @@ async fn a_flood_comes_whole_and_in_pieces_larger_than_a_terminal_hands_out() {
                 assert_eq!(exit, Exit::Code(0));
                 break;
             }
-            other @ (ProcessEvent::Cleared { .. } | ProcessEvent::EndedUnwatched { .. }) => {
+            other @ (ProcessEvent::Cleared { .. }
+            | ProcessEvent::Program { .. }
+            | ProcessEvent::EndedUnwatched { .. }) => {
                 panic!("{other:?}")
             }
         }
@@ -341,4 +388,23 @@ async fn a_job_in_the_foreground_is_told_apart_from_the_program_itself() {
     shown.types(line("go")).await.unwrap();
     shown.shows("job").await;
     assert_eq!(shown.settings().foreground, Foreground::Job);
+}
+
+/// Itself, and one that a script waits for.
+#[tokio::test]
+async fn a_program_that_a_signal_stops_is_told_of_and_that_it_runs_again() {
+    for script in ["kill -STOP $$; exec sleep 1000", "sh -c 'kill -STOP $$; exec sleep 1000'; echo"]
+    {
+        let mut shown = open(script);
+        let ProgramState::Stopped { process } = shown.state().await else {
+            panic!("{script}: it runs")
+        };
+        let is_itself = u32::try_from(process).unwrap() == shown.handle.pid();
+        assert_eq!(is_itself, script.starts_with("kill"), "{script}");
+        rustix::process::kill_process(Pid::from_raw(process).unwrap(), Signal::CONT).unwrap();
+        assert_eq!(shown.state().await, ProgramState::Runs, "{script}");
+        shown.handle.kill();
+        let (exit, empty, _) = shown.end().await;
+        assert_eq!((exit, empty), (Exit::Signal(9), true), "{script}");
+    }
 }

@@ -1,15 +1,14 @@
-//! People before a wrapped program: at the desk where the agent runs, and from afar.
+//! People before a wrapped program: at the desk where the agent runs, and remotely.
 
-use crate::bench::{Bench, agent_binary, eventually, server_binary};
+use crate::bench::{Bench, agent_binary, eventually};
 use crate::side::Side;
-use crate::table::Program;
 use crate::tmux::{Pane, Tmux};
 use crate::walk::{Both, OTHER_SIZE, SIZE, differences, within};
-use crate::wrapped::Wrapped;
+use crate::wrapped::{Wrapped, person_binary};
 use std::cell::RefCell;
 use std::path::Path;
 
-/// Leaves `onsembl-server attach`, by its name in tmux.
+/// Leaves `onsembl attach`, by its name in tmux.
 const DETACH: &str = "C-]";
 
 /// A shell that runs these words, and then shows whether they left its terminal as it was.
@@ -23,19 +22,13 @@ fn shell(words: &[&str], notes: &Path) -> [String; 3] {
     ["sh".to_owned(), "-c".to_owned(), script]
 }
 
-/// Whether this server has the command.
-pub fn is_known() -> bool {
-    let asked = std::process::Command::new(server_binary()).args(["attach", "--help"]).output();
-    asked.is_ok_and(|asked| asked.status.success())
-}
-
-/// `onsembl-server attach` in a terminal of tmux: it shows what both others show, what is typed there arrives, and the
+/// `onsembl attach` in a terminal of tmux: it shows what both others show, what is typed there arrives, and the
 /// program outlives it.
 pub fn from_afar(both: &Both<'_>, tmux: &Tmux, wrapped: &Wrapped<'_>, reference: &Pane<'_>) {
     let (bench, before) = (wrapped.bench, wrapped.terminal());
     let folder = bench.folder.path();
-    let (server, url) = (server_binary().display().to_string(), bench.url());
-    let words = shell(&[&server, "attach", "--server", &url, wrapped.name], &folder.join("afar"));
+    let (onsembl, url) = (person_binary().display().to_string(), bench.url());
+    let words = shell(&[&onsembl, "attach", "--server", &url, wrapped.name], &folder.join("afar"));
     let path = std::env::var("PATH").unwrap_or_default();
     let mark = std::env::var(crate::CASE_MARK).unwrap_or_default();
     let environment = [
@@ -60,21 +53,26 @@ pub fn from_afar(both: &Both<'_>, tmux: &Tmux, wrapped: &Wrapped<'_>, reference:
             || differences(&seen.borrow().0, &seen.borrow().1),
         );
     };
-    same("who attaches from afar sees the screen");
+    same("who attaches remotely sees the screen");
     let last = &both.program.last;
     pane.types(&last.input);
     reference.types(&last.input);
-    let _ = both.alike(wrapped, reference, last.shows);
-    same("who typed from afar sees the answer");
+    both.alike(wrapped, reference, last.shows);
+    same("who typed remotely sees the answer");
     pane.key(DETACH);
     pane.shows("code:0");
     pane.shows("same");
     assert_eq!(wrapped.terminal(), before, "the program goes on");
 }
 
-/// The agent in a terminal of tmux, as somebody starts it at a desk: it shows what the program shows without it, what is
-/// typed arrives, and the terminal is left as it was.
-pub fn at_a_desk(bench: &Bench, tmux: &Tmux, program: &Program, side: &Side, first: &str) {
+/// The agent in a terminal of tmux, as somebody starts it at a desk: it shows what the program shows without it,
+/// what is
+/// typed arrives, and the terminal is left as it was. Nothing may have been typed into `reference`.
+///
+/// What it is compared with is what `reference` shows at that moment. Claude Code raises its logo line by line for a
+/// second after its prompt is there, or does not, at random: a screen that was kept from then may never be shown here.
+pub fn at_a_desk(bench: &Bench, tmux: &Tmux, both: &Both<'_>, side: &Side, reference: &Pane<'_>) {
+    let program = both.program;
     let url = bench.url();
     let folder = bench.folder.path().join("bob");
     let (state, work) = (folder.display().to_string(), side.work());
@@ -86,14 +84,17 @@ pub fn at_a_desk(bench: &Bench, tmux: &Tmux, program: &Program, side: &Side, fir
     let words = shell(&words, &bench.folder.path().join("desk"));
     let environment = side.environment().chain([("ONSEMBL_TOKEN", bench.agent_token.as_str())]);
     let pane = tmux.pane("attached", SIZE, &work, environment, &words);
-    let seen = RefCell::new(String::new());
+    let seen = RefCell::new((String::new(), String::new()));
     within(
-        "the attached terminal shows what the program shows",
+        "the attached terminal shows what the program shows without it",
         || {
-            *seen.borrow_mut() = program.masked(&side.without_folder(&pane.screen()));
-            *seen.borrow() == first
+            let here = program.masked(&side.without_folder(&pane.screen()));
+            let there = both.of_theirs(&reference.screen());
+            let holds = here == there && here.contains(program.ready);
+            *seen.borrow_mut() = (here, there);
+            holds
         },
-        || differences(&seen.borrow(), first),
+        || differences(&seen.borrow().0, &seen.borrow().1),
     );
     side.has_begun();
     let turn = program.turns.first().expect("a turn");

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 const HOME: &str = "/home/ann";
 /// Lines of the page are at most this long.
 const LINE: usize = 200;
-/// What is drawn by lot or by a clock, and what stands on the page instead. An `x` is a digit of base 16, a `d` one of
+/// So much of a path is taken for the beginning of one.
+const CUT: usize = 3;
+/// Random or timed text, and its replacement on the page. An `x` is a digit of base 16, a `d` one of
 /// base 10. The longer ones go first.
 const VARIES: &[(&str, &str)] = &[
     ("terminal-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "terminal-01a2"),
@@ -48,8 +50,50 @@ impl Settled {
         for (name, instead) in &self.named {
             text = text.replace(name, instead);
         }
-        let lines: Vec<String> = text.lines().map(settled).collect();
+        let lines = text.lines().map(|line| settled(&self.without_cut_paths(line)));
+        let lines: Vec<String> = lines.collect();
         lines.join("\n").trim().to_owned() + "\n"
+    }
+}
+
+impl Settled {
+    /// A line whose end, as of a screen that is no wider, is the beginning of a path that is named: it stands there as
+    /// the beginning of what is named instead.
+    fn without_cut_paths(&self, line: &str) -> String {
+        let line = line.trim_end();
+        let paths = self.named.iter().filter(|(name, _)| name.starts_with('/'));
+        let cut = paths.filter_map(|(name, instead)| {
+            let lengths = (CUT..name.len()).filter(|at| name.is_char_boundary(*at));
+            let longest = lengths.rev().find(|at| line.ends_with(&name[..*at]))?;
+            let before = &line[..line.len() - longest];
+            let is_path =
+                !before.ends_with(|last: char| last.is_alphanumeric() || "/._-".contains(last));
+            is_path.then(|| (longest, format!("{before}{}", cut_to(instead, longest))))
+        });
+        cut.max_by_key(|(longest, _)| *longest).map_or_else(|| line.to_owned(), |(_, line)| line)
+    }
+}
+
+/// As many bytes of it, all of which are ASCII.
+fn cut_to(instead: &str, length: usize) -> &str {
+    instead.get(..length).unwrap_or(instead)
+}
+
+/// A path that is cut by the edge of a screen is none of this machine.
+pub fn cut_paths() {
+    let named = vec![
+        ("/build/of/somebody/debug".to_owned(), "/usr/local/bin"),
+        ("/tmp/of-this-run".to_owned(), HOME),
+    ];
+    let settled = Settled { named };
+    for (line, shown) in [
+        ("hook prompt, '/build/of/some", "hook prompt, '/usr/local/bin"),
+        ("hook prompt, '/build", "hook prompt, '/usr/l"),
+        ("hook prompt, '/tmp/of-th  ", "hook prompt, '/home/ann"),
+        ("a/build and /", "a/build and /"),
+        ("in a/build", "in a/build"),
+    ] {
+        assert_eq!(settled.text(line), format!("{shown}\n"));
     }
 }
 

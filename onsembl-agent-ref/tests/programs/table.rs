@@ -21,9 +21,9 @@ pub struct Program {
     /// A folder below its home that is there once it is ready, where its screen shows that too early.
     pub begun: Option<&'static str>,
     pub turns: &'static [Turn],
-    /// One more, which is typed from afar.
+    /// One more, which is typed remotely.
     pub last: Turn,
-    /// Lines with one of these are not compared: clocks, and words that it draws by lot.
+    /// Lines with one of these are not compared: clocks, and random words.
     pub varies: &'static [&'static str],
 }
 

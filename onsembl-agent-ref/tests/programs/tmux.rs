@@ -4,12 +4,14 @@ use crate::bench::eventually;
 use crate::table::Input;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Programs tell a press of Escape from Alt with a key by the pause behind it.
 const BEHIND_ESCAPE: Duration = Duration::from_millis(150);
-/// Programs tell Enter from a line within a paste by the pause before it.
+/// Programs tell Enter from a line within a paste by the pause before it; one that took long to show the paste gets as
+/// long again.
 const BEFORE_ENTER: Duration = Duration::from_millis(150);
+const LONGEST_BEFORE_ENTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct Tmux {
@@ -86,12 +88,12 @@ impl Pane<'_> {
     pub fn types(&self, input: &Input) {
         match input {
             Input::Text(text) => {
-                let before = self.screen();
+                let (before, begun) = (self.screen(), Instant::now());
                 let _ = self.tmux.done(&["set-buffer", "--", text]);
                 // As a paste where the program takes pastes.
                 let _ = self.tmux.done(&["paste-buffer", "-p", "-t", &self.name]);
                 eventually("the text is shown", || self.screen() != before);
-                std::thread::sleep(BEFORE_ENTER);
+                std::thread::sleep(begun.elapsed().clamp(BEFORE_ENTER, LONGEST_BEFORE_ENTER));
                 self.key("Enter");
             }
             Input::Keys(keys) => {

@@ -8,7 +8,7 @@ use crate::side::Side;
 use crate::stand_in::StandIn;
 use crate::table::Program;
 use crate::walk::within;
-use crate::wrapped::{screen_of, spawn};
+use crate::wrapped::{person_binary, screen_of, spawn};
 use Step::{Asks, Is, Refused, Shows, Starts};
 use std::cell::RefCell;
 use std::process::Command;
@@ -301,8 +301,8 @@ impl Told<'_> {
     /// Runs a command of people, and notes it with all that it says.
     fn asks(&mut self, marker: &'static str, words: &[&str], code: i32) {
         let shown: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-        self.line(marker, &format!("$ onsembl-server {}", shown.join(" ")));
-        let mut command = self.bench.client();
+        self.line(marker, &format!("$ onsembl {}", shown.join(" ")));
+        let mut command = Command::new(person_binary());
         let output = command
             .args(words)
             .env("ONSEMBL_SERVER", self.bench.url())

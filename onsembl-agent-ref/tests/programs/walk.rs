@@ -39,29 +39,27 @@ pub fn walk(program: &Program) {
     let mut wrapped = Wrapped::start(&bench, "ada", &ours, SIZE);
     let _ = bench.await_status("ada", "online");
     let both = Both { program, ours: &ours, theirs: &theirs };
-    let first = both.alike(&wrapped, &pane, program.ready);
+    both.alike(&wrapped, &pane, program.ready);
     ours.has_begun();
     theirs.has_begun();
+
+    step("attach an agent");
+    attached::at_a_desk(&bench, &tmux, &both, &desk, &pane);
 
     for turn in program.turns {
         step(&format!("{:?}", turn.input));
         wrapped.types(&turn.input);
         pane.types(&turn.input);
-        let _ = both.alike(&wrapped, &pane, turn.shows);
+        both.alike(&wrapped, &pane, turn.shows);
     }
 
     step("resize");
     wrapped.resize(OTHER_SIZE);
     pane.resize(OTHER_SIZE);
-    let _ = both.alike(&wrapped, &pane, "");
+    both.alike(&wrapped, &pane, "");
 
-    if attached::is_known() {
-        step("attach from afar");
-        attached::from_afar(&both, &tmux, &wrapped, &pane);
-    }
-
-    step("attach an agent");
-    attached::at_a_desk(&bench, &tmux, program, &desk, &first);
+    step("attach remotely");
+    attached::from_afar(&both, &tmux, &wrapped, &pane);
 
     step("cancel");
     both.is_ready_after(&wrapped, &wrapped.cancel());
@@ -93,8 +91,9 @@ pub struct Both<'a> {
 }
 
 impl Both<'_> {
-    /// Waits until both screens show this, and the same; returns it.
-    pub fn alike(&self, wrapped: &Wrapped<'_>, pane: &Pane<'_>, shows: &str) -> String {
+    /// Waits until both screens show this, and the same at one moment: some programs draw on while they wait, so that a
+    /// screen of before may never come back.
+    pub fn alike(&self, wrapped: &Wrapped<'_>, pane: &Pane<'_>, shows: &str) {
         let seen = RefCell::new((String::new(), String::new()));
         within(
             &format!("both show {shows:?} and the same"),
@@ -110,7 +109,6 @@ impl Both<'_> {
                 differences(ours, theirs)
             },
         );
-        seen.into_inner().0
     }
 
     /// What is compared of a screen of the wrapped program.

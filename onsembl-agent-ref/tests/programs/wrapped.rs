@@ -1,10 +1,11 @@
 //! A program that an agent wraps: started, typed into and looked at as users do.
 
-use crate::bench::{Bench, Running, eventually};
+use crate::bench::{Bench, Running, eventually, server_binary};
 use crate::side::Side;
 use crate::table::Input;
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 
 pub struct Wrapped<'a> {
     pub bench: &'a Bench,
@@ -12,6 +13,11 @@ pub struct Wrapped<'a> {
     side: &'a Side,
     size: (u16, u16),
     agent: Running,
+}
+
+/// The command line of people.
+pub fn person_binary() -> PathBuf {
+    server_binary().with_file_name("onsembl")
 }
 
 /// Starts an agent on a side, with the environment of that side and no other.
@@ -110,7 +116,7 @@ impl<'a> Wrapped<'a> {
         let id = self.terminal();
         let stopped = self.bench.ask(&["stop", self.name]);
         let said = String::from_utf8_lossy(&stopped.stdout).into_owned();
-        assert!(stopped.status.success() && said.contains("seen to have ended"), "{stopped:?}");
+        assert!(stopped.status.success() && said.contains("verified"), "{stopped:?}");
         assert_eq!(self.side.processes(), Vec::<u32>::new(), "lives after a verified stop");
         id
     }

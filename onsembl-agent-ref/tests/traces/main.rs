@@ -171,7 +171,7 @@ async fn a_trace_goes_on_over_a_restart_of_the_server_and_of_the_link() {
     assert!(root.events.iter().any(|event| event == "the server was started again"), "{root:?}");
     assert!(root.began <= agents.began, "it began when it was asked for");
     let over = |what: &str| agents.events.iter().any(|event| event.contains(what));
-    assert!(over("the session is over") && over("in session again"), "{agents:?}");
+    assert!(over("session ended") && over("in session again"), "{agents:?}");
     let runs: Vec<_> = all.iter().filter(|span| span.name == "command.run").collect();
     assert_eq!(runs.len(), 2, "one of each run of the server: {all:#?}");
     assert!(runs.iter().all(|run| run.parent == root.id));

@@ -197,7 +197,7 @@ impl Peer {
         self.until(holds).await["status"].as_str().unwrap().to_owned()
     }
 
-    /// Has it run by our agent. How it ended.
+    /// Runs it on our agent, and returns how it ended.
     pub async fn run(&mut self, id: &str, text: &str, trace: Option<Value>) -> String {
         self.ask(id, "ada", text, trace).await;
         self.until_status(id, &["completed", "failed", "cancelled", "lost"]).await

@@ -19,6 +19,10 @@ pub(super) enum Claim {
 pub(super) enum Change {
     /// The fact shows nothing about it.
     Stays,
+    /// It stays, and there is no doubt about it.
+    Confirmed,
+    /// It stays for a while: the fact speaks against it, and may be about something else.
+    Doubted,
     /// It is not known any more what the program does.
     Ends,
     Becomes(Claim),
@@ -42,7 +46,7 @@ impl Claim {
             Fact::Notified(Call::Waits) => Self::at_prompt(lane),
             Fact::Notified(Call::Asks(question)) => match before {
                 // It is called for the same question, of which more was said before.
-                Some(Self::Asking(_)) => Change::Stays,
+                Some(Self::Asking(_)) => Change::Confirmed,
                 Some(Self::Working | Self::Waiting) | None => {
                     Change::Becomes(Self::Asking(question.clone()))
                 }
@@ -51,7 +55,14 @@ impl Claim {
             Fact::PermissionRequested(question) => {
                 Change::Becomes(Self::Asking(config.with_choices(question)))
             }
-            Fact::TurnEnded => Self::at_prompt(lane),
+            Fact::TurnEnded => match (before, lane) {
+                // Codex also says it of the title that it has made, and Claude Code of a turn beside which a subagent asks.
+                (Some(Self::Asking(_)), ActivityLane::Hook | ActivityLane::Terminal) => {
+                    Change::Doubted
+                }
+                (Some(Self::Asking(_)), ActivityLane::Stream | ActivityLane::Unknown(_))
+                | (Some(Self::Working | Self::Waiting) | None, _) => Self::at_prompt(lane),
+            },
             Fact::Bell => Self::meaning(before, config.bell, ""),
             Fact::TerminalNotified(text) => Self::meaning(before, config.notification, text),
             Fact::PromptStarted => Self::at_prompt(lane),
@@ -69,7 +80,7 @@ impl Claim {
             // Until the program says that it took it.
             (Self::Waiting, Input::Submits) => Change::Ends,
             (Self::Waiting, Input::Interrupts | Input::Key) => Change::Stays,
-            // Programs queue it, and go on.
+            // Programs queue it, and continue.
             (Self::Working, Input::Submits | Input::Key) => Change::Stays,
             // It may have dropped its turn, of which no hook tells.
             (Self::Working, Input::Interrupts) => Change::Ends,
@@ -88,8 +99,13 @@ impl Claim {
 
     fn meaning(before: Option<&Self>, meaning: Meaning, text: &str) -> Change {
         match (meaning, before) {
-            (Meaning::Nothing, _) | (Meaning::Asks, Some(Self::Asking(_))) => Change::Stays,
-            (Meaning::Waits, _) => Change::Becomes(Self::Waiting),
+            (Meaning::Nothing, _) => Change::Stays,
+            (Meaning::Asks, Some(Self::Asking(_))) => Change::Confirmed,
+            // It does not say which of those it is about that work in the program.
+            (Meaning::Waits, Some(Self::Asking(_))) => Change::Doubted,
+            (Meaning::Waits, Some(Self::Working | Self::Waiting) | None) => {
+                Change::Becomes(Self::Waiting)
+            }
             (Meaning::Asks, Some(Self::Working | Self::Waiting) | None) => {
                 let none: [&str; 0] = [];
                 let question = Question::new(QuestionKind::Attention, text, none);
@@ -153,7 +169,8 @@ mod tests {
     fn word(before: Option<&Claim>, change: &Change) -> &'static str {
         match change {
             Change::Stays if before.is_none() => "-",
-            Change::Stays => "stays",
+            Change::Stays | Change::Confirmed => "stays",
+            Change::Doubted => "stays, doubted",
             Change::Ends if before.is_none() => "-",
             Change::Ends => "not known",
             Change::Becomes(Claim::Working) => "`working`",
@@ -208,6 +225,6 @@ mod tests {
             [""; 0],
         )));
         let lane = ActivityLane::Hook;
-        assert_eq!(Claim::after(Some(&asked), &lane, &call, &config), Change::Stays);
+        assert_eq!(Claim::after(Some(&asked), &lane, &call, &config), Change::Confirmed);
     }
 }

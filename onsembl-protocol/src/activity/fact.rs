@@ -53,7 +53,7 @@ pub enum Call {
 
 impl Fact {
     /// Its name in what is told of it.
-    pub const fn name(&self) -> ActivityFact {
+    pub(crate) const fn name(&self) -> ActivityFact {
         match self {
             Self::SessionStarted => ActivityFact::SessionStart,
             Self::SessionEnded => ActivityFact::SessionEnd,

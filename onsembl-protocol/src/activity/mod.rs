@@ -2,7 +2,7 @@
 //! from the look of a screen, which its vendor changes when he likes.
 //!
 //! An [`ActivityMonitor`] is told of facts, whichever way they came ([`ActivityLane`](crate::model::ActivityLane)), and
-//! says what they show: that a turn is under way, that the program waits for a prompt, that it asks. Without a fact
+//! says what they show: that a turn is in progress, that the program waits for a prompt, that it asks. Without a fact
 //! it says only whether the program writes. A claim ends with the fact that contradicts it, and with whatever makes
 //! it uncertain: an answer that was typed, an interruption, of which no hook tells.
 //!

@@ -17,6 +17,11 @@ const QUIET_AFTER: Duration = Duration::from_secs(10);
 /// nobody reads what stood for less.
 const DWELL: Duration = Duration::from_millis(500);
 
+/// How long a question lasts that a later fact speaks against, if nothing else is said and nothing typed: it may
+/// have been
+/// answered in a way that was not seen, and then nobody is to be called forever.
+const DOUBTED_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// Facts that are taken within a second. A program at work has some ten; one that has more says nothing that anybody
 /// could follow.
 const MOST_FACTS: u32 = 100;
@@ -33,7 +38,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Whether it is worth telling behind the other: a further fact for the same is not.
+    /// Whether it is worth reporting behind the other: a further fact for the same is not.
     pub(crate) fn is_another(&self, told: &Self) -> bool {
         (&self.state, self.since, &self.question) != (&told.state, told.since, &told.question)
     }
@@ -43,7 +48,7 @@ impl Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     Yes,
-    /// There were too many within a second. What the program does is not known then.
+    /// There were too many within a second. What the program does is unknown then.
     TooMany,
 }
 
@@ -51,7 +56,7 @@ pub(crate) enum Taken {
 #[derive(Debug)]
 pub(crate) struct ActivityMonitor {
     config: ActivityConfig,
-    claim: Option<Held>,
+    claim: Option<Current>,
     began: Timestamp,
     /// When it wrote last, and since when it has done so without a pause.
     wrote: Option<(Timestamp, Timestamp)>,
@@ -68,10 +73,18 @@ pub(crate) struct ActivityMonitor {
 }
 
 #[derive(Debug)]
-struct Held {
+struct Current {
     claim: Claim,
     since: Timestamp,
     basis: (ActivityFact, ActivityLane, Timestamp),
+    /// Until when it stays, since a fact speaks against it.
+    until: Option<Timestamp>,
+}
+
+impl Current {
+    fn lasts(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 #[derive(Debug)]
@@ -139,23 +152,36 @@ impl ActivityMonitor {
             return Taken::TooMany;
         }
         let at = now.saturating_sub(age);
-        let before = self.claim.as_ref().map(|held| &held.claim);
+        let _ = self.claim.take_if(|current| !current.lasts(now));
+        let before = self.claim.as_ref().map(|current| &current.claim);
         let change = Claim::after(before, &lane, fact, &self.config);
         if *fact == Fact::PromptSubmitted {
             self.turn = self.turn.max(at);
         }
         match change {
             Change::Stays => {}
+            Change::Confirmed => {
+                if let Some(current) = &mut self.claim {
+                    current.until = None;
+                }
+            }
+            // What happened before the question says nothing of it.
+            Change::Doubted => {
+                if let Some(current) = self.claim.as_mut().filter(|current| current.basis.2 <= at) {
+                    let _ = current.until.get_or_insert(at.saturating_add(DOUBTED_FOR));
+                }
+            }
             Change::Ends => self.claim = None,
             // It is of an earlier turn.
             Change::Becomes(claim) if claim.awaits_somebody() && at < self.turn => {}
             Change::Becomes(claim) => {
                 self.has_spoken = true;
                 let since = match self.claim.take() {
-                    Some(held) if held.claim == claim => held.since,
+                    Some(current) if current.claim == claim => current.since,
                     Some(_) | None => at,
                 };
-                self.claim = Some(Held { claim, since, basis: (fact.name(), lane, at) });
+                let basis = (fact.name(), lane, at);
+                self.claim = Some(Current { claim, since, basis, until: None });
             }
         }
         Taken::Yes
@@ -177,13 +203,13 @@ impl ActivityMonitor {
             Input::Submits => self.turn = now,
             Input::Interrupts | Input::Key => {}
         }
-        let Some(held) = &self.claim else { return };
-        match held.claim.after_input(input) {
-            Change::Stays => {}
+        let Some(current) = &self.claim else { return };
+        match current.claim.after_input(input) {
+            Change::Stays | Change::Confirmed | Change::Doubted => {}
             Change::Ends => self.claim = None,
             Change::Becomes(claim) => {
                 let basis = (ActivityFact::Input, ActivityLane::Terminal, now);
-                self.claim = Some(Held { claim, since: now, basis });
+                self.claim = Some(Current { claim, since: now, basis, until: None });
             }
         }
     }
@@ -200,7 +226,8 @@ impl ActivityMonitor {
 
     /// What it does now.
     pub(crate) fn now(&self, now: Timestamp) -> Seen {
-        if let Some(Held { claim, since, basis }) = &self.claim {
+        let lasting = self.claim.as_ref().filter(|current| current.lasts(now));
+        if let Some(Current { claim, since, basis, .. }) = lasting {
             let (state, question) = match claim {
                 Claim::Working => (ActivityState::Working, None),
                 Claim::Waiting => (ActivityState::Waiting, None),
@@ -240,6 +267,11 @@ impl ActivityMonitor {
         let Some(told) = &self.told else { return Deadline::At(now) };
         if told.seen.is_another(&self.now(now)) {
             return Deadline::At(told.at.saturating_add(DWELL));
+        }
+        if let Some(until) =
+            self.claim.as_ref().and_then(|current| current.until).filter(|at| now < *at)
+        {
+            return Deadline::At(until);
         }
         match (&told.seen.state, self.wrote) {
             (ActivityState::Writing, Some((last, _))) => {

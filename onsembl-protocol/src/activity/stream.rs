@@ -5,7 +5,7 @@ use super::fact::{Fact, ToolUser};
 use alloc::vec::Vec;
 use serde::Deserialize;
 
-/// Longest line that is read; the type of a longer one is not known, and it counts as none.
+/// Longest line that is read; the type of a longer one is unknown, and it counts as none.
 const MOST_LINE: usize = 256 * 1024;
 
 /// Whose structured output it is.

@@ -123,6 +123,7 @@ impl AgentCommands {
     pub(crate) fn recover(&mut self, journal: &CommandJournal) {
         for (id, standing) in journal.standings() {
             match standing {
+                // What became of these shows a look at the machine.
                 Standing::Starting { .. } | Standing::Started { .. } => {}
                 Standing::Ended { report, confirmed, .. } => {
                     self.end(id, report.clone());
@@ -217,6 +218,7 @@ impl AgentCommands {
         let cancelled = matches!(entry, Entry::Starting { cancelled: true });
         let stopped = cancelled.then_some(Stopped::Cancelled);
         *entry = Entry::Running { limit, stopped, started: now };
+        // One that was cancelled is ended for that, however long it takes.
         if let (Some((at, _)), false) = (limit, cancelled) {
             let _ = self.limits.insert((at, id.clone()));
         }
@@ -303,6 +305,7 @@ impl AgentCommands {
         let Some(Entry::Running { started, .. }) = self.entries.get(id) else { return None };
         let phase = match &typed {
             TypingEnd::Taken => CommandPhase::Completed,
+            // As `exit` typed into a shell does.
             TypingEnd::ProgramEnded(exit) if exit.success() => CommandPhase::Completed,
             TypingEnd::ProgramEnded(_) | TypingEnd::Failed(_) => CommandPhase::Failed,
         };
@@ -336,6 +339,7 @@ impl AgentCommands {
                 }
                 CancelDecision::Kill
             }
+            // Its start is on its way to the journal, or to the edge, which cannot be stopped there.
             Some(Entry::Starting { cancelled }) => {
                 *cancelled = true;
                 CancelDecision::Withheld

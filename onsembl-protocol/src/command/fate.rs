@@ -5,6 +5,6 @@
 pub enum Fate {
     /// They are confirmed to have ended.
     Ended,
-    /// Whether they have ended is not known.
+    /// Whether they have ended is unknown.
     Unknown,
 }

@@ -3,35 +3,21 @@
 //! The order is the proof: *starting* is durable before a process starts, *ended* before the end is
 //! told. Where the entries are kept, and how, is not decided here.
 
-use super::fate::Fate;
+use super::left_behind::{LeftBehind, ProcessIdentity};
 use crate::id::{CommandId, RunMark, StopId};
 use crate::model::CommandComplete;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Ended commands that a journal remembers, so that a late repetition is known as one.
 const REMEMBERED: usize = 4096;
 
-/// A process, as its machine tells it from every other that ever had its number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ProcessIdentity {
-    /// Its number, which is also that of its group.
-    pub pid: u32,
-    /// When it started, in clock ticks since the machine did.
-    pub started: u64,
-    /// The run of the machine.
-    pub boot: String,
-    /// Who counts its processes: a number means nothing in another container.
-    pub namespace: String,
-}
-
 /// By what is found what a command left running when it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct Remains {
     /// What its processes bear.
     pub mark: RunMark,
@@ -108,33 +94,11 @@ impl JournalEntry {
     }
 }
 
-/// A run whose end is not known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct LeftBehind {
-    pub command: CommandId,
-    /// What its processes bear.
-    pub mark: RunMark,
-    /// Its leader, if it was written down.
-    pub leader: Option<ProcessIdentity>,
-}
-
-/// What became of a run that was left behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct Cleared {
-    pub command: CommandId,
-    /// Whether its processes are confirmed to have ended.
-    pub fate: Fate,
-    /// What was found, for people.
-    pub why: String,
-}
-
 /// How far a command is by its entries.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Standing {
-    /// It was to be started; whether it was is not known.
+    /// It was to be started; whether it was is unknown.
     Starting {
         /// What its processes bear, if there are any.
         mark: RunMark,
@@ -164,12 +128,12 @@ pub struct CommandJournal {
 
 impl CommandJournal {
     /// Whether it says that this command ended and left something running.
-    pub fn has_remains(&self, command: &CommandId) -> bool {
+    pub(crate) fn has_remains(&self, command: &CommandId) -> bool {
         let standing = self.standings.get(command);
         matches!(standing, Some(Standing::Ended { remains: Some(_), .. }))
     }
 
-    /// Takes the next entry. Entries that make no sense at their place change nothing. Of ended
+    /// Takes the next entry. Entries that make no sense where they stand change nothing. Of ended
     /// commands the last 4,096 are remembered; confirmed ones are forgotten first.
     pub fn apply(&mut self, entry: JournalEntry) {
         match entry {

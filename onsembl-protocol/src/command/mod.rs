@@ -4,6 +4,7 @@
 mod agent_commands;
 mod fate;
 mod journal;
+mod left_behind;
 mod lifecycle;
 mod queue;
 mod routing;
@@ -11,9 +12,8 @@ mod routing;
 pub(crate) use crate::model::Exit;
 pub(crate) use agent_commands::{AgentCommands, CancelDecision, Decision, TypingEnd};
 pub use fate::Fate;
-pub use journal::{
-    Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Remains, Standing,
-};
+pub use journal::{Awaited, CommandJournal, JournalEntry, Remains, Standing};
+pub use left_behind::{Cleared, LeftBehind, ProcessIdentity, RunTag};
 pub(crate) use lifecycle::{CommandAction, CommandEvent, CommandLifecycle, CommandTerms, Returned};
 pub use lifecycle::{CommandCause, CommandOrigin, CommandStage, CommandView};
 pub(crate) use queue::CommandQueue;

@@ -110,6 +110,11 @@ impl<K: Ord + Clone> CommandQueue<K> {
         self.waiting.iter().filter(|(at, waiting)| is_before(turn(at, waiting))).count()
     }
 
+    /// Who occupies a slot.
+    pub(crate) fn occupants(&self) -> impl Iterator<Item = &K> {
+        self.occupants.iter()
+    }
+
     /// How many wait.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
@@ -138,6 +143,7 @@ fn rank(priority: Priority, since: Timestamp, now: Timestamp) -> u64 {
         Priority::High => 2,
         Priority::Emergency => HIGHEST,
     };
+    // Else commands of a higher priority could keep one waiting forever.
     let aged = now.saturating_since(since).as_secs() / AGEING.as_secs();
     base.saturating_add(aged).min(HIGHEST)
 }

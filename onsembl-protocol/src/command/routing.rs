@@ -18,7 +18,7 @@ pub struct Candidate<'a> {
     pub aliases: &'a [AgentId],
     /// Whether it takes commands now.
     pub available: bool,
-    /// The tokens that hold it.
+    /// The tokens that have claimed it.
     pub lineage: Option<&'a LineageId>,
 }
 
@@ -26,7 +26,7 @@ pub struct Candidate<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unroutable {
     /// None of the user's agents has this id or name.
-    #[error("no agent of yours is called \"{0}\"; list them with `onsembl-server agents`")]
+    #[error("no agent of yours is called \"{0}\"; list them with `onsembl agents`")]
     NotFound(AgentId),
     /// Several of the user's agents have this name.
     #[error("{count} agents of yours are called \"{wanted}\"; name one by its id")]
@@ -37,13 +37,13 @@ pub enum Unroutable {
         count: usize,
     },
     /// The request names no agent, and not exactly one could be meant.
-    #[error("the request names no agent, and {0} of yours could be meant")]
+    #[error("the request names no agent, and {0} of yours match")]
     Unnamed(usize),
 }
 
 /// Finds the agent that a request means: by id, then by name, then by an id that it made itself, which it
 /// merely claims; and a request that names none means the only agent that is available. Of several of a name the
-/// only one that is available is meant, if the same tokens hold them: taking another's name gets an agent nothing.
+/// only one that is available is meant, if the same tokens have claimed them: taking another's name gets an agent nothing.
 ///
 /// # Errors
 /// [`Unroutable`]: the requester must name an agent, or another one.

@@ -1,10 +1,10 @@
-//! What a ledger of heartbeats tells its readers: in short, whenever it changes, and in full, when somebody asks.
+//! What a hop tracker tells its readers: in short, whenever it changes, and in full, when somebody asks.
 //!
 //! The short form stands in the view of an agent and with each logged presence, the full one in a status file and in
 //! `why`. Names are of what they are about, and not of the end that tells: heartbeats of the agent and of the server,
 //! directions to the agent and to the server.
 
-use super::ledger::{BeatLedger, End, Trouble, Ways};
+use super::hop_tracker::{End, HopTracker, Trouble, Ways};
 use super::ring::Whose;
 use crate::id::BeatSequence;
 use crate::model::{Cause, Confidence, Hop};
@@ -17,8 +17,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// What one end's ledger says, in short.
+/// What one end's hop tracker says, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BeatVerdict {
     /// Of the two directions of the link.
     pub ways: Ways,
@@ -30,6 +31,7 @@ pub struct BeatVerdict {
 /// Where heartbeats stop, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct BeatStop {
     /// The first hop that is missed.
     pub hop: Hop,
@@ -41,19 +43,11 @@ pub struct BeatStop {
 
 impl BeatVerdict {
     /// Nothing is amiss.
-    pub const WELL: Self = Self { ways: Ways::Both, stopped: None };
-
-    /// Whether it says the same as another, as surely, whenever that began.
-    #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
-        let stop = |stop: BeatStop| (stop.hop, stop.cause, stop.confidence);
-        let what = |of: &Self| (of.ways, of.stopped.map(stop));
-        what(self) == what(other)
-    }
+    pub(crate) const WELL: Self = Self { ways: Ways::Both, stopped: None };
 
     /// Where the agent's heartbeats stop, if they do; of a direction of the network nothing is said here.
     #[must_use]
-    pub fn stopped_at(&self) -> Option<Cause> {
+    pub(crate) fn stopped_at(&self) -> Option<Cause> {
         let cause = self.stopped?.cause;
         (cause != Cause::NetworkOneWay).then_some(cause)
     }
@@ -67,8 +61,9 @@ impl BeatVerdict {
     }
 }
 
-/// What one end's ledger says, in full.
+/// What one end's hop tracker says, in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BeatReport {
     /// `both`, `to-server-lost`, `to-agent-lost` or `one-way-or-cut`.
     pub ways: String,
@@ -104,6 +99,7 @@ impl BeatReport {
 /// The hop at which heartbeats stop, with its cause and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct BeatTrouble {
     /// The first hop that is missed.
     pub hop: Hop,
@@ -119,6 +115,7 @@ pub struct BeatTrouble {
 /// The last time that a hop was missed in this session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct MissedHop {
     /// `agent` or `server`.
     pub of: String,
@@ -128,8 +125,8 @@ pub struct MissedHop {
     pub after_s: u64,
 }
 
-impl BeatLedger {
-    /// What [`BeatVerdict::is_like`] compares, of what it says now.
+impl HopTracker {
+    /// What it says now, but for its causes and times: the owner of a session is told when this is something else.
     #[must_use]
     pub fn says(&self) -> (Ways, Option<(Whose, Hop)>) {
         // The cause follows from the hop and whose it is.
@@ -194,7 +191,7 @@ impl BeatLedger {
     }
 }
 
-/// When something was that the ledger has, by the wall clock as it is now.
+/// When something was that the hop tracker has, by the wall clock as it is now.
 fn wall(at: Timestamp, now: Now) -> WallTime {
     let ago = i64::try_from(now.boot.saturating_since(at).as_millis()).unwrap_or(i64::MAX);
     WallTime::from_unix_millis(now.wall.unix_millis().saturating_sub(ago))

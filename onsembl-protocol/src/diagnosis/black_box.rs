@@ -4,7 +4,7 @@
 //! Findings of one cause that follow one another are one entry, so a night of failed dials takes no more room than
 //! one. When it is full, the oldest eight stay, because an absence is explained by how it began.
 
-use crate::model::{Cause, Confidence, Finding, PastFinding};
+use crate::model::{Cause, Confidence, Evidence, Finding, PastFinding};
 use crate::time::Timestamp;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -53,7 +53,7 @@ pub struct BlackBox {
 
 impl BlackBox {
     /// Most entries.
-    pub const MOST: usize = 32;
+    pub(crate) const MOST: usize = 32;
 
     /// An empty one.
     #[must_use]
@@ -84,7 +84,7 @@ impl BlackBox {
     }
 
     /// Takes up what an earlier process of the agent left, as it was told so long ago.
-    pub fn recover(&mut self, left: Vec<PastFinding>, ago: Duration, now: Timestamp) {
+    pub(crate) fn recover(&mut self, left: Vec<PastFinding>, ago: Duration, now: Timestamp) {
         let entry = |told: PastFinding| {
             let began = told.ago.saturating_add(ago);
             let first = Moment::before(now, began);
@@ -98,7 +98,7 @@ impl BlackBox {
 
     /// What is in it, the oldest first, as it is told now.
     #[must_use]
-    pub fn told(&self, now: Timestamp) -> Vec<PastFinding> {
+    pub(crate) fn told(&self, now: Timestamp) -> Vec<PastFinding> {
         self.handed.iter().chain(&self.entries).map(|entry| entry.told(now)).collect()
     }
 
@@ -115,7 +115,7 @@ impl BlackBox {
     }
 
     /// The server has stored what was handed over under this number; it is forgotten here.
-    pub fn confirm(&mut self, number: u64) {
+    pub(crate) fn confirm(&mut self, number: u64) {
         // A confirmation of an earlier number came twice.
         if number == self.number {
             self.handed.clear();
@@ -125,7 +125,7 @@ impl BlackBox {
 
     /// A number that is another one whenever its content is.
     #[must_use]
-    pub const fn changes(&self) -> u64 {
+    pub(crate) const fn changes(&self) -> u64 {
         self.changes
     }
 
@@ -227,12 +227,21 @@ impl LastRun {
         };
         Finding::new(cause, confidence)
     }
+
+    /// The same, for a run whose program had this version, which is told if it is another one now.
+    #[must_use]
+    pub fn finding_of(&self, version: &str) -> Finding {
+        let evidence = match self.version {
+            LastVersion::Same => Evidence::NONE,
+            LastVersion::Other => Evidence::NONE.with("version_before", version),
+        };
+        self.finding().on(evidence)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Evidence;
 
     fn at(secs: u64) -> Timestamp {
         Timestamp::from_origin(Duration::from_secs(secs))

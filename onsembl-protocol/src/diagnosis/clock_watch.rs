@@ -11,7 +11,7 @@ const SLEWED: u32 = 400;
 
 /// The two clocks as they were last looked at.
 #[derive(Clone, Copy, Debug)]
-pub struct ClockWatch {
+pub(crate) struct ClockWatch {
     wall: WallTime,
     boot: Timestamp,
 }
@@ -19,12 +19,12 @@ pub struct ClockWatch {
 impl ClockWatch {
     /// Watches from now on.
     #[must_use]
-    pub const fn new(now: Now) -> Self {
+    pub(crate) const fn new(now: Now) -> Self {
         Self { wall: now.wall, boot: now.boot }
     }
 
     /// Looks at the clocks. A finding if the wall clock was set since the last look.
-    pub fn look(&mut self, now: Now) -> Option<Finding> {
+    pub(crate) fn look(&mut self, now: Now) -> Option<Finding> {
         let before = core::mem::replace(self, Self::new(now));
         let passed = now.boot.saturating_since(before.boot);
         let by_wall = now.wall.unix_millis().saturating_sub(before.wall.unix_millis());

@@ -68,13 +68,14 @@ impl PresenceTrack {
     }
 
     /// The latest that was published.
-    pub const fn latest(&self) -> &Presence {
+    pub(crate) const fn latest(&self) -> &Presence {
         &self.latest
     }
 }
 
 /// What a reader is told of an agent's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The status of its machine.
     #[serde(serialize_with = "status_name")]
@@ -89,7 +90,7 @@ pub struct Explanation {
     /// What comes next, if nothing but time happens. `None` if nothing does.
     #[serde(serialize_with = "status_name_if")]
     pub next_state: Option<PresenceStatus>,
-    /// When, at the earliest: a server that does not run for a while adds that time. `None` if it is not known.
+    /// When, at the earliest: a server that does not run for a while adds that time. `None` if it is unknown.
     #[serde(serialize_with = "rfc3339_if")]
     pub next_change_at: Option<WallTime>,
     /// How sure it is that `because` is the whole reason.
@@ -97,7 +98,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// What can be said of a presence whose transitions are not known, such as one that an earlier run published.
+    /// What can be said of a presence whose transitions are unknown, such as one that an earlier run published.
     #[must_use]
     pub fn without_transitions(state: PresenceStatus, since: WallTime, because: String) -> Self {
         Self {

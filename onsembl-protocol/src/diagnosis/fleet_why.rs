@@ -28,6 +28,7 @@ pub struct Member {
 
 /// An agent that is away, or in session and not well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Unwell {
     /// Its id.
     #[serde(rename = "agent_id")]
@@ -51,6 +52,7 @@ pub struct Unwell {
 
 /// Why a fleet is as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct FleetWhy {
     /// What many agents have in common, and what the server itself suffered; the latest, the oldest first.
     pub incidents: Vec<Incident>,
@@ -68,7 +70,7 @@ impl FleetWhy {
     /// Most agents that are told of one by one.
     pub const MOST_AGENTS: usize = 256;
 
-    /// Begins to tell of a fleet from this time on. So many agents have been in session without a drop or a fault
+    /// Begins to tell of a fleet from this time on. This many agents have been in session without a drop or a fault
     /// since, and are not added.
     #[must_use]
     pub const fn since(from: WallTime, others: usize) -> FleetTally {

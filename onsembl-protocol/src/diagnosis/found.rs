@@ -2,7 +2,7 @@
 //!
 //! Each end says what it knows, and no more. What both together prove is in `verdict.rs`.
 
-use super::ledger::End;
+use super::hop_tracker::End;
 use crate::close::{Breakage, CloseCause, CloseReason, Initiator};
 use crate::model::{Cause, Confidence, Evidence, Finding, PastFinding};
 use crate::session::{
@@ -109,7 +109,7 @@ const MOST_DIALS: u32 = 1_000_000;
 
 /// Which dials failed, and how often, by what an agent told; for counters, and for nothing that decides. Failures that
 /// followed one another and have one cause are one entry, and count under the fault of the first.
-pub fn failed_dials(told: &[PastFinding]) -> impl Iterator<Item = (DialFault, u32)> + '_ {
+pub(crate) fn failed_dials(told: &[PastFinding]) -> impl Iterator<Item = (DialFault, u32)> + '_ {
     told.iter().filter_map(|told| {
         let fault = DialFault::parse(told.finding.evidence.text("fault")?)?;
         // Who tells of a fault under another cause is no agent of ours.

@@ -36,6 +36,7 @@ pub struct OwnFault {
 
 /// Many drops of one cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Incident {
     /// When the first agent fell.
     #[serde(serialize_with = "rfc3339")]
@@ -54,7 +55,7 @@ pub struct Incident {
 const FEWEST: usize = 3;
 const PART: usize = 5;
 
-/// The incidents among falls, which come in the order of time, of a fleet with so many agents in session before
+/// The incidents among falls, which come in the order of time, of a fleet with this many agents in session before
 /// the first. Falls within `window` of one another belong together: an interval of heartbeats, in which silence
 /// that began at one moment is noticed. An own fault of the server is an incident even if nobody fell.
 #[must_use]

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 /// The own address of the latest link, and when that ended. Times are of the clock that runs through sleep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NetworkWatch {
+pub(crate) struct NetworkWatch {
     local: Option<IpAddr>,
     ended: Option<Timestamp>,
 }
@@ -17,18 +17,18 @@ pub struct NetworkWatch {
 impl NetworkWatch {
     /// Knows of no link.
     #[must_use]
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { local: None, ended: None }
     }
 
     /// The link ended.
-    pub fn link_ended(&mut self, now: Timestamp) {
+    pub(crate) fn link_ended(&mut self, now: Timestamp) {
         self.ended = Some(now);
     }
 
     /// A link was opened, at this address of the own machine if it is over a network. What is found by that, and for
     /// how long it may have been so: since the link before ended.
-    pub fn link_opened(
+    pub(crate) fn link_opened(
         &mut self,
         local: Option<IpAddr>,
         now: Timestamp,

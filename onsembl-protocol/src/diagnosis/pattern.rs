@@ -24,7 +24,7 @@ pub struct PastDrop {
 const FEW: usize = 3;
 /// Drops that prove it.
 const MANY: usize = 5;
-/// Instances that evict each other do so again within this time, or it is one replacing another for good.
+/// Instances that evict each other do so again within this time, or it is one replacing another permanently.
 const EVICTED_AGAIN: Duration = Duration::from_secs(60);
 /// Idle times below this are those of a link in use.
 const IDLE: Duration = Duration::from_secs(2);
@@ -104,7 +104,8 @@ fn sure(times: usize) -> Confidence {
     if times >= MANY { Confidence::High } else { Confidence::Medium }
 }
 
-/// So much earlier an idle time-out seems to be, by the end that counts from when it heard and not from when that was sent.
+/// So much earlier an idle time-out seems to be, by the end that counts from when it heard and not from when that
+/// was sent.
 const EARLY: Duration = Duration::from_millis(100);
 
 /// To whole seconds, rounded down: a heartbeat that is set below it is below the time-out.

@@ -1,6 +1,6 @@
 //! What is recorded of a drop: its end as the server saw it, and its other end, with what the agent tells then.
 
-use super::ledger::Ways;
+use super::hop_tracker::Ways;
 use crate::model::{Cause, Dialect, PastFinding};
 use crate::session::PresenceCause;
 use crate::time::WallTime;
@@ -20,7 +20,7 @@ pub struct DropRecord {
     pub quiet: Duration,
     /// How much of that time this server itself did not run.
     pub stalled: Duration,
-    /// What the server's ledger said of the link.
+    /// What the server's hop tracker said of the link.
     pub ways: Ways,
     /// Where the agent's heartbeats stopped on the server, if they did.
     pub stopped_at: Option<Cause>,
@@ -32,6 +32,7 @@ pub struct DropRecord {
 
 /// What a server knows itself of the time in which an agent was away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SinceThen {
     /// How long that is by now, if it is not back.
     pub away: Duration,

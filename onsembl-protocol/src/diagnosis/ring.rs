@@ -42,21 +42,21 @@ impl Entry {
         if hop == whose.first() {
             return Some(self.first);
         }
-        let millis = *self.behind.get(whose.place(hop)?)?;
+        let millis = *self.behind.get(whose.index(hop)?)?;
         let reached = millis != NOT_REACHED;
         reached.then(|| self.first.saturating_add(Duration::from_millis(u64::from(millis))))
     }
 
     /// When an own heartbeat was written, if that is known to the millisecond.
     pub(super) fn written(&self) -> Option<Timestamp> {
-        let place = Whose::Own.place(Hop::Written)?;
-        let exact = self.behind.get(place).is_some_and(|millis| *millis < LONGEST);
+        let index = Whose::Own.index(Hop::Written)?;
+        let exact = self.behind.get(index).is_some_and(|millis| *millis < LONGEST);
         self.at(Whose::Own, Hop::Written).filter(|_| exact)
     }
 
     /// Notes a hop; the first time counts. Whether it was new.
     fn reach(&mut self, whose: Whose, hop: Hop, at: Timestamp) -> bool {
-        let Some(millis) = whose.place(hop).and_then(|place| self.behind.get_mut(place)) else {
+        let Some(millis) = whose.index(hop).and_then(|index| self.behind.get_mut(index)) else {
             return false;
         };
         let is_new = *millis == NOT_REACHED;
@@ -93,15 +93,15 @@ impl Whose {
 
     /// Where the count of a hop stands.
     const fn slot(self, hop: Hop) -> Option<usize> {
-        match self.place(hop) {
-            Some(place) => Some(place + 1),
+        match self.index(hop) {
+            Some(index) => Some(index + 1),
             None if hop.index() == self.first().index() => Some(0),
             None => None,
         }
     }
 
     /// Where the time of a hop stands; `None` for one that this end does not see.
-    const fn place(self, hop: Hop) -> Option<usize> {
+    const fn index(self, hop: Hop) -> Option<usize> {
         Some(match (self, hop) {
             (Self::Own, Hop::Made) | (Self::Peers, Hop::Handled) => 0,
             (Self::Own, Hop::Queued) | (Self::Peers, Hop::Recorded) => 1,
@@ -127,7 +127,7 @@ impl Whose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Direction {
     whose: Whose,
-    /// In no order; of the lowest number the place is used again.
+    /// In no order; of the lowest number the slot is used again.
     entries: [Entry; REMEMBERED],
     passed: [u32; HOPS],
     missed: [Failure; HOPS],
@@ -203,9 +203,9 @@ impl Direction {
 
     /// The oldest remembered heartbeat that was at one hop and not at the next, and since when it is there.
     pub(super) fn stuck(&self, at: Hop, next: Hop) -> Option<(BeatSequence, Timestamp)> {
-        let (here, there) = (self.whose.place(at), self.whose.place(next));
-        let was = |entry: &Entry, place: Option<usize>, hop: Hop| match place {
-            Some(place) => entry.behind.get(place).is_some_and(|millis| *millis != NOT_REACHED),
+        let (here, there) = (self.whose.index(at), self.whose.index(next));
+        let was = |entry: &Entry, index: Option<usize>, hop: Hop| match index {
+            Some(index) => entry.behind.get(index).is_some_and(|millis| *millis != NOT_REACHED),
             None => hop == self.whose.first(),
         };
         let is_stuck = |entry: &&Entry| {

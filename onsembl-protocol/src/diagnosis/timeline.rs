@@ -102,6 +102,7 @@ fn push(spans: &mut Vec<Span>, from: WallTime, until: WallTime, condition: Condi
 
 /// How a time was spent. Written in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Availability {
     /// In session and heard.
     pub there: Duration,

@@ -1,7 +1,9 @@
 //! One verdict on one drop, from the server's record of it and what the agent tells when it is back.
 //!
-//! An absence has phases: what ended the session, and what kept the agent from coming back, which may be another thing. The
-//! end is a reason for no longer than it explains: until the server runs again, until the machine woke, or, of a process
+//! An absence has phases: what ended the session, and what kept the agent from coming back, which may be another
+//! thing. The
+//! end is a reason for no longer than it explains: until the server runs again, until the machine woke, or, of a
+//! process
 //! that was stopped, until another one dials. Which of the two took longer is the cause, and both are told.
 //!
 //! What ended the session, in this order, because what comes first leaves nothing for the rest to explain:
@@ -20,7 +22,7 @@
 use super::absence::{self, Phase, lasted};
 use super::explanation::{rfc3339, rfc3339_if};
 use super::found::{ToldEnd, found_by_server};
-use super::ledger::Ways;
+use super::hop_tracker::Ways;
 use super::record::{DropRecord, Process, Return};
 use crate::close::{CloseCause, Initiator};
 use crate::model::{Cause, Confidence, Dialect, Evidence, Finding, PastFinding};
@@ -37,11 +39,12 @@ const ONE_MOMENT: Duration = Duration::from_secs(2);
 /// restarted, and a link that broke was dialled again.
 const SHORT: Duration = Duration::from_secs(60);
 
-/// A server that begins to run accepts connections only a moment later, and agents that dialled in vain wait: what fails
+/// A server that begins to run accepts connections only a moment later, and agents whose dials failed wait: what fails
 /// until then fails because it did not run, and less of something else is not worth a word.
 const STARTING: Duration = Duration::from_secs(10);
 
-/// An agent dials again after 60 s at the latest. What is not back after this is kept away by something else than an end
+/// An agent dials again after 60 s at the latest. What is not back after this is kept away by something else than
+/// an end
 /// that is over.
 const NOT_BACK: Duration = Duration::from_secs(90);
 
@@ -145,7 +148,7 @@ impl Ending {
         }
     }
 
-    /// Whether one end gave the link up because it heard nothing.
+    /// Whether one end dropped the link because it heard nothing.
     const fn is_silence(self) -> bool {
         match self {
             Self::ServerHeardNothing | Self::AgentHeardNothing => true,
@@ -301,7 +304,8 @@ impl<'a> Case<'a> {
         Some(Ended { finding, reach })
     }
 
-    /// A close frame came that says that the rules of the protocol were broken: the agent's, or that of something on the
+    /// A close frame came that says that the rules of the protocol were broken: the agent's, or that of something
+    /// on the
     /// way.
     fn refused_by_agent(self) -> Finding {
         match self.told_end() {
@@ -389,7 +393,7 @@ impl<'a> Case<'a> {
         Some(Ended { finding, reach: Reach::Until(over) })
     }
 
-    /// For how long an agent that gave the link up had heard nothing, by half of which a stall of the server must have
+    /// For how long an agent that dropped the link had heard nothing, by half of which a stall of the server must have
     /// lasted.
     fn agent_was_patient(self) -> Duration {
         let silence = self.told_of(Cause::NetworkOneWayOrCut).map(lasted);
@@ -438,7 +442,8 @@ impl<'a> Case<'a> {
         Some(finding)
     }
 
-    /// How sure it is that a clock that was set is why something failed: it did not before the clock was set, and no more
+    /// How sure it is that a clock that was set is why something failed: it did not before the clock was set, and
+    /// no more
     /// once it was set again.
     fn jumped_around(self, cause: Cause) -> Confidence {
         let Some(told) = self.told_of(cause) else { return Confidence::Medium };

@@ -4,8 +4,8 @@
 
 use super::beats::BeatVerdict;
 use super::explanation::Explanation;
+use super::hop_tracker::Ways;
 use super::incident::{CLOSING, OwnFault};
-use super::ledger::Ways;
 use super::pattern::{PastDrop, pattern};
 use super::record::{DropRecord, Process, Return, SinceThen, ToldAt, TurnedAway, between};
 use super::timeline::{Availability, Logged, Sleep, timeline};
@@ -15,6 +15,7 @@ use crate::id::{Epoch, InstanceId};
 use crate::model::{Cause, Confidence, Dialect, Finding, PastFinding};
 use crate::session::{Presence, PresenceCause, PresenceStatus};
 use crate::time::WallTime;
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::time::Duration;
 use serde::Serialize;
@@ -28,15 +29,18 @@ pub struct Transition {
     pub presence: Presence,
     /// When the last frame of the agent had come, as far as it was known then.
     pub heard: Option<WallTime>,
-    /// The process of the session that is under way, or was the latest.
+    /// The process of the session that is in progress, or was the latest.
     pub instance: Option<InstanceId>,
-    /// What the ledger of the session said then that was under way, or ended with this.
+    /// What the hop tracker of the session said then that was in progress, or ended with this.
     pub beats: Option<BeatVerdict>,
 }
 
 /// What is recorded besides the log of an agent's presence.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Records<'a> {
+    /// The transition by which the agent is out of session. It is written behind its publication, so that the log may
+    /// not have it yet.
+    pub latest: Option<&'a Transition>,
     /// What the agent told of its absences.
     pub told: &'a [ToldAt],
     /// When the server itself did not run.
@@ -66,7 +70,7 @@ pub struct Why {
 
 impl Why {
     /// Most drops that are told of; older ones are left out.
-    pub const MOST_DROPS: usize = 64;
+    pub(crate) const MOST_DROPS: usize = 64;
 
     /// Tells of an agent by its log, which is in the order of versions, and by what else is recorded, from `from`
     /// until now.
@@ -78,6 +82,7 @@ impl Why {
         from: WallTime,
         now: WallTime,
     ) -> Self {
+        let log = &*records.with_latest(log);
         let mut fallen = drops(log);
         fallen.iter_mut().for_each(|(drop, back)| records.complete(drop, back.as_mut(), now));
         let verdicts: Vec<Verdict> =
@@ -162,6 +167,15 @@ const NEWS: Duration = Duration::from_secs(3600);
 const NOTICED: Duration = Duration::from_secs(2);
 
 impl Records<'_> {
+    /// The log, and what was published since it was read.
+    fn with_latest<'l>(&self, log: &'l [Transition]) -> Cow<'l, [Transition]> {
+        let written = log.last().map(|last| last.presence.version);
+        match self.latest.filter(|latest| Some(latest.presence.version) > written) {
+            Some(latest) => log.iter().chain([latest]).cloned().collect(),
+            None => Cow::Borrowed(log),
+        }
+    }
+
     /// Adds what is recorded of a drop.
     fn complete(&self, drop: &mut DropRecord, back: Option<&mut Return>, now: WallTime) {
         drop.stalled = self.stalled(drop.at.before(drop.quiet), drop.at);
@@ -268,7 +282,7 @@ impl PastDrop {
 /// The drops in a log, each with the return of the agent if it is back.
 fn drops(log: &[Transition]) -> Vec<(DropRecord, Option<Return>)> {
     let mut found: Vec<(DropRecord, Option<Return>)> = Vec::new();
-    // The session that is under way, and since when.
+    // The session that is in progress, and since when.
     let mut session: Option<(Epoch, WallTime)> = None;
     // While a hello of a machine that was forgotten is looked at, no process is known.
     let mut known: Option<&InstanceId> = None;

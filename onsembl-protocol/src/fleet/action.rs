@@ -1,4 +1,4 @@
-//! What a fleet wants done. Plain values; one file of a server performs them.
+//! The actions of a fleet. Plain values; one file of a server performs them.
 
 use super::note::FleetNote;
 use super::report::{AuditReport, ReleaseReport, StopReport};
@@ -7,11 +7,12 @@ use super::row::{
 };
 use super::view::Change;
 use crate::close::CloseCause;
-use crate::id::{AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId};
+use crate::id::{AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId};
 use crate::model::SizeRecord;
 use crate::output::LogRecord;
 use crate::replay::Retired;
 use crate::session::Claimant;
+pub use crate::session::frames::Admission;
 use crate::stop::StopOrder;
 use crate::terminal::HoldView;
 use crate::time::WallTime;
@@ -26,21 +27,21 @@ use alloc::vec::Vec;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeatId(pub u64);
 
-/// The number of a request, given by who asks: where its answer goes.
+/// The number of a request, assigned by the requester: the destination of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
-/// One thing to do. Perform them in order; none of them may be left out.
+/// One action. Perform all of them, in order.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum FleetAction {
     /// Apply these to the user's [`View`](super::View).
     Show(Vec<Change>),
-    /// Put a machine in.
+    /// Add a machine.
     Install {
         /// Its number from now on.
         seat: SeatId,
-        /// What it begins with.
+        /// Its initial state.
         origin: SeatOrigin,
     },
     /// The hello on this link comes from this machine's agent.
@@ -58,12 +59,12 @@ pub enum FleetAction {
         /// How the link is closed.
         cause: CloseCause,
     },
-    /// Keep this silent link beside the session of this machine.
+    /// Park this silent link beside the session of this machine.
     Park {
         link: LinkId,
         seat: SeatId,
     },
-    /// This silent link is of no use: it is closed.
+    /// Close this silent link.
     GiveUpSilent(LinkId),
     /// The hello of this link is of a diagnosis connection: welcome it, list it nowhere.
     WelcomeProbe {
@@ -104,9 +105,9 @@ pub enum FleetAction {
     },
     /// The agent reported that it cannot continue.
     Faulted(SeatId),
-    /// Ask the store, and hand the answer in as an event.
+    /// Query the store; its answer is an event.
     Ask(Question),
-    /// Store this, behind everything that was to be stored before.
+    /// Store this, after all earlier writes.
     Write(Write),
     Reply {
         token: Token,
@@ -116,10 +117,10 @@ pub enum FleetAction {
     Note(FleetNote),
 }
 
-/// What a machine begins with.
+/// The initial state of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatOrigin {
-    /// The agent comes now.
+    /// The agent is connecting.
     New {
         /// The latest presence version of the agent.
         version: PresenceVersion,
@@ -137,27 +138,16 @@ pub enum SeatOrigin {
     },
 }
 
-/// The session that an agent is welcomed to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct Admission {
-    pub agent: AgentId,
-    pub session: SessionId,
-    pub epoch: Epoch,
-    /// The stop in force for this agent.
-    pub stopped: Option<StopId>,
-}
-
 /// Whether an agent's link is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Flow {
-    /// It is not read: too much of its output is unstored.
+    /// It is not read, because too much of its output is unstored.
     Paused,
     Resumed,
 }
 
-/// What a fleet asks of the store.
+/// A query of a fleet to its store.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Question {
@@ -168,7 +158,7 @@ pub enum Question {
         seat: SeatId,
         /// The link that waits.
         link: LinkId,
-        /// What is known of the peer.
+        /// The liveness of the peer.
         new: Box<NewSession>,
     },
     /// Store a command unless the user has one of this id. Answered by
@@ -190,12 +180,12 @@ pub enum Question {
         /// Echoed in the answer.
         query: String,
         agent: AgentId,
-        /// Commands that the agent says it holds output of.
+        /// Commands of which the agent reports unacknowledged output.
         reported: Vec<CommandId>,
         /// Streams to read of the agent at most, the newest first.
         limit: usize,
     },
-    /// Keep what an agent found while it was away. Answered by
+    /// Store the findings of an agent about its absence. Answered by
     /// [`StoreAnswer::FindingsKept`](super::StoreAnswer::FindingsKept).
     KeepFindings(FindingsRecord),
     /// Delete an agent. Answered by [`StoreAnswer::Deleted`](super::StoreAnswer::Deleted).
@@ -223,7 +213,7 @@ pub enum Write {
     /// A terminal that an agent opened, or a command that is adopted, in front of its output. Answered by
     /// [`StoreAnswer::Inserted`](super::StoreAnswer::Inserted).
     Terminal(Box<CommandRecord>),
-    /// Where a command is. An end is answered by
+    /// The status of a command. An end is answered by
     /// [`StoreAnswer::EndStored`](super::StoreAnswer::EndStored).
     Command {
         command: CommandId,
@@ -234,12 +224,12 @@ pub enum Write {
         command: CommandId,
         record: LogRecord,
     },
-    /// From where in its output a terminal has which size. The same place again counts as the last time.
+    /// The size of a terminal from an offset of its output on. For the same offset the last one applies.
     TerminalSize {
         command: CommandId,
         record: SizeRecord,
     },
-    /// A session is over.
+    /// A session has ended.
     SessionEnd {
         session: SessionId,
         at: WallTime,
@@ -263,7 +253,7 @@ impl Write {
     /// Whether what waits of this kind is bounded where it comes from, so that whoever keeps writes need not drop
     /// any. The senders of output are throttled, and what is dropped of it is asked for by nobody; the fleet bounds
     /// terminals, without which their output would belong to nothing.
-    pub const fn is_bounded_at_source(&self) -> bool {
+    pub(super) const fn is_bounded_at_source(&self) -> bool {
         match self {
             Self::Output { .. } | Self::Terminal(_) => true,
             Self::Presence(_)
@@ -276,7 +266,8 @@ impl Write {
         }
     }
 
-    /// The command whose end this stores. Its fleet waits for [`StoreAnswer::EndStored`](super::StoreAnswer::EndStored).
+    /// The command whose end this stores. Its fleet waits for
+    /// [`StoreAnswer::EndStored`](super::StoreAnswer::EndStored).
     pub fn ended_command(&self) -> Option<&CommandId> {
         match self {
             Self::Command { command, update } => update.stage.is_final().then_some(command),
@@ -295,13 +286,13 @@ impl Write {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// It is done, or durably on its way.
+    /// It is done, or durably queued.
     Done,
     /// It is not done.
     Refused(ErrorReply),
-    /// What came of a stop.
+    /// The outcome of a stop.
     Stopped(StopReport),
-    /// What came of a release.
+    /// The outcome of a release.
     Released(ReleaseReport),
     /// The balance of an agent's output.
     Audited(AuditReport),
@@ -374,8 +365,7 @@ impl Answer {
 }
 
 fn of_another_request() -> ErrorReply {
-    let why =
-        "the server took the answer of another request for that of this one; report this fault";
+    let why = "the server confused the answers of two requests; report this fault";
     ErrorReply::new(ErrorCode::Internal, why)
 }
 

@@ -4,14 +4,14 @@
 use super::action::{Question, Token};
 use super::command::{Command, Course, Log, Open, Row, cost_of, misread, terms, too_long};
 use super::event::StoreFault;
+use super::long_texts;
 use super::note::FleetNote;
 use super::state::State;
 use super::stop::stopped;
 use super::terminal::keeps_its_size;
 use crate::command::{Candidate, CommandEvent, CommandLifecycle, Unroutable, choose_agent};
 use crate::id::{AgentId, CommandId};
-use crate::model::Dialect;
-use crate::model::StopScope;
+use crate::model::{Dialect, Pausing, StopScope};
 use crate::output::OutputLog;
 use crate::terminal::TERMINAL_PREFIX;
 use crate::time::Now;
@@ -39,7 +39,7 @@ pub(super) fn on_command(
     };
     if id.is_terminal() {
         let why = format!(
-            "ids that begin with {TERMINAL_PREFIX:?} are of terminals, which agents open by themselves; name the command otherwise"
+            "ids that begin with {TERMINAL_PREFIX:?} are reserved for terminals; use another id"
         );
         return state.out.reply(token, Err(ErrorReply::new(ErrorCode::InvalidMessage, why)));
     }
@@ -75,7 +75,7 @@ fn is_repetition(state: &mut State, token: Token, id: &CommandId) -> bool {
         Some(Course::Open(open)) => match open.row {
             Row::Stored => None,
             // One that could not be stored in time has ended, and will never be run. Whether the store takes
-            // it all the same is not known yet.
+            // it anyway is not known yet.
             Row::Asked if open.lifecycle.view().status.is_final() => {
                 let why = open.lifecycle.view().because.to_string();
                 state.refuse(token, ErrorCode::StorageUnavailable, why, id);
@@ -89,7 +89,7 @@ fn is_repetition(state: &mut State, token: Token, id: &CommandId) -> bool {
         None => state.out.reply(token, Ok(())),
         Some(open) if open.waiters.len() < most => open.waiters.push(token),
         Some(_) => {
-            let why = "this command is being stored, and too many requests wait for that; wait for their answers";
+            let why = "this command is being stored, and too many requests wait for storage; wait for their answers";
             state.refuse(token, ErrorCode::QueueFull, why, id);
         }
     }
@@ -116,6 +116,7 @@ fn admit(
         );
         return Err(ErrorReply::new(ErrorCode::QueueFull, why));
     }
+    long_texts::admit(state, &agent, request)?;
     let is_too_long = |dialect| match too_long(request, dialect) {
         Some(why) => Err(ErrorReply::new(ErrorCode::InvalidMessage, why)),
         None => Ok(()),
@@ -149,8 +150,7 @@ fn admit(
     if dialect == Dialect::Legacy
         && (request.working_directory.is_some() || !request.env.is_empty())
     {
-        let why = "this agent is a legacy wrapper, which obeys neither `workingDirectory` nor `env`; \
-                   put them into the command itself";
+        let why = "this agent is a legacy wrapper, which ignores `workingDirectory` and `env`; put them into the command itself";
         return Err(ErrorReply::new(ErrorCode::NotSupported, why));
     }
     // Its arguments become part of the text, which goes out twice.
@@ -159,7 +159,7 @@ fn admit(
     }
     // An agent may have written under this id before; what it wrote is not output of this command.
     if state.commands.get(id).is_some_and(|loose| loose.agent != agent) {
-        let why = "an agent of yours writes output under this id; name the command otherwise";
+        let why = "an agent of yours writes output under this id; use another id";
         return Err(ErrorReply::new(ErrorCode::InvalidMessage, why));
     }
     Ok((agent, dialect, session.is_some()))
@@ -210,7 +210,7 @@ fn choose(state: &State, wanted: Option<&AgentId>) -> Result<AgentId, ErrorReply
 }
 
 /// A user has an order for an agent: it is sent, or refused.
-pub(super) fn on_control(state: &mut State, token: Token, control: AgentControl) {
+pub(super) fn on_control(state: &mut State, token: Token, control: AgentControl, now: Now) {
     let Some(agent) = control.agent_id.clone() else {
         let error = ErrorReply::new(ErrorCode::InvalidMessage, "the order names no agent");
         return state.out.reply(token, Err(error));
@@ -220,8 +220,22 @@ pub(super) fn on_control(state: &mut State, token: Token, control: AgentControl)
     }
     state.out.note(FleetNote::Order { agent: agent.clone(), action: control.action.clone() });
     // The answer says only that the order is on its way (P-106); the agent's presence shows what came of it.
+    let pausing = match &control.action {
+        ControlAction::Pause => Some(Pausing::Paused),
+        ControlAction::Resume => Some(Pausing::Running),
+        ControlAction::Start
+        | ControlAction::Stop
+        | ControlAction::Restart
+        | ControlAction::Resize
+        | ControlAction::Unknown(_) => None,
+    };
     let result = match state.send(&agent, ServerToAgent::Control(control)) {
-        true => Ok(()),
+        true => {
+            if let Some(pausing) = pausing {
+                state.order_pausing(&agent, pausing, now.wall);
+            }
+            Ok(())
+        }
         false => Err(state.offline(&agent)),
     };
     state.out.reply(token, result);
@@ -246,7 +260,7 @@ fn obeyed(state: &State, agent: &AgentId, control: &AgentControl) -> Result<(), 
             unsupported("an agent in session has started already; nothing was done".to_owned())
         }
         (ControlAction::Unknown(action), _) => {
-            unsupported(format!("{action:?} is no order that this version knows"))
+            unsupported(format!("{action:?} is not an order known to this version"))
         }
         (_, Dialect::Legacy) => unsupported(
             "this agent is a legacy wrapper, which ignores orders; nothing was done".to_owned(),

@@ -21,7 +21,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// An agent named a command of its own. If that is not known here, it is taken up.
+/// An agent named a command of its own. If that is unknown here, it is taken up.
 pub(super) fn on_named(state: &mut State, agent: &AgentId, id: &CommandId, now: Now) {
     let is_known = match state.commands.get(id).map(|command| &command.course) {
         Some(Course::Open(_) | Course::Over(_)) => true,
@@ -51,7 +51,7 @@ fn adopt(state: &mut State, agent: &AgentId, id: &CommandId, now: Now) {
     let lifecycle = CommandLifecycle::adopted(now);
     let open = Open::new(lifecycle, request, Vec::new());
     let record = open.record(id, agent, now.wall);
-    // The store may have it all the same, and output of it.
+    // The store may have it anyway, and output of it.
     let log = match state.commands.remove(id) {
         Some(loose) => loose.log,
         None => output::ask_log_position(state, id),
@@ -68,7 +68,7 @@ fn no_room(state: &State, request: &CommandRequest) -> Option<String> {
     let would_be = state.commands.open_bytes().saturating_add(command::cost_of(request));
     (state.commands.open_by_user() >= count || would_be > bytes).then(|| {
         format!(
-            "this server does not have this command, and its user has {count} open ones or {bytes} bytes of them, which is the most; keep it, and name it again in the next session"
+            "this server does not have this command, and its user has {count} open ones or {bytes} bytes of them, which is the limit; keep it, and report it again in the next session"
         )
     })
 }
@@ -132,7 +132,7 @@ fn existed(state: &mut State, id: &CommandId, record: CommandRecord, now: Now) {
         output::show_log(state, id);
         match reported {
             true => state.confirm(&agent, id),
-            // It is over here, so it must not go on there.
+            // It is over here, so it must not continue there.
             false => state.cancel_at(&agent, id, Force::AtOnce),
         }
         return state.store_journal(&agent);
@@ -165,7 +165,7 @@ fn refused(state: &mut State, id: &CommandId, why: &str) {
     let Command { agent, log, .. } = command;
     dispatch::leave_queue(state, &agent, id);
     output::forget(state, &agent, log);
-    let why = format!("{why}; keep this command, and name it again in the next session");
+    let why = format!("{why}; keep this command, and report it again in the next session");
     not_taken(state, &agent, id, ErrorCode::StorageUnavailable, &why);
     state.store_journal(&agent);
 }

@@ -2,25 +2,29 @@
 //! its commands this is all that another server would need to take it over.
 
 use super::action::SeatId;
-use super::agent_view::{AgentView, ShownPresence};
+use super::agent_view::{AgentFacts, AgentView, PauseOrder, ShownPresence};
 use super::claims::{Bearer, Claim, Known};
 use super::directory::Standing;
+use super::forgetting::EPHEMERAL;
 use super::limits::FleetLimits;
 use super::report::StopState;
 use super::row::{AgentRecord, NewSession, OpenedSession};
 use crate::command::{CommandQueue, DEFAULT_SLOTS};
+use crate::diagnosis::BeatVerdict;
 use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, SessionId,
     StopId,
 };
-use crate::model::{Capabilities, Dialect, Pausing};
+use crate::model::{Capabilities, Dialect, Feature, Pausing};
 use crate::replay::Retired;
 use crate::session::{Claimant, PresenceStatus};
 use crate::time::WallTime;
 use crate::wire::payload::AgentConnect;
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Bytes of words for what it can do that are shown of an agent. Real ones say a few.
@@ -50,8 +54,15 @@ pub(super) struct Agent {
     /// How many commands it runs at once.
     pub(super) slots: usize,
     pub(super) queue: CommandQueue<CommandId>,
+    /// The order to pause that it obeys, or is to; it outlives a link.
+    pub(super) pause: Option<PauseOrder>,
     pub(super) listing: Listing,
-    pub(super) shown: AgentView,
+    /// What readers are shown of it, which they hold too.
+    pub(super) shown: Arc<AgentFacts>,
+    /// When a frame of it last came.
+    pub(super) last_heard: Option<WallTime>,
+    /// What the hop tracker says of its session.
+    pub(super) beats: Option<BeatVerdict>,
     /// What it counts, as it stands in the roster's sum.
     pub(super) cost: usize,
     /// How it stands in the directory.
@@ -92,6 +103,7 @@ impl Agent {
             because: "hello received, session being opened".to_owned(),
             version: opened.presence_version,
             track: None,
+            ended_with: None,
         };
         Self {
             key,
@@ -103,8 +115,9 @@ impl Agent {
             stored_journal: None,
             slots: DEFAULT_SLOTS,
             queue: CommandQueue::default(),
+            pause: None,
             listing: Listing::Listed,
-            shown: AgentView {
+            shown: Arc::new(AgentFacts {
                 name: String::new(),
                 agent_type: String::new(),
                 version: String::new(),
@@ -112,9 +125,8 @@ impl Agent {
                 capabilities: Vec::new(),
                 aliases: Vec::new(),
                 presence,
-                last_heard: None,
-                metrics: None,
                 pausing: Pausing::Running,
+                paused: None,
                 program_fault: None,
                 activity: None,
                 stopped: None,
@@ -122,8 +134,9 @@ impl Agent {
                 claim: None,
                 contest: None,
                 slept: None,
-                beats: None,
-            },
+            }),
+            last_heard: None,
+            beats: None,
             cost: 0,
             standing: Standing::default(),
         }
@@ -137,6 +150,7 @@ impl Agent {
             because: record.because,
             version: record.presence_version,
             track: None,
+            ended_with: None,
         };
         Self {
             key: record.key,
@@ -148,8 +162,9 @@ impl Agent {
             journal: record.journal,
             slots: DEFAULT_SLOTS,
             queue: CommandQueue::default(),
+            pause: None,
             listing: Listing::Listed,
-            shown: AgentView {
+            shown: Arc::new(AgentFacts {
                 name: record.name,
                 agent_type: record.agent_type,
                 version: record.version,
@@ -157,9 +172,8 @@ impl Agent {
                 capabilities: record.capabilities,
                 aliases: record.aliases,
                 presence,
-                last_heard: record.last_heard,
-                metrics: record.metrics,
                 pausing: Pausing::Running,
+                paused: None,
                 program_fault: None,
                 activity: None,
                 stopped: None,
@@ -167,23 +181,36 @@ impl Agent {
                 claim: record.claim,
                 contest: None,
                 slept: None,
-                beats: None,
-            },
+            }),
+            last_heard: record.last_heard,
+            beats: None,
             cost: 0,
             standing: Standing::default(),
         }
     }
 
+    /// What readers are shown of it.
+    pub(super) fn view(&self) -> Box<AgentView> {
+        let mut view = AgentView::from(Arc::clone(&self.shown));
+        (view.last_heard, view.beats) = (self.last_heard, self.beats);
+        Box::new(view)
+    }
+
+    /// What is to change of what readers are shown; copied if they hold it.
+    pub(super) fn facts(&mut self) -> &mut AgentFacts {
+        Arc::make_mut(&mut self.shown)
+    }
+
     /// What its hello says of it replaces what was known.
     pub(super) fn introduce(&mut self, hello: &AgentConnect, opened: &OpenedSession, at: WallTime) {
         self.epoch = opened.epoch;
-        let shown = &mut self.shown;
+        self.last_heard = Some(at);
+        let shown = self.facts();
         shown.name = name(hello, Some((&opened.agent, &shown.name)));
         shown.agent_type = hello.agent_type.as_str().to_ascii_lowercase();
         shown.version = hello.version.clone().unwrap_or_default();
         shown.host = hello.host_machine.clone().unwrap_or_default();
         shown.capabilities = capability_names(hello);
-        shown.last_heard = Some(at);
         shown.presence.version = shown.presence.version.max(opened.presence_version);
     }
 
@@ -211,9 +238,9 @@ impl Agent {
 
     /// It goes by this id too. Whether that was not known.
     pub(super) fn remember(&mut self, alias: AgentId) -> bool {
-        let aliases = &mut self.shown.aliases;
-        let is_new = !aliases.contains(&alias);
+        let is_new = !self.shown.aliases.contains(&alias);
         if is_new {
+            let aliases = &mut self.facts().aliases;
             if aliases.len() >= ALIASES {
                 let _ = aliases.remove(0);
             }
@@ -226,16 +253,23 @@ impl Agent {
 /// What an agent says that it can do, as far as it is kept.
 pub(super) fn capability_names(hello: &AgentConnect) -> Vec<String> {
     let mut words = hello.capabilities.to_words();
+    let mut features = hello.extensions.iter().flat_map(|extensions| &extensions.features);
+    if features.any(|feature| *feature == Feature::Ephemeral) {
+        // First, so that it is kept whatever else it can do.
+        words.retain(|word| word != EPHEMERAL);
+        words.insert(0, EPHEMERAL.to_owned());
+    }
     let mut bytes = 0;
     words.retain(|word| {
         bytes += word.len();
         bytes <= MOST_WORDS
     });
+    words.shrink_to_fit();
     words
 }
 
-/// What an agent counts: it stands here and in the view.
-pub(super) fn cost_of(shown: &AgentView) -> usize {
+/// What an agent counts: while it changes, it stands here and in the view.
+pub(super) fn cost_of(shown: &AgentFacts) -> usize {
     let words = shown.capabilities.iter().map(String::len);
     let aliases = shown.aliases.iter().map(|alias| alias.as_str().len());
     let texts = [&shown.name, &shown.agent_type, &shown.version, &shown.host].map(String::len);
@@ -432,7 +466,7 @@ pub(super) enum UsedId {
 /// A hello whose session is being opened.
 #[derive(Debug)]
 pub(super) struct Joining {
-    pub(super) hello: alloc::boxed::Box<AgentConnect>,
+    pub(super) hello: Box<AgentConnect>,
     pub(super) bearer: Option<Bearer>,
     pub(super) session: SessionId,
     pub(super) peer: String,
@@ -445,7 +479,7 @@ pub(super) struct Joining {
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) link: LinkId,
-    /// What both ends may rely on.
+    /// The capabilities that both ends share.
     pub(super) capabilities: Capabilities,
     pub(super) health: Health,
     /// Its terminal that is shown on its own machine, whose size is not for others to say.

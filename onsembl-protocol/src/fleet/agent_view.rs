@@ -3,23 +3,62 @@
 use super::claims::{Bearer, Claim};
 use super::report::StopState;
 use crate::command::CommandStage;
-use crate::diagnosis::{BeatVerdict, Explanation, OrderInForce, PresenceTrack, Ways, explain};
-use crate::id::{AgentId, PresenceVersion};
+use crate::diagnosis::{
+    BeatVerdict, Explanation, OrderInForce, PresenceTrack, Sleep, Transition, Ways, explain,
+};
+use crate::id::{AgentId, PresenceVersion, UserId};
 use crate::liveness::Impairment;
 use crate::model::{Activity, Cause, Confidence, Evidence, Finding, Pausing, ToldFault};
 use crate::session::{Presence, PresenceCause, PresenceStatus, ServerConfig};
 use crate::stop::StopOrder;
 use crate::time::WallTime;
 use crate::wire::payload::HealthMetrics;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Deref;
 
-/// One agent.
+/// One agent: its [facts](AgentFacts), which change seldom, and what each heartbeat changes. A fleet and its readers share
+/// the facts, so that a copy is small.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentView {
+    facts: Arc<AgentFacts>,
+    /// When a frame of it last came.
+    pub last_heard: Option<WallTime>,
+    /// What its latest heartbeat brought. In a [change](super::Change::Agent): nothing new if absent.
+    pub metrics: Option<HealthMetrics>,
+    /// What the hop tracker says of its session; `None` without a session, or of a legacy agent.
+    pub beats: Option<BeatVerdict>,
+}
+
+impl From<Arc<AgentFacts>> for AgentView {
+    /// An agent of which nothing was heard.
+    fn from(facts: Arc<AgentFacts>) -> Self {
+        Self { facts, last_heard: None, metrics: None, beats: None }
+    }
+}
+
+impl From<AgentFacts> for AgentView {
+    fn from(facts: AgentFacts) -> Self {
+        Self::from(Arc::new(facts))
+    }
+}
+
+impl Deref for AgentView {
+    type Target = AgentFacts;
+
+    fn deref(&self) -> &AgentFacts {
+        &self.facts
+    }
+}
+
+/// What is known of an agent besides what each heartbeat changes. What most agents have none of is in a box.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
-pub struct AgentView {
+pub struct AgentFacts {
     pub name: String,
     /// What runs behind it.
     pub agent_type: String,
@@ -32,40 +71,41 @@ pub struct AgentView {
     /// Ids that it went by before it learned its own.
     pub aliases: Vec<AgentId>,
     pub presence: ShownPresence,
-    /// When a frame of it last came.
-    pub last_heard: Option<WallTime>,
-    pub metrics: Option<HealthMetrics>,
     /// Whether it says, in its present session, that it starts nothing, by order.
     pub pausing: Pausing,
+    /// By whom and since when, while it says so.
+    pub paused: Option<PauseOrder>,
     /// That the program of its terminal does not run, as it said last in its present session.
-    pub program_fault: Option<ToldFault>,
+    pub program_fault: Option<Box<ToldFault>>,
     /// What its program does, as it said last in its present session.
-    pub activity: Option<Activity>,
+    pub activity: Option<Box<Activity>>,
     /// The emergency stop in force for it, and how far it is with that.
-    pub stopped: Option<AgentStop>,
+    pub stopped: Option<Box<AgentStop>>,
     /// How many more links may be open beside the one of its session.
     pub link_room: usize,
-    /// The token lineage that holds the agent; `None` before a bearer has claimed it.
+    /// The token lineage that has claimed the agent; `None` before a bearer has claimed it.
     pub claim: Option<Claim>,
     /// That other processes of it asked for its session lately.
     pub contest: Option<AgentContest>,
     /// When it slept lately, as it proved when it was back: what was shown of it then was no fault.
-    pub slept: Option<SleptTime>,
-    /// What the ledger of heartbeats says of its session; `None` without a session, or of a legacy agent.
-    pub beats: Option<BeatVerdict>,
+    pub slept: Option<Sleep>,
 }
 
-/// A time in which an agent's machine slept, by the server's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// That an agent starts nothing, by order.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
-pub struct SleptTime {
-    pub from: WallTime,
-    pub until: WallTime,
+#[non_exhaustive]
+pub struct PauseOrder {
+    /// Who ordered it; `None` if that was before this run of the server.
+    pub by: Option<UserId>,
+    /// When it was ordered, or first said.
+    pub at: WallTime,
 }
 
 /// Processes of one agent beside the one that is in session: within the last minute before the latest came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct AgentContest {
     /// How often one was refused, because the one in session answered.
     pub refused: usize,
@@ -119,12 +159,14 @@ pub struct ShownPresence {
     pub version: PresenceVersion,
     /// What its transitions add up to; `None` before this run of the server published one.
     pub track: Option<PresenceTrack>,
+    /// What the hop tracker said when the session ended that is over with this.
+    pub ended_with: Option<Box<BeatVerdict>>,
 }
 
 impl ShownPresence {
     /// What is shown from this transition on.
     #[must_use]
-    pub(super) fn then(&self, presence: Presence) -> Self {
+    pub(super) fn then(&self, presence: Presence, beats: Option<BeatVerdict>) -> Self {
         Self {
             status: presence.status,
             since: presence.since,
@@ -134,6 +176,7 @@ impl ShownPresence {
                 Some(track) => track.then(presence),
                 None => PresenceTrack::begin(presence),
             }),
+            ended_with: beats.filter(|_| !presence.status.is_in_session()).map(Box::new),
         }
     }
 }
@@ -162,8 +205,18 @@ impl AgentView {
         }
     }
 
+    /// The transition by which it is out of session, as the log will have it but for the process, which is that of the
+    /// transition before. `None` of one in session, and before this run of the server published one.
+    pub fn latest_absence(&self) -> Option<Transition> {
+        let presence = *self.presence.track.as_ref()?.latest();
+        let beats = self.presence.ended_with.as_deref().copied();
+        let (at, heard) = (presence.since, self.last_heard);
+        let is_away = !presence.status.is_in_session();
+        is_away.then_some(Transition { at, presence, heard, instance: None, beats })
+    }
+
     /// Why it is where it is: an impairment comes in front of the cause of its presence.
-    pub fn because(&self) -> String {
+    pub(crate) fn because(&self) -> String {
         let because = &self.presence.because;
         match &self.contest {
             Some(contest) => format!("{contest}; {because}"),
@@ -198,7 +251,7 @@ impl AgentView {
             Some(trouble) => Evidence::NONE.with("store", trouble.to_string()),
             None => Evidence::NONE,
         };
-        if let Some(found) = self.by_ledger() {
+        if let Some(found) = self.by_hops() {
             let evidence = found.evidence.clone().and(&evidence);
             return Some(found.on(evidence));
         }
@@ -211,8 +264,8 @@ impl AgentView {
         Some(Finding::new(cause, confidence).on(evidence))
     }
 
-    /// What the ledger of its heartbeats says, while it is in session: where they stop, or which direction is lost.
-    fn by_ledger(&self) -> Option<Finding> {
+    /// What the hop tracker says, while it is in session: where heartbeats stop, or which direction is lost.
+    fn by_hops(&self) -> Option<Finding> {
         let beats = self.beats.filter(|_| self.presence.status.is_in_session())?;
         let lost = match beats.ways {
             Ways::Both | Ways::OneWayOrCut => None,
@@ -242,13 +295,19 @@ impl AgentView {
 
     /// What keeps it from starting anything, by order.
     pub fn order_in_force(&self) -> OrderInForce {
-        match (&self.stopped, self.pausing) {
+        match (self.stopped.as_deref(), self.pausing) {
             (Some(AgentStop { order, .. }), _) => OrderInForce::Stopped {
                 by: order.by.as_str().into(),
                 at: order.at,
                 reason: order.reason.clone(),
             },
-            (None, Pausing::Paused) => OrderInForce::Paused,
+            (None, Pausing::Paused) => {
+                let order = self.paused.as_ref();
+                OrderInForce::Paused {
+                    by: order.and_then(|order| order.by.as_ref()).map(|by| by.as_str().into()),
+                    since: order.map(|order| order.at),
+                }
+            }
             (None, Pausing::Running) => OrderInForce::None,
         }
     }

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Streams of one audit: the newest that are stored, and as many that the agent holds.
 const STREAMS: usize = 4096;
 
-/// Audits under way.
+/// Audits in progress.
 #[derive(Debug, Default)]
 pub(super) struct Audits {
     pending: BTreeMap<String, Audit>,
@@ -71,7 +71,7 @@ impl Audits {
             return refuse(state, token, ErrorCode::AgentNotFound, "no agent of yours has this id");
         }
         if self.pending.len() >= state.limits.audits {
-            let why = "too many audits are under way; come back later";
+            let why = "too many audits are in progress; try again later";
             return refuse(state, token, ErrorCode::QueueFull, why);
         }
         let query = state.ids.query(now.wall);
@@ -108,7 +108,7 @@ impl Audits {
         streams.truncate(STREAMS.saturating_sub(audit.reported.len()));
         let bytes = self.bytes.saturating_add(cost_of(&streams));
         if bytes > state.limits.audit_bytes {
-            let why = "too much is held for audits that are under way; come back later";
+            let why = "audits in progress hold too much memory; try again later";
             let Some(audit) = self.take(&query) else { return };
             return refuse(state, audit.token, ErrorCode::QueueFull, why);
         }
@@ -130,7 +130,7 @@ impl Audits {
             self.pending.iter().filter(|(_, a)| is_late(a)).map(|(q, _)| q.clone()).collect();
         for query in late {
             let Some(audit) = self.pending.get_mut(&query) else { continue };
-            let why = "the agent did not answer within 5 s; it may be of an earlier version";
+            let why = "the agent did not answer within 5 s; it may be an older version";
             audit.stage = Stage::Reading { unheard: Some(why) };
             // What is stored is worth reporting without the agent; the report says that it was not heard.
             state.out.note(FleetNote::AuditUnanswered { agent: audit.agent.clone() });

@@ -1,5 +1,5 @@
 //! Back-pressure with hysteresis: an agent whose output the store does not take fast enough is not read, and none
-//! of a user of whom that can be said of all agents together. What output costs is not known here.
+//! of a user of whom that can be said of all agents together. What output costs is unknown here.
 
 use super::action::Flow;
 use super::collections::Map;

@@ -21,7 +21,7 @@ pub struct Bearer {
 /// What a token may speak for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenScope {
-    /// Any number of agents that no other lineage holds.
+    /// Any number of agents that no other lineage has claimed.
     Any,
     /// One agent of this name, which its first session says.
     New(String),
@@ -31,7 +31,7 @@ pub enum TokenScope {
     Bound(AgentId),
 }
 
-/// Who holds an agent.
+/// Who has claimed an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Claim {
@@ -55,25 +55,25 @@ impl Bearer {
     }
 
     /// Whether this claim is its lineage's, or there is none.
-    pub(super) fn may_hold(&self, claim: Option<&Claim>) -> bool {
+    pub(super) fn may_claim(&self, claim: Option<&Claim>) -> bool {
         claim.is_none_or(|claim| claim.lineage == self.lineage)
     }
 
     /// Whether the token may speak for this agent, as far as its id and its claim say.
     pub(super) fn speaks_for(&self, agent: &AgentId, claim: Option<&Claim>) -> bool {
         match &self.scope {
-            // Whichever lineage holds it: a token of this kind is made to take the agent over (P-264).
+            // Whichever lineage has claimed it: a token of this kind is made to take the agent over (P-264).
             TokenScope::Heir(heir) if heir == agent => true,
-            TokenScope::Any | TokenScope::New(_) => self.may_hold(claim),
-            TokenScope::Heir(of) | TokenScope::Bound(of) => of == agent && self.may_hold(claim),
+            TokenScope::Any | TokenScope::New(_) => self.may_claim(claim),
+            TokenScope::Heir(of) | TokenScope::Bound(of) => of == agent && self.may_claim(claim),
         }
     }
 
     /// Why it may not speak for an agent that it does not [speak for](Self::speaks_for).
     pub(super) fn why_not(&self, id: &AgentId, name: &str, claim: Option<&Claim>) -> String {
         let (name, token) = (name.to_owned(), self.token.clone());
-        match claim.filter(|claim| !self.may_hold(Some(claim))) {
-            Some(claim) => Denied::Held { id: id.clone(), name, token: claim.token.clone() },
+        match claim.filter(|claim| !self.may_claim(Some(claim))) {
+            Some(claim) => Denied::Claimed { id: id.clone(), name, token: claim.token.clone() },
             None => Denied::OfAnother { token, name },
         }
         .to_string()
@@ -113,7 +113,7 @@ pub(super) enum Admitted {
     /// As the one that it shows itself to be, which may be a new one.
     Itself,
     /// As the one that has this key.
-    HolderOf(AgentKey),
+    KeyOwner(AgentKey),
     /// As this one, whatever key that had.
     HeirOf(AgentId),
 }
@@ -124,17 +124,17 @@ pub(super) enum Denied {
     #[error(
         "the agent {name:?} is held by the token {token}, and this token is not of its lineage; `onsembl-server token --agent {id}` makes one that takes it over, and a state directory or name of its own makes this another agent"
     )]
-    Held { id: AgentId, name: String, token: TokenId },
+    Claimed { id: AgentId, name: String, token: TokenId },
     #[error(
-        "this agent is being taken in with the token {0}, and this token is not of its lineage; use one token for it"
+        "this agent is being registered with the token {0}, and this token is not of its lineage; use one token for it"
     )]
     BeingTakenIn(TokenId),
     #[error(
-        "the token {token} was made for the agent {made_for:?}, and this one calls itself {says:?}; start it under that name, or make it a token by `onsembl-server token --agent`"
+        "the token {token} was made for the agent {made_for:?}, and this one is named {says:?}; start it under that name, or make it a token with `onsembl-server token --agent`"
     )]
     OtherName { token: TokenId, made_for: String, says: String },
     #[error(
-        "the token {token} is for the agent {name:?}, whose key this one does not have; use the state directory of that agent, or make a token by `onsembl-server token --agent`"
+        "the token {token} is for the agent {name:?}, whose key this one does not have; use the state directory of that agent, or make a token with `onsembl-server token --agent`"
     )]
     OtherKey { token: TokenId, name: String },
     #[error(
@@ -157,13 +157,13 @@ pub(super) fn judge(
 ) -> Result<Admitted, Denied> {
     let token = || bearer.token.clone();
     match &bearer.scope {
-        TokenScope::Any => held(bearer, known).map(|()| Admitted::Itself),
+        TokenScope::Any => claimable(bearer, known).map(|()| Admitted::Itself),
         TokenScope::New(made_for) => match shown.name {
             Some(says) if says != made_for => {
                 let (made_for, says) = (made_for.clone(), says.to_owned());
                 Err(Denied::OtherName { token: token(), made_for, says })
             }
-            Some(_) | None => held(bearer, known).map(|()| Admitted::Itself),
+            Some(_) | None => claimable(bearer, known).map(|()| Admitted::Itself),
         },
         TokenScope::Heir(heir) => match known {
             Some(known) if known.id == heir => Ok(Admitted::Itself),
@@ -176,7 +176,7 @@ pub(super) fn judge(
             None => Ok(Admitted::HeirOf(heir.clone())),
         },
         TokenScope::Bound(agent) => {
-            held(bearer, own)?;
+            claimable(bearer, own)?;
             let Some(own) = own else {
                 // It is deleted or was never seen here: the store knows.
                 return Ok(Admitted::Itself);
@@ -187,7 +187,7 @@ pub(super) fn judge(
                 // Who has no key must not pass for one that has.
                 (Dialect::Legacy, _) if is_own && stands_in(own.key) => Ok(Admitted::Itself),
                 (Dialect::Legacy, None) if known.is_none() && stands_in(own.key) => {
-                    Ok(Admitted::HolderOf(own.key.clone()))
+                    Ok(Admitted::KeyOwner(own.key.clone()))
                 }
                 (Dialect::Extended | Dialect::Legacy, _) => {
                     Err(Denied::OtherKey { token: token(), name: own.name.to_owned() })
@@ -197,14 +197,14 @@ pub(super) fn judge(
     }
 }
 
-fn held(bearer: &Bearer, known: Option<Known<'_>>) -> Result<(), Denied> {
-    // Held by none: the first token that comes claims it (P-261).
+fn claimable(bearer: &Bearer, known: Option<Known<'_>>) -> Result<(), Denied> {
+    // Claimed by none: the first token that comes claims it (P-261).
     let Some(Known { id, name, claim: Some(claim), .. }) = known else { return Ok(()) };
-    match bearer.may_hold(Some(claim)) {
+    match bearer.may_claim(Some(claim)) {
         true => Ok(()),
         false => {
             let (id, name) = (id.clone(), name.to_owned());
-            Err(Denied::Held { id, name, token: claim.token.clone() })
+            Err(Denied::Claimed { id, name, token: claim.token.clone() })
         }
     }
 }
@@ -223,9 +223,9 @@ mod tests {
     }
 
     /// What becomes of a hello that shows itself to be agent 1, agent 2 or a new one (0), under each kind of
-    /// token, where agent 1 is held by the lineage "a" and agent 2 by "b".
+    /// token, where agent 1 is claimed by the lineage "a" and agent 2 by "b".
     #[test]
-    fn a_token_speaks_for_what_its_lineage_holds_and_for_what_it_was_made() {
+    fn a_token_speaks_for_what_its_lineage_has_claimed_and_for_what_it_was_made() {
         use Dialect::{Extended, Legacy};
         let (one, two) = (id("1"), id("2"));
         let key = AgentKey::new("key");
@@ -243,12 +243,12 @@ mod tests {
         let cases = [
             ("a", TokenScope::Any, say(None), 1, "shown"),
             ("a", TokenScope::Any, say(None), 0, "shown"),
-            ("a", TokenScope::Any, say(None), 2, "held"),
-            ("b", TokenScope::Any, wrapper(Some("one")), 1, "held"),
+            ("a", TokenScope::Any, say(None), 2, "claimed"),
+            ("b", TokenScope::Any, wrapper(Some("one")), 1, "claimed"),
             ("c", new("three"), say(Some("three")), 0, "shown"),
             ("c", new("three"), say(None), 0, "shown"),
             ("c", new("three"), say(Some("one")), 0, "other name"),
-            ("c", new("one"), say(Some("one")), 1, "held"),
+            ("c", new("one"), say(Some("one")), 1, "claimed"),
             ("c", heir.clone(), say(None), 1, "shown"),
             ("c", heir.clone(), say(None), 0, "heir"),
             ("c", heir, say(None), 2, "key of another"),
@@ -257,7 +257,7 @@ mod tests {
             ("a", bound.clone(), say(None), 2, "other key"),
             ("a", bound.clone(), wrapper(None), 1, "other key"),
             ("a", bound.clone(), wrapper(None), 0, "other key"),
-            ("b", bound, say(None), 1, "held"),
+            ("b", bound, say(None), 1, "claimed"),
         ];
         for (lineage, scope, shown, which, wanted) in cases {
             let case = alloc::format!("{lineage} {scope:?} {shown:?} {which}");
@@ -265,9 +265,9 @@ mod tests {
                 known(1).filter(|_| matches!(scope, TokenScope::Heir(_) | TokenScope::Bound(_)));
             let got = match judge(&bearer(lineage, scope), shown, known(which), own) {
                 Ok(Admitted::Itself) => "shown",
-                Ok(Admitted::HolderOf(_)) => "holder",
+                Ok(Admitted::KeyOwner(_)) => "owner",
                 Ok(Admitted::HeirOf(_)) => "heir",
-                Err(Denied::Held { .. }) => "held",
+                Err(Denied::Claimed { .. }) => "claimed",
                 Err(Denied::BeingTakenIn(_)) => "being taken in",
                 Err(Denied::OtherName { .. }) => "other name",
                 Err(Denied::OtherKey { .. }) => "other key",
@@ -286,7 +286,7 @@ mod tests {
         let a = bearer("a", TokenScope::Bound(id("1")));
         let wrapper = |name| Shown { dialect: Dialect::Legacy, name };
         let admitted = judge(&a, wrapper(None), None, Some(own));
-        assert_eq!(admitted, Ok(Admitted::HolderOf(key.clone())));
+        assert_eq!(admitted, Ok(Admitted::KeyOwner(key.clone())));
         assert!(judge(&a, wrapper(Some("two")), None, Some(own)).is_err(), "two of one HOME");
         assert!(judge(&a, wrapper(Some("one")), Some(own), Some(own)).is_ok());
         let ours = Shown { dialect: Dialect::Extended, name: None };
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_token_that_holds_the_agent() {
+    fn a_refusal_names_the_token_that_has_claimed_the_agent() {
         let (one, key) = (id("1"), AgentKey::new("key"));
         let claim = bearer("a", TokenScope::Any).claim();
         let known = Known { id: &one, key: &key, name: "one", claim: Some(&claim) };

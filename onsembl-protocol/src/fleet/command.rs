@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::model::{Dialect, SizeRecord};
 use crate::output::{OutputLog, StoredBody, Stream};
 use crate::time::{Deadline, Timestamp, WallTime};
-use crate::wire::payload::{CommandComplete, CommandInput, CommandRequest};
+use crate::wire::payload::{CommandComplete, CommandInput, CommandRequest, LongText};
 use crate::wire::{self, ServerToAgent};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -92,9 +92,9 @@ impl SizesTaken {
         if self.taken > MOST_SIZES {
             return SizeSaid::TooMany;
         }
-        // At one place the last one counts.
-        let place = (record.incarnation, record.offset);
-        self.known.retain(|known| (known.incarnation, known.offset) != place);
+        // At one position the last one counts.
+        let position = (record.incarnation, record.offset);
+        self.known.retain(|known| (known.incarnation, known.offset) != position);
         self.known.push_back(record);
         if self.known.len() > KNOWN_SIZES {
             let _ = self.known.pop_front();
@@ -174,7 +174,7 @@ pub(super) enum Row {
 pub(super) enum AfterEnd {
     /// That its report is stored: it forgets the command.
     Confirm,
-    /// That the command is not known here: it was given up, and the agent may still have it.
+    /// That the command is unknown here: it was given up, and the agent may still have it.
     Drop,
 }
 
@@ -350,7 +350,18 @@ pub(super) fn terms(request: &CommandRequest) -> CommandTerms {
         time_limit: request.constraints.time_limit_ms.map(Duration::from_millis),
         start_within: start_within
             .map_or(CommandTerms::START_WITHIN, |asked| asked.min(CommandTerms::START_WITHIN)),
+        on_its_way: on_its_way(request),
     }
+}
+
+/// Bytes of a long text that the slowest link takes in a second: 16 KiB. A slower one ends by itself, since a piece would take
+/// longer than a write may.
+const SLOWEST: usize = 16 * 1024;
+
+/// How much longer than another the request is on its way. Sent again sooner, its text would wait behind itself.
+fn on_its_way(request: &CommandRequest) -> Duration {
+    let held = request.long_text.as_ref().map_or(0, LongText::held);
+    Duration::from_secs(u64::try_from(held / SLOWEST).unwrap_or(u64::MAX))
 }
 
 /// What a request takes in memory.
@@ -358,7 +369,8 @@ pub(super) fn cost_of(request: &CommandRequest) -> usize {
     let args = request.args.iter().map(String::len);
     let env = request.env.iter().map(|(name, value)| name.len() + value.len());
     let others = request.working_directory.as_ref().map_or(0, String::len);
-    args.chain(env).fold(request.text.len() + others + REQUEST_COST, usize::saturating_add)
+    let long = request.long_text.as_ref().map_or(0, LongText::held);
+    args.chain(env).fold(request.text.len() + long + others + REQUEST_COST, usize::saturating_add)
 }
 
 /// What an agent of this dialect is sent: a legacy wrapper types the text and uses nothing else.
@@ -400,7 +412,13 @@ pub(super) fn misread(
     let tells = session.is_some_and(|session| session.capabilities.tells_activity());
     if request.condition.is_some() && !tells {
         return Some(
-            "this agent does not say what its program does (it has not the feature `activity`), and would type the text whatever that is; nothing was done",
+            "this agent does not report activity (it lacks the feature `activity`), and would type the text unconditionally; nothing was done",
+        );
+    }
+    let takes_long = session.is_some_and(|session| session.capabilities.takes_long_texts());
+    if request.long_text.is_some() && !takes_long {
+        return Some(
+            "this agent takes texts of 65,536 bytes (64 KiB) at most (it lacks the feature `long-text`), and this one is longer; nothing was done; update the agent, or put the text into a file on its machine and name that",
         );
     }
     match &request.input {
@@ -408,12 +426,12 @@ pub(super) fn misread(
         Some(CommandInput::Secret) => {
             let takes = session.is_some_and(|session| session.capabilities.takes_secrets());
             (!takes).then_some(
-                "this agent takes no secrets and might keep or show it; nothing was done",
+                "this agent does not support secrets and might store or show it; nothing was done",
             )
         }
         Some(CommandInput::Keys | CommandInput::Unknown(_)) => match dialect {
             Dialect::Legacy => Some(
-                "this agent is a legacy wrapper, which takes a text only and would type the names of keys; nothing was done",
+                "this agent is a legacy wrapper, which would type the names of keys as text; nothing was done",
             ),
             Dialect::Extended
                 if session.is_some_and(|session| session.capabilities.knows_terminals()) =>
@@ -421,7 +439,7 @@ pub(super) fn misread(
                 None
             }
             Dialect::Extended => Some(
-                "this agent knows no terminals and would take the names of keys for a text; nothing was done",
+                "this agent has no terminal support and would type the names of keys as text; nothing was done",
             ),
         },
     }

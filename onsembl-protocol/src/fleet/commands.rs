@@ -115,6 +115,11 @@ impl Commands {
         self.open_of.get(agent).into_iter().flat_map(Set::iter).cloned().collect()
     }
 
+    /// All open commands.
+    pub(super) fn all_open(&self) -> impl Iterator<Item = &Command> {
+        self.open_of.values().flat_map(Set::iter).filter_map(|id| self.all.get(id))
+    }
+
     /// Whether a command of an agent is over and its end is not stored.
     pub(super) fn has_unstored_end(&self, agent: &AgentId) -> bool {
         let first = (agent.clone(), CommandId::new(""));
@@ -186,7 +191,7 @@ impl Commands {
                 self.loose.retain(|loose| loose != id);
                 self.ended.push_back(id.clone());
             }
-            // It has its place already.
+            // It has its position already.
             Course::Over(_) => {}
         }
         self.make_room_for_ended(out);
@@ -312,7 +317,7 @@ impl Commands {
     }
 }
 
-/// Feeds one lifecycle, if it is open, and keeps its places among the deadlines and the ends.
+/// Feeds one lifecycle, if it is open, and keeps its entries among the deadlines and the ends.
 fn step(
     deadlines: &mut Set<(Timestamp, CommandId)>,
     ending: &mut Set<(AgentId, CommandId)>,

@@ -2,14 +2,20 @@
 //! it was sent, and their order.
 //!
 //! A feed holds no lock and no queue of events: it is polled for the next update whenever the link of its dashboard
-//! has room. `agents.rs` has the updates about agents, `output.rs` the form of output, `due.rs` whose turn it is.
+//! has room. `answers.rs` has what goes first, `agents.rs` the updates about agents, `taken.rs` output that follows,
+//! `output.rs` its form, `watched.rs` what is watched at all, `live_views.rs` what of it may be skipped, `due.rs` whose turn it is.
 
 mod agents;
+mod answers;
 mod due;
 mod item;
+mod legacy;
+mod live_views;
 mod lookup;
 mod output;
 mod sent;
+mod taken;
+mod watched;
 
 pub(super) use item::FeedItem;
 pub use item::Seek;
@@ -17,32 +23,31 @@ pub use item::Seek;
 use super::by_id::ById;
 use super::encode;
 use super::view::{CommandEntry, Revision, View};
-use crate::command::{CommandView, watches_command, watches_output};
+use crate::command::CommandView;
 use crate::id::{AgentId, CommandId, MessageId, ServerInstanceId};
-use crate::limits::Limits;
 use crate::model::{Capabilities, DASHBOARD_FEATURES, Dialect};
 use crate::output::{Cursor, Fetch, LogRecord};
 use crate::time::{Deadline, Timestamp, WallTime};
+use crate::wire::ServerToDashboard;
 use crate::wire::payload::{
-    Ack, DashboardExtensions, ErrorCode, ErrorReply, Replay, Selection, Subscription,
+    DashboardExtensions, ErrorCode, ErrorReply, OutputTaken, Replay, Subscription,
     SubscriptionKind, Subscriptions, TerminalSized,
 };
-use crate::wire::{ServerToDashboard, json_len};
-use agents::{After, Agents, Say};
+use agents::Agents;
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use answers::Answers;
 use due::Due;
+use legacy::{is_of_returning_page, tail_of};
+use live_views::{Allowed, LiveViews};
 use lookup::{Lookup, OpenLookup};
 use output::{Output, Source};
 use sent::{End, Sent};
+use taken::TakenOutput;
+use watched::Watched;
 
 /// Bytes of output that are taken from a tail at a time.
 const BATCH_BYTES: usize = 64 * 1024;
-/// Bytes of the output of an open command that a legacy dashboard gets when it connects late.
-const LEGACY_REPLAY: usize = 1 << 20;
-/// Bytes of subscriptions that an acknowledgement repeats.
-const REPEATED_BYTES: usize = 16 * 1024;
 /// Bytes that a feed counts for each agent and for each command of its user, and for the rest: its subscriptions, the
 /// output that it took, and unfinished lines.
 const AGENT_COST: usize = 2048;
@@ -54,30 +59,20 @@ const ENDED_SHOWN_MS: i64 = 10 * 60 * 1000;
 /// What one dashboard was sent, and what it is to be sent next.
 #[derive(Clone, Debug)]
 pub(super) struct DashboardFeed {
-    subscriptions: Subscriptions,
+    watched: Watched,
     capabilities: Capabilities,
-    /// What is sent before anything else. For many agents it holds a position in their list, not messages.
-    ready: VecDeque<Ready>,
-    /// Output that follows, taken from a tail. It is encoded record by record: for a legacy dashboard a short line
-    /// costs thirty times its bytes.
-    taken: VecDeque<(CommandId, AgentId, LogRecord)>,
+    answers: Answers,
+    taken: TakenOutput,
     output: Output,
     agents: Agents,
     commands: ById<Sent>,
+    live: LiveViews,
     due: Due,
     lookup: OpenLookup,
     seen: Revision,
+    /// The last change of agents that was looked at.
+    agents_seen: Revision,
     hello: Hello,
-}
-
-/// What is sent before anything else.
-#[derive(Clone, Debug)]
-enum Ready {
-    Message(Box<ServerToDashboard>),
-    /// The agents behind this one, as lists.
-    List(After),
-    /// The status of each agent behind this one.
-    Agents(After, Say),
 }
 
 /// Whether the hello of a dashboard was answered.
@@ -119,16 +114,18 @@ impl DashboardFeed {
             }
         };
         let mut feed = Self {
-            subscriptions,
+            watched: Watched::new(subscriptions),
             capabilities,
-            ready: VecDeque::new(),
-            taken: VecDeque::new(),
-            output: Output::new(capabilities.output_format()),
+            answers: Answers::default(),
+            taken: TakenOutput::default(),
+            output: Output::new(capabilities),
             agents: Agents::new(server, capabilities),
             commands: view.by_id().map(sent_of),
+            live: LiveViews::default(),
             due: Due::default(),
             lookup: OpenLookup::default(),
             seen: view.revision(),
+            agents_seen: 0,
             hello: Hello::Unanswered,
         };
         feed.look_at_all(view);
@@ -142,9 +139,8 @@ impl DashboardFeed {
         if is_first && !self.is_extended() && hello.as_ref().is_some_and(is_of_returning_page) {
             self.commands.values_mut().for_each(|sent| sent.seek = None);
         }
-        self.ready.push_back(Ready::List(After { agent: None, now }));
-        self.ready.push_back(Ready::Agents(After { agent: None, now }, Say::All));
-        self.say(ServerToDashboard::Ack(self.acknowledgement(hello)));
+        self.answers.list_agents(now);
+        self.acknowledge(hello);
     }
 
     /// Adds a subscription, and answers.
@@ -155,45 +151,70 @@ impl DashboardFeed {
         what: Subscription,
         now: WallTime,
     ) {
-        let mut wanted = self.subscriptions.clone();
-        what.apply_to(&mut wanted);
-        if wanted.agents.named().max(wanted.commands.named()) > Limits::DEFAULT.list_entries {
-            let why = "this dashboard watches as many single agents or commands as it may; \
-                       unsubscribe from some, or subscribe to all";
-            let error = ErrorReply::new(ErrorCode::QueueFull, why).about(id);
-            return self.ready.push_back(Ready::Message(Box::new(ServerToDashboard::Error(error))));
-        }
-        self.watch(view, wanted);
-        self.scan_agents(view, now);
         let is_of_command = what.kind == SubscriptionKind::Command;
-        let replayed = match (what.replay, what.id.map(CommandId::new)) {
+        let (is_of_one, command) =
+            (is_of_command && !what.all, what.id.clone().map(CommandId::new));
+        match (self.watched.with(&what), &command) {
+            // Whoever watches one more command does not look at all of them for it.
+            (Ok(wanted), Some(one)) if is_of_one => {
+                self.watch_among(wanted, view.command(one).map(|entry| (one, entry)));
+            }
+            (Ok(wanted), Some(_) | None) => self.watch(view, wanted),
+            (Err(error), Some(_) | None) => {
+                return self.answers.say(ServerToDashboard::Error(error.about(id)));
+            }
+        }
+        self.scan_agents(view, now);
+        if is_of_command && let Some(command) = &command {
+            self.live.end(command);
+            if view.command(command).is_some()
+                && self.live.begin(
+                    command,
+                    what.view.as_ref(),
+                    what.replay.as_ref(),
+                    self.capabilities,
+                )
+            {
+                self.due.wrote(command);
+            }
+        }
+        let replayed = match (what.replay, command) {
             (Some(from), Some(command)) if is_of_command => {
                 self.replay(view, &command, &from).then_some(()).ok_or(command)
             }
             (Some(_) | None, Some(_) | None) => Ok(()),
         };
-        let answer = match replayed {
-            Ok(()) => ServerToDashboard::Ack(self.acknowledgement(id)),
+        match replayed {
+            Ok(()) => self.acknowledge(id),
             Err(command) => {
-                let why = "no command of yours that is open or ended lately has this id; \
-                           `onsembl-server output` shows older ones";
+                let why = "no open or recently ended command of yours has this id; \
+                           `onsembl output` shows older ones";
                 let error = ErrorReply::new(ErrorCode::CommandNotFound, why);
-                ServerToDashboard::Error(error.about(id).for_command(Some(command)))
+                let error = error.about(id).for_command(Some(command));
+                self.answers.say(ServerToDashboard::Error(error));
             }
-        };
-        self.say(answer);
+        }
+    }
+
+    /// The dashboard has shown this.
+    pub(super) fn taken(&mut self, taken: &OutputTaken) {
+        if self.live.on_taken(taken) {
+            self.due.wrote(&taken.command_id);
+        }
     }
 
     /// Removes a subscription, and answers.
-    pub(super) fn unsubscribe(&mut self, view: &View, id: Option<MessageId>, what: &Subscription) {
-        let mut wanted = self.subscriptions.clone();
-        what.remove_from(&mut wanted);
-        self.watch(view, wanted);
-        self.say(ServerToDashboard::Ack(self.acknowledgement(id)));
+    pub(super) fn unsubscribe(&mut self, id: Option<MessageId>, what: &Subscription) {
+        if let (SubscriptionKind::Command, Some(id)) = (&what.kind, &what.id) {
+            self.live.end(&CommandId::new(id.clone()));
+        }
+        // Nothing is watched that was not.
+        self.watch_among(self.watched.without(what), None);
+        self.acknowledge(id);
     }
 
-    fn say(&mut self, message: ServerToDashboard) {
-        self.ready.push_back(Ready::Message(Box::new(message)));
+    fn acknowledge(&mut self, message: Option<MessageId>) {
+        self.answers.say(ServerToDashboard::Ack(self.watched.acknowledgement(message)));
     }
 
     /// The most bytes that a feed takes, given the agents and commands of its user now: what was sent about each, and
@@ -207,76 +228,75 @@ impl DashboardFeed {
     /// Whether answers wait for the link. Then nothing more is to be read from it, because each message that is read
     /// may cause more of them.
     pub(super) fn is_behind(&self) -> bool {
-        // Changes of agents are not answers, and are sent when there is room.
-        let is_answer = |ready: &Ready| match ready {
-            Ready::Message(_) | Ready::List(_) | Ready::Agents(_, Say::All) => true,
-            Ready::Agents(_, Say::Changed) => false,
-        };
-        self.output.is_ready() || self.ready.iter().any(is_answer)
+        self.output.is_ready() || self.answers.are_behind()
     }
 
     /// Replaces the subscriptions. A legacy dashboard gets the tail of the output of each open command that it did not
     /// watch before.
     pub(super) fn watch(&mut self, view: &View, subscriptions: Subscriptions) {
-        let before = core::mem::replace(&mut self.subscriptions, subscriptions);
-        match self.capabilities.dialect() {
-            Dialect::Extended => {}
-            Dialect::Legacy => {
-                for (id, entry) in view.commands() {
-                    if watches_output(&before, &entry.agent, id)
-                        || !watches_output(&self.subscriptions, &entry.agent, id)
-                    {
-                        continue;
-                    }
+        self.watch_among(subscriptions, view.commands());
+    }
+
+    /// The same if no others than these commands are watched that were not before.
+    fn watch_among<'v>(
+        &mut self,
+        subscriptions: Subscriptions,
+        of: impl IntoIterator<Item = (&'v CommandId, &'v CommandEntry)>,
+    ) {
+        let before = self.watched.replace(subscriptions);
+        if before.subscriptions().agents != self.watched.subscriptions().agents {
+            self.agents_seen = 0;
+        }
+        for (id, entry) in of {
+            match self.capabilities.dialect() {
+                Dialect::Legacy
+                    if !before.output(&entry.agent, id)
+                        && self.watched.output(&entry.agent, id) =>
+                {
                     let sent = self.commands.entry(id, Sent::default);
                     sent.cursor = entry.tail.end();
                     sent.seek = tail_of(entry);
                     sent.generation = sent.generation.wrapping_add(1);
                 }
+                Dialect::Legacy | Dialect::Extended => {}
             }
+            self.look_at(id, entry);
         }
-        self.look_at_all(view);
-    }
-
-    /// Acknowledges, with the subscriptions in force as far as they are short: they are the dashboard's own words, and
-    /// each message of it would be answered with all of them.
-    fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
-        let subscriptions = Some(&self.subscriptions).filter(|all| is_short(all)).cloned();
-        Ack { message_id, success: true, subscriptions, ..Ack::default() }
     }
 
     /// Sends the status of each watched agent again.
     pub(super) fn refresh(&mut self) {
         self.agents.refresh();
+        self.agents_seen = 0;
     }
 
-    /// Schedules the changes of agents, to be sent when there is room.
+    /// Schedules the changes of agents, if there are any, to be sent when there is room.
     pub(super) fn scan_agents(&mut self, view: &View, now: WallTime) {
-        self.agents.keep(view);
         self.output.keep(|command| view.command(command).is_some());
-        let has_not_begun =
-            |ready: &Ready| matches!(ready, Ready::Agents(After { agent: None, .. }, _));
-        // A scan that is under way has passed agents that may have changed since.
-        if !self.ready.iter().any(has_not_begun) {
-            self.ready.push_back(Ready::Agents(After { agent: None, now }, Say::Changed));
+        if view.agents_revision() > self.agents_seen {
+            self.agents_seen = view.agents_revision();
+            self.agents.keep(view);
+            self.answers.scan_agents(now);
         }
     }
 
-    /// When to call [`flush`](Self::flush), because a line is unfinished.
+    /// When to call [`flush`](Self::flush), because a line is unfinished or a viewer is late.
     pub(super) fn deadline(&self) -> Deadline {
-        self.output.deadline()
+        self.output.deadline().min(self.live.deadline())
     }
 
-    /// Sends unfinished lines that got no more text for some time; harmless at any other time.
+    /// Sends unfinished lines that got no more text for some time, and looks at viewers that are late; harmless at any
+    /// other time.
     pub(super) fn flush(&mut self, now: Timestamp) {
         self.output.flush(now);
+        self.live.late(now).for_each(|id| self.due.wrote(id));
     }
 
     /// The next update. Output goes before the end of its command.
     pub(super) fn next(&mut self, view: &View, now: Timestamp) -> FeedItem {
         loop {
-            if let Some(message) = self.output.next() {
-                return FeedItem::Message(message);
+            if let Some(item) = self.output.next() {
+                return item;
             }
             if let Some(item) = self.advance(view, now) {
                 return item;
@@ -286,32 +306,15 @@ impl DashboardFeed {
 
     /// Takes one step. Its result is in `output` unless it is returned.
     fn advance(&mut self, view: &View, now: Timestamp) -> Option<FeedItem> {
-        while let Some(ready) = self.ready.pop_front() {
-            match ready {
-                Ready::Message(message) => return Some(FeedItem::Message(message)),
-                Ready::List(after) => {
-                    let (message, rest) = self.agents.list(view, &self.subscriptions, after);
-                    rest.into_iter().for_each(|rest| self.ready.push_front(Ready::List(rest)));
-                    if let Some(message) = message {
-                        return Some(FeedItem::Message(Box::new(message)));
-                    }
-                }
-                Ready::Agents(after, say) => {
-                    let (told, rest) = self.agents.statuses(view, &self.subscriptions, after, say);
-                    let rest = rest.map(|rest| Ready::Agents(rest, say));
-                    let told = told.into_iter().map(|message| Ready::Message(Box::new(message)));
-                    let in_front: Vec<Ready> = told.chain(rest).collect();
-                    in_front.into_iter().rev().for_each(|ready| self.ready.push_front(ready));
-                }
-            }
+        let watched = self.watched.subscriptions();
+        if let Some(message) = self.answers.next(&mut self.agents, view, watched) {
+            return Some(FeedItem::Message(message));
         }
-        if let Some((id, agent, record)) = self.taken.pop_front() {
-            let source = self.source(&id, &agent);
-            self.output.wrote(&source, record, now);
+        if self.taken.write_next(&mut self.output, now) {
             return None;
         }
         self.look(view);
-        // Who types waits for that to go on.
+        // Who types waits for that to continue.
         while let Some(id) = self.due.take_keyboard() {
             if let Some(message) = self.keyboard_of(view, &id) {
                 return Some(FeedItem::Message(Box::new(message)));
@@ -342,7 +345,7 @@ impl DashboardFeed {
         }
         for id in view.changed_since(self.seen) {
             let Some(entry) = view.command(id) else { continue };
-            if !watches_command(&self.subscriptions, &entry.agent, id) {
+            if !self.watched.command(&entry.agent, id) {
                 continue;
             }
             if entry.revision > self.seen {
@@ -351,7 +354,7 @@ impl DashboardFeed {
             if entry.keyboard.as_ref().is_some_and(|(_, revision)| *revision > self.seen) {
                 self.due.keyboard(id);
             }
-            if self.subscriptions.terminals {
+            if self.watched.terminals() {
                 self.due.wrote(id);
             }
         }
@@ -359,26 +362,29 @@ impl DashboardFeed {
         // Commands that left the view are forgotten, in batches.
         if self.commands.len() > 2 * view.command_count() + 64 {
             self.commands.retain(|id| view.command(id).is_some());
+            self.live.keep(|id| view.command(id).is_some());
         }
     }
 
     /// Marks all watched commands, except those whose end was sent. So a dashboard that watches one command (`exec`)
     /// does not pay for the history of others.
     fn look_at_all(&mut self, view: &View) {
-        let Self { subscriptions, commands, due, .. } = self;
-        for (id, entry) in view.commands() {
-            if commands.get(id).is_some_and(|sent| sent.end == End::Sent) {
-                continue;
+        view.commands().for_each(|(id, entry)| self.look_at(id, entry));
+    }
+
+    fn look_at(&mut self, id: &CommandId, entry: &CommandEntry) {
+        let Self { watched, commands, due, .. } = self;
+        if commands.get(id).is_some_and(|sent| sent.end == End::Sent) {
+            return;
+        }
+        if watched.command(&entry.agent, id) {
+            due.moved(id);
+            if entry.keyboard.is_some() {
+                due.keyboard(id);
             }
-            if watches_command(subscriptions, &entry.agent, id) {
-                due.moved(id);
-                if entry.keyboard.is_some() {
-                    due.keyboard(id);
-                }
-            }
-            if watches_output(subscriptions, &entry.agent, id) {
-                due.wrote(id);
-            }
+        }
+        if watched.output(&entry.agent, id) {
+            due.wrote(id);
         }
     }
 
@@ -400,7 +406,7 @@ impl DashboardFeed {
     /// The status of a command, if it is to be sent now.
     fn next_of(&mut self, view: &View, id: &CommandId) -> Option<FeedItem> {
         let entry = view.command(id)?;
-        if !watches_command(&self.subscriptions, &entry.agent, id) {
+        if !self.watched.command(&entry.agent, id) {
             return None;
         }
         let sent = self.commands.entry(id, Sent::default);
@@ -409,7 +415,7 @@ impl DashboardFeed {
             End::Sent => return None,
         };
         if shown.status.is_final() {
-            let writes = watches_output(&self.subscriptions, &entry.agent, id);
+            let writes = self.watched.output(&entry.agent, id);
             // Otherwise it follows the last of the output.
             if !writes || sent.has_all_of(&entry.tail) {
                 self.over(id, entry, &shown);
@@ -448,7 +454,7 @@ impl DashboardFeed {
     /// Output of a command, if there is any to be sent now; or its end, if that was all.
     fn next_output(&mut self, view: &View, id: &CommandId, now: Timestamp) -> Option<FeedItem> {
         let entry = view.command(id);
-        let entry = entry.filter(|entry| watches_output(&self.subscriptions, &entry.agent, id));
+        let entry = entry.filter(|entry| self.watched.output(&entry.agent, id));
         let sent = self.commands.entry(id, Sent::default);
         let Some(entry) = entry.filter(|_| sent.end == End::Unsent) else {
             self.due.has_no_output(id);
@@ -464,7 +470,19 @@ impl DashboardFeed {
         if let Some(seek) = sent.seek.clone() {
             return Some(self.lookup.ask(id, Lookup::Seek(seek)));
         }
-        match entry.tail.after(sent.cursor, BATCH_BYTES) {
+        let most = match self.live.allow(id, &entry.agent, entry.tail.written(), now) {
+            Allowed::All => BATCH_BYTES,
+            Allowed::AtMost(bytes) => bytes,
+            Allowed::Nothing => {
+                self.due.has_no_output(id);
+                return None;
+            }
+            Allowed::Behind(behind) => {
+                self.due.has_no_output(id);
+                return Some(FeedItem::Message(Box::new(ServerToDashboard::OutputBehind(behind))));
+            }
+        };
+        match entry.tail.after(sent.cursor, most) {
             Fetch::InStore => {
                 self.due.served(id);
                 let (after, generation) = (sent.cursor, sent.generation);
@@ -478,14 +496,8 @@ impl DashboardFeed {
                 {
                     self.due.has_no_output(id);
                 }
-                let mut records = records.into_iter();
-                let record = records.next()?;
-                sent.cursor = Some(record.position());
-                if records.len() > 0 {
-                    self.take(id, &entry.agent, records);
-                }
-                let source = self.source(id, &entry.agent);
-                self.output.wrote(&source, record, now);
+                self.take(id, &entry.agent, records);
+                let _ = self.taken.write_next(&mut self.output, now);
                 None
             }
             Fetch::UpToDate => {
@@ -497,18 +509,13 @@ impl DashboardFeed {
         }
     }
 
-    /// Takes records that are sent next.
-    fn take(
-        &mut self,
-        id: &CommandId,
-        agent: &AgentId,
-        records: impl IntoIterator<Item = LogRecord>,
-    ) {
-        let sent = self.commands.entry(id, Sent::default);
-        for record in records {
-            sent.cursor = Some(record.position());
-            self.taken.push_back((id.clone(), agent.clone(), record));
-        }
+    /// Takes records that are sent next, before all that stands behind them.
+    fn take(&mut self, id: &CommandId, agent: &AgentId, records: Vec<LogRecord>) {
+        let Some(last) = records.last() else { return };
+        self.commands.entry(id, Sent::default).cursor = Some(last.position());
+        self.live.on_sent(id, &records);
+        let source = self.source(id, agent);
+        self.taken.push(source, records);
     }
 
     /// What was negotiated with the dashboard.
@@ -575,36 +582,6 @@ impl DashboardFeed {
         let generation = self.commands.get(id).map_or(0, |sent| sent.generation);
         Source { command: id.clone(), shown, agent: agent.clone(), generation }
     }
-}
-
-/// Whether a legacy page whose hello has this id was connected before: it numbers its messages from 1 since it was
-/// opened (`msg_1_…`), and the first is a hello.
-fn is_of_returning_page(hello: &MessageId) -> bool {
-    let numbered = hello.as_str().strip_prefix("msg_");
-    let number = numbered.and_then(|rest| rest.split('_').next()?.parse::<u64>().ok());
-    number.is_some_and(|number| number > 1)
-}
-
-/// Where a legacy dashboard begins that did not watch this command; nowhere if the command has ended.
-fn tail_of(entry: &CommandEntry) -> Option<Seek> {
-    let ended = entry.view.is_some_and(|view| view.status.is_final());
-    let tail = LEGACY_REPLAY.saturating_sub(entry.tail.unstored());
-    (!ended).then_some(Seek::Tail(tail))
-}
-
-/// Whether subscriptions are repeated in acknowledgements.
-fn is_short(subscriptions: &Subscriptions) -> bool {
-    let mut left = REPEATED_BYTES;
-    let Subscriptions { agents, commands, .. } = subscriptions;
-    [agents, commands].into_iter().all(|selection| match selection {
-        Selection::None | Selection::All => true,
-        Selection::Only(ids) => ids.iter().all(|id| {
-            let bytes = json_len(id).saturating_add(1);
-            let fits = bytes <= left;
-            left = left.saturating_sub(bytes);
-            fits
-        }),
-    })
 }
 
 #[cfg(test)]

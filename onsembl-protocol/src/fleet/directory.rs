@@ -51,7 +51,7 @@ pub(super) struct Directory {
 /// How an agent stands among those that a request may mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Standing {
-    /// Its name, and the tokens that hold it; `None` if the user does not see it.
+    /// Its name, and the tokens that have claimed it; `None` if the user does not see it.
     pub(super) listed: Option<(AgentId, Option<LineageId>)>,
     pub(super) available: bool,
 }
@@ -69,7 +69,7 @@ impl Directory {
     }
 
     /// The agent that has this key.
-    pub(super) fn holder(&self, key: &AgentKey) -> Option<&AgentId> {
+    pub(super) fn key_owner(&self, key: &AgentKey) -> Option<&AgentId> {
         self.by_key.get(key)
     }
 
@@ -238,8 +238,8 @@ mod tests {
         let one = AgentId::new("1");
         directory.rekey(&one, None, &key("a"));
         directory.rekey(&one, Some(&key("a")), &key("b"));
-        assert_eq!((directory.holder(&key("a")), directory.keys()), (None, 1));
-        assert_eq!(directory.holder(&key("b")), Some(&one));
+        assert_eq!((directory.key_owner(&key("a")), directory.keys()), (None, 1));
+        assert_eq!(directory.key_owner(&key("b")), Some(&one));
         assert!(stands_in(&key("name:x")) && stands_in(&key("id:y")) && !stands_in(&key("b")));
     }
 }

@@ -13,6 +13,7 @@ use super::roster::{Began, LossCourse, Lost, LostAgent, SessionCourse};
 use super::row::{CommandRecord, CommandUpdate};
 use super::state::State;
 use super::view::{self, Change};
+use super::waits::why_it_waits;
 use super::work::Todo;
 use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandStage, CommandView, Exit, Returned,
@@ -20,16 +21,19 @@ use crate::command::{
 use crate::id::{AgentId, CommandId};
 use crate::model::{Dialect, Force, Pausing, TYPED_INTO};
 use crate::output::Written;
+use crate::terminal::HoldView;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{
-    CommandAck, CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
+    CommandAck, CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode,
+    ErrorReply, LongText,
 };
 use alloc::borrow::ToOwned as _;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Slots of an agent without a queue: what comes goes out at once.
 pub(super) const NO_QUEUE: usize = usize::MAX;
@@ -50,9 +54,17 @@ fn follow(state: &mut State, id: &CommandId, fed: Fed, now: Now) {
 }
 
 /// An agent acknowledged a command. Nothing else is being worked on, so its lifecycle is fed at once.
-pub(super) fn on_acknowledged(state: &mut State, agent: &AgentId, ack: CommandAck, now: Now) {
-    let CommandAck { command_id: id, status, waits_for, .. } = ack;
-    let said = waits_for.map(|waits_for| shortened(&waits_for.why()).to_owned());
+/// `holder`: who has the keyboard of its terminal.
+pub(super) fn on_acknowledged(
+    state: &mut State,
+    agent: &AgentId,
+    ack: CommandAck,
+    holder: Option<&HoldView>,
+    now: Now,
+) {
+    let CommandAck { command_id: id, status, waits_for, line_idle_ms, .. } = ack;
+    let idle = line_idle_ms.map(Duration::from_millis);
+    let said = waits_for.map(|waits| shortened(&why_it_waits(&waits, idle, holder)).to_owned());
     let own = state.commands.get_mut(&id).filter(|command| command.agent == *agent);
     let is_another = own.and_then(Command::open_mut).is_some_and(|open| {
         let before = core::mem::replace(&mut open.waits_for, said.clone());
@@ -149,9 +161,14 @@ fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
         state.end_because(id, CommandPhase::Failed, &why);
         return false;
     }
+    if let Some(LongText::Declared(_)) = open.request.long_text {
+        let why = "the server was restarted before this text was typed, and texts of more than 64 KiB are kept in memory only; send it again under a new id";
+        state.end_because(id, CommandPhase::Failed, why);
+        return false;
+    }
     // A run of this server before this one had it, in memory.
     if open.request.is_secret() && open.request.text == CommandRequest::SECRET {
-        let why = "the server was started again before this secret was typed, and keeps none; ask again under a new id";
+        let why = "the server was restarted before this secret was typed, and secrets are not stored; send it again under a new id";
         state.end_because(id, CommandPhase::Failed, why);
         return false;
     }
@@ -172,7 +189,7 @@ fn send(state: &mut State, id: &CommandId) {
     if let Some(command) = command.filter(|command| command.open().is_some_and(is_again))
         && state.stop_of(&command.agent).is_some()
     {
-        // Its agent may have it, and says what became of it: that it never started is not known.
+        // Its agent may have it, and says what became of it: that it never started is unknown.
         return;
     }
     if !may_be_sent(state, id) {
@@ -196,6 +213,9 @@ fn send(state: &mut State, id: &CommandId) {
     }
     if !session.capabilities.traces_commands() {
         request.trace = None;
+    }
+    for piece in request.long_text.iter().flat_map(|long| long.pieces(id)) {
+        state.out.send(seat, ServerToAgent::CommandText(piece));
     }
     state.out.send(seat, ServerToAgent::CommandRequest(request));
     state.out.note(FleetNote::CommandSent { command: id.clone(), agent });
@@ -256,7 +276,7 @@ fn taken(state: &mut State, id: &CommandId, now: Now) {
     state.work.feed(id, CommandEvent::Stored);
     let agent = state.commands.get(id).map(|command| command.agent.clone());
     if is_secret && agent.is_some_and(|agent| state.roster.session(&agent).is_none()) {
-        let why = "its agent went away before this secret was sent, and it waits for nobody; nothing was typed";
+        let why = "its agent disconnected before this secret was sent, and secrets are not queued; nothing was typed";
         state.end_because(id, CommandPhase::Failed, why);
     }
 }
@@ -272,10 +292,10 @@ fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
         }
     }
     if id.is_terminal() {
-        // It is over here, so it must not go on there.
+        // It is over here, so it must not continue there.
         state.cancel_at(&agent, id, Force::AtOnce);
     }
-    // A terminal writes at once, and was placed when it was opened; of any other command it is not known
+    // A terminal writes at once, and has had its position since it was opened; of any other command it is unknown
     // here yet where its output continues.
     let log = match id.is_terminal() {
         true => log,
@@ -339,7 +359,7 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
             state.out.show(Change::CommandRemoved(id.clone()));
         }
         match fault {
-            // Refused for good; for the other faults its agent names it again in the next session.
+            // Refused permanently; for the other faults its agent names it again in the next session.
             StoreFault::Refused(_) => state.report_unknown(&agent, id),
             StoreFault::OverLimit(_) | StoreFault::Unavailable(_) => {}
         }
@@ -367,7 +387,7 @@ pub(super) fn end_stored(
     if let Err(fault) = stored {
         let why = fault.to_string();
         state.out.note(FleetNote::EndNotStored { command: id.clone(), why });
-        // Not confirmed until then: the agent's journal is the only place that has the end (P-101).
+        // Not confirmed until then: the agent's journal alone has the end (P-101).
         return state.commands.write_end_later(id, now.monotonic);
     }
     leave_queue(state, &agent, id);
@@ -408,7 +428,7 @@ pub(super) fn reconcile(state: &mut State, began: Began, now: Now) -> Vec<Comman
             match state.commands.get(&id).map(|command| &command.course) {
                 // Terminals are reported again in each session, and judged then.
                 Some(Course::Over(_)) if !id.is_terminal() => {
-                    // It is over here, so it must not go on there.
+                    // It is over here, so it must not continue there.
                     state.cancel_at(&agent, &id, Force::AtOnce);
                 }
                 Some(Course::Open(_) | Course::Over(_)) => {}
@@ -433,7 +453,7 @@ pub(super) fn lost(state: &mut State, Lost { agent, dialect, course }: Lost, now
         let is_secret_on_its_way =
             open.is_some_and(|open| open.request.is_secret() && open.lifecycle.is_before_start());
         if is_secret_on_its_way && matches!(course, LossCourse::Lost) {
-            let why = "its agent went away before it began to type this secret, which waits for nobody; whether it was typed is not known";
+            let why = "its agent disconnected before it confirmed typing this secret, and secrets are not queued; whether it was typed is unknown";
             state.end_because(&id, CommandPhase::OutcomeUnknown, why);
             continue;
         }
@@ -443,15 +463,16 @@ pub(super) fn lost(state: &mut State, Lost { agent, dialect, course }: Lost, now
         };
         state.work.feed(&id, event);
     }
-    state.show_pausing(&agent, Pausing::Running);
+    state.show_pausing(&agent, Pausing::Running, now.wall);
     state.show_program_fault(&agent, None);
     state.show_activity(&agent, None);
     state.show_stop(&agent);
 }
 
 /// An agent is not awaited any more.
-pub(super) fn agent_lost(state: &mut State, LostAgent { agent, journals }: LostAgent) {
-    state.show_pausing(&agent, Pausing::Running);
+pub(super) fn agent_lost(state: &mut State, lost: LostAgent, now: Now) {
+    let LostAgent { agent, journals } = lost;
+    state.show_pausing(&agent, Pausing::Running, now.wall);
     for id in state.commands.open_of(&agent) {
         state.work.feed(&id, CommandEvent::AgentLost { journals });
     }
@@ -524,7 +545,7 @@ fn typed_into(state: &State, agent: &AgentId, report: &CommandComplete) -> Optio
             .is_some_and(|(_, session)| session.capabilities.is_extended());
     let known = state.commands.open_of(agent);
     let terminal = known.iter().rev().find(|id| id.is_terminal()).filter(|_| is_typed)?;
-    Some(format!("{TYPED_INTO}{terminal}; follow with `onsembl-server output --follow {terminal}`"))
+    Some(format!("{TYPED_INTO}{terminal}; follow with `onsembl output --follow {terminal}`"))
 }
 
 /// What is kept of what an agent says about an end.

@@ -75,7 +75,7 @@ pub(super) fn status(id: &AgentId, agent: &AgentView, busy: bool, extended: bool
 
 /// What its program does; `None` if nothing is known of it.
 pub(super) fn activity(agent: &AgentView) -> Option<AgentActivity> {
-    agent.activity.as_ref().map(|activity| AgentActivity::of(activity, None))
+    agent.activity.as_deref().map(|activity| AgentActivity::of(activity, None))
 }
 
 /// Why an agent is where it is, beside what its status says.

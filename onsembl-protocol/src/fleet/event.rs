@@ -1,5 +1,4 @@
-//! What happens to a fleet: links, messages and times of its agents; requests of its user; what the store
-//! says.
+//! The events of a fleet: links, messages and times of its agents; requests of its user; answers of the store.
 
 use super::action::{SeatId, Token};
 use super::claims::Bearer;
@@ -30,9 +29,9 @@ use thiserror::Error;
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum FleetEvent {
-    /// An agent of this user said hello.
+    /// An agent of this user sent a hello.
     Hello {
-        /// The link it came over.
+        /// Its link.
         link: LinkId,
         hello: Box<AgentConnect>,
         /// Its address, for people.
@@ -40,7 +39,7 @@ pub enum FleetEvent {
         /// Its token; `None` if the service vouches for it.
         bearer: Option<Bearer>,
     },
-    /// No hello came in time over a link whose request named this agent.
+    /// No hello arrived in time over a link whose request named this agent.
     Silent {
         link: LinkId,
         named: AgentId,
@@ -60,25 +59,25 @@ pub enum FleetEvent {
     Welcomed {
         seat: SeatId,
         link: LinkId,
-        /// What both ends may rely on.
+        /// The capabilities that both ends share.
         capabilities: Capabilities,
     },
     /// The presence of an agent changed.
     Presence {
         seat: SeatId,
         presence: Presence,
-        /// What the ledger of heartbeats says of the session that is under way, or ended with this.
+        /// What the hop tracker says of the session that is in progress, or ended with this.
         beats: Option<BeatVerdict>,
     },
-    /// The ledger of heartbeats of a session says something else than before.
+    /// The verdict of a session's hop tracker changed.
     Beats { seat: SeatId, verdict: BeatVerdict },
-    /// A frame of an agent in session came.
+    /// A frame of an agent in session was received.
     Heard { seat: SeatId, at: WallTime },
     /// A heartbeat of an agent brought metrics.
     Metrics { seat: SeatId, metrics: HealthMetrics },
     /// A heartbeat reports that the agent is paused by an order, or has resumed.
     Paused { seat: SeatId, pausing: Pausing },
-    /// An agent said something that is not about its connection.
+    /// A message of an agent that is not about its connection.
     Message { seat: SeatId, message: Box<AgentToServer> },
     /// A link of an agent ended.
     LinkEnded {
@@ -88,36 +87,61 @@ pub enum FleetEvent {
         session: Option<SessionId>,
         reason: CloseReason,
     },
-    /// A machine is done and was taken out.
+    /// A machine has ended and was removed.
     Forgotten {
         seat: SeatId,
         /// Where its recording is.
         history: Option<Retired>,
     },
-    /// The user wants something.
+    /// A request of the user.
     Request {
         /// Where the answer goes.
         token: Token,
         request: Request,
     },
-    /// The store answers a [`Question`](super::Question), or says what became of a
-    /// [`Write`](super::Write).
+    /// The store answers a [`Question`](super::Question), or reports the outcome of a [`Write`](super::Write).
     Store(StoreAnswer),
-    /// What became of records of output, in the order in which they were written.
+    /// The outcome of records of output, in the order in which they were written.
     Receipts(Vec<Receipt>),
-    /// The deadline came; harmless at any other time.
+    /// The deadline has passed; harmless at any other time.
     Wake,
 }
 
-/// What a user wants.
+impl FleetEvent {
+    /// Its name for people: a few words, the same for each event of its kind.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Silent { .. } => "silent link",
+            Self::Parked { .. } => "parked link",
+            Self::Admit { .. } => "admit",
+            Self::Welcomed { .. } => "welcomed",
+            Self::Presence { .. } => "presence",
+            Self::Beats { .. } => "heartbeats",
+            Self::Heard { .. } => "heard",
+            Self::Metrics { .. } => "metrics",
+            Self::Paused { .. } => "paused",
+            Self::Message { .. } => "message of an agent",
+            Self::LinkEnded { .. } => "link ended",
+            Self::Forgotten { .. } => "forgotten",
+            Self::Request { request, .. } => request.name(),
+            Self::Store(answer) => answer.name(),
+            Self::Receipts(_) => "receipts",
+            Self::Wake => "wake",
+        }
+    }
+}
+
+/// A request of a user.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Request {
     /// Run a command. Answered once it is stored.
     Command(Box<CommandRequest>),
-    /// End a command. Answered once the order is on its way.
+    /// End a command. Answered once the order is sent.
     Cancel(CommandCancel),
-    /// An order for an agent. Answered once it is on its way.
+    /// An order for an agent. Answered once it is sent.
     Control(AgentControl),
     /// Kill what runs, once; new commands may start at once.
     StopOnce(EmergencyStop),
@@ -132,33 +156,48 @@ pub enum Request {
     DeleteAgent(AgentId),
     /// Where every byte of an agent's output is. Answered within 5 s plus one read of the store.
     Audit(AgentId),
-    /// Something of the keyboard of a terminal, by this dashboard. Answered at once.
+    /// A request about the keyboard of a terminal, by this dashboard. Answered at once.
     Keyboard(DashboardId, KeyboardRequest),
 }
 
-/// What a dashboard wants of a keyboard.
+impl Request {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Command(_) => "request: command",
+            Self::Cancel(_) => "request: cancel",
+            Self::Control(_) => "request: control",
+            Self::StopOnce(_) | Self::LatchStop(_) | Self::Stop { .. } => "request: stop",
+            Self::Release(_) => "request: release",
+            Self::DeleteAgent(_) => "request: delete agent",
+            Self::Audit(_) => "request: audit",
+            Self::Keyboard(..) => "request: keyboard",
+        }
+    }
+}
+
+/// A request of a dashboard about a keyboard.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyboardRequest {
-    /// To type from now on. Answered by [`Answer::Keyboard`](super::Answer::Keyboard).
+    /// Take the keyboard. Answered by [`Answer::Keyboard`](super::Answer::Keyboard).
     Take(KeyboardTake),
-    /// Not to type any more.
+    /// Release the keyboard.
     Release(KeyboardRelease),
-    /// To type this.
+    /// Type this.
     Input(TerminalInput),
-    /// Its link has ended: it types no more, into any terminal.
+    /// Its link has ended: release all its keyboards.
     LinkLost,
 }
 
-/// Why the store did not do what it was asked. The text is the store's own reason, for people.
+/// Why the store did not fulfil a request. The text is the reason of the store, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreFault {
-    /// It breaks a rule of the store, and would again.
+    /// It violates a rule of the store; a repetition would too.
     #[error("{0}")]
     Refused(String),
-    /// Its user has all that one may have, or too much of its user waits. The text names the limit.
+    /// Its user is at a limit, or too many requests of the user wait. The text names the limit.
     #[error("{0}")]
     OverLimit(String),
-    /// It cannot be done now.
+    /// Temporarily impossible.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -171,32 +210,32 @@ pub enum OpenFault {
     Deleted(String),
     /// A token of another lineage took it meanwhile. The text is the reason that the agent is given.
     #[error("{0}")]
-    Held(String),
-    /// The store could not do it.
+    Claimed(String),
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFault),
 }
 
-/// What came of inserting a command.
+/// The outcome of inserting a command.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Inserted {
     New,
-    /// The user has one of this id, which is unchanged.
+    /// The user already has a command with this id, which is unchanged.
     Existing(Box<CommandRecord>),
 }
 
-/// Where the output of a command continues: behind its last record, and in each stream.
+/// The end of the output of a command: after its last record, and in each stream.
 pub type LogPosition = (Cursor, Vec<StreamPosition>);
 
-/// What the store says.
+/// An answer of the store.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum StoreAnswer {
     Session {
         seat: SeatId,
         link: LinkId,
-        /// The session that was asked for.
+        /// The requested session.
         session: SessionId,
         opened: Result<OpenedSession, OpenFault>,
     },
@@ -244,7 +283,24 @@ pub enum StoreAnswer {
     },
 }
 
-/// What became of one record of output.
+impl StoreAnswer {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Session { .. } => "store: session",
+            Self::Inserted { .. } => "store: inserted",
+            Self::EndStored { .. } => "store: end stored",
+            Self::Positions { .. } => "store: positions",
+            Self::LogPosition { .. } => "store: log position",
+            Self::Balance { .. } => "store: balance",
+            Self::FindingsKept { .. } => "store: findings kept",
+            Self::Deleted { .. } => "store: deleted",
+            Self::Stopped { .. } => "store: stopped",
+            Self::Released { .. } => "store: released",
+        }
+    }
+}
+
+/// The outcome of one record of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Receipt {
@@ -257,11 +313,11 @@ pub struct Receipt {
     pub offset: ByteOffset,
     /// Where in the stream it ends.
     pub end: ByteOffset,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: RecordOutcome,
 }
 
-/// What became of one record of output.
+/// The outcome of one record of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordOutcome {
     /// It is committed, and everything of its stream before its end.

@@ -1,12 +1,11 @@
 //! What agents found while they were away: it is stored, and confirmed when it is. Judged by whoever asks why.
 
 use super::action::Question;
-use super::agent_view::SleptTime;
 use super::event::StoreFault;
 use super::note::FleetNote;
 use super::row::FindingsRecord;
 use super::state::State;
-use crate::diagnosis::failed_dials;
+use crate::diagnosis::{Sleep, failed_dials};
 use crate::id::AgentId;
 use crate::model::{Capabilities, Cause, Confidence, Evidence, PastFinding};
 use crate::session::DialFault;
@@ -51,7 +50,7 @@ impl Findings {
         let latest = entries.iter().rev().find(|told| told.finding.cause == Cause::AgentSlept);
         if let Some(sleep) = latest.filter(|told| told.finding.confidence == Confidence::High) {
             let from = now.wall.before(sleep.ago);
-            state.show_slept(agent, SleptTime { from, until: from.after(sleep.lasted) });
+            state.show_slept(agent, Sleep { from, until: from.after(sleep.lasted) });
         }
         let (agent, at) = (agent.clone(), now.wall);
         let told = within(entries, LONGEST_FINDINGS);

@@ -101,7 +101,8 @@ pub(super) fn on_hello(
     out.act(FleetAction::Join { link, seat, claimant });
 }
 
-/// Why the agent that a probe is made for would be denied a session with this token (P-370); `None` also for a probe that
+/// Why the agent that a probe is made for would be denied a session with this token (P-370); `None` also for a
+/// probe that
 /// names none. One without the agent's state directory does not have its key, which proves nothing.
 fn denies_agent_of(roster: &Roster, probe: &AgentConnect, bearer: &Bearer) -> Option<Denied> {
     let name = said_name(probe)?.strip_prefix(PROBE_FOR)?;
@@ -123,17 +124,17 @@ pub(super) fn admit(
     let Some(bearer) = bearer else { return Ok((key, None)) };
     let known = |id| roster.agents.get_key_value(id).map(|(id, agent)| agent.known_as(id));
     let own = bearer.agent().and_then(known);
-    let known = roster.directory.holder(&key).and_then(known);
+    let known = roster.directory.key_owner(&key).and_then(known);
     let admitted = judge(bearer, Shown::of(hello), known, own)?;
     let newcomer = roster.newcomer(&key);
     if let Some(claim) = newcomer.and_then(|entry| entry.taken_in_by.as_ref())
-        && !bearer.may_hold(Some(claim))
+        && !bearer.may_claim(Some(claim))
     {
         return Err(Denied::BeingTakenIn(claim.token.clone()));
     }
     Ok(match admitted {
         Admitted::Itself => (key, None),
-        Admitted::HolderOf(key) => (key, None),
+        Admitted::KeyOwner(key) => (key, None),
         Admitted::HeirOf(agent) => (key, Some(agent)),
     })
 }
@@ -142,15 +143,15 @@ pub(super) fn admit(
 /// being opened.
 fn no_room(roster: &Roster, key: &AgentKey, hello: &AgentConnect) -> Option<String> {
     if roster.joining_bytes.saturating_add(cost_of_hello(hello)) > roster.limits.hello_bytes {
-        let why = "too many sessions of this user are being opened; come back later";
+        let why = "too many sessions of this user are being opened; try again later";
         return Some(why.to_owned());
     }
-    let known = roster.directory.holder(key).and_then(|id| roster.agents.get(id));
+    let known = roster.directory.key_owner(key).and_then(|id| roster.agents.get(id));
     // The texts of an agent that is known may become shorter, however full it is.
     let grows = known.is_none_or(|known| known.grows_by(hello));
     (grows && roster.bytes >= roster.limits.agent_bytes).then(|| {
         format!(
-            "what the agents of this user say of themselves takes {} bytes, which is the most; delete some",
+            "the descriptions of this user's agents take {} bytes, which is the limit; delete some agents",
             roster.limits.agent_bytes
         )
     })
@@ -158,7 +159,7 @@ fn no_room(roster: &Roster, key: &AgentKey, hello: &AgentConnect) -> Option<Stri
 
 /// Whether the user has as many agents as one may have, and this one would be another.
 fn is_full(roster: &Roster, key: &AgentKey) -> bool {
-    roster.directory.holder(key).is_none()
+    roster.directory.key_owner(key).is_none()
         && roster.agents.len().saturating_add(roster.newcomers.len()) >= roster.limits.agents
 }
 
@@ -175,23 +176,23 @@ fn key_of(roster: &Roster, hello: &AgentConnect) -> AgentKey {
     taught.map_or_else(|| stand_in(hello), |taught| taught.key.clone())
 }
 
-/// Whether a legacy wrapper whose key is not known claims an id by which an agent of another key goes that
+/// Whether a legacy wrapper whose key is unknown claims an id by which an agent of another key goes that
 /// is in session: two wrappers of one machine share the id of one configuration file, and are two agents
-/// by their names. One that comes when the other has no session was renamed, but not if others hold it.
+/// by their names. One that comes when the other has no session was renamed, but not if others have claimed it.
 fn is_anothers(
     roster: &Roster,
     key: &AgentKey,
     hello: &AgentConnect,
     bearer: Option<&Bearer>,
 ) -> bool {
-    if hello.extensions.is_some() || roster.directory.holder(key).is_some() {
+    if hello.extensions.is_some() || roster.directory.key_owner(key).is_some() {
         return false;
     }
     let claimed = AgentId::new(&hello.agent_id);
-    let is_held = |agent: &AgentId| {
+    let is_claimed = |agent: &AgentId| {
         let claim = roster.agents.get(agent).and_then(|agent| agent.shown.claim.as_ref());
         bearer.is_some_and(|bearer| !bearer.speaks_for(agent, claim))
     };
     let mut others = roster.directory.by_alias(&claimed);
-    others.any(|agent| roster.session(agent).is_some() || is_held(agent))
+    others.any(|agent| roster.session(agent).is_some() || is_claimed(agent))
 }

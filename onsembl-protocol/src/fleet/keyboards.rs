@@ -54,6 +54,12 @@ impl Keyboards {
         self.held.is_empty()
     }
 
+    /// Who has the keyboard of this agent's terminal.
+    pub(super) fn holder(&self, agent: &AgentId) -> Option<HoldView> {
+        let mut of_agent = self.held.values().filter(|held| held.agent == *agent);
+        of_agent.find_map(|held| held.keyboard.view())
+    }
+
     pub(super) fn deadline(&self) -> Deadline {
         let deadlines = self.held.values().map(|held| held.keyboard.deadline());
         deadlines.fold(Deadline::Never, Deadline::min)
@@ -95,7 +101,7 @@ impl Keyboards {
         let (agent, session) = types_into(state, &terminal).map_err(about)?;
         let most = state.limits.keyboards;
         if !self.held.contains_key(&terminal) && self.held.len() >= most {
-            let why = format!("{most} keyboards of yours are held; release some");
+            let why = format!("you hold {most} keyboards, which is the limit; release some");
             return Err(about(ErrorReply::new(ErrorCode::QueueFull, why)));
         }
         let force = match mode {
@@ -164,7 +170,11 @@ impl Keyboards {
         let bytes = input.bytes.0.len();
         if held.keyboard.is_anew(by, &input.holder, input.sequence) {
             self.rate.take(bytes, now.monotonic).map_err(|wait| {
-                let why = format!("you type faster than at most {} bytes a second; nothing was typed. Send on in {}", TypingRate::A_SECOND, Human(wait));
+                let why = format!(
+                    "input exceeds {} bytes a second; nothing was typed. Continue in {}",
+                    TypingRate::A_SECOND,
+                    Human(wait)
+                );
                 about(ErrorReply::new(ErrorCode::QueueFull, why))
             })?;
         }
@@ -213,9 +223,12 @@ impl Keyboards {
             .map(|(terminal, _)| terminal.clone())
             .collect();
         for terminal in due {
-            let record = self.held.get_mut(&terminal).and_then(|held| held.keyboard.on_time(now));
-            if let Some(record) = record {
+            let Some(held) = self.held.get_mut(&terminal) else { continue };
+            let Some(record) = held.keyboard.on_time(now) else { continue };
+            if record.ended.is_some() {
                 self.over(state, &terminal, record);
+            } else {
+                write(state, &terminal, &held.agent, record);
             }
         }
     }
@@ -282,7 +295,8 @@ impl Keyboards {
 /// The agent and the session into whose terminal may be typed; or why that may not be.
 fn types_into(state: &State, terminal: &CommandId) -> Result<(AgentId, SessionId), ErrorReply> {
     let not_found = || {
-        let why = "no terminal of yours that is open has this id; `onsembl-server agents` and `onsembl-server commands` show what there is";
+        let why =
+            "no open terminal of yours has this id; see `onsembl agents` and `onsembl commands`";
         ErrorReply::new(ErrorCode::CommandNotFound, why)
     };
     let command = state.commands.get(terminal).filter(|_| terminal.is_terminal());
@@ -294,10 +308,10 @@ fn types_into(state: &State, terminal: &CommandId) -> Result<(AgentId, SessionId
     if !session.capabilities.types() {
         let why = match session.capabilities.dialect() {
             Dialect::Legacy => {
-                "this agent is a legacy wrapper, into whose terminal nobody can type from here; nothing was typed"
+                "this agent is a legacy wrapper, whose terminal does not accept remote typing; nothing was typed"
             }
             Dialect::Extended => {
-                "this agent is of a version without `typing`: `exec` types whole texts, and `exec --keys` single keys; nothing was typed"
+                "this agent's version lacks `typing`: `exec` types whole texts, and `exec --keys` single keys; nothing was typed"
             }
         };
         return Err(ErrorReply::new(ErrorCode::NotSupported, why).for_agent(Some(agent.clone())));

@@ -16,7 +16,7 @@ pub const RECOVERED_COMMANDS: usize = 256;
 #[non_exhaustive]
 pub struct FleetLimits {
     /// Agents, those included whose first session is being opened: 65,536, more than a server can keep in
-    /// session. An agent that is not known yet is refused at it; known ones go on.
+    /// session. An agent that is not known yet is refused at it; known ones continue.
     pub agents: usize,
     /// What agents take together, each [`AGENT_COST`](Self::AGENT_COST) besides its texts: 288 MiB. A hello is
     /// refused at it that needs more than its agent has.
@@ -68,9 +68,9 @@ pub struct FleetLimits {
     pub pages: usize,
     /// What such pages take, 128 bytes a stream besides its id: 16 MiB. One more is dropped like those above.
     pub page_bytes: usize,
-    /// Audits under way: 64. One more is refused with `QUEUE_FULL`.
+    /// Audits in progress: 64. One more is refused with `QUEUE_FULL`.
     pub audits: usize,
-    /// What agents have said for audits under way, counted as pages are: 16 MiB. The audit that would take more
+    /// What agents have said for audits in progress, counted as pages are: 16 MiB. The audit that would take more
     /// is refused with `QUEUE_FULL`.
     pub audit_bytes: usize,
     /// Stops, and releases, that wait for the store or for receipts: 256 each. One stop more is carried out all
@@ -79,7 +79,7 @@ pub struct FleetLimits {
     pub waiting_stops: usize,
     /// Agents that are being deleted: 64. One more is refused with `QUEUE_FULL`.
     pub deletions: usize,
-    /// Keyboards that are held from afar: 64, of a user with as many terminals before the eyes. One more is refused with
+    /// Keyboards that are held remotely: 64, of a user with as many terminals before the eyes. One more is refused with
     /// `QUEUE_FULL`.
     pub keyboards: usize,
 }
@@ -113,12 +113,12 @@ impl FleetLimits {
         keyboards: 64,
     };
 
-    /// What an agent counts besides its texts: its machine, its places in the indexes, and the emergency stop that
+    /// What an agent counts besides its texts: its machine, its entries in the indexes, and the emergency stop that
     /// is in force for it.
     pub const AGENT_COST: usize = 4096;
     /// What a command counts that is kept, besides its request: its lifecycle, its log, its entry in the view, what
     /// its agent says of its end, there and in the view.
-    pub const COMMAND_COST: usize = 12 * 1024;
+    pub(crate) const COMMAND_COST: usize = 12 * 1024;
 
     /// Commands that are kept at most: open ones, terminals, ended ones, and output of none.
     pub const fn commands(&self) -> usize {
@@ -147,7 +147,7 @@ impl FleetLimits {
     pub(super) fn too_many_agents(&self) -> ErrorReply {
         let most = self.agents;
         let why = format!(
-            "this user has {most} agents, which is the most; delete some, or use the state directory of one of them"
+            "this user has {most} agents, which is the limit; delete some, or use the state directory of one of them"
         );
         ErrorReply::new(ErrorCode::QueueFull, why)
     }

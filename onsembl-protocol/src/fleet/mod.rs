@@ -1,25 +1,27 @@
 //! A fleet: all agents of one user on a server, as one machine.
 //!
-//! It holds what an agent is, which requests are admitted, the commands and their output, stops, terminals,
-//! audits, and what dashboards are shown. It is a [queue machine](crate::step#two-contracts):
-//! [`Fleet::handle`] takes an event, [`Fleet::poll_action`] gives what is to be done until there is nothing
-//! more, [`Fleet::deadline`] says when to wake it. Sockets, stores, clocks, tokens and logs are at the edge.
+//! It holds the agents, the admission of requests, commands and their output, stops, terminals, audits, and the
+//! updates of dashboards. It is a [queue machine](crate::step#two-contracts):
+//! [`Fleet::handle`] takes an event, [`Fleet::poll_action`] returns actions until there are none,
+//! [`Fleet::deadline`] is the next wake-up. Sockets, stores, clocks, tokens and logs are at the edge.
 //!
 //! # Rules
 //!
 //! - No machine inside is fed while its own actions are being performed: they go on the work list.
-//! - One fleet serves one user, so that no decision can reach what is another user's.
+//! - One fleet serves one user, so no decision can affect another user.
 //! - Readers see a [`View`], a copy that is made of the fleet's changes, and never its memory.
-//! - The work of an event does not grow with how many commands are open.
-//! - All that a peer can grow has a bound: [`FleetLimits`].
+//! - The work of an event does not grow with the number of open commands.
+//! - Everything that a peer can make grow is bounded: [`FleetLimits`].
 //!
 //! # Several servers
 //!
 //! All state of one agent is built from the store by [`Fleet::recover_agent`] and
 //! [`Fleet::recover_command`], one agent at a time, so that a fleet may hold only those agents of its user
-//! that are in session on this server. What is the user's and no agent's is apart: the bounds on open
-//! commands, terminals and agents, the stops for all agents, deletions, and the names by which agents are found.
-//! Contests, links beside a session, and what was reported unknown are of the server that has the links.
+//! that are in session on this server. State of the user as a whole is separate: the bounds on open commands,
+//! terminals and agents, the stops for all agents, deletions, and the names by which agents are found.
+//! Contests, links beside a session, and commands reported as unknown belong to the server that has the links.
+//!
+//! Tier 2 of the [crate](crate#what-is-public-in-tiers): an agent's work and a server's fleet.
 
 mod action;
 mod admission;
@@ -33,6 +35,7 @@ mod by_id;
 mod claims;
 mod collections;
 mod command;
+mod command_course;
 mod commands;
 mod contest;
 mod dashboard_feed;
@@ -42,14 +45,19 @@ mod dispatch;
 mod encode;
 mod event;
 mod findings;
+mod fleets;
+mod forgetting;
 mod hello;
 mod keyboards;
 mod limits;
+mod link_tokens;
+mod long_texts;
 mod note;
 mod open_requests;
 mod out;
 mod output;
 mod parking;
+mod releases;
 mod report;
 mod resume;
 mod roster;
@@ -60,11 +68,14 @@ mod state;
 mod steps_tests;
 mod stop;
 mod stop_turns;
+mod stop_wait;
 mod stored_request;
 mod terminal;
 mod told;
 mod view;
+mod waits;
 mod work;
+mod write_admission;
 
 pub use crate::command::{
     Candidate, CommandCause, CommandOrigin, CommandStage, CommandView, Unroutable, choose_agent,
@@ -80,9 +91,12 @@ pub use action::{
 };
 pub use agent::ALIASES;
 pub use agent_view::{
-    AgentContest, AgentStop, AgentView, HEARTBEATS_MISS, ShownPresence, SleptTime,
+    AgentContest, AgentFacts, AgentStop, AgentView, HEARTBEATS_MISS, PauseOrder, ShownPresence,
 };
 pub use claims::{Bearer, Claim, TokenScope};
+pub use command_course::{
+    CommandCourse, CourseEnd, CoursePhase, CourseStep, PastPhase, PhaseBegan, WrittenOutput,
+};
 pub use dashboard_feed::Seek;
 pub use dashboard_link::{
     DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
@@ -92,7 +106,10 @@ pub use event::{
     StoreAnswer, StoreFault,
 };
 pub use findings::LONGEST_FINDINGS;
+pub use fleets::{Beside, FleetSums, Fleets};
+pub use forgetting::{EPHEMERAL, KeptFor, is_forgotten};
 pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
+pub use link_tokens::{Ending, LinkTokens, OpenHandle};
 pub use note::FleetNote;
 pub use open_requests::{Ended, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm};
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
@@ -103,6 +120,7 @@ pub use row::{
 pub use standing::OpenCommand;
 pub use stored_request::StoredRequest;
 pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
+pub use write_admission::{AdmittedWrite, WriteAdmission};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};
@@ -110,6 +128,7 @@ use crate::model::{ActivityState, Pausing, ProgramFault, ToldFault};
 use crate::replay::Retired;
 use crate::time::{Deadline, Now, WallTime};
 use crate::wire::AgentToServer;
+use crate::wire::payload::WaitsFor;
 use agent::Listing;
 use audit::Audits;
 use command::Log;
@@ -145,10 +164,11 @@ pub enum RecordingSource {
 /// How much a fleet holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct FleetSize {
     /// Machines: agents in session, joining, or awaited.
     pub seats: usize,
-    /// Commands that are not over, or whose end is not stored.
+    /// Commands that are open, or whose end is not stored.
     pub open_commands: usize,
     /// Keys by which agents are found.
     pub keys: usize,
@@ -170,7 +190,9 @@ impl Fleet {
         }
     }
 
-    /// Takes one event. What follows from it waits in [`poll_action`](Self::poll_action).
+    /// Takes one event. What follows from it waits in [`poll_action`](Self::poll_action). Several [signs of
+    /// life](FleetEvent::Heard) and [messages](FleetEvent::Message) of agents may be handed in before that is asked: they
+    /// were said before any of it is done.
     pub fn handle(&mut self, event: FleetEvent, now: Now) {
         self.decide(event, now);
         for contender in self.contests.settle(&mut self.state, now) {
@@ -204,7 +226,7 @@ impl Fleet {
     }
 
     /// Its machines and its open commands, without looking at them.
-    pub fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         (self.state.roster.seats.len(), self.state.commands.open())
     }
 
@@ -310,7 +332,7 @@ impl Fleet {
                     state.told.forget(seat);
                     state.not_taken.forget(seat);
                     // Until this session says so.
-                    state.show_pausing(&began.agent, Pausing::Running);
+                    state.show_pausing(&began.agent, Pausing::Running, now.wall);
                     state.show_program_fault(&began.agent, None);
                     state.show_activity(&began.agent, None);
                     stop::repeat_to(state, &began.agent, seat);
@@ -336,7 +358,10 @@ impl Fleet {
             FleetEvent::Paused { seat, pausing } => {
                 if let Some(agent) = state.roster.who(seat) {
                     state.out.note(FleetNote::Paused { agent: agent.clone(), pausing });
-                    state.show_pausing(&agent, pausing);
+                    if !pausing.is_paused() {
+                        state.order_pausing(&agent, pausing, now.wall);
+                    }
+                    state.show_pausing(&agent, pausing, now.wall);
                 }
             }
             FleetEvent::Message { seat, message } => {
@@ -355,7 +380,7 @@ impl Fleet {
                 state.told.forget(seat);
                 state.not_taken.forget(seat);
                 if let Some(lost) = state.roster.forgotten(seat, history) {
-                    dispatch::agent_lost(state, lost);
+                    dispatch::agent_lost(state, lost, now);
                 }
             }
             FleetEvent::Request { token, request } => self.on_request(token, request, now),
@@ -392,7 +417,9 @@ impl Fleet {
             AgentToServer::TerminalSize(sized) => terminal::on_size(state, agent, &sized, now),
             AgentToServer::CommandAck(ack) => {
                 adoption::on_named(state, agent, &ack.command_id, now);
-                dispatch::on_acknowledged(state, agent, ack, now);
+                let is_remote = ack.waits_for == Some(WaitsFor::RemoteLine);
+                let holder = is_remote.then(|| self.keyboards.holder(agent)).flatten();
+                dispatch::on_acknowledged(state, agent, ack, holder.as_ref(), now);
             }
             AgentToServer::CommandComplete(report) => {
                 adoption::on_named(state, agent, &report.command_id, now);
@@ -405,6 +432,9 @@ impl Fleet {
                 let recoverable = fault.recoverable;
                 if let Some(fault) = ProgramFault::read(fault.details.as_ref()) {
                     state.show_program_fault(agent, Some(ToldFault { fault, at: now.wall }));
+                }
+                if ProgramFault::is_over(fault.details.as_ref()) {
+                    state.show_program_fault(agent, None);
                 }
                 state.out.note(FleetNote::AgentFault {
                     agent: agent.clone(),
@@ -441,7 +471,7 @@ impl Fleet {
         match request {
             Request::Command(request) => admission::on_command(state, token, request, now),
             Request::Cancel(cancel) => dispatch::on_cancel(state, token, &cancel),
-            Request::Control(control) => admission::on_control(state, token, control),
+            Request::Control(control) => admission::on_control(state, token, control, now),
             Request::StopOnce(stop) => self.stops.on_stop_once(state, token, stop, now),
             Request::LatchStop(stop) => self.stops.on_latch_stop(state, token, stop, now),
             Request::Stop { scope, reason } => {

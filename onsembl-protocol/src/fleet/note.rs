@@ -106,7 +106,7 @@ pub enum FleetNote {
     },
     /// A command ended, and its agent no longer has all of its output.
     OutputMissing { command: CommandId, stream: Stream, offset: ByteOffset, length: Option<u64> },
-    /// There is too much output that belongs to no command; this record is dropped.
+    /// There is too much output without a command; this record is dropped.
     LooseOutputDropped { agent: AgentId, command: CommandId },
     /// The store refused a record of output.
     RecordRefused { command: CommandId, why: String },
@@ -373,13 +373,13 @@ impl fmt::Display for FleetNote {
             Self::Presence { .. } => "presence",
             Self::HeartbeatsStop { .. } => "heartbeats stop; `why` follows them",
             Self::Paused { .. } => "the agent reported whether it is paused",
-            Self::Activity { .. } => "what the program of an agent does",
+            Self::Activity { .. } => "activity of the program of an agent",
             Self::AgentDeleted { .. } => "agent deleted",
             Self::AgentFault { .. } => "an agent reported a fault",
-            Self::FindingsNotKept { .. } => "cannot store what an agent found while it was away; it tells it again",
-            Self::FindingsDropped { .. } => "an agent tells what it found faster than it is stored; it is dropped",
+            Self::FindingsNotKept { .. } => "cannot store the findings of an agent; it will report them again",
+            Self::FindingsDropped { .. } => "an agent reports findings faster than they are stored; dropping some",
             Self::DialsFailed { .. } => "dials of an agent failed while it was away",
-            Self::TraceNotKept { .. } => "a trace or report was discarded; nothing consumes them",
+            Self::TraceNotKept { .. } => "a trace or report was discarded; it has no consumer",
             Self::CommandTaken { .. } => "command accepted, being stored",
             Self::CommandRepeated { .. } => "a known command was requested again",
             Self::Command { .. } => "command",
@@ -389,30 +389,30 @@ impl fmt::Display for FleetNote {
             Self::EndNotStored { .. } => "the end of a command could not be stored; retrying in 10 s",
             Self::AgentSays { .. } => "the agent reported the reason",
             Self::ForeignCommand { .. } => "an agent reported on a command of another agent; the report is ignored",
-            Self::UnknownCommandReported { .. } => "an agent was told to drop a command that this server does not know",
+            Self::UnknownCommandReported { .. } => "an agent was ordered to drop a command unknown to this server",
             Self::CommandAdopted { .. } => "adopted a command that its agent has and the database did not",
             Self::NotAdopted { .. } => "an agent has a command that is not in the database and cannot be adopted now",
             Self::GapDeclared { .. } => "an agent declared a gap in its output",
             Self::HoleFound { .. } => "a gap in the output: what comes before this offset never arrived",
             Self::OutputMissing { .. } => "a command ended, and its agent no longer has all of its output",
-            Self::LooseOutputDropped { .. } => "too much output that belongs to no command; this record is dropped",
+            Self::LooseOutputDropped { .. } => "too much output without a command; dropping this record",
             Self::RecordRefused { .. } => "the database refused a record of output",
-            Self::LogPositionNotRead { .. } => "cannot read where the output of a command continues; readers may miss some",
+            Self::LogPositionNotRead { .. } => "cannot read the output position of a command; readers may miss output",
             Self::PositionsNotRead { .. } => "cannot read how far output is stored",
-            Self::StatesDropped { .. } => "an agent reports what it holds faster than the database answers; a page is dropped",
+            Self::StatesDropped { .. } => "an agent reports its output faster than the database answers; dropping a page",
             Self::Throttled { .. } => "paused reading from an agent until its output is stored",
             Self::TerminalOpened { .. } => "an agent opened a terminal",
             Self::TerminalMisnamed { .. } => "an agent opened a terminal under an id that is not a terminal's; it is refused",
             Self::SizesDropped { .. } => "an agent resizes its terminal too often; sizes are dropped",
             Self::TerminalRefused { .. } => "too many terminals are open; one of this agent is refused",
-            Self::TerminalGivenUp { .. } => "too many terminals of this agent are open; the oldest is given up",
-            Self::KeyboardTaken { .. } => "a dashboard types into a terminal from now on",
-            Self::KeyboardFree { .. } => "nobody types into a terminal any more",
+            Self::TerminalGivenUp { .. } => "too many open terminals of this agent; closing the oldest",
+            Self::KeyboardTaken { .. } => "a dashboard took the keyboard of a terminal",
+            Self::KeyboardFree { .. } => "the keyboard of a terminal was released",
             Self::Order { .. } => "order for an agent",
             Self::Stop { .. } => "emergency stop",
             Self::StopRecovered { .. } => "an emergency stop is in force",
             Self::StopAdopted { .. } => {
-                "adopted an emergency stop that an agent obeys and the database did not have"
+                "adopted an emergency stop that was in force on an agent and not in the database"
             }
             Self::StopReceipt { .. } => "receipt of an emergency stop",
             Self::StopRepeated { .. } => "the emergency stop is sent to an agent again",
@@ -441,7 +441,7 @@ mod tests {
             length: 9,
         };
         let sent = FleetNote::CommandSent { command, agent: agent.clone() };
-        let held = FleetNote::Throttled { agent };
+        let throttled = FleetNote::Throttled { agent };
         let lost = FleetNote::StopNotStored { stop: StopId::new("s"), why: "full".into() };
         for (note, words, counter, severity) in [
             (
@@ -452,7 +452,7 @@ mod tests {
             ),
             (sent, "command sent", None, Severity::Info),
             (
-                held,
+                throttled,
                 "paused reading from an agent until its output is stored",
                 Some("agents_held_back"),
                 Severity::Debug,
@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn what_an_agent_is_turned_away_for_repeats_for_each_cause() {
         let link = LinkId(1);
-        let why = "its token speaks for another agent";
+        let why = "its token belongs to another agent";
         let denied = FleetNote::Denied { link, why: why.into() };
         assert_eq!(denied.repeats(), Some(("hellos_with_tokens_of_others", why)));
         let refused = FleetNote::SessionRefused { link, why: why.into() };

@@ -1,4 +1,4 @@
-//! What is open on a server under a token, and when the token ends it: the one place that decides this, for every kind
+//! What is open on a server under a token, and when the token ends it: the only file that decides this, for every kind
 //! of link and of answer that outlives the moment in which its token was checked.
 //!
 //! Looking up revocations is for the edge, and so is ending what is ended here. Every call takes a number of steps
@@ -95,7 +95,7 @@ pub struct TokenTerm {
     pub expires: Option<WallTime>,
 }
 
-/// All that is open. One place decides when each ends.
+/// All that is open. Nothing else decides when each ends.
 #[derive(Clone, Debug, Default)]
 pub struct OpenRequests {
     open: BTreeMap<OpenId, Open>,
@@ -125,7 +125,11 @@ pub struct Ended {
 
 impl OpenRequests {
     /// Something is opened under a token that is valid now.
-    pub fn open(&mut self, kind: OpenKind, term: TokenTerm) -> OpenId {
+    pub fn open(&mut self, kind: OpenKind, mut term: TokenTerm) -> OpenId {
+        if let Some((known, _)) = self.of_token.get_key_value(&term.token) {
+            // One text for all that is open under it.
+            term.token = known.clone();
+        }
         let id = OpenId(self.next);
         self.next = self.next.saturating_add(1);
         let _ = self.of_token.entry(term.token.clone()).or_default().insert(id);
@@ -162,6 +166,12 @@ impl OpenRequests {
         let of_token = self.of_token.get(token).into_iter().flatten();
         let of_token: Vec<OpenId> = of_token.copied().collect();
         self.end(of_token, TokenEnd::Revoked)
+    }
+
+    /// These end because their tokens are valid no longer, though their time is not over: what signed them was replaced.
+    /// They are not open any more. To a peer it is as if the time were over: it may come back with a newer token.
+    pub fn outdate(&mut self, ids: Vec<OpenId>) -> Vec<Ended> {
+        self.end(ids, TokenEnd::Expired)
     }
 
     /// Tokens under which something is open, behind this one, a number of them: each is to be looked up now and again.
@@ -205,6 +215,7 @@ impl OpenRequests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn term(token: &str, expires: Option<i64>) -> TokenTerm {
         let expires = expires.map(WallTime::from_unix_millis);
@@ -235,6 +246,21 @@ mod tests {
         let revoked = all.revoke(&TokenId::new("b"));
         assert_eq!(kinds(&revoked), OpenKind::ALL);
         assert!(revoked.iter().all(|ended| ended.end == TokenEnd::Revoked));
+        assert!(all.is_empty() && all.of_token.is_empty() && all.ends.is_empty());
+    }
+
+    #[test]
+    fn of_one_token_only_those_end_that_are_outdated() {
+        let mut all = OpenRequests::default();
+        let [old, new] = [10, 20].map(|at| all.open(OpenKind::Dashboard, term("a", Some(at))));
+        let ended = all.outdate(vec![old, old]);
+        assert_eq!(
+            ended.iter().map(|e| (e.id, e.end)).collect::<Vec<_>>(),
+            [(old, TokenEnd::Expired)]
+        );
+        assert_eq!(all.one_of(&TokenId::new("a")), Some(new));
+        assert!(all.outdate(vec![old]).is_empty());
+        assert_eq!(all.expire(at(20)).len(), 1);
         assert!(all.is_empty() && all.of_token.is_empty() && all.ends.is_empty());
     }
 

@@ -34,7 +34,7 @@ pub(super) fn on_output(state: &mut State, agent: &AgentId, output: TerminalOutp
         numbers.map(|((offset, incarnation), sequence)| Position { incarnation, sequence, offset });
     let stream = output.stream.stream();
     // What is longer than a chunk may be is cut here (P-113): it is stored, kept and shown in pieces that any link
-    // takes, however they are written there. They go by its number, and are told apart by their places.
+    // takes, however they are written there. They go by its number, and are told apart by their positions.
     for (at, body) in StoredBody::Chunk(bytes).into_pieces() {
         let position = position.map(|position| {
             let offset = ByteOffset(position.offset.0.saturating_add(at));
@@ -131,7 +131,7 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
     }
 }
 
-/// A piece of a command that is not known here: it is kept, if there is room, under an entry for output only.
+/// A piece of a command that is unknown here: it is kept, if there is room, under an entry for output only.
 fn on_loose_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
     // The agent is about to drop the rest. A part of it would stand where the end is declared.
     if was_told_unknown(state, agent, id) || state.was_not_taken(agent, id) {
@@ -148,7 +148,7 @@ fn was_told_unknown(state: &State, agent: &AgentId, id: &CommandId) -> bool {
     state.roster.session(agent).is_some_and(|(seat, _)| state.told.was_told(seat, id))
 }
 
-/// Makes an entry for output under an id that is not known here. Whether there is room for it.
+/// Makes an entry for output under an id that is unknown here. Whether there is room for it.
 fn find_room(state: &mut State, agent: &AgentId, id: &CommandId, piece: &Piece) -> bool {
     if !state.commands.make_room_for_loose(&mut state.out) {
         return false;
@@ -322,7 +322,7 @@ pub(super) fn on_receipts(state: &mut State, receipts: Vec<Receipt>, now: Now) {
                 let _ = ends.insert((command, incarnation, stream), (agent, stored));
             }
             RecordOutcome::NoSuchCommand => {
-                let why = "the database knows no such command".to_string();
+                let why = "no such command in the database".to_string();
                 state.out.note(FleetNote::RecordRefused { command: command.clone(), why });
                 on_output_of_nothing(state, &command);
             }
@@ -377,7 +377,7 @@ fn on_output_of_nothing(state: &mut State, id: &CommandId) {
     state.report_unknown(&agent, id);
     // Its row was there and was deleted behind this server: no end of it can be stored any more.
     if is_stored {
-        state.end_because(id, CommandPhase::Lost, "the database does not have it any more");
+        state.end_because(id, CommandPhase::Lost, "the database no longer has it");
     }
 }
 
@@ -396,7 +396,7 @@ pub(super) fn drop_log(state: &mut State, id: &CommandId) {
     }
 }
 
-/// Nothing of this output will be stored: its agent is not held back for it any more.
+/// Nothing of this output will be stored: its agent is not throttled for it any more.
 pub(super) fn forget(state: &mut State, agent: &AgentId, log: Log) {
     let cost = match log {
         Log::Known(log) => log.waiting(),

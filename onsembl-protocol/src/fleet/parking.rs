@@ -4,7 +4,7 @@
 //! while it answers pings; with too many of them, the newest is refused.
 
 use super::action::{FleetAction, SeatId, Write};
-use super::agent::{Agent, Seat};
+use super::agent::Agent;
 use super::claims::Bearer;
 use super::note::FleetNote;
 use super::out::Out;
@@ -47,8 +47,7 @@ impl Roster {
     ) {
         // The machine has the newer session already; nothing else would end the row of this one.
         if let Some(session) = session {
-            let because =
-                "a newer link of the agent took over; this one is kept beside it".to_owned();
+            let because = "a newer link of the agent took over; this one is parked".to_owned();
             out.write(Write::SessionEnd { session, at, because });
         }
         let _ = self.leave(seat, link);
@@ -80,7 +79,7 @@ impl Roster {
             out.note(FleetNote::TooManyLinks { link, agent });
         }
         let why = format!(
-            "this agent is in session, and {} more of its links are open, which is the most; close some, or wait until they end",
+            "this agent is in session, and {} more of its links are open, which is the limit; close some, or wait until they end",
             self.limits.parked_links
         );
         let error = ErrorReply::new(ErrorCode::QueueFull, why);
@@ -107,19 +106,19 @@ impl Roster {
         let Some(id) = self.who(seat) else { return };
         let Some(agent) = self.agents.get_mut(&id) else { return };
         if agent.shown.link_room != room {
-            agent.shown.link_room = room;
+            agent.facts().link_room = room;
             self.show(&id, out);
         }
     }
 
     fn is_of_wrapper(&self, seat: SeatId) -> bool {
-        self.seats.get(&seat).is_some_and(Seat::is_of_wrapper)
+        self.seats.get(&seat).is_some_and(|entry| entry.is_of_wrapper())
     }
 
     /// The agent that goes by this id, its own or one that it said before, and that this token may speak for.
     fn named(&self, id: &AgentId, bearer: Option<&Bearer>) -> Option<&Agent> {
         let spoken_for = |id: &AgentId| {
-            let agent = self.agents.get(id)?;
+            let agent = self.agent(id)?;
             let claim = agent.shown.claim.as_ref();
             bearer.is_none_or(|bearer| bearer.speaks_for(id, claim)).then_some(agent)
         };

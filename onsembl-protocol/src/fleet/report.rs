@@ -63,7 +63,7 @@ impl StopState {
     }
 
     /// Its spelling on the wire.
-    pub const fn progress(self) -> StopProgress {
+    pub(crate) const fn progress(self) -> StopProgress {
         match self {
             Self::Away => StopProgress::Away,
             Self::NotConfirmed => StopProgress::NotConfirmed,
@@ -93,6 +93,7 @@ pub struct ReleaseReport {
 /// Where the bytes of an agent's streams are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct AuditReport {
     /// Whether the agent reported what it holds. If not, unstored output is unknown.
     pub agent_heard: bool,
@@ -106,6 +107,7 @@ pub struct AuditReport {
 /// The balance of one stream, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct AuditedStream {
     pub command_id: String,
     pub incarnation: u64,

@@ -1,6 +1,6 @@
 //! Who the agents of a user are: which agent a hello is of, which machine is its end here, and what a session of
 //! it means. By what they are found stands in [`directory`](super::directory), whose tokens may speak for them
-//! in [`claims`](super::claims). Commands are not known here.
+//! in [`claims`](super::claims). Commands are unknown here.
 
 mod outcome;
 
@@ -29,14 +29,16 @@ use crate::time::{Now, WallTime};
 use crate::wire::payload::HealthMetrics;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// The agents of a user, by everything that names them.
 #[derive(Debug)]
 pub(super) struct Roster {
-    pub(super) agents: Map<AgentId, Agent>,
-    pub(super) seats: Map<SeatId, Seat>,
+    /// Each in a place of its own, as each seat: a node of a tree has room for twice as many as are in it.
+    pub(super) agents: Map<AgentId, Box<Agent>>,
+    pub(super) seats: Map<SeatId, Box<Seat>>,
     pub(super) directory: Directory,
     /// Machines whose agent has no id yet.
     pub(super) newcomers: Map<AgentKey, SeatId>,
@@ -74,16 +76,16 @@ impl Roster {
         self.agents.is_empty() && self.seats.is_empty()
     }
 
-    pub(super) const fn agents(&self) -> &Map<AgentId, Agent> {
+    pub(super) const fn agents(&self) -> &Map<AgentId, Box<Agent>> {
         &self.agents
     }
 
     pub(super) fn agent(&self, id: &AgentId) -> Option<&Agent> {
-        self.agents.get(id)
+        self.agents.get(id).map(Box::as_ref)
     }
 
     pub(super) fn agent_mut(&mut self, id: &AgentId) -> Option<&mut Agent> {
-        self.agents.get_mut(id)
+        self.agents.get_mut(id).map(Box::as_mut)
     }
 
     /// The agent of a machine, if the store has said.
@@ -111,8 +113,9 @@ impl Roster {
         let id = record.agent.clone();
         let (key, instance) = (record.key.clone(), record.instance.clone());
         self.newest = self.newest.max(record.presence_version);
-        let mut agent = Agent::recovered(record);
-        agent.shown.link_room = self.limits.parked_links;
+        let metrics = record.metrics;
+        let mut agent = Box::new(Agent::recovered(record));
+        agent.facts().link_room = self.limits.parked_links;
         if agent.shown.presence.status != PresenceStatus::Offline {
             let seat = self.mint_seat();
             let uses = match agent.shown.aliases.contains(&id) {
@@ -120,19 +123,21 @@ impl Roster {
                 false => UsedId::Own,
             };
             let new = Seat::new(key.clone(), Some(id.clone()), PresenceVersion(0));
-            let _ = self.seats.insert(seat, Seat { instance, uses, ..new });
+            let _ = self.seats.insert(seat, Box::new(Seat { instance, uses, ..new }));
             agent.seat = Some(seat);
             let origin = SeatOrigin::Recovered { version: agent.version, epoch: agent.epoch };
             out.act(FleetAction::Install { seat, origin });
         }
         // Earlier versions let an agent go by what is another's name.
         let directory = &mut self.directory;
-        agent.shown.aliases.retain(|alias| !directory.is_name_of_another(alias, Some(&id)));
+        agent.facts().aliases.retain(|alias| !directory.is_name_of_another(alias, Some(&id)));
         directory.rekey(&id, None, &key);
         directory.realias(&id, &[], &agent.shown.aliases);
         let name = AgentId::new(&agent.shown.name);
         let went_by_its_name = directory.rename(&id, "", &agent.shown.name);
-        out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
+        let mut view = agent.view();
+        view.metrics = metrics;
+        out.show(Change::Agent(id.clone(), view));
         let _ = self.agents.insert(id.clone(), agent);
         self.backpressure.admit(&id);
         self.weigh(&id);
@@ -140,13 +145,17 @@ impl Roster {
         self.take_name(&name, &went_by_its_name, out);
     }
 
-    /// Notes how an agent stands. To be called behind all that changes its name, its listing, whose it is, or its session.
+    /// Notes how an agent stands. To be called behind all that changes its name, its listing, whose it is, or its
+    /// session.
     fn stand(&mut self, id: &AgentId) {
         let available = self.session(id).is_some_and(|(_, session)| session.takes_commands());
         let Some(agent) = self.agents.get_mut(id) else { return };
         let now = agent.stands(available);
-        self.directory.stands(id, &agent.standing, &now);
-        agent.standing = now;
+        // Otherwise the texts of the directory stand here too.
+        if now != agent.standing {
+            self.directory.stands(id, &agent.standing, &now);
+            agent.standing = now;
+        }
     }
 
     /// An agent is what it is now: what all count changes with it.
@@ -178,7 +187,7 @@ impl Roster {
     }
 
     pub(super) fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
-        let known = self.directory.holder(key).and_then(|agent| self.agents.get(agent)?.seat);
+        let known = self.directory.key_owner(key).and_then(|agent| self.agents.get(agent)?.seat);
         known.or_else(|| self.newcomers.get(key).copied())
     }
 
@@ -186,13 +195,13 @@ impl Roster {
         let Some(agent) = self.agents.remove(id) else { return };
         self.bytes = self.bytes.saturating_sub(agent.cost);
         self.backpressure.remove(id);
-        let Agent { key, shown, standing, .. } = agent;
-        self.directory.remove(id, &key, &shown.aliases, &shown.name, &standing);
+        let Agent { key, shown, standing, .. } = &*agent;
+        self.directory.remove(id, key, &shown.aliases, &shown.name, standing);
     }
 
     /// The machine of an agent that has no id yet.
     pub(super) fn newcomer(&self, key: &AgentKey) -> Option<&Seat> {
-        self.seats.get(self.newcomers.get(key)?)
+        self.seats.get(self.newcomers.get(key)?).map(Box::as_ref)
     }
 
     /// The session of a hello is being opened.
@@ -206,7 +215,12 @@ impl Roster {
 
     /// The session of a hello is not being opened any more. Gives the hello, if it was.
     pub(super) fn leave(&mut self, seat: SeatId, link: LinkId) -> Option<Joining> {
-        let joining = self.seats.get_mut(&seat)?.joining.remove(&link)?;
+        let entry = self.seats.get_mut(&seat)?;
+        let joining = entry.joining.remove(&link)?;
+        if entry.joining.is_empty() {
+            // An empty map keeps a node.
+            entry.joining = BTreeMap::new();
+        }
         self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
         Some(joining)
     }
@@ -220,7 +234,7 @@ impl Roster {
     /// Puts a machine in for an agent that has none.
     pub(super) fn seat_down(&mut self, key: &AgentKey, out: &mut Out) -> SeatId {
         let seat = self.mint_seat();
-        let id = self.directory.holder(key).cloned();
+        let id = self.directory.key_owner(key).cloned();
         let known = id.as_ref().and_then(|id| self.agents.get_mut(id));
         let (floor, origin) = match known {
             Some(agent) => {
@@ -238,7 +252,7 @@ impl Roster {
                 (version, SeatOrigin::New { version, epoch, history: None })
             }
         };
-        let _ = self.seats.insert(seat, Seat::new(key.clone(), id, floor));
+        let _ = self.seats.insert(seat, Box::new(Seat::new(key.clone(), id, floor)));
         out.act(FleetAction::Install { seat, origin });
         seat
     }
@@ -293,7 +307,7 @@ impl Roster {
                 let _ = self.leave(seat, link);
                 let cause = match fault {
                     OpenFault::Deleted(_) => CloseCause::Deleted,
-                    OpenFault::Held(_) => CloseCause::TokenExpired,
+                    OpenFault::Claimed(_) => CloseCause::TokenExpired,
                     OpenFault::Store(_) => CloseCause::TryLater,
                 };
                 out.act(FleetAction::Reject { seat, link, cause, why });
@@ -316,7 +330,7 @@ impl Roster {
         entry.agent = Some(id.clone());
         let _ = self.newcomers.remove(&entry.key);
         let room = self.limits.parked_links;
-        let new = || Agent::new(entry.key.clone(), opened, room, at);
+        let new = || Box::new(Agent::new(entry.key.clone(), opened, room, at));
         let agent = self.agents.entry(id.clone()).or_insert_with(new);
         self.backpressure.admit(&id);
         let before = core::mem::replace(&mut agent.key, entry.key.clone());
@@ -327,7 +341,9 @@ impl Roster {
             let (aliases, name) = (agent.shown.aliases.clone(), agent.shown.name.clone());
             agent.introduce(&joining.hello, opened, at);
             let claim = joining.bearer.as_ref().map(Bearer::claim);
-            agent.shown.claim = claim.or(agent.shown.claim.take());
+            if claim.is_some() {
+                agent.facts().claim = claim;
+            }
             went_by_its_name = self.directory.rename(&id, &name, &agent.shown.name);
             let own = AgentId::new(&joining.hello.agent_id);
             if joining.hello.extensions.is_none()
@@ -338,7 +354,7 @@ impl Roster {
             self.directory.realias(&id, &aliases, &agent.shown.aliases);
         }
         let name = AgentId::new(&agent.shown.name);
-        out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
+        out.show(Change::Agent(id.clone(), agent.view()));
         let other = agent.seat.replace(seat).filter(|other| *other != seat);
         self.weigh(&id);
         self.stand(&id);
@@ -355,7 +371,7 @@ impl Roster {
         for other in from {
             let Some(agent) = self.agents.get_mut(other) else { continue };
             let before = agent.shown.aliases.clone();
-            agent.shown.aliases.retain(|alias| alias != name);
+            agent.facts().aliases.retain(|alias| alias != name);
             self.directory.realias(other, &before, &agent.shown.aliases);
             self.weigh(other);
             self.show(other, out);
@@ -386,7 +402,7 @@ impl Roster {
             Some(e) => (e.commands, e.journal, e.max_parallel),
             None => (Vec::new(), None, None),
         };
-        agent.shown.beats = capabilities.is_extended().then_some(BeatVerdict::WELL);
+        agent.beats = capabilities.is_extended().then_some(BeatVerdict::WELL);
         let remembers = journal.is_some() && agent.journal == journal;
         // That it is the process of the last session does not say that it is the one of the session before:
         // what was decided when it came may have died with the server that decided it. Which journal it
@@ -432,20 +448,21 @@ impl Roster {
         out.write(Write::Presence(PresenceRecord {
             agent: id.clone(),
             presence,
-            last_heard: agent.shown.last_heard,
+            last_heard: agent.last_heard,
             link: entry.session.as_ref().map(|session| session.link),
             instance: entry.instance.clone(),
             at,
             beats,
         }));
         if !presence.status.is_in_session() {
-            agent.shown.beats = None;
+            agent.beats = None;
         }
         let is_listed = agent.listing == Listing::Listed;
         if agent.shown.presence.version < presence.version {
-            agent.shown.presence = agent.shown.presence.then(presence);
+            let facts = agent.facts();
+            facts.presence = facts.presence.then(presence, beats);
             if is_listed {
-                out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
+                out.show(Change::Agent(id.clone(), agent.view()));
             }
         }
         let dialect = entry.lose_or_keep(presence.status);
@@ -516,7 +533,9 @@ impl Roster {
         let agent = self.agents.get_mut(&id).filter(|agent| agent.seat == Some(seat))?;
         agent.seat = None;
         agent.history = history;
-        agent.shown.link_room = self.limits.parked_links;
+        if agent.shown.link_room != self.limits.parked_links {
+            agent.facts().link_room = self.limits.parked_links;
+        }
         let journals = agent.journal.is_some();
         match agent.listing {
             // The store knows that it was deleted, and says so if it comes back.
@@ -526,23 +545,23 @@ impl Roster {
         Some(LostAgent { agent: id, journals })
     }
 
-    /// A frame of an agent in session came.
+    /// A frame of an agent in session was received.
     pub(super) fn heard(&mut self, seat: SeatId, at: WallTime, out: &mut Out) {
         let Some(id) = self.seats.get(&seat).and_then(|entry| entry.agent.as_ref()) else { return };
         let Some(agent) = self.agents.get_mut(id) else { return };
-        agent.shown.last_heard = agent.shown.last_heard.max(Some(at));
+        agent.last_heard = agent.last_heard.max(Some(at));
         out.show(Change::Heard(id.clone(), at));
     }
 
-    /// The ledger of its session says something else.
+    /// The hop tracker of its session says something else.
     pub(super) fn beats(&mut self, seat: SeatId, verdict: BeatVerdict, out: &mut Out) {
         let Some(id) = self.seats.get(&seat).and_then(|entry| entry.agent.as_ref()) else { return };
         // A machine that was superseded, or whose session is over, has nothing more to say.
-        let is_there = |agent: &&mut Agent| {
+        let is_there = |agent: &&mut Box<Agent>| {
             agent.seat == Some(seat) && agent.shown.presence.status.is_in_session()
         };
         let Some(agent) = self.agents.get_mut(id).filter(is_there) else { return };
-        agent.shown.beats = Some(verdict);
+        agent.beats = Some(verdict);
         if let Some(stop) = verdict.stopped {
             out.note(FleetNote::HeartbeatsStop { agent: id.clone(), stop });
         }
@@ -550,17 +569,17 @@ impl Roster {
     }
 
     /// A heartbeat brought metrics.
-    pub(super) fn measured(&mut self, seat: SeatId, metrics: HealthMetrics, out: &mut Out) {
+    pub(super) fn measured(&self, seat: SeatId, metrics: HealthMetrics, out: &mut Out) {
         let Some(id) = self.seats.get(&seat).and_then(|entry| entry.agent.as_ref()) else { return };
-        let Some(agent) = self.agents.get_mut(id) else { return };
-        agent.shown.metrics = Some(metrics);
-        out.show(Change::Metrics(id.clone(), metrics));
+        if self.agents.contains_key(id) {
+            out.show(Change::Metrics(id.clone(), metrics));
+        }
     }
 
     /// Shows an agent as it is now, if it is shown.
     pub(super) fn show(&self, id: &AgentId, out: &mut Out) {
         if let Some(agent) = self.agents.get(id).filter(|a| a.listing == Listing::Listed) {
-            out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
+            out.show(Change::Agent(id.clone(), agent.view()));
         }
     }
 

@@ -27,8 +27,8 @@ pub struct NewSession {
     pub candidate: Option<AgentId>,
     /// The id of its own making, of a legacy wrapper.
     pub alias: Option<String>,
-    /// Its token, whose lineage holds the agent from then on; `None` leaves the claim as it is. The store opens
-    /// no session of an agent that another lineage holds, but for the heir of it, and only for the first one.
+    /// Its token, whose lineage has claimed the agent from then on; `None` leaves the claim as it is. The store opens
+    /// no session of an agent that another lineage has claimed, but for the heir of it, and only for the first one.
     pub bearer: Option<Bearer>,
     pub name: String,
     /// Its type, in lower case.
@@ -81,7 +81,7 @@ pub struct PresenceRecord {
     pub instance: Option<InstanceId>,
     /// When it was published. Of a change of the status, since when that holds.
     pub at: WallTime,
-    /// What the ledger of heartbeats said of the session that was under way, or ended with this.
+    /// What the hop tracker said of the session that was in progress, or ended with this.
     pub beats: Option<BeatVerdict>,
 }
 
@@ -133,7 +133,8 @@ pub struct CommandRecord {
 }
 
 impl CommandRecord {
-    /// How long it has waited counts as it was observed. A clock that is ahead would have it refused for good, on one
+    /// How long it has waited counts as it was observed. A clock that is ahead would have it refused permanently,
+    /// on one
     /// reading; the time in which no server ran is only added to what it may wait.
     pub(super) fn has_waited_as_observed(&mut self, observed: WallTime, now: WallTime) {
         let ahead = now.unix_millis().saturating_sub(observed.unix_millis()).max(0);
@@ -223,6 +224,6 @@ pub struct AgentRecord {
     pub metrics: Option<HealthMetrics>,
     /// The journal that it kept in its last session.
     pub journal: Option<JournalId>,
-    /// Who holds it; `None` for agents that only earlier versions knew.
+    /// Who has claimed it; `None` for agents that only earlier versions knew.
     pub claim: Option<Claim>,
 }

@@ -11,21 +11,25 @@ use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::time::Now;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 /// A command that is not over, as its fleet has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenCommand {
     /// The agent that is to run it.
     pub agent: AgentId,
     /// Where it is in its lifecycle.
     pub view: CommandView,
-    /// Why, for people.
+    /// The reason, shown to people.
     pub because: String,
     /// For how long the store has been asked to take it, as long as it has not.
     pub unstored_for: Option<Duration>,
     /// Where it stands.
     pub standing: Standing,
+    /// Commands that occupy the slots of its agent.
+    pub busy_with: Vec<CommandId>,
 }
 
 /// The command with this id, if it is not over.
@@ -43,6 +47,7 @@ pub(super) fn open_command(state: &State, id: &CommandId, now: Now) -> Option<Op
         view,
         because: reason(command.detail.as_deref(), &view),
         unstored_for: lifecycle.unstored_for(now),
+        busy_with: agent.queue.occupants().filter(|occupant| *occupant != id).cloned().collect(),
         standing: Standing {
             sent: match lifecycle.sendings(now) {
                 None => Sent::Maybe,
@@ -54,7 +59,7 @@ pub(super) fn open_command(state: &State, id: &CommandId, now: Now) -> Option<Op
             slots: (slots != NO_QUEUE).then_some(slots),
             read: match state.roster.backpressure.flow(&command.agent) {
                 Flow::Resumed => LinkRead::Read,
-                Flow::Paused => LinkRead::HeldBack,
+                Flow::Paused => LinkRead::Paused,
             },
         },
     })

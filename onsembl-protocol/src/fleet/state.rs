@@ -3,7 +3,7 @@
 
 use super::action::{FleetAction, Flow, SeatId, Token, Write};
 use super::agent::{Listing, Session};
-use super::agent_view::{AgentContest, AgentStop, SleptTime};
+use super::agent_view::{AgentContest, AgentStop, PauseOrder};
 use super::collections::Set;
 use super::command::Command;
 use super::commands::Commands;
@@ -16,12 +16,15 @@ use super::told::ReportedUnknown;
 use super::view::Change;
 use super::work::WorkList;
 use crate::command::{CommandEvent, CommandOrigin};
+use crate::diagnosis::Sleep;
 use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
 use crate::model::{Activity, Dialect, Force, IdMint, Pausing, ToldFault};
 use crate::stop::{StopLatch, StopOrder};
+use crate::time::WallTime;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
@@ -40,7 +43,8 @@ pub(super) struct State {
     pub(super) deletions: usize,
     /// Unknown commands that were reported to agents.
     pub(super) told: ReportedUnknown,
-    /// Commands that could not be taken up in the sessions of their agents, to which that was reported: nothing of them is
+    /// Commands that could not be taken up in the sessions of their agents, to which that was reported: nothing of
+    /// them is
     /// heard there.
     pub(super) not_taken: ReportedUnknown,
     pub(super) ids: IdMint,
@@ -93,7 +97,7 @@ impl State {
                 let presence = &known.shown.presence;
                 format!("the agent is {} ({})", presence.status.as_str(), presence.because)
             }
-            None => "the agent is not known".to_owned(),
+            None => "the agent is unknown".to_owned(),
         };
         let why = format!("{why}; try again when it is online");
         ErrorReply::new(ErrorCode::AgentOffline, why).for_agent(Some(agent.clone()))
@@ -167,15 +171,16 @@ impl State {
         self.out.note(FleetNote::NoSession { agent, command });
     }
 
-    /// Tells an agent, once in a session, that this command is not known here: what it keeps of it would be
-    /// sent for ever.
+    /// Tells an agent, once in a session, that this command is unknown here: what it keeps of it would be
+    /// sent forever.
     pub(super) fn report_unknown(&mut self, agent: &AgentId, command: &CommandId) {
         let Some((seat, session)) = self.roster.session(agent) else { return };
         // A wrapper keeps nothing that it could drop.
         if session.capabilities.dialect() == Dialect::Legacy || !self.told.tell(seat, command) {
             return;
         }
-        let why = "this server does not have this command and will not take its output; drop both";
+        let why =
+            "this server does not have this command and does not accept its output; drop both";
         let error = ErrorReply::new(ErrorCode::CommandNotFound, why);
         let error = error.for_command(Some(command.clone()));
         self.out.send(seat, ServerToAgent::Error(error));
@@ -228,13 +233,13 @@ impl State {
 
     /// Shows how far an agent is with the stop that is in force for it, if one is.
     pub(super) fn show_stop(&mut self, agent: &AgentId) {
-        let stopped = self.stop_of(agent).map(|order| AgentStop {
-            state: self.stop_state(agent, &order.id),
-            order: order.clone(),
+        let stopped = self.stop_of(agent).map(|order| {
+            let state = self.stop_state(agent, &order.id);
+            Box::new(AgentStop { state, order: order.clone() })
         });
         let Some(known) = self.roster.agent_mut(agent) else { return };
         if known.shown.stopped != stopped {
-            known.shown.stopped = stopped;
+            known.facts().stopped = stopped;
             self.roster.show(agent, &mut self.out);
         }
     }
@@ -243,16 +248,16 @@ impl State {
     pub(super) fn show_contest(&mut self, agent: &AgentId, contest: Option<AgentContest>) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
         if known.shown.contest != contest {
-            known.shown.contest = contest;
+            known.facts().contest = contest;
             self.roster.show(agent, &mut self.out);
         }
     }
 
     /// Shows that an agent slept, which it proved when it was back.
-    pub(super) fn show_slept(&mut self, agent: &AgentId, slept: SleptTime) {
+    pub(super) fn show_slept(&mut self, agent: &AgentId, slept: Sleep) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
         if known.shown.slept != Some(slept) {
-            known.shown.slept = Some(slept);
+            known.facts().slept = Some(slept);
             self.roster.show(agent, &mut self.out);
         }
     }
@@ -260,34 +265,58 @@ impl State {
     /// Shows that the program of an agent's terminal does not run, or that nothing is known of it.
     pub(super) fn show_program_fault(&mut self, agent: &AgentId, told: Option<ToldFault>) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
-        if known.shown.program_fault != told {
-            known.shown.program_fault = told;
+        if known.shown.program_fault.as_deref() != told.as_ref() {
+            known.facts().program_fault = told.map(Box::new);
             self.roster.show(agent, &mut self.out);
         }
     }
 
-    /// Shows what the program of an agent does, or that nothing is known of it.
+    /// Shows the activity of an agent's program, or that it is unknown.
     pub(super) fn show_activity(&mut self, agent: &AgentId, activity: Option<Activity>) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
-        if known.shown.activity != activity {
-            known.shown.activity = activity;
+        if known.shown.activity.as_deref() != activity.as_ref() {
+            known.facts().activity = activity.map(Box::new);
             self.roster.show(agent, &mut self.out);
         }
     }
 
     /// Shows whether an agent is paused, and with it why those of its commands wait that it could start.
-    pub(super) fn show_pausing(&mut self, agent: &AgentId, pausing: Pausing) {
+    pub(super) fn show_pausing(&mut self, agent: &AgentId, pausing: Pausing, now: WallTime) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
         if known.shown.pausing == pausing {
             return;
         }
-        known.shown.pausing = pausing;
+        let paused = match pausing {
+            // An agent whose link was lost is paused still, by the same order.
+            Pausing::Paused => {
+                let unknown = || PauseOrder { by: None, at: now };
+                Some(known.pause.get_or_insert_with(unknown).clone())
+            }
+            Pausing::Running => None,
+        };
+        let facts = known.facts();
+        (facts.pausing, facts.paused) = (pausing, paused);
         self.roster.show(agent, &mut self.out);
         for command in self.commands.open_of(agent) {
             let view = self.commands.get(&command).and_then(Command::view);
             if view.is_some_and(|view| super::agent_view::awaits_agent(view.status)) {
                 self.out.show(Change::CommandAgain(command));
             }
+        }
+    }
+
+    /// An order to pause is on its way to this agent, or one to go on.
+    pub(super) fn order_pausing(&mut self, agent: &AgentId, pausing: Pausing, now: WallTime) {
+        let by = Some(self.user.clone());
+        if let Some(known) = self.roster.agent_mut(agent) {
+            known.pause = match pausing {
+                // Asked for again it is paused since the first time.
+                Pausing::Paused if known.shown.pausing.is_paused() => {
+                    Some(known.pause.take().unwrap_or(PauseOrder { by, at: now }))
+                }
+                Pausing::Paused => Some(PauseOrder { by, at: now }),
+                Pausing::Running => None,
+            };
         }
     }
 

@@ -62,7 +62,7 @@ impl World {
         let fleet = Fleet::new(UserId::new("u"), SeatId(0), 7, limits());
         let mut world = Self {
             fleet,
-            now: Now::from_origin(Duration::from_secs(60)),
+            now: Now::without_suspend(Duration::from_secs(60)),
             agent: AgentId::new("none"),
             seat: SeatId(0),
             session: SessionId::new("none"),
@@ -128,6 +128,21 @@ impl World {
             link,
             FleetEvent::Hello { link, hello: Box::new(hello), peer: String::new(), bearer: None },
         )
+    }
+
+    /// Of a legacy wrapper, which has no key: it claims this id.
+    fn wrapper_hello(&mut self, id: &str, name: &str) -> FleetEvent {
+        let link = LinkId(self.number());
+        let hello = AgentConnect {
+            agent_id: id.into(),
+            name: Some(name.into()),
+            agent_type: AgentType::Claude,
+            version: None,
+            host_machine: None,
+            capabilities: LegacyCapabilities::default(),
+            extensions: None,
+        };
+        FleetEvent::Hello { link, hello: Box::new(hello), peer: String::new(), bearer: None }
     }
 
     /// The session that is asked for, and its answer.
@@ -336,7 +351,7 @@ impl World {
         request.start_within_ms = Some(1);
         let event = self.request(Request::Command(Box::new(request)));
         let _ = self.feed(event);
-        self.now = Now::from_origin(Duration::from_millis(60_002));
+        self.now = Now::without_suspend(Duration::from_millis(60_002));
         count(self, "Wake", FleetEvent::Wake);
 
         let link = LinkId(self.number());
@@ -353,6 +368,10 @@ impl World {
         count(self, "Welcomed", event);
         let (link, hello) = self.hello("newcomer");
         count(self, "Hello of a new agent", hello);
+        let hello = self.wrapper_hello("claude-1abc", "newcomer");
+        count(self, "Hello of a new wrapper", hello);
+        let hello = self.wrapper_hello("subject", "crowd");
+        count(self, "Hello of a wrapper by the id it was taught", hello);
         let reason = CloseReason::local(CloseCause::GoingAway);
         count(self, "LinkEnded", FleetEvent::LinkEnded { seat, link, session: None, reason });
         count(self, "Forgotten", FleetEvent::Forgotten { seat, history: None });
@@ -441,7 +460,7 @@ impl World {
     }
 
     fn waits(&mut self, time: Duration) -> (u64, Vec<StopId>) {
-        self.now = Now::from_origin(self.now.monotonic.since_origin() + time);
+        self.now = Now::without_suspend(self.now.monotonic.since_origin() + time);
         self.takes_turns(FleetEvent::Wake)
     }
 }

@@ -1,20 +1,21 @@
 //! Emergency stops: acted on at once, answered when they are durable, repeated until the agents say that
 //! nothing runs, and the first thing that an agent gets when it comes back.
 
-use super::action::{Answer, Question, SeatId, Token};
+use super::action::{Question, SeatId, Token};
 use super::collections::Set;
 use super::event::StoreFault;
 use super::note::FleetNote;
-use super::report::{ReleaseReport, StopReport, StopState, StoppedAgent};
+use super::releases::Releases;
+use super::report::StopState;
 use super::state::State;
 use super::stop_turns::{
-    AGENTS_A_TURN, Stopped, Told, Turns, agents_behind, one_of, send_order, stop_once, tell,
-    tell_release,
+    AGENTS_A_TURN, Stopped, Told, Turns, one_of, send_order, stop_once, tell, tell_release,
 };
+use super::stop_wait::{Course, Progress, Report, Wait};
 use crate::id::{AgentId, StopId};
 use crate::limits::Limits;
 use crate::stop::{StopOrder, StopScope};
-use crate::time::{Deadline, Now, Timestamp};
+use crate::time::{Deadline, Now};
 use crate::wire::json_len;
 use crate::wire::payload::{EmergencyStop, ErrorCode, ErrorReply, StopReceipt};
 use alloc::borrow::ToOwned;
@@ -36,115 +37,11 @@ const LONGEST_LIST: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Stops {
     waits: Vec<Wait>,
-    releases: Vec<Releasing>,
+    releases: Releases,
     repeat_at: Deadline,
     turns: Turns,
     /// When the next turn is due, of the passes over agents and of the reports.
     turn_at: Deadline,
-}
-
-/// A stop that is not answered yet.
-#[derive(Debug)]
-struct Wait {
-    token: Token,
-    /// The orders in force for it, of which the first is reported.
-    orders: Vec<StopOrder>,
-    /// Those of them that the store has not taken.
-    unstored: BTreeSet<StopId>,
-    /// Those that were not in force before.
-    new: BTreeSet<StopId>,
-    fault: Option<StoreFault>,
-    commands: Stopped,
-    until: Timestamp,
-    report: Report,
-}
-
-/// What is answered to a stop.
-#[derive(Debug)]
-enum Report {
-    /// That it is durable. A dashboard is shown how far its agents are.
-    Stored,
-    /// How far this agent is, once it has said all that it will.
-    OfOne(AgentId),
-    /// The same of all agents.
-    OfAll(Course),
-}
-
-/// How far the report of a stop of all is. No list of agents is kept for it: it goes by their ids.
-#[derive(Debug)]
-enum Course {
-    /// The agents are being told.
-    Telling,
-    /// All agents up to this one have said all that they will.
-    Awaiting { behind: Option<AgentId> },
-    /// What they said is written down, up to this one.
-    Reporting { behind: Option<AgentId>, agents: Vec<StoppedAgent> },
-}
-
-/// A release that is not answered yet.
-#[derive(Debug)]
-struct Releasing {
-    token: Token,
-    count: usize,
-    /// What keeps the agent stopped all the same.
-    still: Option<ErrorReply>,
-}
-
-/// What came of looking at a report.
-enum Progress {
-    Complete,
-    /// Something is to be heard first.
-    Waits,
-    /// The event has looked at as many agents as it may.
-    Cut,
-}
-
-impl Wait {
-    /// Goes on with the report, by at most `room` looks at agents, which it takes from it. Each agent is looked at until
-    /// it is done and never again.
-    fn goes_on(&mut self, state: &State, room: &mut usize, now: Now) -> Progress {
-        let Some(order) = self.orders.first().map(|order| order.id.clone()) else {
-            return Progress::Complete;
-        };
-        let is_late = self.until <= now.monotonic;
-        let course = match &mut self.report {
-            Report::Stored => return Progress::Complete,
-            Report::OfOne(agent) if is_late || !state.stop_state(agent, &order).is_pending() => {
-                return Progress::Complete;
-            }
-            Report::OfOne(_) => return Progress::Waits,
-            Report::OfAll(course) => course,
-        };
-        if let Course::Awaiting { behind } = course {
-            // Nobody is waited for any more when the time is over.
-            let next = |behind: Option<&AgentId>| match is_late {
-                true => None,
-                false => agents_behind(state, behind, 1).pop(),
-            };
-            while let Some(agent) = next(behind.as_ref()) {
-                if *room == 0 {
-                    return Progress::Cut;
-                }
-                *room = room.saturating_sub(1);
-                if state.stop_state(&agent, &order).is_pending() {
-                    return Progress::Waits;
-                }
-                *behind = Some(agent);
-            }
-            *course = Course::Reporting { behind: None, agents: Vec::new() };
-        }
-        match course {
-            Course::Telling | Course::Awaiting { .. } => Progress::Waits,
-            Course::Reporting { behind, agents } => {
-                let next = agents_behind(state, behind.as_ref(), *room);
-                let is_all = next.len() < *room;
-                *room = room.saturating_sub(next.len());
-                agents.extend(next.iter().map(|agent| told_of(state, agent, &order)));
-                *behind = next.into_iter().next_back().or_else(|| behind.take());
-                if is_all { Progress::Complete } else { Progress::Cut }
-            }
-        }
-    }
 }
 
 impl Stops {
@@ -173,7 +70,7 @@ impl Stops {
         for Told { order, stopped } in self.turns.take(state) {
             let of_it = |wait: &&mut Wait| wait.orders.first().is_some_and(|o| o.id == order);
             for wait in self.waits.iter_mut().filter(of_it) {
-                if let Report::OfAll(course @ Course::Telling) = &mut wait.report {
+                if let Report::OfAll(course @ Course::Sending) = &mut wait.report {
                     *course = Course::Awaiting { behind: None };
                     wait.commands = stopped;
                     wait.until = now.monotonic.saturating_add(RECEIPTS_WITHIN);
@@ -197,7 +94,7 @@ impl Stops {
         }
         let Carried { order, is_new, commands } = self.carry_out(state, scope, reason, now);
         let report = match &order.scope {
-            StopScope::All => Report::OfAll(Course::Telling),
+            StopScope::All => Report::OfAll(Course::Sending),
             StopScope::Agent(agent) => Report::OfOne(agent.clone()),
         };
         let wait = Wait {
@@ -243,7 +140,7 @@ impl Stops {
             }
         }
         if let Some(error) = unknown {
-            // Those that are known are stopped all the same.
+            // Those that are known are stopped anyway.
             orders
                 .into_iter()
                 .filter(|order| new.contains(&order.id))
@@ -319,8 +216,8 @@ impl Stops {
         Carried { is_new: order.id == minted, order, commands }
     }
 
-    /// Cancels every open command without grace, and tells the agents to stop all that they run. Nothing is held
-    /// back afterwards.
+    /// Cancels every open command without grace, and tells the agents to stop all that they run. Nothing is
+    /// latched afterwards.
     pub(super) fn on_stop_once(
         &mut self,
         state: &mut State,
@@ -404,7 +301,7 @@ impl Stops {
         let mut room = AGENTS_A_TURN.saturating_add(self.waits.len());
         let mut is_cut = false;
         for mut wait in core::mem::take(&mut self.waits) {
-            let is_told = !matches!(wait.report, Report::OfAll(Course::Telling));
+            let is_told = !matches!(wait.report, Report::OfAll(Course::Sending));
             if !wait.unstored.is_empty() || !is_told {
                 // The database, or the turns, decide when; then there is nothing more to wait for.
                 let again = now.monotonic.saturating_add(RECEIPTS_WITHIN);
@@ -415,7 +312,7 @@ impl Stops {
                 continue;
             }
             match wait.goes_on(state, &mut room, now) {
-                Progress::Complete => answer(state, wait),
+                Progress::Complete => wait.answer(state),
                 Progress::Waits => self.waits.push(wait),
                 Progress::Cut => {
                     is_cut = true;
@@ -458,7 +355,7 @@ impl Stops {
         let order = StopOrder {
             id: stop.adopted_for(agent),
             scope: StopScope::Agent(agent.clone()),
-            reason: "adopted: its agent is stopped, and the database does not know why".to_owned(),
+            reason: "adopted: its agent is stopped, and the database has no reason".to_owned(),
             by: state.user.clone(),
             at: now.wall,
         };
@@ -499,7 +396,7 @@ impl Stops {
         self.turn(state, now);
         let count = released.len();
         state.out.ask(Question::Release { token, orders: released });
-        self.releases.push(Releasing { token, count, still });
+        self.releases.add(token, count, still);
     }
 
     /// The store took a release, or did not.
@@ -509,29 +406,7 @@ impl Stops {
         token: Token,
         stored: Result<(), StoreFault>,
     ) {
-        let Some(at) = self.releases.iter().position(|releasing| releasing.token == token) else {
-            return;
-        };
-        let Releasing { count, still, .. } = self.releases.swap_remove(at);
-        let answer = match (stored, still) {
-            (Err(why), _) => Answer::Refused(ErrorReply::new(
-                ErrorCode::StorageUnavailable,
-                format!("released, but a restart of the server would bring it back: {why}"),
-            )),
-            (Ok(()), Some(error)) => Answer::Refused(error),
-            (Ok(()), None) => Answer::Released(ReleaseReport { released: count }),
-        };
-        state.out.answer(token, answer);
-    }
-}
-
-/// How far an agent is.
-fn told_of(state: &State, agent: &AgentId, order: &StopId) -> StoppedAgent {
-    let known = state.roster.agent(agent);
-    StoppedAgent {
-        name: known.map_or_else(|| agent.as_str().to_owned(), |known| known.shown.name.clone()),
-        state: state.stop_state(agent, order),
-        agent_id: agent.as_str().to_owned(),
+        self.releases.on_stored(state, token, stored);
     }
 }
 
@@ -539,37 +414,6 @@ fn told_of(state: &State, agent: &AgentId, order: &StopId) -> StoppedAgent {
 fn shortened(mut reason: String) -> String {
     reason.truncate(reason.floor_char_boundary(Limits::DEFAULT.name_bytes));
     reason
-}
-
-fn answer(state: &mut State, wait: Wait) {
-    let Wait { token, orders, fault, commands, report, .. } = wait;
-    if let Some(fault) = fault {
-        let why = fault.to_string();
-        let text =
-            format!("the stop is in force, but would not survive a restart of the server: {why}");
-        for order in &orders {
-            let why = why.clone();
-            state.out.note(FleetNote::StopNotStored { stop: order.id.clone(), why });
-        }
-        let error = ErrorReply::new(ErrorCode::StorageUnavailable, text);
-        return state.out.reply(token, Err(error));
-    }
-    let Some(order) = orders.first().map(|order| &order.id) else {
-        return state.out.reply(token, Ok(()));
-    };
-    let agents = match report {
-        Report::Stored => return state.out.reply(token, Ok(())),
-        Report::OfOne(agent) => {
-            let known = state.roster.agent(&agent);
-            known.map(|_| told_of(state, &agent, order)).into_iter().collect()
-        }
-        Report::OfAll(Course::Reporting { agents, .. }) => agents,
-        Report::OfAll(Course::Telling | Course::Awaiting { .. }) => Vec::new(),
-    };
-    let Stopped { killed, notified } = commands;
-    let report =
-        StopReport { stop_id: order.as_str().to_owned(), agents, commands: killed, notified };
-    state.out.answer(token, Answer::Stopped(report));
 }
 
 /// An order in force, and what was done.
@@ -597,7 +441,7 @@ pub(super) fn stopped(order: &StopOrder, agent: &AgentId) -> ErrorReply {
         StopScope::Agent(agent) => format!("release {}", agent.as_str()),
     };
     let why = format!(
-        "an emergency stop by {by} at {at} is in force ({reason}); `onsembl-server {how}` ends it"
+        "an emergency stop by {by} at {at} is in force ({reason}); `onsembl {how}` ends it"
     );
     ErrorReply::new(ErrorCode::AgentStopped, why).for_agent(Some(agent.clone()))
 }

@@ -62,7 +62,7 @@ enum What {
     Release(StopOrder),
     /// The same of orders that are for one agent each.
     ReleaseOnes(VecDeque<StopOrder>),
-    /// It is told again, if it has not said that nothing runs. Only those are looked at of which that is not known.
+    /// It is told again, if it has not said that nothing runs. Only those are looked at of which that is unknown.
     Repeat,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Told {
     pub(super) stopped: Stopped,
 }
 
-/// The passes that are under way. Stops go before the rest.
+/// The passes that are in progress. Stops go before the rest.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     urgent: VecDeque<Pass>,
@@ -160,7 +160,7 @@ impl Pass {
         Self { behind: None, agents: 0, stopped: Stopped::default(), what }
     }
 
-    /// The next agents, at most so many.
+    /// The next agents, at most this many.
     fn next(&self, state: &State, most: usize) -> Vec<AgentId> {
         match &self.what {
             // It was released meanwhile.
@@ -231,7 +231,7 @@ impl Pass {
     }
 }
 
-/// Agents behind that one, at most so many.
+/// Agents behind that one, at most this many.
 pub(super) fn agents_behind(state: &State, behind: Option<&AgentId>, most: usize) -> Vec<AgentId> {
     let behind = behind.map_or(Bound::Unbounded, Bound::Excluded);
     let agents = state.roster.agents().range::<AgentId, _>((behind, Bound::Unbounded));
@@ -270,7 +270,7 @@ pub(super) fn stop_once(state: &mut State, agents: &[AgentId], stop: &EmergencyS
             commands += 1;
             state.work.feed(&command, CommandEvent::Cancel { force: Force::AtOnce });
         }
-        // Legacy wrappers stop for good at it, so that the cancellations come first.
+        // Legacy wrappers stop permanently at it, so that the cancellations come first.
         let message = Box::new(ServerToAgent::EmergencyStop(stop.clone()));
         state.work.add(Todo::Send(agent.clone(), message));
     }

@@ -64,7 +64,7 @@ impl StoredRequest<'_> {
     pub fn read(self) -> Result<CommandRequest, (Box<CommandRequest>, String)> {
         let of_text = |text| CommandRequest::new(self.command.clone(), self.agent.clone(), text);
         match CommandOrigin::of_stored(self.command, &self.fields) {
-            // What was asked for is not known.
+            // What was asked for is unknown.
             CommandOrigin::Adopted => Ok(of_text(String::new())),
             // Of one that is over, and was cut or is only shown, nothing but the text is there.
             CommandOrigin::User | CommandOrigin::Agent

@@ -26,7 +26,9 @@ const PROGRAM: usize = 4096;
 pub(super) fn keeps_its_size(state: &State, agent: &AgentId) -> Option<&'static str> {
     let session = state.roster.session(agent).map(|(_, session)| session);
     let Some(session) = session.filter(|session| session.capabilities.knows_terminals()) else {
-        return Some("this agent knows no terminals, so it has none to resize; nothing was done");
+        return Some(
+            "this agent has no terminal support, so it has none to resize; nothing was done",
+        );
     };
     let runs = |command: &Command| {
         command.open().is_some_and(|open| open.lifecycle.view().status == CommandStage::Running)
@@ -52,10 +54,13 @@ pub(super) fn on_opened(state: &mut State, agent: &AgentId, opened: TerminalOpen
         let (agent, command) = (agent.clone(), id);
         return state.out.note(FleetNote::TerminalMisnamed { agent, command });
     }
-    if opened.attached
-        && let Some((_, session)) = state.roster.session_mut(agent)
-    {
-        session.attached = Some(id.clone());
+    if let Some((_, session)) = state.roster.session_mut(agent) {
+        if opened.attached {
+            session.attached = Some(id.clone());
+        } else if session.attached.as_ref() == Some(&id) {
+            // Its screen was hung up.
+            session.attached = None;
+        }
     }
     let is_open = |state: &State| state.commands.get(&id).is_some_and(|c| c.open().is_some());
     if state.is_of(agent, &id) && !is_open(state) {
@@ -159,7 +164,7 @@ fn open(
     let created_at = opened_at.min(now.wall);
     let record = CommandRecord { created_at, ..open.record(id, agent, now.wall) };
     state.out.note(FleetNote::TerminalOpened { agent: agent.clone(), command: id.clone() });
-    // One that is not remembered may be in the store all the same: its agent did not hear of its end. What
+    // One that is not remembered may be in the store anyway: its agent did not hear of its end. What
     // a wrapper writes goes into a terminal that is new.
     let log = match (state.commands.remove(id), dialect) {
         (Some(known), _) => known.log,
@@ -223,7 +228,7 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     state.out.note(FleetNote::TerminalGivenUp { agent, command: id.clone() });
     // Gaps first: behind a stored end no reader looks for more of the stream.
     output::give_up(state, id, now);
-    let why = "too many terminals of its agent were open, and it was the oldest";
+    let why = "too many terminals of its agent were open, and this was the oldest";
     state.end_because(id, CommandPhase::Lost, why);
 }
 

@@ -81,7 +81,7 @@ mod tests {
         let mut told = ReportedUnknown::new(10 * (ID_COST + 3));
         let id = |n: usize| CommandId::new(format!("{n:03}"));
         assert!(told.tell(SeatId(1), &id(1)) && !told.tell(SeatId(1), &id(1)));
-        assert!(told.tell(SeatId(2), &id(1)), "another agent was not told");
+        assert!(told.tell(SeatId(2), &id(1)), "another agent was not notified");
         for n in 0..1000 {
             let _ = told.tell(SeatId(3), &id(n));
             assert!(told.bytes <= told.most);

@@ -1,5 +1,5 @@
 //! What a fleet publishes of itself: a copy for readers (dashboards, the API), made of [`Change`]s. It is
-//! never the fleet's own memory, so that a slow reader cannot hold up a decision.
+//! never the fleet's own memory, so that a slow reader cannot delay a decision.
 //!
 //! A reader does not get a queue of events but looks at what changed since it last looked. So a slow reader
 //! misses intermediate states and nothing else, and costs no memory.
@@ -31,7 +31,9 @@ pub type Revision = u64;
 #[derive(Debug)]
 pub struct View {
     revision: Revision,
-    agents: BTreeMap<AgentId, AgentView>,
+    agents: BTreeMap<AgentId, Box<AgentView>>,
+    /// When one of them last changed, or came or went.
+    agents_changed: Revision,
     /// How many of them have each status.
     statuses: BTreeMap<PresenceStatus, usize>,
     aliases: Aliases,
@@ -196,7 +198,7 @@ impl CommandEntry {
     }
 
     /// Why the command is where it is, from the server's cause and the agent's own text.
-    pub fn because(&self, view: &CommandView) -> String {
+    pub(crate) fn because(&self, view: &CommandView) -> String {
         reason(self.detail.as_deref(), view)
     }
 
@@ -224,7 +226,7 @@ pub(super) fn reason(detail: Option<&str>, view: &CommandView) -> String {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Change {
-    /// An agent is so now.
+    /// An agent is so now. Without metrics it has those that it had.
     Agent(AgentId, Box<AgentView>),
     /// An agent is not shown any more.
     AgentRemoved(AgentId),
@@ -232,7 +234,7 @@ pub enum Change {
     Heard(AgentId, WallTime),
     /// An agent sent metrics. No reader is woken.
     Metrics(AgentId, HealthMetrics),
-    /// The ledger of an agent's heartbeats says this now. No reader is woken.
+    /// The hop tracker of an agent says this now. No reader is woken.
     Beats(AgentId, BeatVerdict),
     /// A command is so now.
     Command {
@@ -275,6 +277,7 @@ impl View {
         Self {
             revision: 0,
             agents: BTreeMap::new(),
+            agents_changed: 0,
             statuses: BTreeMap::new(),
             aliases: Aliases::new(),
             commands: ById::new(),
@@ -335,6 +338,7 @@ impl View {
     pub fn door(&self, named: &AgentId, bearer: Option<&Bearer>) -> Door {
         let spoken_for = |id: &AgentId| {
             let (id, agent) = self.agents.get_key_value(id)?;
+            let agent: &AgentView = agent;
             let claim = agent.claim.as_ref();
             bearer.is_none_or(|bearer| bearer.speaks_for(id, claim)).then_some((id, agent))
         };
@@ -380,14 +384,18 @@ impl View {
 
     fn apply_one(&mut self, change: Change, revision: Revision) -> Noticed {
         match change {
-            Change::Agent(id, agent) => {
-                let before = self.agents.get(&id).map_or(&[][..], |before| &before.aliases);
-                self.aliases.replace(&id, before, &agent.aliases);
+            Change::Agent(id, mut agent) => {
+                self.agents_changed = revision;
+                let before = self.agents.get(&id);
+                agent.metrics = agent.metrics.or(before.and_then(|before| before.metrics));
+                let aliases = before.map_or(&[][..], |before| &before.aliases);
+                self.aliases.replace(&id, aliases, &agent.aliases);
                 let entered = agent.presence.status;
-                let left = self.agents.insert(id, *agent).map(|before| before.presence.status);
+                let left = self.agents.insert(id, agent).map(|before| before.presence.status);
                 self.count_status(left, Some(entered));
             }
             Change::AgentRemoved(id) => {
+                self.agents_changed = revision;
                 if let Some(agent) = self.agents.remove(&id) {
                     self.count_status(Some(agent.presence.status), None);
                     self.aliases.replace(&id, &agent.aliases, &[]);
@@ -490,8 +498,13 @@ impl View {
         self.revision
     }
 
+    /// When an agent last changed so that readers notice, or came or went.
+    pub(super) const fn agents_revision(&self) -> Revision {
+        self.agents_changed
+    }
+
     /// The agents.
-    pub const fn agents(&self) -> &BTreeMap<AgentId, AgentView> {
+    pub const fn agents(&self) -> &BTreeMap<AgentId, Box<AgentView>> {
         &self.agents
     }
 
@@ -520,7 +533,7 @@ impl View {
     }
 
     /// Whether a command of the user is open on this agent.
-    pub fn is_busy(&self, agent: &AgentId) -> bool {
+    pub(crate) fn is_busy(&self, agent: &AgentId) -> bool {
         self.open.contains_key(agent)
     }
 }

@@ -56,7 +56,7 @@ pub enum Fact {
     ServerBack,
     /// Nothing travels over this wire any more, in one or both directions, until it is healed.
     WireStalled(Wire),
-    /// What was held travels on.
+    /// What was stalled travels on.
     WireHealed(Wire),
     /// The wire is cut; both ends learn it when the news gets through.
     WireCut(Wire),
@@ -76,7 +76,7 @@ pub enum Fact {
     AgentClosed(Process, Wire, Code),
     /// Its machine was given the end of a wire.
     AgentLost(Process, Wire, End),
-    /// Its machine was ordered to stop for good: on the spot, or by a remote order.
+    /// Its machine was ordered to stop permanently: on the spot, or by a remote order.
     AgentOrderedToStop(Process, Option<Order>),
     /// Its machine reported a status.
     AgentShows(Process, AgentStatus),
@@ -188,7 +188,7 @@ pub enum DialOutcome {
     Unauthorised,
     /// The server asked for a pause, of this length if it gave one.
     Busy(Option<LocalNanos>),
-    /// A refusal for good: the agent is not to dial again.
+    /// A refusal permanently: the agent is not to dial again.
     Forbidden,
 }
 
@@ -239,7 +239,7 @@ pub enum Down {
         seen: Sequence,
         /// The agent's latest heartbeat that the store holds (0: none).
         recorded: Sequence,
-        /// Whether it says that recording lags.
+        /// Whether it reports that recording lags.
         lagging: bool,
     },
     Ping,
@@ -322,7 +322,7 @@ pub enum Why {
     Replaced,
     /// The session could not be opened.
     NotAdmitted,
-    /// Nothing was heard for this long.
+    /// No frame was received for this long.
     Silence(LocalNanos),
     /// It was heard again.
     HeardAgain,

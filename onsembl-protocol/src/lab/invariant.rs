@@ -8,7 +8,7 @@ use core::fmt;
 /// Who judges an invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names say all")]
-pub enum JudgedBy {
+pub(crate) enum JudgedBy {
     /// The reference model only: it takes a whole world to see it.
     Model,
     /// The test kit only: it takes the calls of one machine to see it.
@@ -41,7 +41,7 @@ macro_rules! invariants {
             }
 
             /// Who judges it.
-            pub const fn judged_by(self) -> JudgedBy {
+            pub(crate) const fn judged_by(self) -> JudgedBy {
                 match self { $(Self::$name => JudgedBy::$judges,)* }
             }
 
@@ -165,6 +165,18 @@ invariants! {
     SleepIsNoticed = "sleep-is-noticed", Kit,
         "After the host slept, waits are over, and a session beats at once or is replaced by a new one.",
         "P-66", [];
+    StopIsConfirmed = "stop-is-confirmed", Kit,
+        "An agent that offers `stop-latch` confirms each emergency stop, and each repetition of it.",
+        "P-196", [];
+    StopOutlivesTheLink = "stop-outlives-the-link", Kit,
+        "A stop is in force until it is released: each hello until then names it, and none after that.",
+        "P-196, P-197, P-245", [];
+    PauseShows = "pause-shows", Kit,
+        "An agent that takes commands says in its heartbeats whether it is paused.",
+        "P-106, P-232", [];
+    NothingStartsUnderAnOrder = "nothing-starts-under-an-order", Kit,
+        "While an agent is stopped or paused it starts nothing.",
+        "P-106, P-196", [];
     PingIsAnswered = "ping-is-answered", Both,
         "A ping over the current link is answered at once with its timestamp.",
         "P-79", [35];

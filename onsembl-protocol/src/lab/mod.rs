@@ -8,6 +8,8 @@
 //! - [`kit`] (feature `testing`, needs std): scripts, drivers and judges for tests of your own.
 //!
 //! Nothing outside of the laboratory may import it.
+//!
+//! Tier 4 of the [crate](crate#what-is-public-in-tiers): the laboratory.
 
 #[cfg(feature = "sim")]
 pub mod fact;
@@ -21,6 +23,6 @@ pub mod sim;
 #[cfg(feature = "sim")]
 mod watched;
 
-pub use invariant::{Invariant, JudgedBy};
+pub use invariant::Invariant;
 #[cfg(feature = "sim")]
 pub use watched::{Watched, rules, watch};

@@ -38,6 +38,16 @@ impl BackoffPolicy {
     };
 
     /// A policy with these windows.
+    ///
+    /// ```
+    /// use onsembl_protocol::liveness::BackoffPolicy;
+    /// use std::time::Duration;
+    ///
+    /// let (first, cap) = (Duration::from_millis(500), Duration::from_secs(60));
+    /// let patient = BackoffPolicy::new(first, cap, Duration::from_secs(10)).unwrap();
+    /// assert_eq!(patient.longest_window(), cap);
+    /// assert!(BackoffPolicy::new(cap, first, Duration::ZERO).is_err());
+    /// ```
     pub fn new(
         first: Duration,
         cap: Duration,
@@ -83,6 +93,22 @@ impl Default for BackoffPolicy {
 }
 
 /// The schedule of dial attempts of one agent. Deterministic in its seed.
+///
+/// ```
+/// use onsembl_protocol::liveness::{Backoff, BackoffPolicy};
+/// use onsembl_protocol::time::Timestamp;
+/// use std::time::Duration;
+///
+/// let mut backoff = Backoff::new(BackoffPolicy::DEFAULT, 7);
+/// let mut now = Timestamp::ORIGIN;
+/// for _ in 0..10 {
+///     let next = backoff.next_attempt(now);
+///     assert!(next > now && next.saturating_since(now) <= BackoffPolicy::DEFAULT.longest_wait());
+///     now = next;
+/// }
+/// backoff.reset(); // a session was stable
+/// assert_eq!(backoff.attempts(), 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     policy: BackoffPolicy,
@@ -97,7 +123,7 @@ impl Backoff {
         Self { policy, random: SplitMix64(seed), failures: 0, window_ends: Timestamp::ORIGIN }
     }
 
-    /// The time of the next attempt: always later than `now`, whatever was refused locally.
+    /// The time of the next attempt: always later than `now`.
     pub fn next_attempt(&mut self, now: Timestamp) -> Timestamp {
         let window = self
             .policy
@@ -110,7 +136,7 @@ impl Backoff {
         start.saturating_add(self.random.up_to(window)).max(soonest(now))
     }
 
-    /// The next attempt when the server asked to be left alone for `retry_after`: not before that,
+    /// The next attempt when the server requested a wait of `retry_after`: not before that,
     /// or [`RETRY_AFTER_LIMIT`] if it is longer, and spread over the current window behind it.
     pub fn next_attempt_after(&mut self, now: Timestamp, retry_after: Duration) -> Timestamp {
         let wait = retry_after.min(RETRY_AFTER_LIMIT);
@@ -141,11 +167,6 @@ impl Backoff {
     /// Attempts since the last reset.
     pub const fn attempts(&self) -> u32 {
         self.failures
-    }
-
-    /// The policy in force.
-    pub const fn policy(&self) -> &BackoffPolicy {
-        &self.policy
     }
 }
 

@@ -1,7 +1,7 @@
-//! Heartbeats as numbers: what was sent, what the peer says it saw, what was recorded.
+//! Heartbeat numbers: those sent, those seen by the peer, those recorded.
 //!
-//! [`HeartbeatTracker`] serves both ends. It is what tells "the link is silent" from "they hear nothing
-//! of us" and from "they hear us, but nothing is recorded" (P-73 to P-75).
+//! [`HeartbeatTracker`] serves both ends. It distinguishes a silent link from heartbeats that are not seen by the
+//! peer and from heartbeats that are seen but not recorded (P-73 to P-75).
 
 use crate::id::BeatSequence;
 use crate::model::HeartbeatTiming;
@@ -26,9 +26,9 @@ pub struct Seen {
 pub enum Impairment {
     /// Heartbeats arrive at the server, but its store does not record them.
     NotRecorded,
-    /// The peer speaks, but does not see our heartbeats.
+    /// Frames of the peer arrive, but it does not see our heartbeats.
     NotSeenByPeer,
-    /// A legacy peer lives by other frames, but does not answer probes.
+    /// A legacy peer sends other frames, but does not answer probes.
     ProbeUnanswered,
 }
 
@@ -48,7 +48,7 @@ const REMEMBERED: usize = 8;
 
 /// The heartbeats of one session, seen from one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeartbeatTracker {
+pub(crate) struct HeartbeatTracker {
     interval: Duration,
     next_due: Timestamp,
     sent: BeatSequence,
@@ -59,7 +59,7 @@ pub struct HeartbeatTracker {
 
 impl HeartbeatTracker {
     /// A tracker whose first beat is due at once.
-    pub fn new(timing: HeartbeatTiming, now: Timestamp) -> Self {
+    pub(crate) fn new(timing: HeartbeatTiming, now: Timestamp) -> Self {
         Self {
             interval: timing.interval(),
             next_due: now,
@@ -70,7 +70,7 @@ impl HeartbeatTracker {
     }
 
     /// When the next own beat is due.
-    pub fn due(&self) -> Deadline {
+    pub(crate) fn due(&self) -> Deadline {
         #[cfg(onsembl_faults)]
         if super::planted::PlantedFault::TimerNeverStarted.is_planted() {
             return Deadline::Never;
@@ -80,7 +80,7 @@ impl HeartbeatTracker {
 
     /// Numbers a beat that leaves at `now`. A beat of the schedule moves the schedule on by whole
     /// intervals, and after an absence by one from now: never a burst of missed beats.
-    pub fn send(&mut self, now: Timestamp) -> BeatSequence {
+    pub(crate) fn send(&mut self, now: Timestamp) -> BeatSequence {
         self.next_due = next_on_schedule(self.next_due, self.interval, now);
         self.sent = self.sent.next();
         self.left_at.rotate_right(1);
@@ -96,17 +96,17 @@ impl HeartbeatTracker {
     }
 
     /// The peer's beat `sequence` was received.
-    pub fn on_heard(&mut self, sequence: BeatSequence, now: Timestamp) {
+    pub(crate) fn on_heard(&mut self, sequence: BeatSequence, now: Timestamp) {
         self.heard = Some((sequence, now));
     }
 
-    /// What to tell the peer of its beats.
-    pub fn seen(&self, now: Timestamp) -> Option<Seen> {
+    /// The report to the peer about its heartbeats.
+    pub(crate) fn seen(&self, now: Timestamp) -> Option<Seen> {
         self.heard.map(|(sequence, at)| Seen { sequence, age: now.saturating_since(at) })
     }
 
     /// The latest own beat.
-    pub const fn sent(&self) -> BeatSequence {
+    pub(crate) const fn sent(&self) -> BeatSequence {
         self.sent
     }
 

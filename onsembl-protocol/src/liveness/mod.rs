@@ -1,4 +1,6 @@
-//! Liveness: how long a silence may last, who judges it, and when to try again.
+//! Liveness: detection of silent peers, heartbeat numbers, and backoff.
+//!
+//! Tier 1 of the [crate](crate#what-is-public-in-tiers): the connection.
 
 mod backoff;
 mod beats;
@@ -10,7 +12,8 @@ mod silence;
 #[doc(no_inline)]
 pub use crate::model::{HeartbeatTiming, InvalidTiming, WireTiming};
 pub use backoff::{Backoff, BackoffPolicy, InvalidBackoff, RETRY_AFTER_LIMIT};
-pub use beats::{HeartbeatTracker, Impairment, Seen};
+pub(crate) use beats::HeartbeatTracker;
+pub use beats::{Impairment, Seen};
 pub(crate) use beats::{confirmation_due, next_on_schedule};
 pub use monitor::{HeartbeatMonitor, Observation};
 #[cfg(onsembl_faults)]

@@ -1,4 +1,4 @@
-//! The judgement on a silence, as a pure function of four times.
+//! The decision on a silence, as a pure function of four times.
 //!
 //! An observer keeps the times where it suits it: [`HeartbeatMonitor`] all of them in
 //! one place, the session of a supervised agent only those that it does not keep already. That is
@@ -11,8 +11,8 @@ use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// A wake-up later than this means that the observer itself was away (stopped, starved, paused),
-/// and its absence is not counted as silence of the peer. Ordinary timers are late by a few
+/// A wake-up later than this means that the observer itself was suspended (stopped, starved, paused), and that time
+/// is not counted as silence of the peer. Ordinary timers are late by a few
 /// milliseconds, on a starved machine by tens; half a second is neither.
 pub const OVERSLEEP_TOLERANCE: Duration = Duration::from_millis(500);
 
@@ -20,7 +20,7 @@ pub const OVERSLEEP_TOLERANCE: Duration = Duration::from_millis(500);
 /// stale phase that was really watched.
 pub const STALE_CHECK: Duration = Duration::from_secs(1);
 
-/// What is known of the peer.
+/// The liveness of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Liveness {
     /// Heard of within `stale-after`.

@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 wire_enum! {
     /// What a program does.
     pub enum ActivityState {
-        /// A turn of it is under way.
+        /// A turn of it is in progress.
         Working = "working",
         /// It is at its prompt: the next text is a new turn.
         Waiting = "waiting",
-        /// It has asked somebody something, and goes on with the answer.
+        /// It has asked somebody something, and continues with the answer.
         Asking = "asking",
         /// No fact shows what it does; it has written lately.
         Writing = "writing",
@@ -161,6 +161,7 @@ impl fmt::Display for Question {
 /// The fact on which a state rests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct ActivityBasis {
     pub fact: ActivityFact,
     pub lane: ActivityLane,
@@ -170,7 +171,7 @@ pub struct ActivityBasis {
 
 impl ActivityBasis {
     /// For people: `its turn ended 40s ago, as its hook says`.
-    pub fn words(&self, now: WallTime) -> String {
+    pub(crate) fn words(&self, now: WallTime) -> String {
         let ago = seconds(now, self.at);
         let fact = match &self.fact {
             ActivityFact::Started => "it was started",
@@ -178,7 +179,7 @@ impl ActivityBasis {
             ActivityFact::SessionEnd => "its session ended",
             ActivityFact::Prompt => "it took a prompt",
             ActivityFact::Tool => "it used a tool",
-            ActivityFact::Notification => "it called for somebody",
+            ActivityFact::Notification => "it called for attention",
             ActivityFact::Permission => "it asked for a permission",
             ActivityFact::Stop => "its turn ended",
             ActivityFact::Bell => "it rang its bell",
@@ -231,7 +232,7 @@ impl Activity {
     }
 
     /// The state in words, and the fact that shows it.
-    pub fn with_basis(&self, now: WallTime) -> String {
+    pub(crate) fn with_basis(&self, now: WallTime) -> String {
         match &self.basis {
             Some(basis) => format!("{} ({})", self.words(now), basis.words(now)),
             None => self.words(now),

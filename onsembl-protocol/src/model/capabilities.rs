@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 /// The outcome of the hellos of both ends: the dialect, and the features in force.
 ///
 /// Each question that a session has to its peer is a method here, so that what it depends on stands
-/// in one place for both ends. The value belongs to one session; the next hello settles the next one.
+/// once for both ends. The value belongs to one session; the next hello settles the next one.
 ///
 /// ```
 /// use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, Feature};
@@ -24,7 +24,7 @@ pub struct Capabilities {
 
 /// The form in which an end wants output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OutputFormat {
+pub(crate) enum OutputFormat {
     /// Whole lines of text; a gap is a line too.
     Lines,
     /// Bytes with their offsets; a gap shows by the next offset.
@@ -74,7 +74,7 @@ impl Capabilities {
         self.has(&Feature::OutputBytes)
     }
 
-    /// An agent may send chunks of output in binary messages.
+    /// An agent may send chunks of output in binary messages, or a dashboard is sent them so.
     pub fn output_is_binary(self) -> bool {
         self.output_is_stored() && self.has(&Feature::OutputBinary)
     }
@@ -130,27 +130,43 @@ impl Capabilities {
 
     /// It is said what a command waits for on its agent, and an agent knows what a text is to do about a line that was
     /// begun at its own terminal.
-    pub fn says_what_typing_waits_for(self) -> bool {
+    pub(crate) fn says_what_typing_waits_for(self) -> bool {
         self.has(&Feature::TypingWaits)
     }
 
+    /// It is said whether a line that a text waits for is that of a remote user.
+    pub(crate) fn says_whose_line(self) -> bool {
+        self.has(&Feature::LineOrigin)
+    }
+
     /// A text may be a secret, which is kept nowhere.
-    pub fn takes_secrets(self) -> bool {
+    pub(crate) fn takes_secrets(self) -> bool {
         self.has(&Feature::SecretInput)
     }
 
-    /// Somebody may type into a terminal from afar, under a hold of its keyboard.
-    pub fn types(self) -> bool {
+    /// A text of a command may be longer than its request, and goes before it in pieces.
+    pub(crate) fn takes_long_texts(self) -> bool {
+        self.has(&Feature::LongText)
+    }
+
+    /// Somebody may type into a terminal remotely, under a hold of its keyboard.
+    pub(crate) fn types(self) -> bool {
         self.has(&Feature::Typing)
     }
 
-    /// Sizes of terminals are told with their places in the output.
+    /// Sizes of terminals are told with their positions in the output.
     pub(crate) fn records_sizes(self) -> bool {
         self.has(&Feature::TerminalSize)
     }
 
-    /// It is told what the program of an agent does, and an agent types a text only if its program waits for one.
-    pub fn tells_activity(self) -> bool {
+    /// A viewer of a terminal says what it has shown, and may be shown the present instead of what it missed.
+    pub(crate) fn views_live(self) -> bool {
+        self.has(&Feature::LiveView)
+    }
+
+    /// It is sent the activity of agents' programs, and an agent types a text on condition that its program waits
+    /// for one.
+    pub(crate) fn tells_activity(self) -> bool {
         self.has(&Feature::Activity)
     }
 
@@ -162,11 +178,6 @@ impl Capabilities {
     /// The agent exports its part of the trace of a command. To one that does not, nothing is said of traces.
     pub fn traces_commands(self) -> bool {
         self.has(&Feature::CommandTrace)
-    }
-
-    /// A dashboard may ask for output that is stored already.
-    pub fn replays_output(self) -> bool {
-        self.has(&Feature::OutputReplay)
     }
 
     /// The form in which a dashboard takes output.
@@ -204,7 +215,11 @@ const ORDER: &[Feature] = &[
     Feature::SecretInput,
     Feature::Typing,
     Feature::TerminalSize,
+    Feature::LiveView,
     Feature::Activity,
+    Feature::LineOrigin,
+    Feature::LongText,
+    Feature::Ephemeral,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -247,6 +262,10 @@ const fn bit(feature: &Feature) -> u32 {
         Feature::Typing => 1 << 18,
         Feature::TerminalSize => 1 << 17,
         Feature::Activity => 1 << 19,
+        Feature::Ephemeral => 1 << 20,
+        Feature::LiveView => 1 << 21,
+        Feature::LineOrigin => 1 << 22,
+        Feature::LongText => 1 << 23,
         Feature::Unknown(_) => 0,
     }
 }
@@ -261,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn every_feature_has_a_bit_and_a_place_in_the_order() {
+    fn every_feature_has_a_bit_and_a_position_in_the_order() {
         let bits: u32 = ORDER.iter().map(bit).sum();
         assert_eq!(bits, (1 << ORDER.len()) - 1);
     }
@@ -298,7 +317,7 @@ mod tests {
     #[test]
     fn each_question_hangs_on_its_feature_and_on_no_other() {
         type Question = (&'static str, fn(Capabilities) -> bool, &'static [Feature]);
-        let questions: [Question; 16] = [
+        let questions: [Question; 18] = [
             ("stored", Capabilities::output_is_stored, &[Feature::OutputBytes]),
             (
                 "binary",
@@ -316,12 +335,14 @@ mod tests {
             ("terminals", Capabilities::knows_terminals, &[Feature::Terminal]),
             ("reports", Capabilities::reports_are_confirmed, &[Feature::CommandReports]),
             ("end orders", Capabilities::end_orders, &[Feature::EndOrders]),
-            ("replay", Capabilities::replays_output, &[Feature::OutputReplay]),
             ("traces", Capabilities::traces_commands, &[Feature::CommandTrace]),
             ("waits", Capabilities::says_what_typing_waits_for, &[Feature::TypingWaits]),
+            ("origin", Capabilities::says_whose_line, &[Feature::LineOrigin]),
             ("secrets", Capabilities::takes_secrets, &[Feature::SecretInput]),
+            ("long texts", Capabilities::takes_long_texts, &[Feature::LongText]),
             ("typing", Capabilities::types, &[Feature::Typing]),
             ("sizes", Capabilities::records_sizes, &[Feature::TerminalSize]),
+            ("live", Capabilities::views_live, &[Feature::LiveView]),
             ("activity", Capabilities::tells_activity, &[Feature::Activity]),
         ];
         for (name, question, needed) in questions {

@@ -46,45 +46,45 @@ macro_rules! causes {
 
 causes! {
     HeartbeatNeverStarted = "heartbeat-never-started",
-        "the agent runs and made no heartbeat, though one was due",
+        "the agent is running but made no heartbeat when one was due",
         "restart the agent; if it happens again, report it with `export`";
     HeartbeatNotWritten = "heartbeat-not-written",
-        "heartbeats were made and wait on the agent, not written to the connection",
-        "look at the load of the agent's machine and at the uplink; restart the agent";
+        "heartbeats were made and are queued on the agent, not written to the connection",
+        "check the load of the agent's machine, and its uplink; restart the agent";
     HeartbeatNotReceived = "heartbeat-not-received",
         "heartbeats were written by the agent and did not reach the server",
-        "look for a proxy or firewall that holds back or drops what the agent sends";
+        "look for a proxy or firewall that delays or drops the agent's messages";
     HeartbeatNotHandled = "heartbeat-not-handled",
         "heartbeats reached the server and were not handled",
-        "look at the server's log and load; report it with `export`";
+        "check the server's log and load; report it with `export`";
     HeartbeatNotRecorded = "heartbeat-not-recorded",
         "heartbeats reached the server and were not recorded in its database",
-        "look at the server's disk and database; the evidence has its error";
+        "check the server's disk and database; the evidence has its error";
     HeartbeatNotAnswered = "heartbeat-not-answered",
         "heartbeats were recorded and not answered",
-        "look at the server's log and load; report it with `export`";
+        "check the server's log and load; report it with `export`";
 
     AgentSlept = "agent-slept",
         "the agent's machine slept",
-        "nothing; keep the machine awake if the agent must be there";
+        "nothing; keep the machine awake if the agent must stay connected";
     AgentStalled = "agent-stalled",
         "the agent's process did not run for a while",
-        "look at what stopped or starved it: a debugger, a full machine, a paused VM or container";
+        "check what stopped or starved it: a debugger, an overloaded machine, a paused VM or container";
     AgentCrashed = "agent-crashed",
         "the agent's process crashed",
         "report the crash with the agent's log; run the agent under a service manager";
     AgentKilled = "agent-killed",
-        "the agent's process ended without a word: it was killed, or crashed in a way that it could not note",
-        "look at who ends processes on that machine, and for a core dump; run the agent under a service manager";
+        "the agent's process ended without notice: it was killed, or crashed before it could log anything",
+        "look for what kills processes on that machine, and for a core dump; run the agent under a service manager";
     AgentRestarted = "agent-restarted",
         "the agent was restarted",
         "nothing";
     AgentStopped = "agent-stopped",
         "the agent was stopped on its machine",
-        "start it again when it is wanted";
+        "start it again when it is needed";
     AgentEndedByOrder = "agent-ended-by-order",
         "a remote order ended the agent (`control stop` or `control restart`)",
-        "start it again when it is wanted";
+        "start it again when it is needed";
     AgentUpgraded = "agent-upgraded",
         "the agent was restarted with another version",
         "nothing";
@@ -96,14 +96,14 @@ causes! {
         "the agent's machine was restarted",
         "start the agent at boot, for example by a systemd unit";
     HostOutOfMemory = "host-out-of-memory",
-        "the agent's machine ran out of memory, and the agent was killed for it",
-        "give the machine more memory, or bound what the agent's commands may use";
+        "the agent's machine ran out of memory, and the agent was killed",
+        "give the machine more memory, or limit the memory of the agent's commands";
     HostOutOfDescriptors = "host-out-of-descriptors",
         "the agent ran out of file descriptors",
         "raise the limit of open files of the agent";
     HostOutOfDisk = "host-out-of-disk",
         "the disk of the agent's state directory is full",
-        "make room on that disk";
+        "free space on that disk";
     ClockJump = "clock-jump",
         "the clock of the agent's machine was set to another time",
         "run a time service on that machine";
@@ -113,16 +113,16 @@ causes! {
         "nothing";
     NetworkCut = "network-cut",
         "the network between agent and server was interrupted in both directions",
-        "see `why --all`: if agents of other networks fell too, look at the server's network, else at the agent's";
+        "see `why --all`: if agents of other networks dropped too, check the server's network, otherwise the agent's";
     NetworkOneWay = "network-one-way",
         "the network carried one direction only; the evidence names the one that was lost",
         "look for a firewall or proxy on the lost direction";
     NetworkOneWayOrCut = "network-one-way-or-cut",
-        "nothing was heard; whether one direction or both were lost cannot be told from this end",
+        "nothing was received; whether one direction or both were lost cannot be determined from this end",
         "run `onsembl-agent doctor` on the agent's machine, or wait for its return";
     ConnectionCut = "connection-cut",
         "something between agent and server ended the connection; neither of the two did",
-        "nothing if it was once; else look at the proxies, load balancers and firewalls in between, and at their limits";
+        "nothing if it happened once; else check the proxies, load balancers and firewalls in between, and their limits";
 
     NameResolution = "name-resolution",
         "the name of the server could not be resolved",
@@ -134,8 +134,8 @@ causes! {
         "nothing accepted connections at the server's address",
         "check that the server runs and that address and port are right";
     DialUnanswered = "dial-unanswered",
-        "connections to the server's address were made, and what was asked over them was not answered",
-        "look for what takes connections there and passes nothing on (load balancer, VPN, firewall), and whether the server hangs";
+        "connections to the server's address were made, and requests over them were not answered",
+        "look for what accepts connections there and does not forward them (load balancer, VPN, firewall), and whether the server hangs";
     Tls = "tls",
         "the TLS handshake failed; the evidence has the fault",
         "renew or correct the certificate, or trust its issuer with `--ca`";
@@ -153,29 +153,29 @@ causes! {
         "set `--heartbeat-interval` below that time, or raise it on the proxy";
     MiddleboxLifetime = "middlebox-lifetime",
         "something between agent and server ends each connection at the age in the evidence",
-        "raise that limit on the proxy, or let it be: the agent comes back by itself";
+        "raise that limit on the proxy, or ignore it: the agent reconnects by itself";
 
     ServerRestarted = "server-restarted",
         "the server was restarted",
-        "nothing; look at the server's log if it was not meant";
+        "nothing; check the server's log if it was not intended";
     ServerStalled = "server-stalled",
         "the server itself did not run for a while",
-        "look at the load of the server's machine";
+        "check the load of the server's machine";
     ServerBusy = "server-busy",
-        "the server could not take the session and asked to come back later",
-        "look at the server's load and database";
+        "the server could not accept the session and asked the agent to retry later",
+        "check the server's load and database";
     ServerDrained = "server-drained",
-        "the server was emptied before it was stopped",
+        "the server was drained before it was stopped",
         "nothing";
     ServerMoved = "server-moved",
         "the agent was moved to another server",
         "nothing";
 
     TokenMissing = "token-missing",
-        "the agent had no token to show; no server was asked",
+        "the agent had no token; no server was contacted",
         "check the token file of the agent";
     TokenExpired = "token-expired",
-        "the agent's token has run out",
+        "the agent's token has expired",
         "give the agent a new token";
     TokenRevoked = "token-revoked",
         "the agent's token was revoked",
@@ -194,14 +194,14 @@ causes! {
         "two processes with one identity take the session from each other",
         "stop one of the two, or give one a state directory of its own";
     SlowConsumer = "slow-consumer",
-        "the agent did not read what was sent to it",
-        "look at the load of the agent's machine and at its downlink";
+        "the agent did not read its messages",
+        "check the load of the agent's machine, and its downlink";
     ProtocolError = "protocol-error",
-        "one end sent what the other does not understand",
+        "one end sent a message that the other does not understand",
         "bring both ends to the same version; look for a proxy that changes messages";
 
     Unknown = "unknown",
-        "what is known does not tell the cause",
+        "the evidence does not determine the cause",
         "run `onsembl-agent doctor` on the agent's machine";
 }
 

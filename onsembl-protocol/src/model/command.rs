@@ -2,6 +2,7 @@
 
 use super::lenient::Scalar;
 use super::wire_enum;
+use crate::id::CommandId;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -100,7 +101,13 @@ wire_enum! {
 }
 
 /// How the reason begins of a command that was typed into a terminal and read there; the terminal's id follows.
-pub const TYPED_INTO: &str = "typed into ";
+pub(crate) const TYPED_INTO: &str = "typed into ";
+
+/// The terminal into which a command was typed, as its reason says.
+pub fn typed_into(because: &str) -> Option<CommandId> {
+    let named = because.strip_prefix(TYPED_INTO)?.split(';').next()?;
+    Some(CommandId::new(named)).filter(CommandId::is_terminal)
+}
 
 /// What the reason says of a command that was typed into a terminal, and ended its program.
 pub const PROGRAM_ENDED: &str = "the program in the terminal read this and ended";
@@ -110,7 +117,7 @@ wire_enum! {
     pub enum SecretEcho {
         /// It is refused.
         Refuse = "refuse",
-        /// It is typed all the same, and stands in the output.
+        /// It is typed anyway, and stands in the output.
         Allow = "allow",
     }
 }
@@ -134,19 +141,24 @@ wire_enum! {
         Reader = "reader",
         /// A line that somebody has begun at the agent's own terminal.
         BegunLine = "begun-line",
+        /// A line that the holder of the keyboard has begun remotely.
+        RemoteLine = "remote-line",
     }
 }
 
 impl WaitsFor {
     /// For people.
-    pub fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         let why = match self {
             Self::Program => "the program in the agent's terminal is being started",
             Self::Reader => {
                 "waits until the program in the agent's terminal has shown that it reads, for 10s at most"
             }
             Self::BegunLine => {
-                "waits for a line that somebody has begun at the agent's own terminal (exec --take goes past it)"
+                "waits for an unfinished line at the agent's own terminal (exec --take overrides it)"
+            }
+            Self::RemoteLine => {
+                "waits for an unfinished line that a remote user is typing (exec --take overrides it)"
             }
             Self::Unknown(word) => return format!("waits on its agent: {word}"),
         };
@@ -188,5 +200,23 @@ wire_enum! {
         Lost = "lost",
         /// It is over for this server; how it ended is unknown.
         OutcomeUnknown = "unknown",
+    }
+}
+
+impl CommandPhase {
+    /// Whether it waits to be started. A phase that is not known here may be any.
+    #[must_use]
+    pub const fn is_unstarted(&self) -> bool {
+        match self {
+            Self::Pending | Self::Queued | Self::Delivered => true,
+            Self::Running
+            | Self::Cancelling
+            | Self::Completed
+            | Self::Failed
+            | Self::Cancelled
+            | Self::Lost
+            | Self::OutcomeUnknown
+            | Self::Unknown(_) => false,
+        }
     }
 }

@@ -18,6 +18,13 @@ impl Exit {
     }
 
     /// The code a shell would report: the exit code, or 128 and the signal's number.
+    ///
+    /// ```
+    /// use onsembl_protocol::model::Exit;
+    ///
+    /// assert_eq!(Exit::Code(3).shell_code(), 3);
+    /// assert_eq!(Exit::Signal(9).shell_code(), 137);
+    /// ```
     pub const fn shell_code(self) -> i32 {
         match self {
             Self::Code(code) => code,

@@ -11,7 +11,7 @@ wire_enum! {
         Heartbeats = "heartbeats",
         /// Output with encoding, offset and incarnation, acknowledged by `OUTPUT_ACK` once stored.
         OutputBytes = "output-bytes",
-        /// With `output-bytes`: an agent may send its chunks in binary messages.
+        /// With `output-bytes`: an agent may send its chunks in binary messages, and a dashboard is sent output in them.
         OutputBinary = "output-binary",
         /// Gaps are declared by `OUTPUT_GAP`, and a session continues where the server says that its
         /// streams are committed.
@@ -43,15 +43,29 @@ wire_enum! {
         CommandTrace = "command-trace",
         /// `COMMAND_ACK` says with `waitsFor` what a command waits for on its agent, and an agent knows `openLine`.
         TypingWaits = "typing-waits",
+        /// `COMMAND_ACK` says of an unfinished line that a text waits for whether a remote user types it, and by `lineIdleMs`
+        /// for how long it may be left untouched.
+        LineOrigin = "line-origin",
         /// `input: "secret"`: a text that the server keeps in memory only, and that an agent types into its terminal.
         SecretInput = "secret-input",
+        /// A text of more than 64 KiB goes before its `COMMAND_REQUEST` in pieces, as `COMMAND_TEXT`.
+        LongText = "long-text",
         /// What a person types goes as `TERMINAL_INPUT` under a hold of the keyboard: at most once, and stored nowhere.
         Typing = "typing",
         /// It is said from where in the output of a terminal it has which size, by `TERMINAL_SIZE`.
         TerminalSize = "terminal-size",
-        /// An agent says by `AGENT_ACTIVITY` what its program does, and knows `if` of a `COMMAND_REQUEST`; a dashboard is
+        /// A dashboard that watches a terminal says by `OUTPUT_TAKEN` what it has shown, and is told by
+        /// `OUTPUT_BEHIND` to show the
+        /// present instead of what it missed.
+        LiveView = "live-view",
+        /// An agent says by `AGENT_ACTIVITY` what its program does, and knows `if` of a `COMMAND_REQUEST`; a
+        /// dashboard is
         /// shown it in `AGENT_STATUS`.
         Activity = "activity",
+        /// Of an agent: its identity ends when it leaves permanently, and its server forgets it soon after that.
+        /// Offered by
+        /// servers beside [`SERVER_FEATURES`], and by agents that are told to.
+        Ephemeral = "ephemeral",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -76,6 +90,8 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::Typing,
     Feature::TerminalSize,
     Feature::Activity,
+    Feature::LineOrigin,
+    Feature::LongText,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.
@@ -84,6 +100,7 @@ pub const AGENT_FEATURES: &[Feature] = SERVER_FEATURES;
 /// What this version's server offers a dashboard.
 pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::OutputBytes,
+    Feature::OutputBinary,
     Feature::OutputSpool,
     Feature::OutputReplay,
     Feature::StopLatch,
@@ -91,5 +108,7 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::SecretInput,
     Feature::Typing,
     Feature::TerminalSize,
+    Feature::LiveView,
     Feature::Activity,
+    Feature::LongText,
 ];

@@ -1,5 +1,5 @@
 //! A statement of what happened: a cause, how sure it is, and on what evidence. And one that an agent made while it
-//! was away, with its place in time.
+//! was away, with its time.
 
 use super::cause::{Cause, Confidence};
 use super::evidence::Evidence;
@@ -14,7 +14,7 @@ pub struct Finding {
     pub cause: Cause,
     /// How sure that is.
     pub confidence: Confidence,
-    /// What it rests on.
+    /// Its evidence.
     #[serde(default, skip_serializing_if = "Evidence::is_empty")]
     pub evidence: Evidence,
 }

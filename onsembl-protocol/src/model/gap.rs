@@ -19,7 +19,7 @@ pub enum GapCause {
     Stopped,
     /// A chunk came from behind an undeclared hole.
     NeverCame,
-    /// The database refuses them for good.
+    /// The database refuses them permanently.
     NotStorable,
     /// The server cut it as too old, or as more than its user may keep.
     Retention,
@@ -66,10 +66,11 @@ pub fn gap_notice(length: Option<u64>, because: GapCause) -> String {
         (Some(length), _) => format!("[{length} bytes of output are missing here: {because}]"),
         // More may come behind it: its agent was without a link, and drops what it writes meanwhile.
         (None, GapCause::NeverCame) => {
-            "[output may be missing here: its agent had no link, and keeps nothing]".into()
+            "[output may be missing here: its agent had no link, and stores no output]".into()
         }
         (None, GapCause::Background) => {
-            "[a process runs on in the background; what it writes from here on is not kept]".into()
+            "[a process keeps running in the background; its output from here on is not stored]"
+                .into()
         }
         (None, _) => format!("[the rest of the output is missing: {because}]"),
     }

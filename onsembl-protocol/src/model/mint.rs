@@ -48,7 +48,7 @@ impl IdMint {
     fn uuid(&mut self, at: WallTime) -> String {
         const LAST_COUNT: u16 = 0xfff;
         let millis = u64::try_from(at.unix_millis()).unwrap_or(0) & 0xffff_ffff_ffff;
-        // A wall clock may step back, and many ids may be minted within a millisecond; ids grow all the same.
+        // A wall clock may step back, and many ids may be minted within a millisecond; ids grow anyway.
         if millis > self.millis {
             (self.millis, self.count) = (millis, 0);
         } else if self.count == LAST_COUNT {

@@ -2,6 +2,8 @@
 //!
 //! Nothing here decides or waits, and nothing of a machine or of a message set is imported: this is
 //! the floor that both stand on.
+//!
+//! Tier 0 of the [crate](crate#what-is-public-in-tiers): the ground.
 
 mod activity;
 mod capabilities;
@@ -33,11 +35,13 @@ pub use activity::{
     Activity, ActivityBasis, ActivityFact, ActivityLane, ActivityState, Question, QuestionKind,
     TypeIf,
 };
-pub use capabilities::{Capabilities, OutputFormat};
+pub use capabilities::Capabilities;
+pub(crate) use capabilities::OutputFormat;
 pub use cause::{Cause, Confidence};
+pub(crate) use command::TYPED_INTO;
 pub use command::{
     CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, OpenLine, PROGRAM_ENDED, Priority,
-    SecretEcho, TYPED_INTO, WaitsFor,
+    SecretEcho, WaitsFor, typed_into,
 };
 pub use dialect::Dialect;
 pub use evidence::{Evidence, Fact};
@@ -47,7 +51,8 @@ pub use finding::{Finding, PastFinding};
 pub use gap::{GapCause, gap_notice};
 pub use hop::Hop;
 pub(crate) use mint::IdMint;
-pub use order::{Force, Pausing};
+pub(crate) use order::Force;
+pub use order::Pausing;
 pub use program_fault::{ProgramFault, ToldFault};
 pub use report::CommandComplete;
 pub use severity::Severity;

@@ -3,7 +3,7 @@
 /// Whether a command that is ended gets a grace period. The greater one holds: an order without grace is not taken back
 /// by a later one with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Force {
+pub(crate) enum Force {
     /// Its processes are asked to end, and killed after the grace period.
     #[default]
     Grace,
@@ -13,7 +13,7 @@ pub enum Force {
 
 impl Force {
     /// As messages say it.
-    pub const fn of(force: bool) -> Self {
+    pub(crate) const fn of(force: bool) -> Self {
         if force { Self::AtOnce } else { Self::Grace }
     }
 

@@ -10,12 +10,16 @@ use serde_json::{Value, json};
 /// Under which name `details` of an `AGENT_ERROR` has it (P-345).
 const PROGRAM: &str = "program";
 
+/// In it, that the program runs again; then there is no reason, and who does not know this reads nothing.
+const RUNS: &str = "runs";
+
 /// Most bytes of a name or a reason that are kept.
 const MOST: usize = 512;
 
-/// The program of a terminal cannot be started, or ends as soon as it is.
+/// The program of a terminal cannot be started, ends as soon as it is, or was stopped by a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct ProgramFault {
     pub program: String,
     /// What the system says, or how it ended.
@@ -26,6 +30,17 @@ impl ProgramFault {
     /// What an agent sends.
     pub(crate) fn details(&self) -> Value {
         json!({ PROGRAM: { "name": self.program, "why": self.why } })
+    }
+
+    /// What an agent sends when a fault that it told of is over: this program runs again.
+    pub(crate) fn over(program: &str) -> Value {
+        json!({ PROGRAM: { "name": program, RUNS: true } })
+    }
+
+    /// Whether an agent says that.
+    pub(crate) fn is_over(details: Option<&Value>) -> bool {
+        let said = details.and_then(|details| details.get(PROGRAM)?.get(RUNS)?.as_bool());
+        said == Some(true)
     }
 
     /// What a server reads. A peer chose the texts; they are cut.
@@ -42,13 +57,14 @@ impl ProgramFault {
 impl fmt::Display for ProgramFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (program, why) = (self.program.escape_debug(), self.why.escape_debug());
-        write!(f, "the program of its terminal, {program}, does not run: {why}")
+        write!(f, "the program of its terminal, {program}, is not running: {why}")
     }
 }
 
 /// A fault that was said at a time. It is said again while it lasts: at each attempt to start the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct ToldFault {
     pub fault: ProgramFault,
     pub at: WallTime,
@@ -56,11 +72,11 @@ pub struct ToldFault {
 
 impl ToldFault {
     /// The attempts are half a minute apart at most, and a program that lived for ten seconds has no fault.
-    const HOLDS_FOR: Duration = Duration::from_secs(60);
+    const VALID_FOR: Duration = Duration::from_secs(60);
 
-    /// The fault, if it still holds.
+    /// The fault, if it is still valid.
     pub fn at(&self, now: WallTime) -> Option<&ProgramFault> {
-        (now <= self.at.after(Self::HOLDS_FOR)).then_some(&self.fault)
+        (now <= self.at.after(Self::VALID_FOR)).then_some(&self.fault)
     }
 }
 
@@ -79,13 +95,16 @@ mod tests {
         for odd in [json!({}), json!({ "stoppedAt": "due" }), json!({ "program": { "name": 1 } })] {
             assert_eq!(ProgramFault::read(Some(&odd)), None, "{odd}");
         }
+        let over = ProgramFault::over("nosuch");
+        assert!(ProgramFault::is_over(Some(&over)) && ProgramFault::read(Some(&over)).is_none());
+        assert!(!ProgramFault::is_over(Some(&fault().details())) && !ProgramFault::is_over(None));
         let long = ProgramFault { why: "\u{e9}".repeat(MOST), ..fault() };
         let read = ProgramFault::read(Some(&long.details())).unwrap();
         assert_eq!(read.why.len(), MOST);
     }
 
     #[test]
-    fn it_holds_as_long_as_it_is_said_again() {
+    fn it_is_valid_as_long_as_it_is_said_again() {
         let told = ToldFault { fault: fault(), at: WallTime::default() };
         let after = |seconds| WallTime::default().after(Duration::from_secs(seconds));
         assert_eq!(told.at(after(60)), Some(&fault()));

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// `COMMAND_COMPLETE`: a command's process has ended, or never was.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct CommandComplete {
     pub command_id: CommandId,
     /// The sender's own claim.
@@ -30,6 +31,32 @@ pub struct CommandComplete {
     pub timestamp: Option<WallTime>,
     /// How much it wrote. Extension.
     pub output: Option<OutputTotals>,
+}
+
+impl CommandComplete {
+    /// The end of a command, of which nothing else is known.
+    ///
+    /// ```
+    /// use onsembl_protocol::id::CommandId;
+    /// use onsembl_protocol::model::{CommandComplete, CommandPhase};
+    ///
+    /// let mut end = CommandComplete::new(CommandId::new("cmd-1"), CommandPhase::Failed);
+    /// end.exit_code = Some(2);
+    /// ```
+    pub const fn new(command_id: CommandId, status: CommandPhase) -> Self {
+        Self {
+            command_id,
+            agent_id: None,
+            status,
+            exit_code: None,
+            signal: None,
+            duration_ms: None,
+            tokens_used: 0,
+            error: None,
+            timestamp: None,
+            output: None,
+        }
+    }
 }
 
 impl Serialize for CommandComplete {

@@ -20,14 +20,6 @@ impl StopScope {
             Self::Agent(agent) => Some(agent),
         }
     }
-
-    /// Whether it is for this agent too.
-    pub fn covers(&self, agent: &AgentId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Agent(only) => only == agent,
-        }
-    }
 }
 
 wire_enum! {

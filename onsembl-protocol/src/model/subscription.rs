@@ -30,7 +30,7 @@ impl Selection {
     }
 
     /// How many ids it names.
-    pub fn named(&self) -> usize {
+    pub(crate) fn named(&self) -> usize {
         match self {
             Self::None | Self::All => 0,
             Self::Only(ids) => ids.len(),
@@ -46,7 +46,7 @@ impl Selection {
     }
 
     /// Adds one id. All stays all.
-    pub fn add(&mut self, id: &str) {
+    pub(crate) fn add(&mut self, id: &str) {
         match self {
             Self::All => {}
             Self::None => *self = Self::Only(BTreeSet::from([id.to_string()])),

@@ -16,7 +16,7 @@ impl CommandId {
     }
 
     /// How the id begins under which legacy peers know what an agent writes beside its commands.
-    pub const SESSION_PREFIX: &str = "agent-session-";
+    pub(crate) const SESSION_PREFIX: &str = "agent-session-";
 
     /// Where legacy dashboards show what an agent writes beside its commands (P-168).
     pub(crate) fn of_session(agent: &AgentId) -> Self {

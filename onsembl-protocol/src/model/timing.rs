@@ -45,6 +45,16 @@ impl HeartbeatTiming {
     pub const MAX: Duration = Duration::from_secs(24 * 3600);
 
     /// Checks the three times, which count in whole milliseconds.
+    ///
+    /// ```
+    /// use onsembl_protocol::liveness::HeartbeatTiming;
+    /// use std::time::Duration;
+    ///
+    /// let seconds = Duration::from_secs;
+    /// let timing = HeartbeatTiming::new(seconds(10), seconds(15), seconds(30)).unwrap();
+    /// assert_eq!(timing.stale_after(), seconds(15));
+    /// assert!(HeartbeatTiming::new(seconds(10), seconds(5), seconds(30)).is_err());
+    /// ```
     pub const fn new(
         interval: Duration,
         stale_after: Duration,

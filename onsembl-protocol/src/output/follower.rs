@@ -63,7 +63,7 @@ impl OutputFollower {
         Some(body.without_first(old))
     }
 
-    /// The place from which a replay leaves nothing out; `None` is the beginning.
+    /// The position from which a replay leaves nothing out; `None` is the beginning.
     pub const fn resume(&self) -> Option<OutputPosition> {
         self.latest
     }

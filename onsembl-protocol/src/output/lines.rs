@@ -55,7 +55,7 @@ impl LineAssembler {
     /// Bytes of a stream are missing here: gives the line that they cut, if one was begun, and a notice on a
     /// line of its own.
     pub fn gap(&mut self, stream: Stream, length: Option<u64>, because: GapCause) -> Vec<String> {
-        // How a sequence that was begun continued is not known.
+        // How a sequence that was begun continued is unknown.
         let begun = core::mem::take(self.streams.entry(stream).or_default()).line;
         let begun = (!begun.is_empty()).then_some(begun);
         begun.into_iter().chain([gap_notice(length, because)]).collect()

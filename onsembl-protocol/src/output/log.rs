@@ -4,6 +4,7 @@
 //! Records are numbered upwards here whatever their sender says, so that a cursor never passes one that
 //! it has not seen. The records themselves are in an [`OutputTail`](super::OutputTail), for readers.
 
+use super::live::Mark;
 use super::stored::{Cursor, StoredBody, StoredPosition};
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::model::{CommandComplete, CommandPhase, GapCause, OutputTotals, PerStream, Stream};
@@ -31,14 +32,19 @@ pub struct LogRecord {
 }
 
 impl LogRecord {
-    /// Its place in the order of all records of its command.
+    /// Its position in the order of all records of its command.
     pub const fn position(&self) -> (Incarnation, ChunkSequence) {
         (self.incarnation, self.sequence)
     }
 
     /// What it counts while it is not stored: one without bytes must count too.
-    pub fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         self.body.byte_count().saturating_add(RECORD_COST)
+    }
+
+    /// Everything of its stream before this is in it or before it.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { incarnation: self.incarnation, offset: self.end() }
     }
 
     /// Where the next record of its stream begins.
@@ -121,7 +127,7 @@ enum Begin {
     /// With the first byte of its command.
     #[default]
     AtOrigin,
-    /// It is not known what the store has before it.
+    /// It is unknown what the store has before it.
     Anywhere,
 }
 
@@ -177,7 +183,7 @@ impl OutputLog {
 
     /// Numbers a chunk of a peer that does not: behind all that came, as one process that began
     /// when the first of them came. Behind an [interruption](Self::interrupt) it counts from the start again:
-    /// how much is missing there is not known.
+    /// how much is missing there is unknown.
     pub(crate) fn number(
         &self,
         stream: Stream,
@@ -252,7 +258,7 @@ impl OutputLog {
             // Something came behind the open end, so that was not the end.
             *open = OpenEnd::Not;
         }
-        // What is sent again may be cut at other places: only what is new of it counts.
+        // What is sent again may be cut at other offsets: only what is new of it counts.
         if record.offset < next {
             record.body = record.body.without_first(next.0 - record.offset.0);
             record.offset = next;
@@ -350,7 +356,7 @@ impl OutputLog {
 
     fn break_off(&mut self, stream: Stream, because: GapCause, at: WallTime) -> Option<LogRecord> {
         let (incarnation, sequence, offset) = self.behind_all(stream, at);
-        // Where the stream is in the store is not known, so its end cannot be declared; or it is declared.
+        // Where the stream is in the store is unknown, so its end cannot be declared; or it is declared.
         if self.begin == Begin::Anywhere
             || incarnation == self.incarnation && *self.open.get(stream) != OpenEnd::Not
         {
@@ -386,9 +392,7 @@ impl OutputLog {
             let stored = self.stored.get_mut(stream);
             *stored = (*stored).max(end);
         }
-        // Receipts come in the order of the records, so this is the first one nearly always.
-        let is_it = |waiting: &Unstored| waiting.position == (incarnation, sequence);
-        let Some(at) = self.unstored.iter().position(is_it) else { return 0 };
+        let Some(at) = self.waits_at((incarnation, sequence)) else { return 0 };
         let Some(Unstored { cost, is_open, .. }) = self.unstored.remove(at) else { return 0 };
         let open = self.open.get_mut(stream);
         if is_open && *open == OpenEnd::Came {
@@ -396,6 +400,17 @@ impl OutputLog {
         }
         self.waiting = self.waiting.saturating_sub(cost);
         cost
+    }
+
+    /// Where the record of this position stands among those that wait. Receipts come in the order of the records, so it
+    /// is the first one nearly always.
+    fn waits_at(&self, position: (Incarnation, ChunkSequence)) -> Option<usize> {
+        if self.unstored.front()?.position == position {
+            return Some(0);
+        }
+        let found = self.unstored.binary_search_by_key(&position, |waiting| waiting.position);
+        // A process that is older than the last one may still be heard of; then they are not in order.
+        found.ok().or_else(|| self.unstored.iter().position(|waiting| waiting.position == position))
     }
 
     /// The last record that came.

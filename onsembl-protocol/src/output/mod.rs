@@ -2,10 +2,12 @@
 
 mod account;
 mod backlog;
+mod capacity;
 mod cut;
 mod escapes;
 mod follower;
 mod lines;
+mod live;
 mod log;
 mod open_ends;
 mod outbox;
@@ -15,6 +17,7 @@ mod runs;
 mod spool;
 mod stored;
 mod tail;
+mod window;
 
 pub(crate) use crate::model::{GapCause, PerStream, Stream, gap_notice};
 pub(crate) use account::{Account, CommittedState};
@@ -23,14 +26,17 @@ pub(crate) use cut::Utf8Cutter;
 pub(crate) use escapes::EscapeScan;
 pub use follower::{OutputFollower, OutputPosition};
 pub use lines::LineAssembler;
+pub(crate) use live::{LiveView, Mark, Turn};
 pub use log::LogRecord;
 pub(crate) use log::{OutputLog, Taken, Written};
 pub(crate) use open_ends::{OpenEnds, UnknownEnd};
-pub use outbox::{CHUNK_BYTES, StreamState};
+pub use outbox::StreamState;
 pub(crate) use outbox::{Outbox, Outgoing};
-pub use record::{Record, RecordBody, Run};
+pub use record::{CHUNK_BYTES, Record, RecordBody, Run};
 pub use retention::{RetentionClock, StreamCut, cursor_before};
 pub(crate) use spool::SpoolAction;
-pub use spool::{LeftRun, RECORD_COST, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest};
+pub use spool::{
+    Appending, LeftRun, RECORD_COST, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest,
+};
 pub use stored::{Cursor, Pieces, StoredBody, StoredPosition, StreamSums};
 pub use tail::{Fetch, OutputTail};

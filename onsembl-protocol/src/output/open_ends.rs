@@ -12,7 +12,7 @@ use crate::model::{GapCause, Stream};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// The runs whose ends are not known.
+/// The runs whose ends are unknown.
 #[derive(Debug, Default)]
 pub(crate) struct OpenEnds {
     runs: BTreeMap<CommandId, Left>,
@@ -25,9 +25,15 @@ struct Left {
     ends: BTreeSet<Stream>,
     /// Those that the server of this session has not said it has stored as such.
     open: BTreeSet<Stream>,
-    /// They were declared to the server of this session.
-    declared: bool,
+    declaration: Declaration,
     because: GapCause,
+}
+
+/// Whether they were declared to the server of this session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Declaration {
+    Due,
+    Made,
 }
 
 /// A stream that ends with a gap of unknown length.
@@ -42,8 +48,9 @@ pub(crate) struct UnknownEnd {
 
 impl OpenEnds {
     /// An earlier process left this run. If it had `ended`, and all that it wrote was kept, then its
-    /// ends are known; they may be reported all the same only when its output is stored.
+    /// ends are known; they may be reported anyway only when its output is stored.
     pub(crate) fn leave(&mut self, run: Run, ended: bool) {
+        // What was read and not yet handed to the spool died with that process.
         let unknown: &[Stream] = if ended { &[] } else { Stream::of(&run.command) };
         let ends: BTreeSet<Stream> = unknown.iter().copied().collect();
         self.insert(run, ends, GapCause::AgentDied);
@@ -55,7 +62,7 @@ impl OpenEnds {
     }
 
     fn insert(&mut self, run: Run, ends: BTreeSet<Stream>, because: GapCause) {
-        let left = Left { open: ends.clone(), ends, run, declared: false, because };
+        let left = Left { open: ends.clone(), ends, run, declaration: Declaration::Due, because };
         let _ = self.runs.insert(left.run.command.clone(), left);
     }
 
@@ -78,7 +85,7 @@ impl OpenEnds {
     /// older database was put back.
     pub(crate) fn on_session(&mut self) {
         for left in self.runs.values_mut() {
-            left.declared = false;
+            left.declaration = Declaration::Due;
             left.open.clone_from(&left.ends);
         }
     }
@@ -87,10 +94,10 @@ impl OpenEnds {
     /// stored, and nothing twice in a session.
     pub(crate) fn declare(&mut self, command: &CommandId, outbox: &Outbox) -> Vec<UnknownEnd> {
         let Some(left) = self.runs.get_mut(command) else { return Vec::new() };
-        if left.declared || !outbox.is_settled(command) {
+        if left.declaration == Declaration::Made || !outbox.is_settled(command) {
             return Vec::new();
         }
-        left.declared = true;
+        left.declaration = Declaration::Made;
         let end = |stream| outbox.written(command, stream).unwrap_or_default();
         let end = |stream: &Stream| UnknownEnd {
             run: left.run.clone(),
@@ -101,7 +108,7 @@ impl OpenEnds {
         left.open.iter().map(end).collect()
     }
 
-    /// The server has stored that the end of this stream is not known. That everything before it is
+    /// The server has stored that the end of this stream is unknown. That everything before it is
     /// stored says nothing of that: such an acknowledgement may be an old one.
     pub(crate) fn on_stored(
         &mut self,

@@ -5,31 +5,21 @@
 //! much may be unacknowledged on the wire, so much in memory, so much in all; at the last one each
 //! run's policy decides. What is kept where is decided in `backlog`, and done by who owns the disk.
 
-use super::backlog::{Backlog, RecoveredRun};
-use super::record::{Record, Run};
+use super::backlog::{Backlog, RecoveredRun, Writer};
+use super::capacity::Capacity;
+use super::record::{CHUNK_BYTES, Record, Run};
 use super::runs::Runs;
 use super::spool::{SpoolAction, SpoolBounds, SpoolPolicy};
+use super::window::Window;
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
-use crate::limits::OUTPUT_WINDOW;
-use crate::model::{GapCause, OutputTotals, Stream};
+use crate::model::{OutputTotals, Stream};
 use crate::time::{Deadline, Timestamp};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::time::Duration;
-
-/// Largest chunk in bytes. In base64 with its envelope it stays below a third of the message limit,
-/// and below the 100,000 characters that the existing database takes.
-pub const CHUNK_BYTES: usize = 32 * 1024;
-
-/// Most records on the wire: small ones must not make an acknowledgement expensive.
-const SENT_RECORDS: usize = 1024;
 
 /// Below so much in memory a run's next page is read back.
 const LOW: u64 = 512 * 1024;
-
-/// Attempts to use a disk that failed are so far apart.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// A record on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +32,7 @@ pub(crate) struct Outgoing {
 /// What an agent holds of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct StreamState {
     pub run: Run,
     pub stream: Stream,
@@ -53,40 +44,11 @@ pub struct StreamState {
     pub gaps: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Disk {
-    None,
-    Works,
-    Failed { retry_at: Timestamp },
-}
-
-/// Whether pages are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reads {
-    Allowed,
-    /// One could not be read.
-    Waiting {
-        until: Timestamp,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    Open,
-    /// Nothing goes out until the server said how far it is, or until then.
-    Resuming(Timestamp),
-}
-
-/// Records of all runs that are not known to be stored. A [queue machine](crate::step#two-contracts).
+/// Records of all runs that are unknown to be stored. A [queue machine](crate::step#two-contracts).
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    bounds: SpoolBounds,
-    disk: Disk,
-    reads: Reads,
-    flow: Flow,
-    window: u64,
-    in_flight: u64,
-    in_flight_records: usize,
+    capacity: Capacity,
+    window: Window,
     runs: Runs,
     turn: Option<CommandId>,
     /// Whose page was asked for last.
@@ -105,19 +67,11 @@ enum Overflow {
 }
 
 impl Outbox {
-    /// How long a server may take to say how far it is: 10 s. Then the oldest goes out first.
-    pub(crate) const RESUME_WITHIN: Duration = Duration::from_secs(10);
-
     /// An empty outbox.
     pub(crate) const fn new(bounds: SpoolBounds) -> Self {
         Self {
-            disk: if bounds.disk == 0 { Disk::None } else { Disk::Works },
-            bounds,
-            reads: Reads::Allowed,
-            flow: Flow::Open,
-            window: OUTPUT_WINDOW,
-            in_flight: 0,
-            in_flight_records: 0,
+            capacity: Capacity::new(bounds),
+            window: Window::new(),
             runs: Runs::new(),
             turn: None,
             page_turn: None,
@@ -169,7 +123,7 @@ impl Outbox {
             SpoolPolicy::DropOldest => self.make_room(command),
             SpoolPolicy::DropNewest => false,
         };
-        let (because, room) = (self.cause(policy), self.has_memory());
+        let (because, room) = (self.capacity.cause(policy), self.capacity.has_memory(&self.runs));
         let records = self.runs.change(command, |backlog| {
             let records: Vec<Record> = if takes {
                 let (gap, chunk) = backlog.take(stream, part);
@@ -186,42 +140,27 @@ impl Outbox {
     /// The process of this command ended: it writes nothing more, and what was not taken of its last
     /// output is a gap now. Without it that gap would be forgotten with this process of the agent.
     pub(crate) fn end(&mut self, command: &CommandId) {
-        let room = self.has_memory();
+        let room = self.capacity.has_memory(&self.runs);
         let gaps = self.runs.change(command, |backlog| {
             let gaps: Vec<Record> =
                 Stream::ALL.into_iter().filter_map(|s| backlog.close_gap(s)).collect();
             gaps.iter().for_each(|gap| backlog.enqueue(gap.clone(), room));
-            backlog.ended = true;
+            backlog.writer = Writer::Ended;
             gaps
         });
         self.append(command, gaps.unwrap_or_default());
-        if self.disk == Disk::Works
+        if self.capacity.disk_works()
             && let Some(backlog) = self.runs.get(command)
         {
             self.actions.push_back(SpoolAction::End { run: backlog.run.clone() });
         }
     }
 
-    const fn cause(&self, policy: SpoolPolicy) -> GapCause {
-        match (self.disk, policy) {
-            (Disk::Failed { .. }, _) => GapCause::SpoolFailed,
-            (Disk::None | Disk::Works, SpoolPolicy::Block) => GapCause::Stopped,
-            (Disk::None | Disk::Works, SpoolPolicy::DropOldest | SpoolPolicy::DropNewest) => {
-                GapCause::SpoolFull
-            }
-        }
-    }
-
     /// Drops the oldest of this run until there is room. Whether there is.
     fn make_room(&mut self, command: &CommandId) -> bool {
-        let because = self.cause(SpoolPolicy::DropOldest);
+        let because = self.capacity.cause(SpoolPolicy::DropOldest);
         while self.is_full() {
-            // Where only memory is short, giving up what is on disk would not help.
-            let helps = match self.disk {
-                Disk::Works => self.runs.total() >= self.bounds.disk,
-                Disk::None => true,
-                Disk::Failed { .. } => self.runs.get(command).is_some_and(Backlog::has_ready),
-            };
+            let helps = self.capacity.is_helped_by_dropping(&self.runs, self.runs.get(command));
             let dropped = if helps {
                 self.runs.change(command, |b| b.drop_oldest(because)).flatten()
             } else {
@@ -230,7 +169,7 @@ impl Outbox {
             let Some(dropped) = dropped else { return false };
             self.append(command, dropped.gaps);
             let Some(run) = self.runs.get(command).map(|b| b.run.clone()) else { return false };
-            if self.disk != Disk::None {
+            if self.capacity.has_disk() {
                 let forget =
                     |(from, before)| SpoolAction::Forget { run: run.clone(), from, before };
                 self.actions.extend(dropped.dead.into_iter().map(forget));
@@ -240,7 +179,7 @@ impl Outbox {
     }
 
     fn append(&mut self, command: &CommandId, records: Vec<Record>) {
-        if self.disk != Disk::Works {
+        if !self.capacity.disk_works() {
             return;
         }
         let Some(run) = self.runs.get(command).map(|b| b.run.clone()) else { return };
@@ -251,34 +190,13 @@ impl Outbox {
 
     /// Whether a policy must decide what becomes of more output.
     pub(crate) const fn is_full(&self) -> bool {
-        let by_disk = match self.disk {
-            Disk::Works => self.runs.total() >= self.bounds.disk,
-            Disk::None | Disk::Failed { .. } => false,
-        };
-        by_disk || self.runs.memory() >= self.bounds.memory
-    }
-
-    fn has_room(&self) -> bool {
-        let on_disk = match self.disk {
-            // Below the bound by a margin, so that a process is not paused and read again with each record.
-            Disk::Works => self.runs.total() < self.bounds.disk / 10 * 9,
-            Disk::None | Disk::Failed { .. } => true,
-        };
-        on_disk && self.runs.memory() < self.bounds.memory / 4 * 3
-    }
-
-    /// Whether a new record may stay in memory until it is sent.
-    const fn has_memory(&self) -> bool {
-        match self.disk {
-            Disk::None => true,
-            Disk::Works | Disk::Failed { .. } => self.runs.memory() < self.bounds.memory / 2,
-        }
+        self.capacity.is_full(&self.runs)
     }
 
     /// The next thing to do, until there is none.
     pub(crate) fn poll_action(&mut self) -> Option<SpoolAction> {
         self.ask_for_pages();
-        if self.has_room() {
+        if self.capacity.has_room(&self.runs) {
             self.resume_reading();
         }
         self.actions.pop_front()
@@ -289,13 +207,13 @@ impl Outbox {
     }
 
     fn ask_for_pages(&mut self) {
-        if self.reads != Reads::Allowed {
+        if !self.capacity.may_read() {
             return;
         }
         // What is on the wire is in memory too, and makes room when it is stored.
-        let is_idle = self.in_flight_records == 0 && !self.runs.have_ready();
+        let is_idle = self.window.is_idle() && !self.runs.have_ready();
         let mut first = None;
-        while self.runs.memory_to_come() < self.bounds.memory / 2
+        while self.runs.memory_to_come() < self.capacity.bounds().memory / 2
             || is_idle && self.runs.is_reading_nothing()
         {
             let next = self.runs.cold_behind(self.page_turn.as_ref());
@@ -317,7 +235,7 @@ impl Outbox {
 
     /// Everything of this run up to this record is in the spool.
     pub(crate) fn on_appended(&mut self, run: &Run, through: ChunkSequence) {
-        let room = self.has_memory();
+        let room = self.capacity.has_memory(&self.runs);
         if self.knows(run) {
             let _ = self.runs.change(&run.command, |b| b.on_appended(through, room));
         }
@@ -326,8 +244,7 @@ impl Outbox {
     /// The spool did not take a record. Nothing more is handed to it for a second; then everything is
     /// that is in memory. What could not be kept is in memory, until that is full.
     pub(crate) fn on_append_failed(&mut self, now: Timestamp) {
-        if self.disk == Disk::Works {
-            self.disk = Disk::Failed { retry_at: now.saturating_add(RETRY) };
+        if self.capacity.on_append_failed(now) {
             let waits =
                 |a: &SpoolAction| matches!(a, SpoolAction::Append { .. } | SpoolAction::End { .. });
             self.actions.retain(|a| !waits(a));
@@ -344,7 +261,7 @@ impl Outbox {
     /// The other answer to [`SpoolAction::Read`]: no page is asked for within a second.
     pub(crate) fn on_not_read(&mut self, run: &Run, from: ChunkSequence, now: Timestamp) {
         if self.knows(run) {
-            self.reads = Reads::Waiting { until: now.saturating_add(RETRY) };
+            self.capacity.on_not_read(now);
             let _ = self.runs.change(&run.command, |b| b.on_not_read(from));
         }
     }
@@ -355,48 +272,24 @@ impl Outbox {
 
     /// Whether there is a disk that takes records, for all that is known.
     pub(crate) const fn disk_works(&self) -> bool {
-        matches!(self.disk, Disk::Works)
+        self.capacity.disk_works()
     }
 
     /// When [`on_time`](Self::on_time) has something to do.
     pub(crate) fn deadline(&self) -> Deadline {
-        let disk = match self.disk {
-            Disk::Failed { retry_at } => Deadline::At(retry_at),
-            Disk::None | Disk::Works => Deadline::Never,
-        };
-        let flow = match self.flow {
-            Flow::Resuming(until) => Deadline::At(until),
-            Flow::Open => Deadline::Never,
-        };
-        let reads = match self.reads {
-            Reads::Waiting { until } => Deadline::At(until),
-            Reads::Allowed => Deadline::Never,
-        };
-        disk.min(flow).min(reads)
+        self.capacity.deadline().min(self.window.deadline())
     }
 
     /// Time has passed.
     pub(crate) fn on_time(&mut self, now: Timestamp) {
-        if let Flow::Resuming(until) = self.flow
-            && until <= now
-        {
-            self.flow = Flow::Open;
-        }
-        if let Reads::Waiting { until } = self.reads
-            && until <= now
-        {
-            self.reads = Reads::Allowed;
-        }
-        if let Disk::Failed { retry_at } = self.disk
-            && retry_at <= now
-        {
-            self.disk = Disk::Works;
+        self.window.on_time(now);
+        if self.capacity.on_time(now) {
             for backlog in self.runs.values() {
                 let run = &backlog.run;
                 let again = backlog.in_memory().into_iter();
                 self.actions
                     .extend(again.map(|record| SpoolAction::Append { run: run.clone(), record }));
-                if backlog.ended {
+                if backlog.writer == Writer::Ended {
                     self.actions.push_back(SpoolAction::End { run: run.clone() });
                 }
             }
@@ -405,12 +298,9 @@ impl Outbox {
 
     /// The next record to send, if the window allows one; the runs take turns.
     pub(crate) fn next_to_send(&mut self) -> Option<Outgoing> {
-        if self.flow != Flow::Open || self.in_flight_records >= SENT_RECORDS {
-            return None;
-        }
-        let most = self.window.saturating_sub(self.in_flight);
+        let most = self.window.room()?;
         // The record of a gap takes room too.
-        let has_room = self.runs.memory() < self.bounds.memory;
+        let has_room = self.runs.memory() < self.capacity.bounds().memory;
         let command = self.runs.next_behind(self.turn.as_ref(), has_room)?;
         if self.runs.get(&command).is_some_and(Backlog::is_drained) {
             let gaps = self.runs.change(&command, |b| {
@@ -422,8 +312,7 @@ impl Outbox {
             self.append(&command, gaps.unwrap_or_default());
         }
         let record = self.runs.change(&command, |b| b.send(most)).flatten()?;
-        self.in_flight = self.in_flight.saturating_add(record.byte_count());
-        self.in_flight_records += 1;
+        self.window.on_sent(record.byte_count());
         let run = self.runs.get(&command)?.run.clone();
         self.turn = Some(command);
         Some(Outgoing { run, record })
@@ -442,11 +331,10 @@ impl Outbox {
             return;
         }
         let landed = self.runs.change(command, |b| (b.on_stored(stream, offset), b.forget()));
-        let Some(((bytes, records), forget)) = landed else { return };
-        self.in_flight = self.in_flight.saturating_sub(bytes);
-        self.in_flight_records = self.in_flight_records.saturating_sub(records);
+        let Some((stored, forget)) = landed else { return };
+        self.window.on_back(stored);
         if let Some((from, before)) = forget
-            && self.disk != Disk::None
+            && self.capacity.has_disk()
             && let Some(run) = self.runs.get(command).map(|b| b.run.clone())
         {
             self.actions.push_back(SpoolAction::Forget { run, from, before });
@@ -461,9 +349,8 @@ impl Outbox {
     /// The server of this session does not take what this command wrote: it is kept, and sent in a later
     /// session.
     pub(crate) fn withhold(&mut self, command: &CommandId) {
-        let Some((bytes, records)) = self.runs.change(command, Backlog::recall) else { return };
-        self.in_flight = self.in_flight.saturating_sub(bytes);
-        self.in_flight_records = self.in_flight_records.saturating_sub(records);
+        let Some(recalled) = self.runs.change(command, Backlog::recall) else { return };
+        self.window.on_back(recalled);
         self.runs.withhold(command);
     }
 
@@ -484,11 +371,7 @@ impl Outbox {
     /// A new session with a server that does not say how far it is: all that is not known to be
     /// stored is sent again, under this window.
     pub(crate) fn restart(&mut self, window: u64) {
-        // Below one chunk nothing could go out at all.
-        self.window = window.clamp(CHUNK_BYTES as u64, OUTPUT_WINDOW);
-        self.in_flight = 0;
-        self.in_flight_records = 0;
-        self.flow = Flow::Open;
+        self.window.restart(window);
         self.runs.rewind();
     }
 
@@ -497,13 +380,13 @@ impl Outbox {
         self.restart(window);
         // With nothing to send there is no answer to wait for.
         if !self.runs.is_empty() {
-            self.flow = Flow::Resuming(now.saturating_add(Self::RESUME_WITHIN));
+            self.window.await_positions(now);
         }
     }
 
     /// The server has said of all streams how far it is.
     pub(crate) fn on_resume(&mut self) {
-        self.flow = Flow::Open;
+        self.window.open();
     }
 
     /// What is held of which streams: those of every run that is open.
@@ -545,7 +428,7 @@ impl Outbox {
     pub(crate) fn close(&mut self, command: &CommandId) {
         if self.is_settled(command)
             && let Some(backlog) = self.runs.remove(command)
-            && self.disk != Disk::None
+            && self.capacity.has_disk()
         {
             self.actions.push_back(SpoolAction::Close { run: backlog.run });
         }

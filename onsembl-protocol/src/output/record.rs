@@ -4,6 +4,10 @@ use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::model::{GapCause, Stream};
 use bytes::Bytes;
 
+/// Largest chunk in bytes. In base64 with its envelope it stays below a third of the message limit,
+/// and below the 100,000 characters that the existing database takes.
+pub const CHUNK_BYTES: usize = 32 * 1024;
+
 /// One run of one process: the owner of streams.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names say all")]
@@ -58,7 +62,7 @@ impl Record {
 
     /// What of it is at or behind `position` of its stream; `None` if nothing is.
     #[must_use]
-    pub fn behind(mut self, position: ByteOffset) -> Option<Self> {
+    pub(crate) fn behind(mut self, position: ByteOffset) -> Option<Self> {
         if self.end() <= position {
             return None;
         }

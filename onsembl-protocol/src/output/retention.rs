@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_begins_with_the_record_that_holds_its_place_and_with_all_that_a_cut_stands_before()
+    fn a_reader_begins_with_the_record_that_has_its_position_and_with_all_that_a_cut_stands_before()
     {
         let run = Incarnation(7);
         let cursor = |number, body: &StoredBody| {

@@ -208,6 +208,7 @@ impl Runs {
             }
             Some(_) | None => ready,
         };
+        // Behind the last of them it is the turn of the first again.
         of_both(behind(&self.ready), behind(&self.growing))
             .or_else(|| of_both(first(&self.ready), first(&self.growing)))
     }

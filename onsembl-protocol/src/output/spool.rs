@@ -4,6 +4,7 @@
 use super::backlog::RecoveredRun;
 use super::record::{Record, Run};
 use crate::id::{ChunkSequence, CommandId};
+use crate::model::SizeRecord;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -103,6 +104,8 @@ pub(crate) enum SpoolAction {
 pub enum SpoolRequest {
     Open(Run, SpoolPolicy),
     Append(Run, Record),
+    /// These are the sizes of its terminal that may not be stored by a server, instead of those before.
+    Sizes(Run, Vec<SizeRecord>),
     /// After a failure: what follows is to be tried again. Until then no record may be kept, since it
     /// would stand behind one that is missing.
     Retry,
@@ -122,12 +125,70 @@ impl SpoolRequest {
         match self {
             Self::Append(_, record) => record.byte_count().saturating_add(RECORD_COST),
             Self::Open(..)
+            | Self::Sizes(..)
             | Self::Retry
             | Self::Read(..)
             | Self::Forget(..)
             | Self::End(_)
             | Self::Close(_) => 0,
         }
+    }
+}
+
+impl SpoolRequest {
+    /// What it counts as if what keeps the records does not take it, for this reason. What cannot be read is asked for
+    /// again; of all else nothing later may be kept, since it would stand behind what is missing.
+    #[must_use]
+    pub fn not_taken(self, why: impl Into<String>) -> SpoolEvent {
+        match self {
+            Self::Read(run, from, _) => SpoolEvent::NotRead(run, from, why.into()),
+            Self::Open(..)
+            | Self::Append(..)
+            | Self::Sizes(..)
+            | Self::Retry
+            | Self::Forget(..)
+            | Self::End(_)
+            | Self::Close(_) => SpoolEvent::Failed(why.into()),
+        }
+    }
+}
+
+/// Whether what keeps records may append. After a failure it appends nothing until a retry is requested: what follows
+/// would stand behind what is missing, as if that were there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Appending {
+    /// It may.
+    #[default]
+    Works,
+    /// A record was not kept, and no retry has been requested yet.
+    Failed,
+}
+
+impl Appending {
+    /// Whether this request is carried out. What is not needs no answer: the failure was one.
+    pub fn takes(&mut self, request: &SpoolRequest) -> bool {
+        match request {
+            SpoolRequest::Retry => *self = Self::Works,
+            // Behind an end what is missing would not be found to be missing.
+            SpoolRequest::Append(..) | SpoolRequest::End(_) => return self.works(),
+            // Sizes stand beside the records, behind nothing.
+            SpoolRequest::Open(..)
+            | SpoolRequest::Sizes(..)
+            | SpoolRequest::Read(..)
+            | SpoolRequest::Forget(..)
+            | SpoolRequest::Close(_) => {}
+        }
+        true
+    }
+
+    /// Whether records are appended.
+    pub fn works(self) -> bool {
+        self == Self::Works
+    }
+
+    /// A record was not kept.
+    pub fn on_failed(&mut self) {
+        *self = Self::Failed;
     }
 }
 
@@ -152,4 +213,37 @@ pub struct LeftRun {
     pub recovered: RecoveredRun,
     /// Whether its process had ended, and all that it wrote is there.
     pub ended: bool,
+    /// The sizes that its terminal had, as far as they were kept.
+    pub sizes: Vec<SizeRecord>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Incarnation;
+
+    #[test]
+    fn what_is_not_taken_is_a_failed_write_unless_it_was_to_be_read() {
+        let run = Run { command: CommandId::new("c"), incarnation: Incarnation(1) };
+        let (from, through) = (ChunkSequence(3), ChunkSequence(5));
+        let read = SpoolRequest::Read(run.clone(), from, through);
+        let failed = SpoolEvent::Failed("full".into());
+        assert_eq!(read.not_taken("full"), SpoolEvent::NotRead(run.clone(), from, "full".into()));
+        assert_eq!(SpoolRequest::Retry.not_taken("full"), failed);
+        assert_eq!(SpoolRequest::End(run).not_taken("full"), failed);
+    }
+
+    #[test]
+    fn behind_what_is_missing_nothing_is_appended_before_a_retry() {
+        let run = Run { command: CommandId::new("c"), incarnation: Incarnation(1) };
+        let end = SpoolRequest::End(run.clone());
+        let mut appending = Appending::default();
+        assert!(appending.takes(&end));
+        appending.on_failed();
+        assert!(!appending.takes(&end) && !appending.works());
+        let sizes = SpoolRequest::Sizes(run.clone(), Vec::new());
+        assert!(appending.takes(&sizes), "they stand beside the records");
+        assert!(appending.takes(&SpoolRequest::Close(run)), "it keeps nothing");
+        assert!(appending.takes(&SpoolRequest::Retry) && appending.takes(&end));
+    }
 }

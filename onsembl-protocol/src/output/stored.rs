@@ -4,8 +4,7 @@
 //! hole is declared, and when an open end is open no more. The database is an effect.
 
 use super::cut::begun_character;
-use super::outbox::CHUNK_BYTES;
-use super::record::RecordBody;
+use super::record::{CHUNK_BYTES, RecordBody};
 use crate::id::{ByteOffset, ChunkSequence, Incarnation};
 use crate::model::{GapCause, Stream};
 use bytes::Bytes;

@@ -4,9 +4,11 @@
 //! A reader is a cursor. Where it stands within this end it reads here; where it is further back it reads
 //! from the store.
 
+use super::live::Mark;
 use super::log::LogRecord;
 use super::stored::Cursor;
 use crate::id::{ChunkSequence, Incarnation};
+use crate::model::Stream;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -38,6 +40,8 @@ pub struct OutputTail {
     /// The last record that only the store has.
     dropped: Cursor,
     last: Cursor,
+    /// Where the last record of a terminal ends that came.
+    written: Option<Mark>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +60,7 @@ enum Durability {
 
 impl OutputTail {
     /// A tail whose records up to `end` only the store has.
-    pub fn behind(end: Cursor) -> Self {
+    pub(crate) fn behind(end: Cursor) -> Self {
         Self { dropped: end, last: end, ..Self::default() }
     }
 
@@ -66,11 +70,14 @@ impl OutputTail {
         self.unstored += record.body.byte_count();
         self.waiting += 1;
         self.last = Some(record.position());
+        if record.stream == Stream::Terminal {
+            self.written = Some(record.mark());
+        }
         self.records.push_back(Kept { record, durability: Durability::Waiting });
     }
 
     /// The store has the record of this position.
-    pub fn on_stored(&mut self, position: (Incarnation, ChunkSequence)) {
+    pub(crate) fn on_stored(&mut self, position: (Incarnation, ChunkSequence)) {
         let is_it = |kept: &Kept| kept.record.position() == position;
         // A process that is older than the last one may still be heard of; then they are not in order.
         let found = self
@@ -144,6 +151,11 @@ impl OutputTail {
     /// The last record that only the store has. A reader that found nothing more there continues behind it.
     pub const fn begin(&self) -> Cursor {
         self.dropped
+    }
+
+    /// Everything of a terminal before this is written, as far as it came since this was made.
+    pub(crate) const fn written(&self) -> Option<Mark> {
+        self.written
     }
 
     /// Bytes that the store does not have yet.

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn each_byte_its_place_the_length_and_what_went_before_count() {
+    fn each_byte_its_position_the_length_and_what_went_before_count() {
         let text = b"seventeen bytes..";
         let check = of_line(1, text);
         assert_ne!(check, of_line(2, text));

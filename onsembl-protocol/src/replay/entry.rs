@@ -16,8 +16,8 @@ pub(super) enum Kind {
 }
 
 pub(super) fn read_link(reader: &mut Reader<'_>) -> Result<(u64, Kind), CompactError> {
-    let back = reader.varint()?;
-    let kind = match reader.byte()? {
+    let back = reader.value()?;
+    let kind = match reader.value::<u8>()? {
         0 => Kind::Origin,
         1 => Kind::Checkpoint,
         2 => Kind::Event,
@@ -42,20 +42,20 @@ pub(super) fn write_now(
     now: Now,
 ) -> Result<(), CompactError> {
     let monotonic = nanos(now.monotonic);
-    writer.varint(monotonic)?;
-    writer.signed(nanos(now.boot).wrapping_sub(monotonic) as i64)?;
+    writer.value(&monotonic)?;
+    writer.value(&(nanos(now.boot).wrapping_sub(monotonic) as i64))?;
     let expected = wall_origin.wrapping_add((monotonic / NANOS_PER_MILLI) as i64);
-    writer.signed(now.wall.unix_millis().wrapping_sub(expected))
+    writer.value(&now.wall.unix_millis().wrapping_sub(expected))
 }
 
 pub(super) fn read_now(reader: &mut Reader<'_>, wall_origin: i64) -> Result<Now, CompactError> {
-    let monotonic = reader.varint()?;
-    let boot = monotonic.wrapping_add(reader.signed()? as u64);
+    let monotonic: u64 = reader.value()?;
+    let boot = monotonic.wrapping_add(reader.value::<i64>()? as u64);
     let expected = wall_origin.wrapping_add((monotonic / NANOS_PER_MILLI) as i64);
     let stamp = |nanos| Timestamp::from_origin(Duration::from_nanos(nanos));
     Ok(Now {
         monotonic: stamp(monotonic),
         boot: stamp(boot),
-        wall: WallTime::from_unix_millis(expected.wrapping_add(reader.signed()?)),
+        wall: WallTime::from_unix_millis(expected.wrapping_add(reader.value()?)),
     })
 }

@@ -10,10 +10,10 @@ use thiserror::Error;
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum ReplayError {
-    #[error("the file is empty; a recording has at least a first line and an end mark")]
+    #[error("the file is empty; a recording has at least a header line and an end mark")]
     Empty,
     /// The first line is not that of a recording.
-    #[error("line 1: this is no Onsembl recording: {why}; make one with `onsembl-server export`")]
+    #[error("line 1: not an Onsembl recording: {why}; make one with `onsembl export`")]
     Foreign {
         /// What is wrong with it.
         why: String,
@@ -46,7 +46,7 @@ pub enum ReplayError {
     },
     /// The end mark is missing.
     #[error(
-        "the recording breaks off after line {lines}: the end mark is missing; the file was cut, or \
+        "the recording is cut off after line {lines}: the end mark is missing; the file was cut, or \
          its export did not end; export it again"
     )]
     Truncated {
@@ -56,7 +56,7 @@ pub enum ReplayError {
     /// The exporter says itself that the recording is not what happened.
     #[error(
         "line {line}: the server could not reproduce entry {n} when it wrote the recording: {why}; \
-         this is a fault of that server, please report it"
+         this is a bug of that server, please report it"
     )]
     Unproven { line: u64, n: u64, why: String },
     /// The core does something else now.
@@ -67,6 +67,7 @@ pub enum ReplayError {
 /// The first line where the core does something else than it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct Difference {
     pub line: u64,
     pub n: u64,

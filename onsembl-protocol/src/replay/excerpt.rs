@@ -49,13 +49,13 @@ pub struct Lines {
 /// Why an entry cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 enum Fault {
-    #[error("the ring holds what cannot be read: {0}")]
+    #[error("an entry of the ring cannot be read: {0}")]
     Unreadable(#[from] CompactError),
     #[error("there is no state to begin from")]
     NoState,
-    #[error("the machine does not do again what it did; an input was not recorded")]
+    #[error("the replay differs from the recording; an input was not recorded")]
     OtherStep,
-    #[error("the machine is not what it was at this checkpoint; an input was not recorded")]
+    #[error("the state differs from this checkpoint; an input was not recorded")]
     OtherState,
 }
 
@@ -72,11 +72,6 @@ impl Excerpt {
             entries.extend_from_slice(entry);
         }
         Self { config, wall_origin, dropped, entries }
-    }
-
-    /// Entries of this agent that are older than the excerpt.
-    pub const fn dropped(&self) -> u64 {
-        self.dropped
     }
 
     /// Its size in memory, in bytes. As a file it has about fifteen times as many.
@@ -177,11 +172,7 @@ impl Lines {
             Kind::Event | Kind::EventWithFrame => What::Event(reader.value()?),
         };
         let frame = match kind {
-            Kind::EventWithFrame => {
-                let kind = reader.byte()?;
-                let bytes = u32::try_from(reader.varint()?).map_err(|_| CompactError::Refused)?;
-                Some(FrameNote::of_parts((kind, bytes)))
-            }
+            Kind::EventWithFrame => Some(FrameNote::of_parts(reader.value()?)),
             Kind::Origin | Kind::Checkpoint | Kind::Event => None,
         };
         let step = match what {

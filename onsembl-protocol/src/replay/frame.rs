@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// Every word there is for a frame. The types of both directions, and three that are no types. A
 /// recording names nothing else, so no text of a peer gets into it.
-const KINDS: [&str; 35] = [
+const KINDS: [&str; 36] = [
     "unknown",
     "undecodable",
     "control",
@@ -42,6 +42,7 @@ const KINDS: [&str; 35] = [
     "AGENT_ACTIVITY",
     "TERMINAL_INPUT",
     "TERMINAL_INPUT_STATE",
+    "COMMAND_TEXT",
 ];
 
 /// What a frame was.

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// The name of the format, in the first line.
-pub const FORMAT: &str = "onsembl-recording";
+pub(crate) const FORMAT: &str = "onsembl-recording";
 
 /// The version of the format that is written and read here.
-pub const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 1;
 
 /// The longest line that is read, in bytes. A real one has less than 2 KiB.
 pub const MAX_LINE: usize = 64 * 1024;

@@ -161,6 +161,6 @@ impl Recordable for AgentConnection {
     }
 
     fn status(&self) -> &'static str {
-        Self::status(self).name()
+        Self::status(self).as_str()
     }
 }

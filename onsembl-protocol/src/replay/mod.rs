@@ -13,6 +13,8 @@
 //! beside the event, for people.
 //!
 //! Nothing here opens a file or reads a clock.
+//!
+//! Tier 3 of the [crate](crate#what-is-public-in-tiers): evidence.
 
 mod check;
 mod compact;
@@ -31,9 +33,9 @@ mod script;
 pub use error::{Difference, ReplayError};
 pub use excerpt::{Excerpt, Lines};
 pub use frame::FrameNote;
-pub use line::{FORMAT, Head, MAX_LINE, VERSION};
+pub use line::{Head, MAX_LINE};
 pub use machine::{AgentOrigin, Recordable, ServerOrigin};
-pub use recorder::{CHECKPOINT_EVENTS, CHECKPOINTS_PER_RING, Handled, Recorder, Retired};
+pub use recorder::{Handled, Recorder, Retired};
 pub use replayer::{Replay, Replayed, replay};
 pub use ring::Owner;
 pub use script::Script;

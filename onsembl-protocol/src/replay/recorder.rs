@@ -20,12 +20,12 @@ use alloc::vec::Vec;
 
 /// In each such part of its user's ring, an agent that has events has a checkpoint: what is lost with a
 /// checkpoint that was overwritten is at most this part of the ring.
-pub const CHECKPOINTS_PER_RING: usize = 4;
+pub(crate) const CHECKPOINTS_PER_RING: usize = 4;
 
 /// The least number of events of an agent between two checkpoints, so that checkpoints, which have the
 /// size of four events, stay the smaller part of the ring. With more agents than the ring has
 /// room for that many events each, some have no checkpoint in it, and cannot be replayed.
-pub const CHECKPOINT_EVENTS: u32 = 16;
+pub(crate) const CHECKPOINT_EVENTS: u32 = 16;
 
 /// Records the machines of a shard. See the [module](super).
 #[derive(Debug)]
@@ -146,9 +146,7 @@ impl Recorder {
             let _noted_in_the_track_when_it_fails = self.append(&mut track, kind, now, |writer| {
                 writer.value(&handled.event)?;
                 if let Some(frame) = handled.frame {
-                    let (kind, bytes) = frame.parts();
-                    writer.byte(kind)?;
-                    writer.varint(bytes.into())?;
+                    writer.value(&frame.parts())?;
                 }
                 writer.bytes(&digest.to_le_bytes())
             });
@@ -236,7 +234,7 @@ impl Recorder {
     ) -> bool {
         let wall_origin = *self.wall_origin.get_or_insert_with(|| wall_origin(now));
         let written = self.ring.append(track.owner, track.last, |writer| {
-            writer.byte(kind as u8)?;
+            writer.value(&(kind as u8))?;
             write_now(writer, wall_origin, now)?;
             body(writer)
         });

@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A replay under way: hand it every line with [`line`](Self::line), then [`finish`](Self::finish) it.
+/// A replay in progress: hand it every line with [`line`](Self::line), then [`finish`](Self::finish) it.
 #[derive(Debug)]
 pub struct Replay {
     lines: u64,
@@ -103,6 +103,17 @@ struct Shown<'a> {
 
 /// Replays a whole recording.
 ///
+/// ```
+/// use onsembl_protocol::replay::replay;
+/// # let recording = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/agent.jsonl"));
+///
+/// let replayed = replay(recording).unwrap();
+/// assert!(replayed.entries > 10);
+/// // The same without its end is no whole recording.
+/// let (cut, _) = recording.trim_end().rsplit_once('\n').unwrap();
+/// assert!(replay(cut).is_err());
+/// ```
+///
 /// # Errors
 /// See [`ReplayError`]: [`Differs`](ReplayError::Differs) if the core does something else now, any
 /// other if the text is not a whole recording that can be read here.
@@ -154,7 +165,7 @@ impl Replay {
             Stage::Agent(player) => {
                 player.line(line, self.lines, &mut self.about, &mut self.expected)?
             }
-            Stage::Ended => return Err(self.corrupt("there is more behind the end mark")),
+            Stage::Ended => return Err(self.corrupt("there is data after the end mark")),
         };
         if ended {
             self.stage = Stage::Ended;
@@ -185,13 +196,13 @@ impl Replay {
             return Err(foreign("it is empty".into()));
         }
         let probe: Probe<'_> = serde_json::from_str(text)
-            .map_err(|error| foreign(format!("it is no JSON object ({error})")))?;
+            .map_err(|error| foreign(format!("not a JSON object ({error})")))?;
         match (probe.format.as_deref(), probe.version) {
             (Some(FORMAT), Some(version)) if version > VERSION => {
                 return Err(ReplayError::Newer { found: version, known: VERSION });
             }
             (Some(FORMAT), Some(VERSION)) => {}
-            (Some(FORMAT), _) => return Err(self.corrupt("its version is missing or wrong")),
+            (Some(FORMAT), _) => return Err(self.corrupt("its version is missing or invalid")),
             (_, _) => return Err(foreign(format!("its `format` is not {FORMAT:?}"))),
         }
         let (_, check) = checked(line, 0, 1)?;
@@ -199,7 +210,7 @@ impl Replay {
         match probe.machine.as_deref() {
             Some(ServerConnection::NAME) => Ok(Stage::Server(Box::new(self.player(text, check)?))),
             Some(AgentConnection::NAME) => Ok(Stage::Agent(Box::new(self.player(text, check)?))),
-            _ => Err(self.unreadable("it records a machine that this version does not have")),
+            _ => Err(self.unreadable("it records a machine unknown to this version")),
         }
     }
 
@@ -255,7 +266,7 @@ impl<M: Recordable> Player<M> {
         }
         let n = self.tape.n.saturating_add(1);
         if read.n != Some(n) {
-            return Err(unreadable(format!("it is not entry {n}, which was to come")));
+            return Err(unreadable(format!("it is not entry {n}, which was expected")));
         }
         let what: WhatOf<M> = match (read.start, read.event) {
             (Some(start), None) => What::Start(start),
@@ -299,7 +310,7 @@ fn checked(line: &[u8], before: u32, number: u64) -> Result<(&[u8], u32), Replay
     let (content, check) =
         line::split(line).ok_or_else(|| corrupt("it does not end in a check"))?;
     if check::of_line(before, content) != check {
-        return Err(corrupt("its check does not fit it and the line before"));
+        return Err(corrupt("its check does not match it and the previous line"));
     }
     Ok((content, check))
 }

@@ -39,7 +39,7 @@ pub(super) struct Ring {
     bytes: Vec<u8>,
     block: usize,
     /// Blocks by the number under which they were begun: a position is that number times the size, and how far in it is.
-    places: BTreeMap<u64, Place>,
+    index: BTreeMap<u64, Indexed>,
     /// Who has which of them.
     pool: SharedPool<Owner, u64, ()>,
     /// The block that each owner writes in.
@@ -50,7 +50,7 @@ pub(super) struct Ring {
 
 /// Where a block is.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Indexed {
     slot: usize,
     owner: Owner,
     /// What its owner had written before it.
@@ -85,7 +85,7 @@ impl Ring {
         Self {
             bytes: vec![0; capacity],
             block,
-            places: BTreeMap::new(),
+            index: BTreeMap::new(),
             pool: SharedPool::new(blocks),
             ends: BTreeMap::new(),
             unused: (0..blocks).rev().collect(),
@@ -100,16 +100,16 @@ impl Ring {
     /// How many bytes the owner of this position wrote after it; all of them if it was overwritten.
     pub(super) fn since(&self, at: Position) -> u64 {
         let (number, offset) = self.split(at);
-        let place = self.places.get(&number);
-        match place.and_then(|place| Some((place, self.ends.get(&place.owner)?))) {
-            Some((place, end)) => end.written.saturating_sub(place.before + offset as u64),
+        let indexed = self.index.get(&number);
+        match indexed.and_then(|indexed| Some((indexed, self.ends.get(&indexed.owner)?))) {
+            Some((indexed, end)) => end.written.saturating_sub(indexed.before + offset as u64),
             None => u64::MAX,
         }
     }
 
     /// How many bytes this owner may have as things are.
     pub(super) fn part_of(&self, owner: Owner) -> usize {
-        (self.pool.held_by(&owner) + self.pool.free()) * self.block
+        (self.pool.count_of(&owner) + self.pool.free()) * self.block
     }
 
     /// Lets `write` write an entry of this owner, behind how far back the position `last` is; nothing with zero. `None`
@@ -144,7 +144,7 @@ impl Ring {
         let room = room.get_mut(..room.len().min(MAX_ENTRY)).unwrap_or_default();
         let (length, room) = room.split_first_chunk_mut::<LENGTH>()?;
         let mut writer = Writer::new(room);
-        writer.varint(back).and_then(|()| writer.bytes(body)).ok()?;
+        writer.value(&back).and_then(|()| writer.bytes(body)).ok()?;
         let len = writer.len();
         *length = (len as u16).to_le_bytes();
         let taken = LENGTH + len;
@@ -163,10 +163,10 @@ impl Ring {
             if self.ends.get(&victim).is_some_and(|end| end.number == number) {
                 let _ = self.ends.remove(&victim);
             }
-            self.places.remove(&number).map(|place| place.slot)
+            self.index.remove(&number).map(|indexed| indexed.slot)
         });
         let slot = slot.or_else(|| self.unused.pop()).unwrap_or_default();
-        let _ = self.places.insert(number, Place { slot, owner, before: written });
+        let _ = self.index.insert(number, Indexed { slot, owner, before: written });
         let end = End { number, slot, used: 0, written };
         let _ = self.ends.insert(owner, end);
         end
@@ -175,7 +175,7 @@ impl Ring {
     /// The entry at this position, unless it was overwritten.
     pub(super) fn get(&self, at: Position) -> Option<&[u8]> {
         let (number, offset) = self.split(at);
-        let slot = self.places.get(&number)?.slot;
+        let slot = self.index.get(&number)?.slot;
         let from = slot * self.block + offset;
         let (length, rest) = self.bytes.get(from..)?.split_first_chunk::<LENGTH>()?;
         rest.get(..usize::from(u16::from_le_bytes(*length)))
@@ -219,7 +219,7 @@ mod tests {
             assert!(there >= 10.min(written.len()), "{n}: {there}");
         }
         assert_eq!(ring.get(written[0].0), None);
-        assert_eq!(Ring::new(0).append(ONE, 0, |w| w.byte(1)), None);
+        assert_eq!(Ring::new(0).append(ONE, 0, |w| w.value(&1u8)), None);
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
         let there = at.iter().filter(|at| ring.get(**at).is_some()).count();
         assert_eq!(there, 8);
         assert!(at[92..].iter().all(|at| ring.get(*at).is_some()));
-        assert_eq!((ring.ends.len(), ring.places.len()), (8, 8));
+        assert_eq!((ring.ends.len(), ring.index.len()), (8, 8));
         assert_eq!(ring.since(at[0]), u64::MAX);
     }
 }

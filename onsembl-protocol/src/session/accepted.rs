@@ -1,12 +1,12 @@
-//! A link that a server accepted, from its hello to its end: what each frame on it counts as.
+//! A link accepted by a server, from its hello to its end: the meaning of each frame on it.
 //!
 //! [`AcceptedLink`] belongs to a link, not to an agent: it is there before anybody knows whose link it
 //! is. It decides what is read, deferred or dropped, what the agent's machine gets, and when the link
 //! itself has to go. A close that the agent's machine or the owner orders is theirs: what has arrived
 //! before it still counts, until the link has ended.
 //!
-//! A legacy wrapper takes the end of any of its links for the end of the one that it uses, and dials. So a
-//! link of it that is not needed is parked and not closed: see `parked.rs`.
+//! A legacy wrapper mistakes the end of any of its links for the end of its current one, and dials. So its unneeded
+//! links are parked instead of closed: see `parked.rs`.
 
 use super::edges::AcceptedStatus;
 use super::greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
@@ -51,7 +51,7 @@ pub enum Unwanted {
     Park,
 }
 
-/// What is valid in each state, and nothing else.
+/// The data of each state.
 #[derive(Clone, Copy, Debug)]
 enum State {
     Greeting(Greeting),
@@ -114,7 +114,7 @@ pub enum AcceptedEvent {
     /// The owner refuses the hello, or to park a silent link, for this cause. What is to be said of a hello
     /// was said.
     Refused(CloseCause),
-    /// The deadline came; harmless at any other time.
+    /// The deadline has passed; harmless at any other time.
     Wake,
 }
 
@@ -162,7 +162,7 @@ pub enum Discarded {
 /// The error that a peer gets before its link is closed or its message dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Complaint {
-    /// No hello came in time.
+    /// No hello arrived in time.
     NoHello,
     /// The message cannot be decoded.
     Undecodable,

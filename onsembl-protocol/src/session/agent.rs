@@ -1,9 +1,8 @@
 //! The agent's end of its connection: idle, connecting, joining, connected, stale, timed-out,
 //! reconnecting, closed.
 //!
-//! [`AgentConnection`] decides when to dial, when to beat, when to give a link up and when to stop
-//! for good. It never sees bytes: the driver tells it what kind of frame came and performs what it
-//! answers.
+//! [`AgentConnection`] decides when to dial, when to send a heartbeat, when to drop a link and when to stop
+//! permanently. It never sees bytes: the driver reports the kind of each frame and performs the actions.
 
 mod session;
 
@@ -20,7 +19,7 @@ use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
-use session::Session;
+use session::{News, Session};
 
 /// A gap between the boot clock and the monotonic clock from which the host counts as having slept.
 const SLEPT: Duration = Duration::from_secs(1);
@@ -36,7 +35,7 @@ pub struct AgentConnection {
     state: State,
 }
 
-/// What is valid in each state, and nothing else.
+/// The data of each state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     Idle,
@@ -115,8 +114,8 @@ impl From<Waiting> for RecordedWaiting {
     }
 }
 
-/// All that an [`AgentConnection`] knows beside its configuration, to be kept and read back, not to
-/// be looked into: its shape may differ from one version of this crate to the next.
+/// The state of an [`AgentConnection`] without its configuration, for storing and restoring only: its shape may
+/// change with each version of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentSnapshot {
     backoff: Backoff,
@@ -130,6 +129,13 @@ type Out = Actions<AgentAction>;
 
 impl AgentConnection {
     /// An idle connection. `seed` makes the dial times of this agent differ from any other's.
+    ///
+    /// ```
+    /// use onsembl_protocol::session::{AgentConfig, AgentConnection, AgentStatus};
+    ///
+    /// let agent = AgentConnection::new(AgentConfig::DEFAULT, 42);
+    /// assert_eq!(agent.status(), AgentStatus::Idle);
+    /// ```
     pub fn new(config: AgentConfig, seed: u64) -> Self {
         Self {
             backoff: Backoff::new(config.backoff, seed),
@@ -141,10 +147,24 @@ impl AgentConnection {
         }
     }
 
-    /// Takes one event at one moment and answers what to do and when to wake.
+    /// Handles one event at one moment; returns the actions and the next deadline.
     ///
     /// Total: every event is allowed in every state. An event that names a link which is not the
     /// current one changes nothing.
+    ///
+    /// ```
+    /// use onsembl_protocol::id::LinkId;
+    /// use onsembl_protocol::session::{AgentConfig, AgentConnection, AgentEvent, DialFailure};
+    /// use onsembl_protocol::time::Now;
+    /// use std::time::Duration;
+    ///
+    /// let at = |seconds| Now::without_suspend(Duration::from_secs(seconds));
+    /// let mut agent = AgentConnection::new(AgentConfig::DEFAULT, 42);
+    /// let _dial = agent.handle(AgentEvent::Start, at(0));
+    /// let step = agent.handle(AgentEvent::DialFailed(LinkId(1), DialFailure::Unreachable), at(1));
+    /// assert_eq!(agent.status().as_str(), "reconnecting");
+    /// assert_eq!(step.deadline, agent.deadline());
+    /// ```
     pub fn handle(&mut self, event: AgentEvent, now: Now) -> Step<AgentAction> {
         let mut out = Out::none();
         let before = self.seen_at.unwrap_or(now);
@@ -170,8 +190,8 @@ impl AgentConnection {
         Step { actions: out, deadline: self.deadline().after(at) }
     }
 
-    /// The machine as it is, without its configuration.
-    pub const fn snapshot(&self) -> AgentSnapshot {
+    /// A snapshot of the machine, without its configuration.
+    pub(crate) const fn snapshot(&self) -> AgentSnapshot {
         AgentSnapshot {
             backoff: self.backoff,
             attempts: self.attempts,
@@ -181,8 +201,8 @@ impl AgentConnection {
         }
     }
 
-    /// The machine that this snapshot was taken of, if `config` is the one it lived by.
-    pub const fn restore(config: AgentConfig, snapshot: AgentSnapshot) -> Self {
+    /// Restores the machine of a snapshot; `config` must be its configuration.
+    pub(crate) const fn restore(config: AgentConfig, snapshot: AgentSnapshot) -> Self {
         let AgentSnapshot { backoff, attempts, next_link, seen_at, state } = snapshot;
         Self { config, backoff, attempts, next_link, seen_at, state }
     }
@@ -208,7 +228,7 @@ impl AgentConnection {
         }
     }
 
-    /// When to call with [`AgentEvent::Wake`] if nothing else comes first. `Never` only in
+    /// When to call with [`AgentEvent::Wake`] unless another event comes first. `Never` only in
     /// [`AgentStatus::Idle`] and [`AgentStatus::Closed`].
     pub fn deadline(&self) -> Deadline {
         match &self.state {
@@ -220,7 +240,7 @@ impl AgentConnection {
         }
     }
 
-    /// The fault that the live session has, if it has one.
+    /// The current fault of the session, if any.
     pub fn impairment(&self) -> Option<Impairment> {
         match &self.state {
             State::Connected(s) => s.impairment,
@@ -232,8 +252,8 @@ impl AgentConnection {
         }
     }
 
-    /// What another token would be of use for. While it is, the driver looks at the source of tokens
-    /// now and again, and feeds [`AgentEvent::TokenChanged`] when another one is there.
+    /// The use of another token. While there is one, the driver polls the source of tokens, and feeds
+    /// [`AgentEvent::TokenChanged`] when there is another one.
     #[must_use]
     pub fn token_use(&self) -> TokenUse {
         match &self.state {
@@ -432,7 +452,7 @@ impl AgentConnection {
 
     fn news(&mut self, at: Timestamp, out: &mut Out) {
         if let State::Connected(s) = &mut self.state {
-            s.news = s.dialect == Dialect::Extended;
+            s.news = News::from(s.dialect == Dialect::Extended);
             self.wake_session(at, out);
         }
     }

@@ -1,4 +1,4 @@
-//! What goes into the agent's machine and what comes out of it.
+//! The inputs and outputs of the agent's machine.
 
 use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
@@ -10,13 +10,14 @@ use core::fmt;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// What an agent brings along; the liveness times are the server's to say.
+/// The configuration of an agent; the liveness times are set by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AgentConfig {
-    /// Longest wait for one dial attempt: 10 s, as the existing wrappers have it (P-65).
+    /// Time limit of one dial attempt: 10 s, as in the existing wrappers (P-65).
     pub dial_timeout: Duration,
-    /// Longest wait for the answer to the hello: 30 s, so that a server whose database is held for
-    /// ten seconds can still answer.
+    /// Time limit for the answer to the hello: 30 s, so that a server whose database is blocked for ten seconds can
+    /// still answer.
     pub hello_timeout: Duration,
     /// When to dial again.
     pub backoff: BackoffPolicy,
@@ -37,7 +38,7 @@ impl Default for AgentConfig {
     }
 }
 
-/// What the answer to the hello settled.
+/// The terms of a session, from the answer to the hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionTerms {
     /// What the server speaks.
@@ -46,8 +47,8 @@ pub struct SessionTerms {
     pub epoch: Epoch,
     /// The server's times; the defaults for a legacy server.
     pub timing: HeartbeatTiming,
-    /// Whether the server knows the close codes of an [`EndOrder`] (feature `end-orders`). To one that
-    /// does not, the agent closes as if it was stopped on its machine.
+    /// Whether the server knows the close codes of an [`EndOrder`] (feature `end-orders`). Otherwise the agent
+    /// closes as if it was stopped on its machine.
     #[serde(default)]
     pub end_orders: bool,
 }
@@ -79,7 +80,7 @@ impl EndOrder {
     }
 }
 
-/// What the machine must know of a `SERVER_HEARTBEAT`.
+/// The content of a `SERVER_HEARTBEAT` that the machine needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct ServerBeat {
@@ -88,7 +89,7 @@ pub struct ServerBeat {
     pub seen: Option<BeatSequence>,
     /// The latest own beat that its database holds.
     pub recorded: Option<BeatSequence>,
-    /// Whether it says that recording lags.
+    /// Whether it reports that recording lags.
     pub lagging: bool,
 }
 
@@ -103,7 +104,7 @@ pub enum HelloRefusal {
     Other,
 }
 
-/// What the machine must know of a received frame.
+/// The kind of a received frame, as far as the machine needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum AgentInbound {
@@ -115,7 +116,7 @@ pub enum AgentInbound {
         /// Milliseconds by the server's clock.
         echo: Option<EchoBits>,
     },
-    /// Anything else, a control frame or nonsense included: it proves life.
+    /// Any other frame, including control frames and undecodable ones: it proves liveness.
     Other,
 }
 
@@ -136,7 +137,7 @@ impl From<EchoBits> for f64 {
     }
 }
 
-/// What happens to an agent's connection.
+/// Events of an agent's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum AgentEvent {
@@ -148,33 +149,33 @@ pub enum AgentEvent {
     /// A frame came over this link.
     Received(LinkId, AgentInbound),
     LinkDown(LinkId, CloseReason),
-    /// The deadline came; harmless at any other time.
+    /// The deadline has passed; harmless at any other time.
     Wake,
-    /// What the next heartbeat says is news: send it now, or as soon as the server has seen the last
-    /// one. To a legacy server, and outside of a session, nothing is sent.
+    /// The content of the next heartbeat changed: send it now, or as soon as the server has seen the last one. To a
+    /// legacy server, and outside of a session, nothing is sent.
     News,
-    /// The source of tokens has another one than the last dial showed. It ends the wait that a refused
-    /// token brought. In session it makes the agent come back with the new one before the old one ends;
-    /// a driver that can tries the new one first, and keeps the link for the dial that follows.
+    /// The source of tokens has another token than that of the last dial. It ends the wait after a refused token.
+    /// In session the agent reconnects with the new one before the old one ends; a capable driver dials with the
+    /// new one first, and keeps the link for the dial that follows.
     TokenChanged,
-    /// The agent is to stop: its own machine says so.
+    /// Stop the agent, by a local request.
     Stop,
-    /// The agent is to stop: a remote order says so.
+    /// Stop the agent, by a remote order.
     EndOrdered(EndOrder),
 }
 
-/// What another token would be of use for.
+/// The use of another token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenUse {
-    /// For nothing now: the next dial shows it anyway.
+    /// None now: the next dial uses it anyway.
     None,
-    /// To end the wait that a refused token brought.
+    /// It ends the wait after a refused token.
     EndsTheWait,
-    /// To continue with the session when the present token ends.
+    /// It continues the session when the current token ends.
     RenewsTheSession,
 }
 
-/// What an agent's driver is to do.
+/// Actions for the driver of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum AgentAction {
@@ -197,11 +198,11 @@ pub enum AgentAction {
     },
     /// Close this link, or abort its dial.
     Close(LinkId, CloseCause),
-    /// Tell people where the connection is.
+    /// Report the status of the connection.
     Report(AgentReport),
-    /// Show the impairment of the session, or that it is over.
+    /// Report the current impairment of the session; `None` once it has cleared.
     Impaired(Option<Impairment>),
-    /// Show that this process itself was away this long past its deadline.
+    /// Report that this process was suspended for this long past its deadline.
     Overslept(Duration),
 }
 
@@ -214,8 +215,8 @@ pub struct AgentReport {
 }
 
 impl AgentReport {
-    /// Whether a hello failed, behind that status, that another address of the server may take. A refused token, for
-    /// which another one is waited, says nothing against the address.
+    /// Whether the status is due to a failed hello that another address of the server may accept. A refused token
+    /// says nothing about the address.
     pub const fn blames_address(&self, before: AgentStatus, token: TokenUse) -> bool {
         let failed = matches!(
             (before, self.status),
@@ -225,12 +226,12 @@ impl AgentReport {
     }
 }
 
-/// Where an agent's connection is.
+/// The status of an agent's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum AgentStatus {
     Idle,
-    /// A dial is under way.
+    /// A dial is in progress.
     Connecting {
         /// Counted since the last stable session, from 1.
         attempt: u32,
@@ -244,7 +245,7 @@ pub enum AgentStatus {
     Stale {
         epoch: Epoch,
     },
-    /// The silent link was given up; a dial is due.
+    /// The silent link was dropped; a dial is due.
     TimedOut {
         /// When the next dial is due.
         retry_at: Timestamp,
@@ -284,13 +285,13 @@ impl AgentStatus {
         }
     }
 
-    /// The word for it, the same everywhere.
-    pub const fn name(&self) -> &'static str {
+    /// Its name, the same everywhere.
+    pub const fn as_str(&self) -> &'static str {
         self.kind().as_str()
     }
 }
 
-/// What brought a status.
+/// The cause of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum AgentCause {
@@ -308,9 +309,9 @@ pub enum AgentCause {
     /// No outcome of the dial in time.
     DialUnanswered,
     DialFailed(DialFailure),
-    /// Nothing was heard for this long.
+    /// No frame was received for this long.
     Silence(Duration),
-    /// The silent server spoke.
+    /// A frame of the silent server was received.
     HeardAgain,
     LinkEnded(CloseReason),
     /// This machine was asleep for this long.
@@ -323,7 +324,7 @@ pub enum AgentCause {
 }
 
 impl AgentCause {
-    /// Whether the server ended the link for its token: somebody has to give it another one.
+    /// Whether the server ended the link because of its token: the agent needs another one.
     pub fn asks_for_another_token(&self) -> bool {
         match self {
             Self::LinkEnded(reason) => {
@@ -347,7 +348,7 @@ impl AgentCause {
         }
     }
 
-    /// What the owner of an agent can do that ended for this cause.
+    /// What the owner of an agent that ended for this cause can do.
     pub const fn advice(&self) -> &'static str {
         const NEW_TOKEN: &str =
             "get a new token from the server's owner and start the agent with it";
@@ -414,23 +415,21 @@ impl fmt::Display for AgentCause {
                 f.write_str("the server refused the token; a new one is needed")
             }
             Self::HelloRefused(HelloRefusal::Forbidden) => {
-                f.write_str("the server refuses this agent for good (revoked or deleted)")
+                f.write_str("the server refuses this agent permanently (revoked or deleted)")
             }
             Self::HelloRefused(HelloRefusal::Other) => f.write_str("the server refused the hello"),
             Self::HelloUnanswered => f.write_str("the server did not answer the hello in time"),
-            Self::DialUnanswered => f.write_str("the dial was not finished in time"),
+            Self::DialUnanswered => f.write_str("the dial timed out"),
             Self::DialFailed(failure) => fmt::Display::fmt(failure, f),
             Self::Silence(d) => write!(f, "no frame from the server for {}", Human(*d)),
-            Self::HeardAgain => f.write_str("the server is heard again"),
+            Self::HeardAgain => f.write_str("the server responds again"),
             Self::LinkEnded(reason) => fmt::Display::fmt(reason, f),
             Self::Slept(d) => write!(f, "this machine slept for {}", Human(*d)),
-            Self::TokenRenewed => f.write_str("there is a newer token; continuing with it"),
+            Self::TokenRenewed => f.write_str("a newer token is available; continuing with it"),
             Self::Stopped => f.write_str("stopped on this machine"),
-            Self::EndOrdered(EndOrder::Stop) => {
-                f.write_str("told to end by an order (control stop)")
-            }
+            Self::EndOrdered(EndOrder::Stop) => f.write_str("stopped by an order (control stop)"),
             Self::EndOrdered(EndOrder::Restart) => {
-                f.write_str("told to restart by an order (control restart)")
+                f.write_str("restarted by an order (control restart)")
             }
         }
     }

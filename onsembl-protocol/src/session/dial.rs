@@ -1,4 +1,4 @@
-//! Why a dial attempt brought no link.
+//! Why a dial attempt failed.
 
 use crate::liveness::RETRY_AFTER_LIMIT;
 use core::fmt;
@@ -11,22 +11,22 @@ use serde::{Deserialize, Serialize};
 pub enum DialFailure {
     /// Name resolution or connecting failed.
     Unreachable,
-    /// The attempt took longer than it may.
+    /// The attempt exceeded its time limit.
     TimedOut,
-    /// There is no token to show: its source is missing or unreadable. No server was asked.
+    /// No token: its source is missing or unreadable. No server was asked.
     NoToken,
     /// The TLS handshake failed.
     Tls,
     /// The answer was not a WebSocket upgrade, and not a refusal of our server either (HTTP status in
     /// it; 0 when it was no HTTP at all).
     NotAServer(u16),
-    /// Our server said that the token is bad, missing or expired (HTTP 401).
+    /// Our server refused the token as invalid, missing or expired (HTTP 401).
     Unauthorized,
-    /// Our server said that the token was revoked or the agent deleted (HTTP 403). Permanent.
+    /// Our server refused the dial because the token was revoked or the agent deleted (HTTP 403). Permanent.
     Forbidden,
     /// HTTP 429 or 503, with its `Retry-After` if it named one.
     Busy {
-        /// How long the server asked to be left alone.
+        /// The wait requested by the server.
         retry_after: Option<Duration>,
     },
 }
@@ -46,7 +46,7 @@ impl DialFailure {
         Self::Busy { retry_after: Some(Duration::from_secs(60)) },
     ];
 
-    /// Whether the token was refused, so that nothing but another one can help.
+    /// Whether the token was refused, so that only another one helps.
     pub const fn is_about_the_token(self) -> bool {
         match self {
             Self::Unauthorized | Self::Forbidden => true,
@@ -64,30 +64,32 @@ impl DialFailure {
 impl fmt::Display for DialFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable => f.write_str("no connection to the server could be made"),
-            Self::TimedOut => f.write_str("the dial was not finished in time"),
-            Self::NoToken => f.write_str("there is no token to show"),
+            Self::Unreachable => f.write_str("no connection to the server"),
+            Self::TimedOut => f.write_str("the dial timed out"),
+            Self::NoToken => f.write_str("no token"),
             Self::Tls => f.write_str("the TLS handshake failed"),
-            Self::NotAServer(0) => f.write_str("what answers there does not speak HTTP"),
+            Self::NotAServer(0) => {
+                f.write_str("the reply is not HTTP (is this a TLS port? use https:// or wss://)")
+            }
             Self::NotAServer(status @ (401 | 403)) => {
                 write!(f, "the dial was refused, but not provably by the server (HTTP {status})")
             }
-            Self::NotAServer(407) => f.write_str("a proxy wants credentials (HTTP 407)"),
+            Self::NotAServer(407) => f.write_str("a proxy requires credentials (HTTP 407)"),
             Self::NotAServer(status) => {
-                write!(f, "what answers there grants no WebSocket (HTTP {status})")
+                write!(f, "the peer refused the WebSocket upgrade (HTTP {status})")
             }
             Self::Unauthorized => f.write_str("the server refused the token (HTTP 401)"),
             Self::Forbidden => f.write_str(
-                "the server refuses this token or agent for good (HTTP 403: revoked or deleted)",
+                "the server refuses this token or agent permanently (HTTP 403: revoked or deleted)",
             ),
             Self::Busy { retry_after: Some(asked) } => {
-                write!(f, "what answers there is busy and asks to wait {}s", asked.as_secs())?;
+                write!(f, "the peer is busy and asks to wait {}s", asked.as_secs())?;
                 match *asked > RETRY_AFTER_LIMIT {
                     true => write!(f, "; waiting {}s", RETRY_AFTER_LIMIT.as_secs()),
                     false => Ok(()),
                 }
             }
-            Self::Busy { retry_after: None } => f.write_str("what answers there is busy"),
+            Self::Busy { retry_after: None } => f.write_str("the peer is busy"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What was wrong with a dial, as far as the side that dialled can tell: evidence for people and for verdicts.
+//! The fault of a dial, as observed by the dialling side: evidence for people and for verdicts.
 //!
-//! It decides nothing: what an agent does next follows from the [`DialFailure`] alone.
+//! No decision depends on it: what an agent does next follows from the [`DialFailure`] alone.
 
 use super::dial::DialFailure;
 use core::fmt;
@@ -58,41 +58,41 @@ macro_rules! faults {
 
 faults! {
     /// The source of tokens gave none.
-    TokenMissing = "token-missing", "there is no token to show", "";
+    TokenMissing = "token-missing", "no token", "";
     /// The token cannot stand in a header.
-    TokenUnfit = "token-unfit", "the token cannot be sent", "put the token alone, on one line, where the agent gets it from";
+    TokenUnfit = "token-unfit", "the token cannot be sent", "put the token alone on one line of the token file";
     /// The source of tokens did not answer.
-    TokenUnanswered = "token-unanswered", "the token could not be got in time", "check where the token comes from: a pipe, or a file system that does not answer";
+    TokenUnanswered = "token-unanswered", "the token could not be read in time", "check the source of the token: a pipe, or a file system that does not respond";
     /// The resolver says that there is no such name.
-    NameUnknown = "name-unknown", "the host name is not known", "check the host in the URL, and whether this machine uses the name servers that know it";
+    NameUnknown = "name-unknown", "the host name is unknown", "check the host in the URL, and whether this machine uses the name servers that know it";
     /// The name is there, and has no address.
     NameWithoutAddress = "name-without-address", "the host name has no address", "check the host in the URL, and its entry at the name server";
     /// No name server gave an answer that could be used.
-    NameUnanswered = "name-unanswered", "the host name could not be looked up", "check this machine's network and its name servers";
+    NameUnanswered = "name-unanswered", "the host name could not be resolved", "check this machine's network and its name servers";
     /// The look-up failed otherwise.
-    NameFailed = "name-failed", "the look-up of the host name failed", "check this machine's network and its name servers";
+    NameFailed = "name-failed", "resolving the host name failed", "check this machine's network and its name servers";
     /// A host is there, and nothing listens on the port.
     ConnectRefused = "connect-refused", "the connection was refused", "check that the server runs and listens on that address and port";
     /// This machine, or a router, knows no way there.
-    NoRoute = "no-route", "there is no route to the server", "check this machine's network, VPN and firewall";
+    NoRoute = "no-route", "no route to the server", "check this machine's network, VPN and firewall";
     /// No answer to the attempts to connect.
-    ConnectTimeout = "connect-timeout", "the server's host did not answer in time", "check the address, and whether a firewall drops what goes there";
+    ConnectTimeout = "connect-timeout", "the server's host did not answer in time", "check the address, and whether a firewall drops packets to it";
     /// Connecting failed otherwise.
-    ConnectFailed = "connect-failed", "no connection could be made", "check the address and this machine's network";
+    ConnectFailed = "connect-failed", "no connection", "check the address and this machine's network";
     /// This process or this machine has no descriptors left.
-    OutOfDescriptors = "out-of-descriptors", "this machine has no file descriptors left", "raise the limit on open files (ulimit -n), or end what holds them";
+    OutOfDescriptors = "out-of-descriptors", "this machine has no file descriptors left", "raise the limit on open files (ulimit -n), or end the processes that hold them";
     /// The settings name a proxy that cannot be used.
     ProxyUnusable = "proxy-unusable", "the settings name a proxy that cannot be used", "";
     /// There is no connection to the proxy.
     ProxyUnreachable = "proxy-unreachable", "the proxy could not be reached", "check --proxy, or HTTPS_PROXY and HTTP_PROXY; --proxy none goes without";
     /// The proxy broke off, or said nothing that could be read.
-    ProxyUnanswered = "proxy-unanswered", "the proxy gave no answer", "check --proxy, or HTTPS_PROXY and HTTP_PROXY, and the log of the proxy";
-    /// The proxy wants credentials, or others.
-    ProxyCredentials = "proxy-credentials", "the proxy wants credentials", "give the proxy's user and password in its URL, as http://user:password@host:port";
+    ProxyUnanswered = "proxy-unanswered", "the proxy did not answer", "check --proxy, or HTTPS_PROXY and HTTP_PROXY, and the log of the proxy";
+    /// The proxy requires credentials, or others.
+    ProxyCredentials = "proxy-credentials", "the proxy requires credentials", "give the proxy's user and password in its URL, as http://user:password@host:port";
     /// The proxy refuses to connect to the server.
-    ProxyRefused = "proxy-refused", "the proxy refuses to connect to the server", "have whoever runs the proxy allow it";
+    ProxyRefused = "proxy-refused", "the proxy refuses to connect to the server", "ask the operator of the proxy to allow it";
     /// The proxy says that it does not get through to the server.
-    ProxyFailed = "proxy-failed", "the proxy did not get through to the server", "check the host and port in the URL, and whether the server runs";
+    ProxyFailed = "proxy-failed", "the proxy could not reach the server", "check the host and port in the URL, and whether the server runs";
     /// The server's certificate is out of date.
     CertificateExpired = "certificate-expired", "the server's certificate has expired", "";
     /// The server's certificate is not valid yet.
@@ -103,42 +103,42 @@ faults! {
     CertificateUntrusted = "certificate-untrusted", "the server's certificate is not trusted", "";
     /// The server's certificate may not be used for this.
     CertificateUnfit = "certificate-unfit", "the server's certificate cannot be used", "";
-    /// What is there speaks no TLS.
-    NoTls = "no-tls", "what answers there speaks no TLS", "check the port, or use http or ws in the URL of a server without TLS";
+    /// The peer does not speak TLS.
+    NoTls = "no-tls", "the peer does not speak TLS", "check the port, or use http or ws in the URL of a server without TLS";
     /// The handshake failed otherwise.
     TlsFailed = "tls-failed", "the TLS handshake failed", "";
     /// The handshake took too long.
-    TlsTimeout = "tls-timeout", "the TLS handshake was not finished in time", "check what listens on that port, and whether something on the way inspects TLS";
+    TlsTimeout = "tls-timeout", "the TLS handshake was not finished in time", "check what listens on that port, and whether something on the path inspects TLS";
     /// The answer points elsewhere.
-    Redirected = "redirected", "the dial was redirected", "put the right address into the URL; it is not followed, as the token is for the server that was named";
+    Redirected = "redirected", "the dial was redirected", "put the right address into the URL; the redirect is not followed, because the token is for the named server";
     /// Something refused the dial that is not provably our server.
-    RefusedOnTheWay = "refused-on-the-way", "the dial was refused, but not provably by the server", "ask whoever runs what answered; it may be a proxy or filter on the way, or a server of an older version";
+    RefusedOnTheWay = "refused-on-the-way", "the dial was refused, but not provably by the server", "ask the operator of the peer; it may be a proxy or filter on the path, or an older server";
     /// Something before the server says that it does not get through to it.
-    Gateway = "gateway", "something before the server does not get through to it", "check that the server runs, and the proxy in front of it";
+    Gateway = "gateway", "something in front of the server cannot reach it", "check that the server runs, and the proxy in front of it";
     /// Something that is not provably our server says that it is busy.
-    Busy = "busy", "what answers there is busy", "";
+    Busy = "busy", "the peer is busy", "";
     /// HTTP, and no WebSocket.
-    NoWebsocket = "no-websocket", "what answers there grants no WebSocket", "check the path in the URL, that a proxy passes the upgrade on, and whether this network wants a login first (open a page in a browser)";
+    NoWebsocket = "no-websocket", "the peer refused the WebSocket upgrade", "check the path in the URL, that a proxy passes the upgrade on, and whether this network requires a login first (open a page in a browser)";
     /// TLS, where none was asked for.
-    SpeaksTls = "speaks-tls", "what answers there speaks TLS", "use https or wss in the URL";
+    SpeaksTls = "speaks-tls", "the peer speaks TLS", "use https or wss in the URL";
     /// No HTTP.
-    NoHttp = "no-http", "what answers there does not speak HTTP", "check the host and port in the URL";
+    NoHttp = "no-http", "the reply is not HTTP (is this a TLS port? use https:// or wss://)", "check the host and port in the URL";
     /// The connection ended without an answer.
-    ClosedUnanswered = "closed-unanswered", "the connection was closed without an answer", "check what listens there, and whether a firewall on the way cuts it off";
+    ClosedUnanswered = "closed-unanswered", "the connection was closed without an answer", "check what listens there, and whether a firewall on the path cuts it";
     /// A connection, and no answer in time.
     Unanswered = "unanswered", "no answer came in time", "check what listens there, and whether the server is overloaded or stopped";
     /// Our server does not take the token.
-    TokenRefused = "token-refused", "the server refused the token (HTTP 401)", "put a new token where this one came from; an agent looks for one each second";
+    TokenRefused = "token-refused", "the server refused the token (HTTP 401)", "replace the token at its source; an agent checks it each second";
     /// Our server says that the token has expired.
-    TokenExpired = "token-expired", "the server refused the token: it has expired (HTTP 401)", "put a new token where this one came from; an agent looks for one each second";
+    TokenExpired = "token-expired", "the server refused the token: it has expired (HTTP 401)", "replace the token at its source; an agent checks it each second";
     /// Our server says that the token is for another kind of peer.
-    TokenWrongKind = "token-wrong-kind", "the server refused the token: it is for another kind of peer (HTTP 401)", "an agent wants one that `onsembl-server token --agent NAME` made and looks for it each second, a dashboard or command line one of the kind dashboard";
+    TokenWrongKind = "token-wrong-kind", "the server refused the token: it is for another kind of peer (HTTP 401)", "an agent needs one made by `onsembl-server token --agent NAME` and looks for it each second; a dashboard or command line needs one of kind dashboard";
     /// Our server says that it has made no such token.
-    TokenUnknown = "token-unknown", "the server refused the token: it is not one of this server (HTTP 401)", "use a token of this server, all of it; an agent looks for one each second";
-    /// Our server sends this agent away for good.
-    SentAway = "sent-away", "the server refuses this token or agent for good (HTTP 403)", "";
+    TokenUnknown = "token-unknown", "the server refused the token: it is not one of this server (HTTP 401)", "use a complete token of this server; an agent checks its source each second";
+    /// Our server sends this agent away permanently.
+    SentAway = "sent-away", "the server refuses this token or agent permanently (HTTP 403)", "";
     /// Our server cannot check the token now.
-    ServerBusy = "server-busy", "the server cannot take the agent now", "";
+    ServerBusy = "server-busy", "the server cannot accept the agent now", "";
 }
 
 /// The steps of a dial, in order. The token is last: only the server judges it.

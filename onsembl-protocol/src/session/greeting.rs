@@ -116,11 +116,11 @@ mod tests {
     const CLOSED: GreetingVerdict = GreetingVerdict::Close(CloseCause::HelloTimeout);
 
     fn secs(n: u64) -> Now {
-        Now::from_origin(Duration::from_secs(n))
+        Now::without_suspend(Duration::from_secs(n))
     }
 
     fn ms(n: u64) -> Now {
-        Now::from_origin(Duration::from_millis(n))
+        Now::without_suspend(Duration::from_millis(n))
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! Sessions: the machines that hold a link, judge it, give it up and get it back.
+//! Sessions: the machines that keep a connection alive: they watch a link, drop it when silent, and restore it.
+//!
+//! Tier 1 of the [crate](crate#what-is-public-in-tiers): the connection.
 
 mod accepted;
 mod agent;
 mod agent_types;
+mod answered_beats;
 mod dial;
 mod dial_fault;
 mod edges;
@@ -24,6 +27,7 @@ pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
     EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms, TokenUse,
 };
+pub use answered_beats::AnsweredBeats;
 pub use dial::DialFailure;
 pub use dial_fault::{DialFault, DialStage};
 pub use edges::{

@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(reason.shown(), "the server accepted the hello");
         report(&mut reason, AgentStatus::Connecting { attempt: 1 }, AgentCause::RetryDue);
         assert_eq!(reason.shown(), "the next attempt is due", "a session came between");
-        assert!(reason.last_failure().is_some(), "and is still told of");
+        assert!(reason.last_failure().is_some(), "and is still reported");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What goes into the server's machine of one agent and what comes out of it.
+//! The inputs and outputs of the server's machine of one agent.
 
 use super::agent_types::EndOrder;
 use crate::close::{CloseCause, CloseReason};
@@ -10,8 +10,9 @@ use core::fmt;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// The rules of a server for its agents.
+/// The configuration of a server for its agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ServerConfig {
     /// The times of liveness.
     pub timing: HeartbeatTiming,
@@ -29,6 +30,18 @@ impl ServerConfig {
         resume_window: Duration::from_secs(300),
         admission_timeout: Duration::from_secs(25),
     };
+
+    /// The same with these heartbeats.
+    #[must_use]
+    pub const fn with_timing(self, timing: HeartbeatTiming) -> Self {
+        Self { timing, ..self }
+    }
+
+    /// The same with this resume window.
+    #[must_use]
+    pub const fn with_resume_window(self, resume_window: Duration) -> Self {
+        Self { resume_window, ..self }
+    }
 }
 
 impl Default for ServerConfig {
@@ -67,7 +80,7 @@ impl Claimant {
 /// Why the store does not record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StoreTrouble {
-    /// It has not answered yet, and said nothing.
+    /// It has not answered yet.
     Slow,
     /// Another process has locked the database.
     Busy,
@@ -88,35 +101,35 @@ impl fmt::Display for StoreTrouble {
     }
 }
 
-/// What the machine must know of a received frame.
+/// The kind of a received frame, as far as the machine needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum ServerInbound {
     /// An `AGENT_HEARTBEAT`; without numbers from a peer that has none.
     Heartbeat {
         sequence: Option<BeatSequence>,
-        /// The latest of our beats that the agent saw.
+        /// Our latest heartbeat that the agent has seen.
         seen: Option<BeatSequence>,
     },
     /// A JSON `PONG`: the heartbeat of a legacy agent.
     Pong,
-    /// Anything else, a control frame or nonsense included: it proves life.
+    /// Any other frame, including control frames and undecodable ones: it proves liveness.
     Other,
 }
 
-/// What happens to one agent.
+/// Events of one agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum ServerEvent {
-    /// A hello of this agent came over this link.
+    /// A hello of this agent was received over this link.
     Joined {
         link: LinkId,
-        /// What the agent speaks.
+        /// The dialect of the agent.
         dialect: Dialect,
         /// Whose link the present one is.
         claimant: Claimant,
     },
-    /// The store opened the session that was asked for.
+    /// The store opened the requested session.
     Admitted {
         link: LinkId,
         epoch: Epoch,
@@ -129,7 +142,7 @@ pub enum ServerEvent {
     },
     /// A frame came over this link.
     Received(LinkId, ServerInbound),
-    /// The database holds this heartbeat.
+    /// This heartbeat is committed to the database.
     Recorded {
         /// Of the session with this epoch.
         epoch: Epoch,
@@ -137,18 +150,18 @@ pub enum ServerEvent {
         /// When it was received, by the server's clock.
         at: WallTime,
     },
-    /// The store says why it does not record, or that it does again.
+    /// The store reports why it does not record, or that it records again.
     Store(Option<StoreTrouble>),
     /// The agent reported that it cannot continue.
     Faulted(LinkId),
     LinkDown(LinkId, CloseReason),
-    /// The agent must go: deleted, token revoked.
+    /// The agent must be removed: deleted, token revoked.
     Evict(CloseCause),
-    /// The deadline came; harmless at any other time.
+    /// The deadline has passed; harmless at any other time.
     Wake,
 }
 
-/// What a server's driver is to do.
+/// Actions for the driver of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum ServerAction {
@@ -173,20 +186,20 @@ pub enum ServerAction {
     Close(LinkId, CloseCause),
     /// Publish the agent's presence.
     Report(Presence),
-    /// Show that this process itself was away this long past its deadline.
+    /// Report that this process was suspended for this long past its deadline.
     Overslept(Duration),
-    /// The machine is done; nothing follows.
+    /// The machine has ended; this is its last action.
     Forget,
 }
 
-/// What a `SERVER_HEARTBEAT` says.
+/// The content of a `SERVER_HEARTBEAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct BeatOut {
     pub sequence: BeatSequence,
     /// The agent's latest beat.
     pub seen: Option<Seen>,
-    /// The agent's latest beat that the database holds.
+    /// The agent's latest heartbeat that is committed to the database.
     pub recorded: Option<(BeatSequence, WallTime)>,
     /// If recording lags: for how long, and why.
     pub lag: Option<(Duration, StoreTrouble)>,
@@ -197,7 +210,7 @@ pub struct BeatOut {
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum PresenceStatus {
-    /// Its hello came, its session is being opened.
+    /// Its hello was received, its session is being opened.
     Connecting,
     Online,
     /// In session, but silent.
@@ -250,7 +263,7 @@ impl PresenceStatus {
         Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 
-    /// The nearest word that a legacy dashboard understands.
+    /// The nearest status that a legacy dashboard knows.
     pub(crate) const fn legacy(self) -> &'static str {
         match self {
             Self::Online | Self::Stale => "online",
@@ -267,23 +280,23 @@ impl fmt::Display for PresenceStatus {
     }
 }
 
-/// An agent's presence: the one authority that API, dashboards and database are projections of.
+/// An agent's presence: the single source of which API, dashboards and database are projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Presence {
     pub status: PresenceStatus,
-    /// Since when it holds; moves only when the status changes.
+    /// The time since when it applies; changes only with the status.
     pub since: WallTime,
     pub because: StatusCause,
-    /// Of two presences of an agent the one with the greater version holds.
+    /// Of two presences of an agent the one with the greater version applies.
     pub version: PresenceVersion,
     pub epoch: Epoch,
 }
 
-/// Why a presence is what it is: what brought the status, and its impairment.
+/// The reason of a presence: the cause of the status, and its impairment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct StatusCause {
-    /// What brought the status.
+    /// The cause of the status.
     pub cause: PresenceCause,
     /// A fault that does not change the status.
     pub impairment: Option<Impairment>,
@@ -301,7 +314,7 @@ impl fmt::Display for StatusCause {
     }
 }
 
-/// What brought a status.
+/// The cause of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum PresenceCause {
@@ -313,9 +326,9 @@ pub enum PresenceCause {
     ReplacedOther,
     /// The session could not be opened.
     NotAdmitted(CloseCause),
-    /// Nothing was heard for this long.
+    /// No frame was received for this long.
     Silence(Duration),
-    /// The silent agent spoke.
+    /// A frame of the silent agent was received.
     HeardAgain,
     LinkEnded(CloseReason),
     /// The agent was stopped on its machine.
@@ -331,21 +344,21 @@ pub enum PresenceCause {
     Faulted,
 }
 
-/// What a cause of a presence rests on.
+/// The evidence for the cause of a presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ground {
     /// The server did it or was told, with this close code if there was one.
     Said(Option<CloseCause>),
-    /// Nothing was heard for this long.
+    /// No frame was received for this long.
     Silence(Duration),
     /// The link ended.
     Link(CloseReason),
-    /// So much time went by.
+    /// This much time has passed.
     Time(Duration),
 }
 
 impl PresenceCause {
-    /// What it rests on.
+    /// Its evidence.
     pub(crate) const fn ground(&self) -> Ground {
         match *self {
             Self::HelloReceived
@@ -374,14 +387,14 @@ impl fmt::Display for PresenceCause {
             Self::ReplacedOther => f.write_str("another process of the same agent took over"),
             Self::NotAdmitted(cause) => write!(f, "not admitted: {cause}"),
             Self::Silence(d) => write!(f, "no frame from the agent for {}", Human(*d)),
-            Self::HeardAgain => f.write_str("the agent is heard again"),
+            Self::HeardAgain => f.write_str("the agent responds again"),
             Self::LinkEnded(reason) => fmt::Display::fmt(reason, f),
             Self::AgentStopped => f.write_str("the agent was stopped on its machine"),
             Self::EndOrdered(EndOrder::Stop) => {
-                f.write_str("it was told to end by an order (control stop)")
+                f.write_str("it was stopped by an order (control stop)")
             }
             Self::EndOrdered(EndOrder::Restart) => f.write_str(
-                "it was told to restart by an order (control restart), and should be back in a moment",
+                "it was restarted by an order (control restart), and should be back in a moment",
             ),
             Self::ResumeWindowOver(d) => {
                 write!(f, "not back within the resume window of {}", Human(*d))

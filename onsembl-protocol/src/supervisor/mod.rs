@@ -7,6 +7,8 @@
 //!
 //! `machine.rs` says what a machine is to a supervisor, `slots.rs` keeps them, `minima.rs` finds the
 //! earliest deadline.
+//!
+//! Tier 1 of the [crate](crate#what-is-public-in-tiers): the connection.
 
 mod machine;
 mod minima;
@@ -28,6 +30,7 @@ const READ_AHEAD: usize = 32;
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "when more is due, sweep again before sleeping"]
+#[non_exhaustive]
 pub struct Swept {
     /// Machines that were woken.
     pub woken: usize,
@@ -41,6 +44,23 @@ pub struct Swept {
 ///
 /// The parts of a machine lie apart, so that a heartbeat finds all it needs of one machine in
 /// [`HOT_BYTES`](Self::HOT_BYTES) and leaves the rest where it is.
+///
+/// ```
+/// use onsembl_protocol::id::{Epoch, PresenceVersion};
+/// use onsembl_protocol::session::{ServerConfig, ServerConnection};
+/// use onsembl_protocol::supervisor::Supervisor;
+/// use onsembl_protocol::time::Now;
+/// use std::time::Duration;
+///
+/// let (rules, now) = (ServerConfig::DEFAULT, Now::without_suspend(Duration::ZERO));
+/// let mut agents = Supervisor::<ServerConnection>::new(rules);
+/// let (machine, _actions) = {
+///     let (machine, step) = ServerConnection::recovered(rules, PresenceVersion(3), Epoch(2), now);
+///     (machine, step.actions)
+/// };
+/// let key = agents.insert(machine);
+/// assert_eq!(agents.next_wake(), agents.deadline(key).unwrap()); // one timer for all of them
+/// ```
 pub struct Supervisor<M: Machine> {
     rules: M::Rules,
     slots: Slots<M::Hot, M::Cold>,
@@ -153,7 +173,7 @@ impl<M: Machine> Supervisor<M> {
     }
 
     /// Wakes machines whose deadline has come, fairly over successive sweeps. The sum of the
-    /// machines that it wakes and of the blocks of 16 that it looks through in vain is at most
+    /// machines that it wakes and of the blocks of 16 that it looks through without a result is at most
     /// `budget`.
     pub fn sweep(
         &mut self,

@@ -1,7 +1,7 @@
 //! What a process takes over of its agent's environment, and what it gets instead.
 //!
-//! An agent is started from somebody's terminal, by a service manager or in a container. What describes that
-//! place describes nothing that a process of the agent has: not the size of its terminal, not the program that
+//! An agent is started from somebody's terminal, by a service manager or in a container. What describes those
+//! surroundings describes nothing that a process of the agent has: not the size of its terminal, not the program that
 //! draws it, not the session manager around it. And what configures the agent is no business of its commands.
 
 use alloc::string::String;
@@ -13,36 +13,92 @@ const OURS: &str = "ONSEMBL_";
 /// How large a terminal is; programs believe it more than the terminal, and do not follow when that changes.
 const SIZE: [&str; 2] = ["COLUMNS", "LINES"];
 
-/// Which terminal it is, and what is around it.
-const PLACE: [&str; 27] = [
-    "ALACRITTY_LOG",
-    "ALACRITTY_SOCKET",
-    "ALACRITTY_WINDOW_ID",
-    "GHOSTTY_BIN_DIR",
-    "GHOSTTY_RESOURCES_DIR",
-    "ITERM_PROFILE",
-    "ITERM_SESSION_ID",
-    "KITTY_PID",
-    "KITTY_WINDOW_ID",
-    "KONSOLE_VERSION",
+/// Which terminal it is, and what is around it: programs that draw it, keep its session, edit in it or connect to it.
+const DRAWN_IN: [&str; 56] = [
+    "ABDUCO_SESSION",
+    "CLAUDECODE",
+    "CLAUDE_CODE_ENTRYPOINT",
+    "CLAUDE_CODE_SESSION_ID",
+    "CLAUDE_CODE_SSE_PORT",
+    "CODEX_SANDBOX",
+    "CODEX_SANDBOX_NETWORK_DISABLED",
+    "COLORFGBG",
+    "CURSOR_TRACE_ID",
+    "DTACH_SOCK",
+    "EMACS",
+    "GEMINI_CLI",
+    "GNOME_TERMINAL_SCREEN",
+    "GNOME_TERMINAL_SERVICE",
+    "GPG_TTY",
+    "INSIDE_EMACS",
     "LC_TERMINAL",
     "LC_TERMINAL_VERSION",
+    "MC_SID",
+    "MLTERM",
+    "MYVIMRC",
+    "NNNLVL",
+    "NVIM",
+    "NVIM_LISTEN_ADDRESS",
+    "NVIM_LOG_FILE",
+    "OPENCODE",
+    "P9K_SSH",
+    "P9K_TTY",
+    "RANGER_LEVEL",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_TTY",
     "STY",
     "TERMCAP",
+    "TERMINAL_EMULATOR",
     "TERMINFO",
+    "TERM_FEATURES",
     "TERM_PROGRAM",
     "TERM_PROGRAM_VERSION",
     "TERM_SESSION_ID",
+    "TILIX_ID",
     "TMUX",
     "TMUX_PANE",
+    "VIM",
+    "VIMRUNTIME",
     "VTE_VERSION",
-    "WEZTERM_PANE",
     "WINDOW",
     "WINDOWID",
+    "WT_PROFILE_ID",
     "WT_SESSION",
-    "ZELLIJ",
-    "ZELLIJ_SESSION_NAME",
+    "XTERM_LOCALE",
+    "XTERM_SHELL",
+    "XTERM_VERSION",
+    "YAZI_LEVEL",
+    "ZED_TERM",
+    "__INTELLIJ_COMMAND_HISTFILE__",
 ];
+
+/// What is in front of all variables of one such program. What configures it is of no use within another terminal.
+const DRAWN_BY: [&str; 18] = [
+    "ALACRITTY_",
+    "BYOBU_",
+    "GHOSTTY_",
+    "INTELLIJ_TERMINAL_",
+    "ITERM_",
+    "JEDITERM_",
+    "KITTY_",
+    "KONSOLE_",
+    "PTYXIS_",
+    "RIO_",
+    "TABBY_",
+    "TERMINATOR_",
+    "VIM_",
+    VSCODE,
+    "WARP_",
+    "WEZTERM_",
+    "WT_",
+    "ZELLIJ",
+];
+
+/// What is in front of those of an editor that also answers for `git` when it asks for a password, by a program that
+/// works only with them.
+const VSCODE: &str = "VSCODE_";
+const GIT_ASKPASS: &str = "GIT_ASKPASS";
 
 /// What every common terminal understands, and what ours is.
 const TERM: (&str, &str) = ("TERM", "xterm-256color");
@@ -83,13 +139,19 @@ impl Surroundings {
     ) -> Vec<EnvironmentChange> {
         let mut changes = Vec::new();
         let (mut has_language, mut has_term) = (false, false);
+        let (mut asks_in_editor, mut has_askpass) = (false, false);
         for (name, value) in inherited {
             let is_said = !value.is_empty();
             has_language |= is_said && LANGUAGES.contains(&name);
             has_term |= is_said && name == TERM.0 && value != "dumb";
+            asks_in_editor |= name.starts_with(VSCODE) && self == Self::Detached;
+            has_askpass |= name == GIT_ASKPASS;
             if name.starts_with(OURS) || SIZE.contains(&name) || self.leaves_out(name) {
                 changes.push(EnvironmentChange::Remove(name.into()));
             }
+        }
+        if asks_in_editor && has_askpass {
+            changes.push(EnvironmentChange::Remove(GIT_ASKPASS.into()));
         }
         let set = |(name, value)| EnvironmentChange::Set(name, value);
         match self {
@@ -104,10 +166,12 @@ impl Surroundings {
         changes
     }
 
-    /// Whether this describes a place in which the process is not.
+    /// Whether this describes surroundings in which the process is not.
     fn leaves_out(self, name: &str) -> bool {
         match self {
-            Self::Detached => PLACE.contains(&name),
+            Self::Detached => {
+                DRAWN_IN.contains(&name) || DRAWN_BY.iter().any(|prefix| name.starts_with(prefix))
+            }
             // It is drawn there.
             Self::Attached => false,
             // It has no terminal, and a command may well talk to the session manager around its agent.
@@ -157,7 +221,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_terminal_that_is_shown_nowhere_is_none_of_the_place_of_the_agent() {
+    fn a_terminal_that_is_shown_nowhere_is_none_of_the_surroundings_of_the_agent() {
         assert_eq!(
             after(Surroundings::Detached, &IN_TMUX),
             table(&[
@@ -167,6 +231,63 @@ mod tests {
                 ("TERM", "xterm-256color"),
             ])
         );
+    }
+
+    #[test]
+    fn whatever_drew_kept_or_reached_the_surroundings_of_the_agent_is_not_there() {
+        let inherited = [
+            "ALACRITTY_SOCKET",
+            "CLAUDECODE",
+            "CLAUDE_CODE_ENTRYPOINT",
+            "GPG_TTY",
+            "INSIDE_EMACS",
+            "ITERM_SESSION_ID",
+            "KITTY_WINDOW_ID",
+            "KONSOLE_DBUS_SESSION",
+            "NVIM",
+            "SSH_CLIENT",
+            "SSH_CONNECTION",
+            "SSH_TTY",
+            "TERMINAL_EMULATOR",
+            "VIM",
+            "VIMRUNTIME",
+            "VIM_TERMINAL",
+            "VSCODE_INJECTION",
+            "WEZTERM_EXECUTABLE",
+            "WT_SESSION",
+            "ZELLIJ",
+            "ZELLIJ_PANE_ID",
+            "__INTELLIJ_COMMAND_HISTFILE__",
+        ]
+        .map(|name| (name, "1"));
+        let bare = after(Surroundings::Detached, &[]);
+        assert_eq!(after(Surroundings::Detached, &inherited), bare);
+        // It is drawn there, or has no terminal.
+        for surroundings in [Surroundings::Attached, Surroundings::Pipes] {
+            let kept = after(surroundings, &inherited);
+            assert!(inherited.iter().all(|(name, _)| kept.contains_key(*name)), "{surroundings:?}");
+        }
+        // What configures a program that may run in it, what it needs to work, and what only looks alike.
+        let kept = [
+            "CLAUDE_CODE_USE_BEDROCK",
+            "CODEX_HOME",
+            "DISPLAY",
+            "EDITOR",
+            "NVIM_APPNAME",
+            "SSH_AUTH_SOCK",
+            "VIMINIT",
+            "XTERM_VERSIONS",
+        ]
+        .map(|name| (name, "1"));
+        let mut with = bare.clone();
+        with.extend(table(&kept));
+        assert_eq!(after(Surroundings::Detached, &kept), with);
+        // A program that asks for passwords within an editor, and one that does not.
+        let askpass = ("GIT_ASKPASS", "askpass.sh");
+        let editor = [askpass, ("VSCODE_GIT_ASKPASS_NODE", "node")];
+        assert_eq!(after(Surroundings::Detached, &editor), bare);
+        assert!(after(Surroundings::Attached, &editor).contains_key("GIT_ASKPASS"));
+        assert!(after(Surroundings::Detached, &[askpass]).contains_key("GIT_ASKPASS"));
     }
 
     #[test]

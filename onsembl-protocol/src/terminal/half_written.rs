@@ -1,9 +1,10 @@
-//! Random typing by persons, at the agent's machine and from afar: nobody's half-written message is ever sent by somebody else.
+//! Random typing by persons, at the agent's machine and remotely: nobody's half-written message is ever sent by somebody else.
 
+use super::begun_line::Person;
 use super::modes::Modes;
 use super::settings::LineMode;
 use super::submission::Typing;
-use super::typing_queue::{Expecting, Passing, Person, Typed, TypingQueue};
+use super::typing_queue::{Expecting, Passing, Typed, TypingQueue};
 use crate::id::CommandId;
 use crate::time::Timestamp;
 use alloc::format;
@@ -81,19 +82,19 @@ fn hands() -> impl Strategy<Value = Hand> {
 
 /// Where persons type: whoever sits at the machine, and the holder of the keyboard, in turn.
 fn persons() -> impl Strategy<Value = Person> {
-    prop::sample::select(vec![Person::AtMachine, Person::FromAfar])
+    prop::sample::select(vec![Person::AtMachine, Person::Remote])
 }
 
 /// One message, and when a key was last pressed.
 #[derive(Debug)]
-struct Desk {
+struct Draft {
     queue: TypingQueue,
     message: Message,
     seconds: u64,
     touched: u64,
 }
 
-impl Desk {
+impl Draft {
     fn press(&mut self, hand: Hand, by: Person) {
         if let Hand::Waits(more) = hand {
             self.seconds += more;
@@ -118,28 +119,28 @@ proptest! {
     ) {
         let text = Typing::submission("text", &Modes::default(), LineMode::Program).unwrap();
         let (queue, message) = (TypingQueue::new(IDLE), Message::default());
-        let mut desk = Desk { queue, message, seconds: 0, touched: 0 };
+        let mut draft = Draft { queue, message, seconds: 0, touched: 0 };
         for (number, (hand, by, is_behind)) in typed_by_hand.into_iter().enumerate() {
             if !is_behind {
-                desk.press(hand, by);
+                draft.press(hand, by);
             }
             let id = CommandId::new(format!("c-{number}"));
-            desk.queue.ask(id.clone(), Passing::Waits, at(desk.seconds));
-            let is_left_alone = desk.is_left_alone();
-            let taken = desk.queue.take_next(at(desk.seconds));
+            draft.queue.ask(id.clone(), Passing::Waits, at(draft.seconds));
+            let is_left_alone = draft.is_left_alone();
+            let taken = draft.queue.take_next(at(draft.seconds));
             if taken.is_some() {
-                prop_assert!(desk.message.0.is_empty() || is_left_alone, "{:?}", desk.message);
-                desk.message = Message::default();
+                prop_assert!(draft.message.0.is_empty() || is_left_alone, "{:?}", draft.message);
+                draft.message = Message::default();
             } else {
-                prop_assert!(!is_left_alone, "it is held back for ever");
-                prop_assert!(desk.queue.withdraw(&id));
+                prop_assert!(!is_left_alone, "it is deferred for ever");
+                prop_assert!(draft.queue.withdraw(&id));
             }
             if is_behind {
-                desk.press(hand, by);
+                draft.press(hand, by);
             }
             if taken.is_some() {
-                let now = at(desk.seconds);
-                let typed = desk.queue.on_typed(&id, Some(&text), Typed::Whole, now);
+                let now = at(draft.seconds);
+                let typed = draft.queue.on_typed(&id, Some(&text), Typed::Whole, now);
                 prop_assert_eq!(typed, Expecting::Typing);
             }
         }

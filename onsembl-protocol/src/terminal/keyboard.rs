@@ -1,15 +1,15 @@
-//! The keyboard of a terminal, from afar: one dashboard at a time holds it, and what that types is accepted in the order
-//! of its numbers, each number at most once (P-400 to P-404).
+//! The keyboard of a terminal, typed remotely: one dashboard at a time holds it, and what that types is accepted in
+//! the order
+//! of its numbers, each number at most once (P-400 to P-404). Every hold ends by time: no dashboard, agent or link that
+//! says nothing more can keep one.
 //!
-//! It is told how many bytes are typed and never which, so that it cannot keep, log or show them.
+//! `hold.rs` is what is kept of one hold, `keyboard_edges.rs` the graph.
 
+use super::hold::{Hold, HoldEnd, HoldRecord, HoldView};
 use crate::id::{DashboardId, HoldId, InputSequence};
 use crate::shown::Shown;
-use crate::time::{Deadline, Human, Now, Timestamp, WallTime};
-use alloc::collections::VecDeque;
+use crate::time::{Deadline, Now, WallTime};
 use alloc::string::String;
-use core::fmt;
-use core::time::Duration;
 use thiserror::Error;
 
 /// Who may type into one terminal. A value of its fleet: each call gives what came of it, and
@@ -17,27 +17,6 @@ use thiserror::Error;
 #[derive(Debug, Default)]
 pub(crate) struct Keyboard {
     hold: Option<Hold>,
-}
-
-/// One hold, from when it was taken.
-#[derive(Debug)]
-struct Hold {
-    id: HoldId,
-    by: DashboardId,
-    name: String,
-    since: WallTime,
-    /// When it was taken, or something was last typed under it.
-    touched: Timestamp,
-    /// The last number that was accepted.
-    accepted: InputSequence,
-    /// Up to this number everything is in the terminal, as its agent says.
-    taken: InputSequence,
-    /// What the agent has not said that of: numbers and how many bytes each.
-    under_way: VecDeque<(InputSequence, usize)>,
-    /// How many bytes that is.
-    outstanding: usize,
-    /// Bytes that were accepted.
-    bytes: u64,
 }
 
 /// Who wants the keyboard.
@@ -51,7 +30,7 @@ pub(crate) struct Taker {
 
 /// What is to be done about somebody who holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TakeForce {
+pub enum TakeForce {
     /// Nothing: it is taken if it is free.
     IfFree,
     /// It is taken from them.
@@ -76,88 +55,13 @@ pub(crate) enum Accepted {
     Repeated,
 }
 
-/// What is shown of the keyboard of a terminal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyboardView {
-    /// Who holds it.
-    pub hold: Option<HoldView>,
-    /// Why the hold before ended, or what became of something that was typed.
-    pub because: String,
-}
-
-/// A hold as others may see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct HoldView {
-    pub hold: HoldId,
-    /// Who has it, in that dashboard's own words.
-    pub name: String,
-    pub since: WallTime,
-    /// Up to this number everything is in the terminal.
-    pub taken: InputSequence,
-}
-
-/// A hold for the audit: who, from when to when, and how many bytes. Which, is written nowhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct HoldRecord {
-    pub hold: HoldId,
-    /// Who had it, in that dashboard's own words.
-    pub name: String,
-    pub since: WallTime,
-    /// When it ended, and why; none while it lasts.
-    pub ended: Option<(WallTime, HoldEnd)>,
-    /// Bytes that were passed to the agent.
-    pub bytes: u64,
-    /// Of how many of them it is not known that they came into the terminal.
-    pub unconfirmed: u64,
-}
-
-/// Why a hold ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub enum HoldEnd {
-    Released,
-    /// Another dashboard, of this name, took it over.
-    TakenOver(String),
-    /// The link of its dashboard ended.
-    LinkLost,
-    /// Nothing was typed for ten minutes.
-    Idle,
-    /// The agent's session ended.
-    AgentAway,
-    /// The terminal ended.
-    TerminalEnded,
-    /// A stop is in force.
-    Stopped,
-    /// The agent did not take something, for this reason.
-    Refused(String),
-}
-
-impl fmt::Display for HoldEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Released => f.write_str("released"),
-            Self::TakenOver(name) => {
-                write!(f, "taken over by {}", Shown::new(name).within(Keyboard::NAME_BYTES))
-            }
-            Self::LinkLost => f.write_str("the link of its holder ended"),
-            Self::Idle => write!(f, "nothing was typed for {}", Human(Keyboard::IDLE)),
-            Self::AgentAway => f.write_str("the session of its agent ended"),
-            Self::TerminalEnded => f.write_str("the terminal ended"),
-            Self::Stopped => f.write_str("an emergency stop is in force"),
-            Self::Refused(why) => write!(f, "{}", Shown::new(why).within(1024)),
-        }
-    }
-}
-
 /// Why something is refused. Nothing of it is typed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the names say all")]
 pub(crate) enum KeyboardRefusal {
     #[error(
-        "the keyboard of this terminal is held by {} since {since}; nothing was typed. Take it over on purpose (attach --take), or wait until it is released",
-        Shown::new(name).within(Keyboard::NAME_BYTES)
+        "the keyboard of this terminal is held by {} since {since}; nothing was typed. Take it over (attach --take), or wait until it is released",
+        Shown::new(name).within(Hold::NAME_BYTES)
     )]
     Held { name: String, since: WallTime },
     #[error(
@@ -165,34 +69,18 @@ pub(crate) enum KeyboardRefusal {
     )]
     NotHolder,
     #[error(
-        "number {got} came where {expected} was due; nothing was typed. Send on from {expected}"
+        "sequence {got} arrived where {expected} was expected; nothing was typed. Continue from {expected}"
     )]
     Hole { expected: InputSequence, got: InputSequence },
     #[error(
-        "{outstanding} bytes that were typed are not in the terminal yet; nothing more was typed. Send on when `taken` has grown"
+        "{outstanding} bytes of input are not in the terminal yet; nothing more was typed. Continue when `taken` has grown"
     )]
     TooMuchWaits { outstanding: usize },
-    #[error("at most {} bytes are typed at once; nothing was typed", Keyboard::INPUT_BYTES)]
+    #[error("at most {} bytes at once; nothing was typed", Hold::INPUT_BYTES)]
     TooLong,
 }
 
 impl Keyboard {
-    /// How long a hold lasts under which nothing is typed: 10 minutes. Whoever comes back takes it again.
-    pub(crate) const IDLE: Duration = Duration::from_secs(10 * 60);
-
-    /// Bytes of one input: 16 KiB, a large paste in a handful of messages.
-    pub(crate) const INPUT_BYTES: usize = 16 * 1024;
-
-    /// Bytes that may be on their way into a terminal: 64 KiB. A terminal holds some 4 KiB, so that more waits only for
-    /// a program that does not read.
-    pub(crate) const OUTSTANDING: usize = 64 * 1024;
-
-    /// The same in messages: 64, of a person some seconds at a slow link.
-    pub(crate) const OUTSTANDING_INPUTS: usize = 64;
-
-    /// Bytes that are kept of what a dashboard calls itself: 128.
-    pub(crate) const NAME_BYTES: usize = 128;
-
     /// A dashboard wants it; `id` names the hold if it begins one.
     ///
     /// # Errors
@@ -203,13 +91,10 @@ impl Keyboard {
         id: HoldId,
         now: Now,
     ) -> Result<Taken, KeyboardRefusal> {
-        let Taker { by, mut name, force } = taker;
-        name.truncate(name.floor_char_boundary(Self::NAME_BYTES));
-        let ended = match (&mut self.hold, force) {
-            (Some(hold), _) if hold.by == by => {
-                hold.touched = now.monotonic;
-                return Ok(Taken::Kept);
-            }
+        let Taker { by, name, force } = taker;
+        let ended = match (&self.hold, force) {
+            // Nothing is typed by that, so it lasts no longer.
+            (Some(hold), _) if hold.by == by => return Ok(Taken::Kept),
             (Some(hold), TakeForce::IfFree) => {
                 let (name, since) = (hold.name.clone(), hold.since);
                 return Err(KeyboardRefusal::Held { name, since });
@@ -217,18 +102,7 @@ impl Keyboard {
             (Some(_), TakeForce::Over) => self.end(HoldEnd::TakenOver(name.clone()), now.wall),
             (None, TakeForce::IfFree | TakeForce::Over) => None,
         };
-        self.hold = Some(Hold {
-            id,
-            by,
-            name,
-            since: now.wall,
-            touched: now.monotonic,
-            accepted: InputSequence(0),
-            taken: InputSequence(0),
-            under_way: VecDeque::new(),
-            outstanding: 0,
-            bytes: 0,
-        });
+        self.hold = Some(Hold::new(id, by, name, now));
         Ok(Taken::Anew(ended))
     }
 
@@ -246,7 +120,7 @@ impl Keyboard {
         Ok(self.end(HoldEnd::Released, now.wall))
     }
 
-    /// So many bytes are typed under this number.
+    /// This many bytes are typed under this number.
     ///
     /// # Errors
     /// Why they are not.
@@ -258,50 +132,33 @@ impl Keyboard {
         now: Now,
     ) -> Result<Accepted, KeyboardRefusal> {
         let held = self.held(by, hold)?;
-        if sequence <= held.accepted {
+        let expected = held.due();
+        if sequence < expected {
             return Ok(Accepted::Repeated);
         }
-        let expected = held.accepted.next();
-        if sequence != expected {
+        if sequence > expected {
             return Err(KeyboardRefusal::Hole { expected, got: sequence });
         }
-        if bytes > Self::INPUT_BYTES {
+        if bytes > Hold::INPUT_BYTES {
             return Err(KeyboardRefusal::TooLong);
         }
-        let outstanding = held.outstanding;
-        if outstanding.saturating_add(bytes) > Self::OUTSTANDING
-            || held.under_way.len() >= Self::OUTSTANDING_INPUTS
-        {
+        if let Some(outstanding) = held.too_much_with(bytes) {
             return Err(KeyboardRefusal::TooMuchWaits { outstanding });
         }
-        held.touched = now.monotonic;
-        held.accepted = sequence;
-        held.under_way.push_back((sequence, bytes));
-        held.outstanding = held.outstanding.saturating_add(bytes);
-        held.bytes = held.bytes.saturating_add(bytes as u64);
+        held.accept(bytes, now.monotonic);
         Ok(Accepted::Anew)
     }
 
     /// Whether [`input`](Self::input) would take this for the next one of the holder.
     pub(crate) fn is_anew(&self, by: DashboardId, hold: &HoldId, sequence: InputSequence) -> bool {
         let held = self.hold.as_ref().filter(|held| held.by == by && held.id == *hold);
-        held.is_some_and(|held| held.accepted.next() == sequence)
+        held.is_some_and(|held| held.due() == sequence)
     }
 
     /// Its agent says that everything up to this number is in the terminal. Whether that is news.
     pub(crate) fn on_taken(&mut self, hold: &HoldId, upto: InputSequence) -> bool {
-        let Some(held) = self.hold.as_mut().filter(|held| held.id == *hold) else { return false };
-        // An agent cannot have taken what it was not sent.
-        let upto = upto.min(held.accepted);
-        if upto <= held.taken {
-            return false;
-        }
-        held.taken = upto;
-        while let Some((_, bytes)) = held.under_way.pop_front_if(|(sequence, _)| *sequence <= upto)
-        {
-            held.outstanding = held.outstanding.saturating_sub(bytes);
-        }
-        true
+        let held = self.hold.as_mut().filter(|held| held.id == *hold);
+        held.is_some_and(|held| held.on_taken(upto))
     }
 
     /// The hold ends, if there is one.
@@ -312,18 +169,20 @@ impl Keyboard {
         Some(HoldRecord { ended: Some((at.max(record.since), why)), ..record })
     }
 
-    /// The hold ends if it lasted too long with nothing typed.
+    /// What is to be written down by now: that the hold ended because nothing was typed for too long, or how much was
+    /// typed so far.
     pub(crate) fn on_time(&mut self, now: Now) -> Option<HoldRecord> {
-        if !self.deadline().is_due(now.monotonic) {
-            return None;
+        let hold = self.hold.as_mut()?;
+        if hold.idle_at().is_due(now.monotonic) {
+            return self.end(HoldEnd::Idle, now.wall);
         }
-        self.end(HoldEnd::Idle, now.wall)
+        hold.take_note(now.monotonic).then(|| hold.record())
     }
 
     /// When to call [`on_time`](Self::on_time).
     pub(crate) fn deadline(&self) -> Deadline {
-        let idle_at = |hold: &Hold| hold.touched.saturating_add(Self::IDLE);
-        self.hold.as_ref().map_or(Deadline::Never, |hold| Deadline::At(idle_at(hold)))
+        let of = |hold: &Hold| hold.idle_at().min(hold.note_at());
+        self.hold.as_ref().map_or(Deadline::Never, of)
     }
 
     /// The dashboard that holds it, and its hold.
@@ -333,24 +192,12 @@ impl Keyboard {
 
     /// The hold as others may see it.
     pub(crate) fn view(&self) -> Option<HoldView> {
-        self.hold.as_ref().map(|hold| HoldView {
-            hold: hold.id.clone(),
-            name: hold.name.clone(),
-            since: hold.since,
-            taken: hold.taken,
-        })
+        self.hold.as_ref().map(Hold::view)
     }
 
     /// The hold for the audit, as far as it is.
     pub(crate) fn record(&self) -> Option<HoldRecord> {
-        self.hold.as_ref().map(|hold| HoldRecord {
-            hold: hold.id.clone(),
-            name: hold.name.clone(),
-            since: hold.since,
-            ended: None,
-            bytes: hold.bytes,
-            unconfirmed: hold.outstanding as u64,
-        })
+        self.hold.as_ref().map(Hold::record)
     }
 
     fn held(&mut self, by: DashboardId, id: &HoldId) -> Result<&mut Hold, KeyboardRefusal> {
@@ -365,60 +212,17 @@ impl Keyboard {
     }
 }
 
-/// How fast one user may type, into all terminals together.
-#[derive(Debug)]
-pub(crate) struct TypingRate {
-    /// Bytes that may be typed now.
-    left: usize,
-    at: Timestamp,
-}
-
-impl TypingRate {
-    /// Bytes a second: 128 KiB. A person types ten.
-    pub(crate) const A_SECOND: usize = 128 * 1024;
-    /// Bytes at once: 256 KiB, a large paste.
-    pub(crate) const AT_ONCE: usize = 256 * 1024;
-
-    pub(crate) const fn new() -> Self {
-        Self { left: Self::AT_ONCE, at: Timestamp::ORIGIN }
-    }
-
-    /// Whether so many bytes are typed now.
-    ///
-    /// # Errors
-    /// After how long they may be.
-    pub(crate) fn take(&mut self, bytes: usize, now: Timestamp) -> Result<(), Duration> {
-        let millis = u64::try_from(now.saturating_since(self.at).as_millis()).unwrap_or(u64::MAX);
-        if millis > 0 {
-            let grown = usize::try_from(millis).unwrap_or(usize::MAX);
-            let grown = grown.saturating_mul(Self::A_SECOND / 1000);
-            self.left = self.left.saturating_add(grown).min(Self::AT_ONCE);
-            self.at = now;
-        }
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => {
-                let missing = bytes.saturating_sub(self.left);
-                let millis = missing.div_ceil(Self::A_SECOND / 1000);
-                Err(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::collections::BTreeMap;
     use alloc::format;
     use alloc::vec::Vec;
+    use core::time::Duration;
     use proptest::prelude::*;
 
     fn now(seconds: u64) -> Now {
-        Now::from_origin(Duration::from_secs(seconds))
+        Now::without_suspend(Duration::from_secs(seconds))
     }
 
     fn taker(by: u64, force: TakeForce) -> Taker {
@@ -480,14 +284,14 @@ mod tests {
         let mut keyboard = Keyboard::default();
         keyboard.take(taker(1, TakeForce::IfFree), hold("a"), now(0)).unwrap();
         let input = |keyboard: &mut Keyboard, n| {
-            let input = (InputSequence(n), Keyboard::INPUT_BYTES);
+            let input = (InputSequence(n), Hold::INPUT_BYTES);
             keyboard.input(DashboardId(1), &hold("a"), input, now(1))
         };
-        let fit = (Keyboard::OUTSTANDING / Keyboard::INPUT_BYTES) as u64;
+        let fit = (Hold::OUTSTANDING / Hold::INPUT_BYTES) as u64;
         for n in 1..=fit {
             assert_eq!(input(&mut keyboard, n), Ok(Accepted::Anew));
         }
-        let outstanding = Keyboard::OUTSTANDING;
+        let outstanding = Hold::OUTSTANDING;
         let refused = Err(KeyboardRefusal::TooMuchWaits { outstanding });
         assert_eq!(input(&mut keyboard, fit + 1), refused);
         assert!(!keyboard.on_taken(&hold("another"), InputSequence(1)));
@@ -498,10 +302,10 @@ mod tests {
         assert!(keyboard.on_taken(&hold("a"), InputSequence(u64::MAX)));
         assert_eq!(keyboard.view().unwrap().taken, InputSequence(fit + 1));
         assert_eq!(keyboard.record().unwrap().unconfirmed, 0);
-        for n in fit + 2..fit + 2 + Keyboard::OUTSTANDING_INPUTS as u64 {
+        for n in fit + 2..fit + 2 + Hold::OUTSTANDING_INPUTS as u64 {
             assert_eq!(typed(&mut keyboard, 1, "a", n), Ok(Accepted::Anew));
         }
-        let n = fit + 2 + Keyboard::OUTSTANDING_INPUTS as u64;
+        let n = fit + 2 + Hold::OUTSTANDING_INPUTS as u64;
         assert!(matches!(
             typed(&mut keyboard, 1, "a", n),
             Err(KeyboardRefusal::TooMuchWaits { .. })
@@ -513,10 +317,12 @@ mod tests {
         let mut keyboard = Keyboard::default();
         assert_eq!(keyboard.deadline(), Deadline::Never);
         keyboard.take(taker(1, TakeForce::IfFree), hold("a"), now(0)).unwrap();
-        let idle = Keyboard::IDLE.as_secs();
+        let idle = Hold::IDLE.as_secs();
+        assert_eq!(keyboard.deadline(), Deadline::At(now(idle).monotonic));
         let at = now(idle / 2);
         keyboard.input(DashboardId(1), &hold("a"), (InputSequence(1), 1), at).unwrap();
-        assert_eq!(keyboard.on_time(now(idle)), None);
+        let noted = keyboard.on_time(now(idle)).unwrap();
+        assert_eq!((noted.bytes, noted.ended), (1, None));
         assert_eq!(keyboard.deadline(), Deadline::At(now(idle + idle / 2).monotonic));
         let ended = keyboard.on_time(now(idle + idle / 2)).unwrap();
         assert_eq!(ended.ended.unwrap().1, HoldEnd::Idle);
@@ -524,18 +330,62 @@ mod tests {
     }
 
     #[test]
-    fn a_user_types_at_a_rate() {
-        let mut rate = TypingRate::new();
-        assert_eq!(rate.take(TypingRate::AT_ONCE, now(1).monotonic), Ok(()));
-        let wait = rate.take(TypingRate::A_SECOND, now(1).monotonic).unwrap_err();
-        assert!(
-            wait > Duration::from_millis(900) && wait < Duration::from_millis(1100),
-            "{wait:?}"
-        );
-        assert_eq!(rate.take(TypingRate::A_SECOND / 2, now(2).monotonic), Ok(()));
-        assert!(rate.take(TypingRate::A_SECOND, now(2).monotonic).is_err());
-        assert_eq!(rate.take(TypingRate::AT_ONCE, now(60).monotonic), Ok(()));
-        assert!(rate.take(TypingRate::AT_ONCE + 1, now(600).monotonic).is_err(), "more than ever");
+    fn taking_it_again_does_not_make_a_hold_last() {
+        let mut keyboard = Keyboard::default();
+        for at in 0..Hold::IDLE.as_secs() {
+            let taken = keyboard.take(taker(1, TakeForce::IfFree), hold("a"), now(at)).unwrap();
+            assert_eq!(taken == Taken::Kept, at > 0);
+            assert_eq!(keyboard.on_time(now(at)), None);
+        }
+        assert!(keyboard.on_time(now(Hold::IDLE.as_secs())).is_some());
+    }
+
+    #[test]
+    fn typing_nothing_does_not_make_a_hold_last() {
+        let mut keyboard = Keyboard::default();
+        keyboard.take(taker(1, TakeForce::IfFree), hold("a"), now(0)).unwrap();
+        for at in 1..Hold::IDLE.as_secs() {
+            let nothing = (InputSequence(at), 0);
+            let accepted = keyboard.input(DashboardId(1), &hold("a"), nothing, now(at));
+            assert_eq!(accepted, Ok(Accepted::Anew), "its number counts");
+            assert!(keyboard.on_taken(&hold("a"), InputSequence(at)));
+            assert_eq!(keyboard.on_time(now(at)), None, "there is nothing to be written down");
+        }
+        let ended = keyboard.on_time(now(Hold::IDLE.as_secs())).unwrap();
+        assert_eq!((ended.ended.unwrap().1, ended.bytes), (HoldEnd::Idle, 0));
+    }
+
+    #[test]
+    fn a_hold_ends_although_its_agent_never_says_that_anything_is_in_the_terminal() {
+        let mut keyboard = Keyboard::default();
+        keyboard.take(taker(1, TakeForce::IfFree), hold("a"), now(0)).unwrap();
+        let inputs = Hold::OUTSTANDING_INPUTS as u64;
+        for n in 1..=inputs {
+            assert_eq!(typed(&mut keyboard, 1, "a", n), Ok(Accepted::Anew));
+        }
+        // What is refused is nothing that was typed.
+        for at in 1..Hold::IDLE.as_secs() {
+            let more = (InputSequence(inputs + 1), 10);
+            assert!(keyboard.input(DashboardId(1), &hold("a"), more, now(at)).is_err());
+        }
+        let ended = keyboard.on_time(now(1 + Hold::IDLE.as_secs())).unwrap();
+        assert_eq!(ended.ended.unwrap().1, HoldEnd::Idle);
+        assert_eq!(ended.unconfirmed, 10 * inputs);
+    }
+
+    #[test]
+    fn what_is_typed_is_counted_where_a_server_that_is_killed_does_not_lose_it() {
+        let mut keyboard = Keyboard::default();
+        keyboard.take(taker(1, TakeForce::IfFree), hold("a"), now(0)).unwrap();
+        assert_eq!(typed(&mut keyboard, 1, "a", 1), Ok(Accepted::Anew));
+        assert_eq!(typed(&mut keyboard, 1, "a", 2), Ok(Accepted::Anew));
+        let due = 1 + Hold::NOTED_WITHIN.as_secs();
+        assert_eq!(keyboard.deadline(), Deadline::At(now(due).monotonic));
+        assert_eq!(keyboard.on_time(now(due - 1)), None);
+        let noted = keyboard.on_time(now(due)).unwrap();
+        assert_eq!((noted.bytes, noted.unconfirmed, noted.ended), (20, 20, None));
+        assert_eq!(keyboard.on_time(now(due)), None, "once");
+        assert!(keyboard.holder().is_some());
     }
 
     #[derive(Clone, Debug)]
@@ -562,7 +412,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: of two dashboards never both are accepted under one hold, a hold that ended accepts nothing,
+        /// Whatever happens: of two dashboards never both are accepted under one hold, a hold that ended accepts
+        /// nothing,
         /// numbers come once and in order, and a record counts what was accepted.
         #[test]
         fn only_the_holder_types_and_each_number_once(steps in proptest::collection::vec(does(), 0..80)) {
@@ -624,11 +475,12 @@ mod tests {
                     Does::Ends => ended.extend(keyboard.end(HoldEnd::AgentAway, now(time).wall)),
                     Does::Waits(seconds) => {
                         time += seconds;
-                        ended.extend(keyboard.on_time(now(time)));
+                        let noted = keyboard.on_time(now(time));
+                        ended.extend(noted.filter(|record| record.ended.is_some()));
                     }
                 }
                 let outstanding = keyboard.record().map_or(0, |record| record.unconfirmed);
-                prop_assert!(outstanding <= Keyboard::OUTSTANDING as u64);
+                prop_assert!(outstanding <= Hold::OUTSTANDING as u64);
             }
             ended.extend(keyboard.end(HoldEnd::Released, now(time).wall));
             prop_assert_eq!(ended.len(), next.len(), "each hold ends once");

@@ -47,7 +47,7 @@ pub(super) fn bytes_of(text: &str, modes: &Modes) -> Result<KeyBytes, Untypeable
         }
     }
     if count == 0 {
-        return Err(Untypeable::Nothing);
+        return Err(Untypeable::NoKey);
     }
     if !piece.is_empty() {
         keys.pieces.push(piece);
@@ -60,14 +60,15 @@ pub(super) fn ends_with_escape(piece: &[u8]) -> bool {
     piece.last() == Some(&ESCAPE)
 }
 
-/// The modifiers that are held, in the bits of XTerm.
+/// The modifiers that are pressed, in the bits of XTerm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Held(u8);
+struct Modifiers(u8);
 
-impl Held {
+impl Modifiers {
     const SHIFT: u8 = 1;
     const ALT: u8 = 2;
     const CONTROL: u8 = 4;
+    const SUPER: u8 = 8;
 
     const fn has(self, modifier: u8) -> bool {
         self.0 & modifier != 0
@@ -87,34 +88,46 @@ fn press(name: &str, modes: &Modes) -> Option<Vec<u8>> {
     if let Some(coded) = by_code(name) {
         return Some(coded);
     }
-    let (held, key) = modifiers(name);
+    let (modifiers, key) = modifiers(name)?;
     let mut letters = key.chars();
     if let (Some(only), None) = (letters.next(), letters.next()) {
-        return character(only, held);
+        return character(only, modifiers);
     }
-    named(&key.to_ascii_lowercase(), held, modes)
+    named(&key.to_ascii_lowercase(), modifiers, modes)
 }
 
-/// Takes the modifiers off a name. `-` alone is a key.
-fn modifiers(name: &str) -> (Held, &str) {
-    const PREFIXES: [(&str, u8); 6] = [
-        ("ctrl-", Held::CONTROL),
-        ("c-", Held::CONTROL),
-        ("alt-", Held::ALT),
-        ("m-", Held::ALT),
-        ("shift-", Held::SHIFT),
-        ("s-", Held::SHIFT),
+/// Takes the modifiers off a name, each of which is held once. `-` and `^` alone are keys, and `^C` is `ctrl-c`.
+fn modifiers(name: &str) -> Option<(Modifiers, &str)> {
+    const PREFIXES: [(&str, u8); 11] = [
+        ("ctrl-", Modifiers::CONTROL),
+        ("ctrl+", Modifiers::CONTROL),
+        ("c-", Modifiers::CONTROL),
+        ("alt-", Modifiers::ALT),
+        ("alt+", Modifiers::ALT),
+        ("m-", Modifiers::ALT),
+        ("shift-", Modifiers::SHIFT),
+        ("shift+", Modifiers::SHIFT),
+        ("s-", Modifiers::SHIFT),
+        ("super-", Modifiers::SUPER),
+        ("super+", Modifiers::SUPER),
     ];
-    let (mut held, mut key) = (Held::default(), name);
+    if let Some(key) = name.strip_prefix('^').filter(|key| !key.is_empty()) {
+        let is_control = matches!(key.as_bytes(), [only] if control(char::from(*only)).is_some());
+        return is_control.then_some((Modifiers(Modifiers::CONTROL), key));
+    }
+    let (mut modifiers, mut key) = (Modifiers::default(), name);
     while let Some((rest, modifier)) = PREFIXES.iter().find_map(|(prefix, modifier)| {
         let head = key.get(..prefix.len())?;
         let rest = key.get(prefix.len()..).filter(|rest| !rest.is_empty())?;
         head.eq_ignore_ascii_case(prefix).then_some((rest, *modifier))
     }) {
-        held = Held(held.0 | modifier);
+        if modifiers.has(modifier) {
+            return None;
+        }
+        modifiers = Modifiers(modifiers.0 | modifier);
         key = rest;
     }
-    (held, key)
+    Some((modifiers, key))
 }
 
 fn is_code(name: &str) -> bool {
@@ -135,24 +148,25 @@ fn by_code(name: &str) -> Option<Vec<u8>> {
     Some(character.encode_utf8(&mut [0; 4]).as_bytes().to_vec())
 }
 
-/// A character, with what is held.
-fn character(only: char, held: Held) -> Option<Vec<u8>> {
+/// A character, with these modifiers.
+fn character(only: char, modifiers: Modifiers) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     // Shift is in the character itself, where it has another one.
     let upper = only.to_uppercase().next().filter(|upper| *upper != only);
-    let (only, held) = match upper {
-        Some(upper) if held.has(Held::SHIFT) && !held.has(Held::CONTROL) => {
-            (upper, held.without(Held::SHIFT))
+    let (only, modifiers) = match upper {
+        Some(upper) if modifiers.has(Modifiers::SHIFT) && !modifiers.has(Modifiers::CONTROL) => {
+            (upper, modifiers.without(Modifiers::SHIFT))
         }
-        Some(_) | None => (only, held),
+        Some(_) | None => (only, modifiers),
     };
-    if held.has(Held::SHIFT) || (held.has(Held::CONTROL) && control(only).is_none()) {
-        return Some(by_number(u32::from(only.to_ascii_lowercase()), held));
+    let has_no_old_form = modifiers.has(Modifiers::SHIFT) || modifiers.has(Modifiers::SUPER);
+    if has_no_old_form || (modifiers.has(Modifiers::CONTROL) && control(only).is_none()) {
+        return Some(by_number(u32::from(only.to_ascii_lowercase()), modifiers));
     }
-    if held.has(Held::ALT) {
+    if modifiers.has(Modifiers::ALT) {
         bytes.push(ESCAPE);
     }
-    if held.has(Held::CONTROL) {
+    if modifiers.has(Modifiers::CONTROL) {
         bytes.push(control(only)?);
     } else {
         bytes.extend_from_slice(only.encode_utf8(&mut [0; 4]).as_bytes());
@@ -161,8 +175,8 @@ fn character(only: char, held: Held) -> Option<Vec<u8>> {
 }
 
 /// A key as enhanced keyboards send it: for what has no other form.
-fn by_number(code: u32, held: Held) -> Vec<u8> {
-    format!("\x1b[{code};{}u", held.number()).into_bytes()
+fn by_number(code: u32, modifiers: Modifiers) -> Vec<u8> {
+    format!("\x1b[{code};{}u", modifiers.number()).into_bytes()
 }
 
 /// The control character of a key, as ASCII has them: the key's own code without its upper bits.
@@ -192,7 +206,56 @@ enum Introducer {
     Function,
 }
 
-fn named(name: &str, held: Held, modes: &Modes) -> Option<Vec<u8>> {
+/// A key of the numeric keypad: what it is without one, and the letter behind `ESC O` that it has where the program
+/// tells it from that.
+fn keypad(name: &str) -> Option<(char, char)> {
+    Some(match name {
+        "0" => ('0', 'p'),
+        "1" => ('1', 'q'),
+        "2" => ('2', 'r'),
+        "3" => ('3', 's'),
+        "4" => ('4', 't'),
+        "5" => ('5', 'u'),
+        "6" => ('6', 'v'),
+        "7" => ('7', 'w'),
+        "8" => ('8', 'x'),
+        "9" => ('9', 'y'),
+        "enter" => ('\r', 'M'),
+        "plus" | "add" => ('+', 'k'),
+        "minus" | "subtract" => ('-', 'm'),
+        "multiply" => ('*', 'j'),
+        "divide" => ('/', 'o'),
+        "decimal" | "period" => ('.', 'n'),
+        "comma" => (',', 'l'),
+        "equal" => ('=', 'X'),
+        _ => return None,
+    })
+}
+
+/// The function keys that no keyboard has: those of a second row, with Shift.
+fn upper_function_key(name: &str) -> Option<&'static str> {
+    const FIRST_ROW: [&str; 12] =
+        ["f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12"];
+    let mut named = FIRST_ROW.iter().zip(13_u8..);
+    named.find(|(_, number)| name == format!("f{number}")).map(|(key, _)| *key)
+}
+
+fn named(name: &str, modifiers: Modifiers, modes: &Modes) -> Option<Vec<u8>> {
+    if let Some((key, letter)) = name.strip_prefix("kp-").and_then(keypad) {
+        return match (modifiers == Modifiers::default(), key) {
+            (true, _) if modes.has_application_keypad() => {
+                Some(format!("\x1bO{letter}").into_bytes())
+            }
+            (_, '\r') => named("enter", modifiers, modes),
+            (_, key) => character(key, modifiers),
+        };
+    }
+    if let Some(key) = upper_function_key(name) {
+        let is_free = !modifiers.has(Modifiers::SHIFT);
+        return is_free
+            .then(|| named(key, Modifiers(modifiers.0 | Modifiers::SHIFT), modes))
+            .flatten();
+    }
     let form = match name {
         "enter" | "return" => Form::Plain(b"\r", 13),
         "tab" => Form::Plain(b"\t", 9),
@@ -223,9 +286,9 @@ fn named(name: &str, held: Held, modes: &Modes) -> Option<Vec<u8>> {
         "f12" => Form::Number(24),
         _ => return None,
     };
-    let number = held.number();
-    let sequence: String = match (form, held == Held::default()) {
-        (Form::Plain(bytes, code), _) => return Some(plain(bytes, code, held)),
+    let number = modifiers.number();
+    let sequence: String = match (form, modifiers == Modifiers::default()) {
+        (Form::Plain(bytes, code), _) => return Some(plain(bytes, code, modifiers)),
         (Form::Letter(last, Introducer::Cursor), true) if !modes.has_application_cursor() => {
             format!("\x1b[{last}")
         }
@@ -242,19 +305,19 @@ fn named(name: &str, held: Held, modes: &Modes) -> Option<Vec<u8>> {
 }
 
 /// A key that is one byte, and with Alt that byte behind an Escape. Others have old forms here and there.
-fn plain(bytes: &[u8], code: u32, held: Held) -> Vec<u8> {
-    let rest = held.without(Held::ALT);
+fn plain(bytes: &[u8], code: u32, modifiers: Modifiers) -> Vec<u8> {
+    let rest = modifiers.without(Modifiers::ALT);
     let old: Option<&[u8]> = match (code, rest.0) {
         (_, 0) => Some(bytes),
-        (9, Held::SHIFT) => Some(b"\x1b[Z"),
-        (32, Held::CONTROL) => Some(b"\0"),
-        (127, Held::CONTROL) => Some(b"\x08"),
+        (9, Modifiers::SHIFT) => Some(b"\x1b[Z"),
+        (32, Modifiers::CONTROL) => Some(b"\0"),
+        (127, Modifiers::CONTROL) => Some(b"\x08"),
         _ => None,
     };
-    match (old, held.has(Held::ALT)) {
+    match (old, modifiers.has(Modifiers::ALT)) {
         (Some(old), false) => old.to_vec(),
         (Some(old), true) => [&[ESCAPE][..], old].concat(),
-        (None, _) => by_number(code, held),
+        (None, _) => by_number(code, modifiers),
     }
 }
 
@@ -312,8 +375,42 @@ mod tests {
             ("ctrl-shift-x", b"\x1b[120;6u"),
             ("alt-backspace ctrl-backspace", b"\x1b\x7f\x08"),
             ("ctrl-tab ctrl-1", b"\x1b[9;5u\x1b[49;5u"),
+            ("super-a super-up ctrl-super-enter", b"\x1b[97;9u\x1b[1;9A\x1b[13;13u"),
+            ("ctrl+c Alt+x ctrl-+", b"\x03\x1bx\x1b[43;5u"),
+            ("shift-- shift+- s", b"\x1b[45;2u\x1b[45;2us"),
         ] {
             assert_eq!(plain_bytes(names), bytes, "{names}");
+        }
+    }
+
+    #[test]
+    fn a_modifier_is_held_once() {
+        for wrong in ["ctrl-ctrl-a", "ctrl-c-a", "shift-alt-shift-up", "^ctrl-a", "^1", "^^^", "^é"]
+        {
+            assert!(bytes_of(wrong, &Modes::default()).is_err(), "{wrong}");
+        }
+        assert_eq!(plain_bytes("^C ^c ^[ ^? ^\\ ^^ ^"), b"\x03\x03\x1b\x7f\x1c\x1e^");
+        assert_eq!(bytes_of("^Z", &Modes::default()).unwrap().suspends, Suspends::Yes);
+    }
+
+    #[test]
+    fn the_keypad_has_keys_of_its_own_where_the_program_wants_them() {
+        let keys = "kp-0 kp-9 kp-enter kp-plus kp-minus kp-divide kp-multiply kp-decimal";
+        assert_eq!(plain_bytes(keys), b"09\r+-/*.");
+        let mut modes = Modes::default();
+        modes.read(b"\x1b=");
+        let bytes = bytes_of(keys, &modes).unwrap().pieces.concat();
+        assert_eq!(bytes, b"\x1bOp\x1bOy\x1bOM\x1bOk\x1bOm\x1bOo\x1bOj\x1bOn");
+        assert_eq!(bytes_of("ctrl-kp-enter", &modes).unwrap().pieces, [b"\x1b[13;5u"]);
+        assert!(bytes_of("kp-x", &modes).is_err() && bytes_of("kp-", &modes).is_err());
+    }
+
+    #[test]
+    fn function_keys_of_the_second_row_are_those_of_the_first_with_shift() {
+        assert_eq!(plain_bytes("f13 F16 f17 f24"), b"\x1b[1;2P\x1b[1;2S\x1b[15;2~\x1b[24;2~");
+        assert_eq!(plain_bytes("ctrl-f13"), b"\x1b[1;6P");
+        for wrong in ["f0", "f25", "shift-f13", "f+13"] {
+            assert!(bytes_of(wrong, &Modes::default()).is_err(), "{wrong}");
         }
     }
 
@@ -347,7 +444,7 @@ mod tests {
     #[test]
     fn what_is_no_key_is_named() {
         let plain = Modes::default();
-        assert_eq!(bytes_of("  ", &plain), Err(Untypeable::Nothing));
+        assert_eq!(bytes_of("  ", &plain), Err(Untypeable::NoKey));
         let unknown = Err(Untypeable::UnknownKey("Ctrl-Upp".to_string()));
         assert_eq!(bytes_of("enter Ctrl-Upp", &plain), unknown);
         assert_eq!(bytes_of(&"y ".repeat(MOST_KEYS + 1), &plain), Err(Untypeable::TooManyKeys));

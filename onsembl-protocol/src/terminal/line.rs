@@ -39,7 +39,7 @@ pub(super) struct Keys {
 pub(super) enum Content {
     #[default]
     Empty,
-    /// So many characters, and the cursor is behind them.
+    /// This many characters, and the cursor is behind them.
     Characters(u32),
     /// Something.
     Unknown,

@@ -1,6 +1,7 @@
 //! What a program has switched on in its terminal, read from what it writes: whether it takes pasted
 //! text as one piece, how its cursor keys are sent, and what must be switched off when it has ended.
 
+use super::beyond::{self, Beyond, CommandText};
 use super::switched::{Charsets, Keyboard, Margins};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -10,6 +11,8 @@ use alloc::vec::Vec;
 const APPLICATION_CURSOR: u16 = 1;
 /// Positions are counted from the margins. To switch it off moves the cursor to the corner.
 const ORIGIN: u16 = 6;
+/// Off, the terminal is a VT52.
+const VT52: u16 = 2;
 /// Bracketed paste: pasted text comes in brackets.
 const BRACKETED_PASTE: u16 = 2004;
 /// The other screen, in three ways.
@@ -43,7 +46,7 @@ const KNOWN: [(u16, bool); 26] = [
     (1016, false),
     (1007, false), // the wheel sends cursor keys
     (BRACKETED_PASTE, false),
-    (2026, false), // drawing is held back
+    (2026, false), // drawing is deferred
     (2031, false), // a change between dark and light is reported
     (2048, false), // a change of the size is reported
     (ORIGIN, false),
@@ -80,6 +83,9 @@ pub struct Modes {
     charsets: Charsets,
     /// The enhanced keyboard of each screen: the usual one, and the other.
     keyboards: [Keyboard; 2],
+    /// Private modes that were kept to be restored later, and whether each was changed.
+    kept: BTreeMap<u16, bool>,
+    beyond: Beyond,
     scan: Scan,
 }
 
@@ -90,8 +96,10 @@ enum Scan {
     Escape,
     /// Behind `ESC` and a byte that one more follows.
     EscapeWith(u8),
-    /// In a text for the terminal, such as a title. It ends with `ESC`, `BEL`, `CAN` or `SUB`.
+    /// In a text that matters to no mode. It ends with `ESC`, `BEL`, `CAN` or `SUB`.
     Text,
+    /// In a text for the terminal itself, such as a title. It ends with the same.
+    Command(CommandText),
     /// Behind `ESC [`.
     Control {
         /// `?`, `<`, `>`, `=` or nothing.
@@ -103,10 +111,25 @@ enum Scan {
 }
 
 impl Modes {
+    /// Puts the title of a terminal on its stack of titles, from which [`restoring`](Self::restoring) takes it if this was
+    /// [read](Self::read) too. Terminals without such a stack ignore both.
+    pub const KEEP_TITLE: &[u8] = b"\x1b[22;0t";
+
     /// Reads what the program wrote; sequences may be cut anywhere.
     pub fn read(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.scan = match (core::mem::take(&mut self.scan), *byte) {
+                // Whether a text counts that is followed by anything else than its end depends on the terminal.
+                (Scan::Command(text), 0x1b) => {
+                    self.beyond.on_command(text);
+                    Scan::Escape
+                }
+                (Scan::Command(text), 0x07) => {
+                    self.beyond.on_command(text);
+                    Scan::Ground
+                }
+                (Scan::Command(_), 0x18 | 0x1a) => Scan::Ground,
+                (Scan::Command(text), byte) => Scan::Command(text.read(byte)),
                 (_, 0x1b) => Scan::Escape,
                 (Scan::Ground, shift @ (0x0e | 0x0f)) => {
                     self.charsets.shift(shift == 0x0e);
@@ -117,7 +140,8 @@ impl Modes {
                 (Scan::Escape, b'[') => {
                     Scan::Control { mark: 0, numbers: Vec::new(), intermediate: 0 }
                 }
-                (Scan::Escape, b']' | b'P' | b'X' | b'^' | b'_') => Scan::Text,
+                (Scan::Escape, b']') => Scan::Command(CommandText::default()),
+                (Scan::Escape, b'P' | b'X' | b'^' | b'_') => Scan::Text,
                 (Scan::Escape, byte @ 0x20..=0x2f) => Scan::EscapeWith(byte),
                 (Scan::Escape, last) => {
                     self.escape(last);
@@ -125,6 +149,7 @@ impl Modes {
                 }
                 (Scan::EscapeWith(slot), last) => {
                     self.charsets.designate(slot, last);
+                    self.beyond.on_escape_with(slot, last);
                     Scan::Ground
                 }
                 (Scan::Control { mark, numbers, intermediate }, byte) => {
@@ -135,8 +160,12 @@ impl Modes {
     }
 
     fn escape(&mut self, last: u8) {
+        self.beyond.on_escape(last);
         match last {
-            b'c' => *self = Self::default(),
+            b'c' => {
+                let beyond = core::mem::take(&mut self.beyond);
+                *self = Self { beyond, ..Self::default() };
+            }
             b'=' => self.keypad = true,
             b'>' => self.keypad = false,
             b'n' | b'o' => self.charsets.shift(true),
@@ -186,6 +215,24 @@ impl Modes {
                         self.changed.retain(|other| !OTHER_SCREEN.contains(other));
                     }
                     set(&mut self.changed, &KNOWN, *number, last == b'h');
+                    set(&mut self.changed, &beyond::PRIVATE, *number, last == b'h');
+                    if (*number, last) == (VT52, b'l') {
+                        self.beyond.on_vt52();
+                    }
+                }
+            }
+            (b'?', 0, b's') => {
+                for number in numbers.iter().filter(|number| is_tracked(**number)) {
+                    self.kept.insert(*number, self.changed.contains(number));
+                }
+            }
+            (b'?', 0, b'r') => {
+                for number in numbers {
+                    match self.kept.get(number) {
+                        Some(true) => self.changed.insert(*number),
+                        Some(false) => self.changed.remove(number),
+                        None => false,
+                    };
                 }
             }
             (0, 0, b'h' | b'l') => {
@@ -208,7 +255,7 @@ impl Modes {
             (b'>', 0, b'u') => self.keyboard().push(number(0)),
             (b'<', 0, b'u') => self.keyboard().pop(number(0).max(1)),
             (b'=', 0, b'u') => self.keyboard().set(number(0), number(1)),
-            _ => {}
+            _ => self.beyond.on_control(mark, numbers, intermediate, last),
         }
     }
 
@@ -227,6 +274,27 @@ impl Modes {
     /// Whether cursor keys are to be sent in the form of applications.
     pub(crate) fn has_application_cursor(&self) -> bool {
         self.changed.contains(&APPLICATION_CURSOR)
+    }
+
+    /// Whether the keys of the numeric keypad are told from the others.
+    pub(crate) const fn has_application_keypad(&self) -> bool {
+        self.keypad
+    }
+
+    /// Whether the program put a title on the stack of titles that it did not take from it.
+    pub(super) const fn has_title(&self) -> bool {
+        self.beyond.has_title()
+    }
+
+    /// How many levels of the enhanced keyboard the program may take away on this screen: those that it added.
+    pub(super) fn keyboard_levels(&self) -> u16 {
+        let [usual, other] = self.keyboards;
+        if self.is_other_screen() { other.levels() } else { usual.levels() }
+    }
+
+    /// Whether what is printed shifts what stands behind it.
+    pub fn inserts(&self) -> bool {
+        self.standard(4) == Some(true)
     }
 
     /// What is known of a private mode: `None` if it is none of those that are tracked.
@@ -294,10 +362,17 @@ impl Modes {
     /// What to write to a terminal, so that nothing is left of what the program switched.
     pub fn restoring(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
+        self.beyond.restore_reading(&mut bytes);
         let [usual, other] = &self.keyboards;
         let is_other = self.is_other_screen();
         if is_other {
             other.restore(&mut bytes);
+        }
+        for (number, on) in beyond::PRIVATE {
+            if self.changed.contains(&number) {
+                let word = if on { 'h' } else { 'l' };
+                bytes.extend_from_slice(format!("\x1b[?{number}{word}").as_bytes());
+            }
         }
         for (number, on) in KNOWN {
             if self.changed.contains(&number) {
@@ -327,10 +402,21 @@ impl Modes {
             bytes.extend_from_slice(b"\x1b[0 q");
         }
         usual.restore(&mut bytes);
+        self.beyond.restore(&mut bytes);
         // Colours and the like are switched in too many ways to be tracked.
         bytes.extend_from_slice(b"\x1b[0m");
         bytes
     }
+}
+
+/// Whether this is a private mode that programs switch and a user would miss.
+pub(super) fn is_known(number: u16) -> bool {
+    KNOWN.iter().any(|(known, _)| *known == number)
+}
+
+/// Whether it is known how this private mode is put back.
+fn is_tracked(number: u16) -> bool {
+    is_known(number) || beyond::PRIVATE.iter().any(|(known, _)| *known == number)
 }
 
 fn set(changed: &mut BTreeSet<u16>, known: &[(u16, bool)], number: u16, on: bool) {
@@ -345,6 +431,7 @@ fn set(changed: &mut BTreeSet<u16>, known: &[(u16, bool)], number: u16, on: bool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
     use proptest::prelude::*;
 
     fn after(bytes: &[u8]) -> Modes {
@@ -400,6 +487,28 @@ mod tests {
             (b"\x1b(0", b"\x1b(B"),
             (b"\x1b)0\x0e", b"\x0f\x1b)B"),
             (b"\x1b[6 q", b"\x1b[0 q"),
+            (b"\x1b%@", b"\x1b%G"),
+            (b"\x1b G", b"\x1b F"),
+            (b"\x1b[?2l", b"\x1b<"),
+            (b"\x1b]4;1;red\x07", b"\x1b]104\x1b\\"),
+            (b"\x1b]4;1;?;2;red\x07", b"\x1b]104\x1b\\"),
+            (b"\x1b]5;0;red\x1b\\", b"\x1b]105\x1b\\"),
+            (b"\x1b]10;red\x07", b"\x1b]110\x1b\\"),
+            (b"\x1b]10;?;#000\x07", b"\x1b]111\x1b\\"),
+            (b"\x1b]11;red;blue\x07", b"\x1b]111\x1b\\\x1b]112\x1b\\"),
+            (b"\x1b]8;id=1;https://example.org/;x\x1b\\text", b"\x1b]8;;\x1b\\"),
+            (b"\x1b]22;text\x07", b"\x1b]22;\x1b\\"),
+            (b"\x1b[>1p", b"\x1b[>p"),
+            (b"\x1b[?67h", b"\x1b[?67l"),
+            (b"\x1b[?45h", b"\x1b[?45l"),
+            (b"\x1b[?3h", b"\x1b[?3l"),
+            (b"\x1b[?8l", b"\x1b[?8h"),
+            (b"\x1b[?9001h", b"\x1b[?9001l"),
+            (b"\x1b[?2027h", b"\x1b[?2027l"),
+            (b"\x1b[1\"q", b"\x1b[0\"q"),
+            (b"\x1b[1q", b"\x1b[0q"),
+            (b"\x1b[22;0t\x1b]0;title\x07", b"\x1b[23;0t"),
+            (b"\x1b[?25l\x1b[?25s\x1b[?25h\x1b[?25r", b"\x1b[?25h"),
         ] {
             let expected = [undone, b"\x1b[0m"].concat();
             assert_eq!(after(left).restoring(), expected, "{}", left.escape_ascii());
@@ -418,8 +527,27 @@ mod tests {
             b"\x1b#8",
             b"\x1b]0;\x0e\x07",
             b"\x1b[>4;2m\x1b[=5u\x1b(0\x1b[2;3r\x1bc",
+            b"\x1b]10;?\x07\x1b]4;1;?\x1b\\\x1b]11;\x07",
+            b"\x1b]10;red\x07\x1b]110\x07",
+            b"\x1b]4;1;red\x07\x1b]104\x07",
+            b"\x1b]8;;https://example.org\x07text\x1b]8;;\x07",
+            b"\x1b]8;id=1;\x07",
+            b"\x1b]l10;red\x07\x1b]266;red\x07\x1b]10;red\x18",
+            b"\x1b[3g\x1b[?5W",
+            b"\x1b[22;0t\x1b[23;0t\x1b[23t",
+            b"\x1b%@\x1b%G\x1b G\x1b F",
         ] {
             assert_eq!(after(whole).restoring(), b"\x1b[0m", "{}", whole.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn tab_stops_are_set_again_in_each_eighth_column() {
+        for left in [&b"\x1b[3g"[..], b"\x1bH", b"\x1b[5W"] {
+            let restored = after(left).restoring();
+            let begins = b"\x1b7\x1b[3g\x1b[9G\x1bH\x1b[17G\x1bH";
+            assert!(restored.starts_with(begins), "{}", restored.escape_ascii());
+            assert!(restored.ends_with(b"\x1b[?5W\x1b8\x1b[0m"), "{}", restored.escape_ascii());
         }
     }
 
@@ -445,6 +573,9 @@ mod tests {
                     Just(b"\x1b[>4;2m".to_vec()),
                     Just(b"\x1b[2;9r\x1b(0\x0e".to_vec()),
                     Just(b"\x1b[4h\x1b[3 q".to_vec()),
+                    Just(b"\x1b]10;red;?;blue\x1b\\\x1b]8;;x\x07".to_vec()),
+                    Just(b"\x1b[22t\x1b[3g\x1b%@\x1b G".to_vec()),
+                    Just(b"\x1b[?9001;67h\x1b[?2027s\x1b[?25;2027r".to_vec()),
                     Just(b"\x1b[1;2;3;4;5;6;7;8;9;10;11;12;13;14;15;16;17;18".to_vec()),
                     proptest::collection::vec(any::<u8>(), 0..8),
                 ],
@@ -457,7 +588,8 @@ mod tests {
             let mut modes = after(first);
             modes.read(second);
             prop_assert_eq!(&modes, &after(&whole));
-            prop_assert!(modes.changed.len() <= KNOWN.len());
+            prop_assert!(modes.changed.len() <= KNOWN.len() + beyond::PRIVATE.len());
+            prop_assert!(modes.kept.len() <= KNOWN.len() + beyond::PRIVATE.len());
             prop_assert!(modes.key_formats.len() <= 2 * (1 + usize::from(MOST_KEY_FORMATS)));
             if let Scan::Control { numbers, .. } = &modes.scan {
                 prop_assert!(numbers.len() <= MOST_NUMBERS + 1);

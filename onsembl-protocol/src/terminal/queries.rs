@@ -22,6 +22,26 @@ const NOT_OFFERED: [u16; 3] = [69, 2031, 2048];
 const FOREGROUND: &str = "d8d8/d8d8/d8d8";
 const BACKGROUND: &str = "1818/1818/1818";
 
+/// The first sixteen colours, red, green and blue, as xterm has them.
+const COLORS: [(u8, u8, u8); 16] = [
+    (0, 0, 0),
+    (205, 0, 0),
+    (0, 205, 0),
+    (205, 205, 0),
+    (0, 0, 238),
+    (205, 0, 205),
+    (0, 205, 205),
+    (229, 229, 229),
+    (127, 127, 127),
+    (255, 0, 0),
+    (0, 255, 0),
+    (255, 255, 0),
+    (92, 92, 255),
+    (255, 0, 255),
+    (0, 255, 255),
+    (255, 255, 255),
+];
+
 /// A question to a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Query {
@@ -37,7 +57,20 @@ pub enum Query {
     SecondaryAttributes,
     /// `CSI > q`: its name.
     Name,
-    /// `OSC 10` or `OSC 11`: a colour.
+    /// `CSI = c`: which one of its kind.
+    TertiaryAttributes,
+    /// `DCS $ q`: how something is set. It is not said.
+    Setting,
+    /// `DCS + q`: a capability. None is said.
+    Capability,
+    /// `OSC 4 ; n`: one of 256 colours.
+    NumberedColor {
+        /// Which.
+        number: u8,
+        /// How the question ended, and the answer is to end.
+        terminator: Terminator,
+    },
+    /// `OSC 10`, `OSC 11` or `OSC 12`: a colour.
     Color {
         /// Which.
         of: ColorOf,
@@ -60,6 +93,7 @@ pub enum Query {
 pub enum ColorOf {
     Text,
     Background,
+    Cursor,
 }
 
 /// What ends a text for a terminal.
@@ -71,7 +105,7 @@ pub enum Terminator {
     String,
 }
 
-/// What an answer depends on, at the place of its query in what the program wrote.
+/// What an answer depends on, at the position of its query in what the program wrote.
 #[derive(Clone, Copy, Debug)]
 pub struct ScreenFacts<'a> {
     /// The size of the terminal.
@@ -89,17 +123,24 @@ impl Query {
             SequenceKind::Escape => (body == b"Z").then_some(Self::Attributes),
             SequenceKind::Control => Self::of_control(body),
             SequenceKind::Command => {
-                let of = match body {
-                    b"10;?" => ColorOf::Text,
-                    b"11;?" => ColorOf::Background,
-                    _ => return None,
-                };
                 let terminator = match bytes.last() {
                     Some(0x07) => Terminator::Bell,
                     _ => Terminator::String,
                 };
+                let of = match body {
+                    b"10;?" => ColorOf::Text,
+                    b"11;?" => ColorOf::Background,
+                    b"12;?" => ColorOf::Cursor,
+                    _ => {
+                        let number = body.strip_prefix(b"4;")?.strip_suffix(b";?")?;
+                        let number = core::str::from_utf8(number).ok()?.parse().ok()?;
+                        return Some(Self::NumberedColor { number, terminator });
+                    }
+                };
                 Some(Self::Color { of, terminator })
             }
+            SequenceKind::Device if body.starts_with(b"$q") => Some(Self::Setting),
+            SequenceKind::Device if body.starts_with(b"+q") => Some(Self::Capability),
             SequenceKind::Device | SequenceKind::Application | SequenceKind::Ignored => None,
         }
     }
@@ -111,6 +152,7 @@ impl Query {
             b"?6n" => Some(Self::ExtendedCursor),
             b"c" | b"0c" => Some(Self::Attributes),
             b">c" | b">0c" => Some(Self::SecondaryAttributes),
+            b"=c" | b"=0c" => Some(Self::TertiaryAttributes),
             b">q" | b">0q" => Some(Self::Name),
             b"?u" => Some(Self::Keyboard),
             b"18t" => Some(Self::Size),
@@ -137,16 +179,24 @@ impl Query {
             Self::Attributes => "\x1b[?62;22c".into(),
             Self::SecondaryAttributes => "\x1b[>1;0;0c".into(),
             Self::Name => concat!("\x1bP>|onsembl ", env!("CARGO_PKG_VERSION"), "\x1b\\").into(),
+            Self::TertiaryAttributes => "\x1bP!|00000000\x1b\\".into(),
+            // A program that gets no answer waits for one.
+            Self::Setting => "\x1bP0$r\x1b\\".into(),
+            Self::Capability => "\x1bP0+r\x1b\\".into(),
+            Self::NumberedColor { number, terminator } => {
+                let (red, green, blue) = numbered(number);
+                let end = terminator.as_text();
+                format!(
+                    "\x1b]4;{number};rgb:{red:02x}{red:02x}/{green:02x}{green:02x}/{blue:02x}{blue:02x}{end}"
+                )
+            }
             Self::Color { of, terminator } => {
                 let (number, color) = match of {
                     ColorOf::Text => (10, FOREGROUND),
                     ColorOf::Background => (11, BACKGROUND),
+                    ColorOf::Cursor => (12, FOREGROUND),
                 };
-                let end = match terminator {
-                    Terminator::Bell => "\x07",
-                    Terminator::String => "\x1b\\",
-                };
-                format!("\x1b]{number};rgb:{color}{end}")
+                format!("\x1b]{number};rgb:{color}{}", terminator.as_text())
             }
             Self::Keyboard => format!("\x1b[?{}u", facts.modes.keyboard_flags()),
             Self::PrivateMode(number) => {
@@ -162,6 +212,29 @@ impl Query {
     }
 }
 
+impl Terminator {
+    const fn as_text(self) -> &'static str {
+        match self {
+            Self::Bell => "\x07",
+            Self::String => "\x1b\\",
+        }
+    }
+}
+
+/// Red, green and blue of a numbered colour: sixteen, a cube of six by six by six, and 24 shades of grey.
+fn numbered(number: u8) -> (u8, u8, u8) {
+    if let Some(color) = COLORS.get(usize::from(number)) {
+        return *color;
+    }
+    if number >= 232 {
+        let grey = 8 + 10 * (number - 232);
+        return (grey, grey, grey);
+    }
+    let at = number - 16;
+    let level = |step: u8| if step == 0 { 0 } else { 55 + 40 * step };
+    (level(at / 36), level(at / 6 % 6), level(at % 6))
+}
+
 /// As a report of a mode says it.
 const fn state(is_on: Option<bool>) -> u8 {
     match is_on {
@@ -173,11 +246,11 @@ const fn state(is_on: Option<bool>) -> u8 {
 
 /// A query, and where in the piece that was read it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// What is asked.
-    pub query: Query,
-    /// So many bytes of what was read stand before the answer.
-    pub at: usize,
+    pub(crate) query: Query,
+    /// This many bytes of what was read stand before the answer.
+    pub(crate) at: usize,
 }
 
 /// Finds the queries in what a program writes, and answers no more than a bound. A
@@ -264,6 +337,15 @@ mod tests {
             ),
             (b"\x1b]10;?\x07", b"\x1b]10;rgb:d8d8/d8d8/d8d8\x07"),
             (b"\x1b]11;?\x1b\\", b"\x1b]11;rgb:1818/1818/1818\x1b\\"),
+            (b"\x1b]12;?\x07", b"\x1b]12;rgb:d8d8/d8d8/d8d8\x07"),
+            (b"\x1b]4;1;?\x07", b"\x1b]4;1;rgb:cdcd/0000/0000\x07"),
+            (b"\x1b]4;21;?\x1b\\", b"\x1b]4;21;rgb:0000/0000/ffff\x1b\\"),
+            (b"\x1b]4;196;?\x1b\\", b"\x1b]4;196;rgb:ffff/0000/0000\x1b\\"),
+            (b"\x1b]4;255;?\x07", b"\x1b]4;255;rgb:eeee/eeee/eeee\x07"),
+            (b"\x1b]4;256;?\x07\x1b]4;1;red\x07", b""),
+            (b"\x1b[=c", b"\x1bP!|00000000\x1b\\"),
+            (b"\x1bP$qm\x1b\\", b"\x1bP0$r\x1b\\"),
+            (b"\x1bP+q544e\x1b\\", b"\x1bP0+r\x1b\\"),
             (b"\x1b[?u", b"\x1b[?0u"),
             (b"\x1b[>5u\x1b[?u", b"\x1b[?5u"),
             (b"\x1b[>5u\x1b[>1u\x1b[<u\x1b[?u", b"\x1b[?5u"),

@@ -56,6 +56,7 @@ impl Readiness {
     /// It wrote; `takes_pastes`: and has switched on pastes in brackets by now.
     pub(crate) fn on_output(&mut self, takes_pastes: bool, now: Timestamp) {
         match &mut self.0 {
+            // Only a program that reads its keys itself asks for that.
             State::Watched(_) if takes_pastes => self.0 = State::Reads,
             State::Watched(watched) => watched.wrote = Some(now),
             State::Closed | State::Reads => {}
@@ -77,6 +78,7 @@ impl Readiness {
             self.0 = State::Reads;
             return true;
         }
+        // It counts from the last look only: a program that set its terminal back begins again.
         watched.set_for_reading = if is_set { SetForReading::Once } else { SetForReading::No };
         watched.look_at = now.saturating_add(LOOK_EVERY);
         false

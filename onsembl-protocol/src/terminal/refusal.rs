@@ -11,25 +11,32 @@ pub(super) const MOST_KEYS: usize = 256;
 /// the line's end, and silently discards what is more (termios(3), canonical mode).
 pub(super) const LINE_BYTES: usize = 4095;
 
+/// Why nothing is typed for a command into a terminal whose program has ended.
+pub(crate) const NO_PROGRAM: &str =
+    "the program in the terminal has ended; send it again under a new id";
+
 /// Why a command is not typed. Nothing of it was.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Untypeable {
     /// There is no text to type.
-    #[error("there is nothing to type: the text is empty (Enter alone is the key enter)")]
+    #[error("the text is empty (to press Enter alone, send the key enter)")]
     Nothing,
+    /// There is no key to press.
+    #[error("no key given; keys are named like enter, escape, space, up or ctrl-c")]
+    NoKey,
     /// It holds a character that would act instead of being typed.
     #[error(
-        "the text holds the control character U+{:04X}, which a terminal would act on; omit it (exec --strip omits all of them, and colours), or send it as a key", u32::from(*.0)
+        "the text holds the control character U+{:04X}, which a terminal would interpret; omit it (exec --strip omits all of them, and colours), or send it as a key", u32::from(*.0)
     )]
     Control(char),
     /// It has several lines, or tabs, and the program has not said that it takes them as one piece.
     #[error(
-        "the text has line ends or tabs, and the program in this terminal does not take pasted text as one piece; each line would be a submission of its own, so send a text of one line"
+        "the text has line ends or tabs, and the program in this terminal does not support bracketed paste; each line would be submitted on its own, so send a single line"
     )]
     NotPastable,
     /// It is longer than a line of this terminal.
     #[error(
-        "the text has {text} bytes{}; the program reads lines from its terminal, which takes {LINE_BYTES} and would throw away the rest", Behind(*.standing)
+        "the text has {text} bytes{}; the program reads lines from its terminal, which accepts {LINE_BYTES} and would discard the rest", Behind(*.standing)
     )]
     TooLong {
         /// Its bytes.
@@ -39,22 +46,22 @@ pub enum Untypeable {
     },
     /// It is a secret, and the terminal shows what is typed.
     #[error(
-        "the terminal shows what is typed, or it cannot be seen whether it does: the secret would stand in its output. Have the program ask for it first, or allow that (exec --allow-echo); nothing was typed"
+        "the terminal echoes input, or whether it does is unknown: the secret would appear in its output. Wait until the program prompts for it, or allow echo (exec --allow-echo); nothing was typed"
     )]
     Echoes,
     /// A key would suspend the program, and nothing could continue it.
     #[error(
-        "ctrl-z would suspend the program of this terminal itself, and nothing could continue it; nothing was typed. To send it all the same, give it by its code, 0x1a"
+        "ctrl-z would suspend the program that leads this terminal, and nothing could resume it; nothing was typed. To send it anyway, give its code, 0x1a"
     )]
     Suspends,
     /// A part of an earlier text is still in the line.
     #[error(
-        "a part of an earlier text stands in this terminal, and this one would be typed behind it; look at the terminal, and send keys (ctrl-u, ctrl-c or enter) first"
+        "a part of an earlier text is in the input line of this terminal, and this one would be appended; look at the terminal, and send keys (ctrl-u, ctrl-c or enter) first"
     )]
     Spoiled,
     /// No key has this name.
     #[error(
-        "no key is called {0:?}; keys are named like enter, escape, up, f1, ctrl-c, alt-x, shift-enter or y, or given by their codes, like 0x1b or u+e9; `exec --help` lists all"
+        "unknown key {0:?}; keys are named like enter, escape, up, f1, ctrl-c, alt-x, shift-enter or y, or given by their codes, like 0x1b or u+e9; `exec --help` lists all"
     )]
     UnknownKey(String),
     /// More keys than one command may press.
@@ -69,7 +76,7 @@ impl fmt::Display for Behind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
-            standing => write!(f, ", and {standing} of keys stand in the line before it"),
+            standing => write!(f, ", and {standing} bytes of keys are in the line before it"),
         }
     }
 }

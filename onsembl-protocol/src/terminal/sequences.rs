@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 use core::mem;
 
-/// Bytes of a sequence that are held until it is whole. A longer one is passed on in parts.
+/// Bytes of a sequence that are buffered until it is whole. A longer one is passed on in parts.
 const LONGEST: usize = 4096;
 
 const ESCAPE: u8 = 0x1b;
@@ -72,7 +72,7 @@ pub enum Piece<'a> {
     },
     /// A sequence that something else interrupted. Terminals make nothing of it.
     Broken(&'a [u8]),
-    /// The beginning of a sequence that is longer than what is held.
+    /// The beginning of a sequence that is longer than what is buffered.
     Long {
         /// What it is.
         kind: SequenceKind,
@@ -89,8 +89,8 @@ pub enum Piece<'a> {
 pub struct Sequences {
     state: State,
     /// Of the sequence that is not whole yet.
-    held: Vec<u8>,
-    /// Of the sequence so far everything but what is held was passed on.
+    buffered: Vec<u8>,
+    /// Of the sequence so far everything but what is buffered was passed on.
     is_long: bool,
 }
 
@@ -134,7 +134,7 @@ impl Sequences {
     /// whole yet. In place of one that was too long something of the same length and kind that means nothing.
     pub fn pending(&self) -> Vec<u8> {
         if !self.is_long {
-            return self.held.clone();
+            return self.buffered.clone();
         }
         let (introducer, filler, tail): (&[u8], u8, &[u8]) = match self.state {
             State::Ground | State::GroundC1 => (b"", b' ', b""),
@@ -151,9 +151,9 @@ impl Sequences {
         bytes
     }
 
-    /// How many bytes of a sequence that is not whole yet are held.
+    /// How many bytes of a sequence that is not whole yet are buffered.
     pub(super) fn pending_len(&self) -> usize {
-        self.held.len()
+        self.buffered.len()
     }
 
     fn take(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
@@ -164,18 +164,18 @@ impl Sequences {
             (State::GroundC1, byte) => match c1_kind(byte) {
                 Some(kind) => {
                     self.state = State::of(kind);
-                    self.hold(byte, each);
+                    self.buffer(byte, each);
                 }
                 None => {
                     self.state = State::Ground;
-                    let held = mem::take(&mut self.held);
-                    each(Piece::Plain(&held));
+                    let buffered = mem::take(&mut self.buffered);
+                    each(Piece::Plain(&buffered));
                     self.take(byte, each);
                 }
             },
             (State::TextEscape(kind), b'\\') => self.terminated(kind, [ESCAPE, byte], each),
             (State::TextEscape(_), byte) => {
-                self.held.pop();
+                self.buffered.pop();
                 self.broken(each);
                 self.begin(State::Escape, ESCAPE);
                 self.take(byte, each);
@@ -183,29 +183,29 @@ impl Sequences {
             (State::TextC1(kind), 0x9c) => self.terminated(kind, [C1, byte], each),
             (State::TextC1(kind), byte) => match c1_kind(byte) {
                 Some(next) => {
-                    self.held.pop();
+                    self.buffered.pop();
                     self.broken(each);
                     self.begin(State::of(next), C1);
-                    self.hold(byte, each);
+                    self.buffer(byte, each);
                 }
                 None => {
                     self.state = State::Text(kind);
-                    self.held.pop();
-                    self.hold(C1, each);
+                    self.buffered.pop();
+                    self.buffer(C1, each);
                     self.take(byte, each);
                 }
             },
             (_, byte) if ABORTS.contains(&byte) => {
-                self.hold(byte, each);
+                self.buffer(byte, each);
                 self.broken(each);
             }
-            (State::Text(kind), ESCAPE) => self.hold_back(State::TextEscape(kind), byte),
-            (State::Text(kind), C1) => self.hold_back(State::TextC1(kind), byte),
+            (State::Text(kind), ESCAPE) => self.defer(State::TextEscape(kind), byte),
+            (State::Text(kind), C1) => self.defer(State::TextC1(kind), byte),
             (State::Text(SequenceKind::Command), BELL) => {
-                self.hold(byte, each);
+                self.buffer(byte, each);
                 self.whole(SequenceKind::Command, 1, each);
             }
-            (State::Text(_), byte) => self.hold(byte, each),
+            (State::Text(_), byte) => self.buffer(byte, each),
             // What interrupts a sequence begins another.
             (State::Escape | State::Intermediate | State::Control, ESCAPE | 0x80..) => {
                 self.broken(each);
@@ -213,7 +213,7 @@ impl Sequences {
             }
             // A control byte within a sequence acts, and the sequence continues.
             (State::Escape | State::Intermediate | State::Control, 0..=0x1f | 0x7f) => {
-                self.hold(byte, each);
+                self.buffer(byte, each);
             }
             (State::Escape, byte) => {
                 let kind = SequenceKind::of(byte);
@@ -222,19 +222,19 @@ impl Sequences {
                     None if byte <= 0x2f => State::Intermediate,
                     None => State::Escape,
                 };
-                self.hold(byte, each);
+                self.buffer(byte, each);
                 if kind.is_none() && byte > 0x2f {
                     self.whole(SequenceKind::Escape, 0, each);
                 }
             }
             (State::Intermediate, byte) => {
-                self.hold(byte, each);
+                self.buffer(byte, each);
                 if byte > 0x2f {
                     self.whole(SequenceKind::Escape, 0, each);
                 }
             }
             (State::Control, byte) => {
-                self.hold(byte, each);
+                self.buffer(byte, each);
                 if byte > 0x3f {
                     self.whole(SequenceKind::Control, 0, each);
                 }
@@ -245,19 +245,19 @@ impl Sequences {
     fn begin(&mut self, state: State, byte: u8) {
         self.state = state;
         self.is_long = false;
-        self.held.clear();
-        self.held.push(byte);
+        self.buffered.clear();
+        self.buffered.push(byte);
     }
 
     /// A byte that may end the text or belong to it: it is passed on when the next one shows which.
-    fn hold_back(&mut self, state: State, byte: u8) {
+    fn defer(&mut self, state: State, byte: u8) {
         self.state = state;
         if !self.is_long {
-            self.held.push(byte);
+            self.buffered.push(byte);
         }
     }
 
-    /// The two bytes that end a text, of which the first was held back.
+    /// The two bytes that end a text, of which the first was deferred.
     fn terminated(
         &mut self,
         kind: SequenceKind,
@@ -269,18 +269,18 @@ impl Sequences {
             each(Piece::Rest(&terminator));
             self.end();
         } else {
-            self.held.push(last);
+            self.buffered.push(last);
             self.whole(kind, 2, each);
         }
     }
 
-    fn hold(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
+    fn buffer(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
         if self.is_long {
             each(Piece::Rest(&[byte]));
             return;
         }
-        self.held.push(byte);
-        if self.held.len() >= LONGEST {
+        self.buffered.push(byte);
+        if self.buffered.len() >= LONGEST {
             let kind = match self.state {
                 State::Ground | State::GroundC1 | State::Escape | State::Intermediate => {
                     SequenceKind::Escape
@@ -288,7 +288,7 @@ impl Sequences {
                 State::Control => SequenceKind::Control,
                 State::Text(kind) | State::TextC1(kind) | State::TextEscape(kind) => kind,
             };
-            let start = mem::take(&mut self.held);
+            let start = mem::take(&mut self.buffered);
             each(Piece::Long { kind, start: &start });
             self.is_long = true;
         }
@@ -316,7 +316,7 @@ impl Sequences {
     fn end(&mut self) -> Vec<u8> {
         self.state = State::Ground;
         self.is_long = false;
-        mem::take(&mut self.held)
+        mem::take(&mut self.buffered)
     }
 }
 
@@ -454,7 +454,7 @@ mod tests {
             prop_assert_eq!(cut(&[first, second]), cut(&[&written]));
             let mut sequences = Sequences::default();
             let mut all = joined(&mut sequences, &written);
-            prop_assert!(sequences.held.len() <= LONGEST + 1);
+            prop_assert!(sequences.buffered.len() <= LONGEST + 1);
             match (sequences.is_long, sequences.state) {
                 (true, State::TextEscape(_)) => all.push(ESCAPE),
                 (true, State::TextC1(_)) => all.push(C1),

@@ -63,6 +63,20 @@ impl TerminalSettings {
         }
     }
 
+    /// Whether what suspends the foreground may be typed. The terminal's own program would stay suspended, since nothing
+    /// could continue it; what cannot be seen is taken for a job.
+    pub fn may_suspend(settings: Option<Self>) -> bool {
+        match settings.map(|settings| settings.foreground) {
+            Some(Foreground::Program) => false,
+            Some(Foreground::Job) | None => true,
+        }
+    }
+
+    /// Whether what must be typed in this mode may be, if that matters.
+    pub fn is_in(settings: Option<Self>, required: Option<LineMode>) -> bool {
+        required.is_none() || required == settings.map(|settings| settings.lines)
+    }
+
     /// Whether a program has set it for reading from it.
     pub(super) const fn show_a_reader(&self) -> bool {
         !matches!((self.lines, self.echo), (LineMode::Terminal, Echo::On))
@@ -80,5 +94,22 @@ mod tests {
         let kept = TerminalSettings { carriage_return: CarriageReturn::Kept, ..opened };
         assert_eq!(kept.enter(), b"\n", "a carriage return would be a character of the line");
         assert_eq!(TerminalSettings { lines: LineMode::Program, ..kept }.enter(), b"\r");
+    }
+
+    #[test]
+    fn only_a_job_is_suspended() {
+        let opened = TerminalSettings::AS_OPENED;
+        assert!(!TerminalSettings::may_suspend(Some(opened)), "nothing could continue it");
+        let job = TerminalSettings { foreground: Foreground::Job, ..opened };
+        assert!(TerminalSettings::may_suspend(Some(job)) && TerminalSettings::may_suspend(None));
+    }
+
+    #[test]
+    fn a_mode_that_is_required_must_be_seen() {
+        let opened = Some(TerminalSettings::AS_OPENED);
+        assert!(TerminalSettings::is_in(opened, None) && TerminalSettings::is_in(None, None));
+        assert!(TerminalSettings::is_in(opened, Some(LineMode::Terminal)));
+        assert!(!TerminalSettings::is_in(opened, Some(LineMode::Program)));
+        assert!(!TerminalSettings::is_in(None, Some(LineMode::Terminal)));
     }
 }

@@ -4,7 +4,8 @@ use super::keys::{self, KeyBytes, Suspends};
 use super::modes::Modes;
 use super::refusal::{LINE_BYTES, Untypeable};
 use super::settings::{Foreground, LineMode, TerminalSettings};
-use alloc::borrow::Cow;
+use alloc::borrow::{Cow, ToOwned};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -34,28 +35,66 @@ pub enum StrokeKind {
     Text(Vec<u8>),
     /// Keys. Some never arrive as such: the terminal itself acts on them.
     Keys(Vec<u8>),
+    /// Nothing: the program is to be done with the paste before it. Say
+    /// [`PasteRead`](crate::worker::WorkerEvent::PasteRead), and continue when
+    /// [`EndPaste`](crate::worker::WorkerAction::EndPaste) says so.
+    Settle,
     /// What [`TerminalSettings::enter`](super::TerminalSettings::enter) says when its turn comes. It is read.
     Enter,
+    /// The keys that submit a text in place of Enter. A program that reads its own keys reads them.
+    Submit(Vec<u8>),
+}
+
+/// What submits a text to a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SubmitKey {
+    /// Enter, as its terminal is set.
+    #[default]
+    Enter,
+    /// Keys, by their names.
+    Keys(String),
+}
+
+impl SubmitKey {
+    /// Reads names of keys; `enter` alone is [`Enter`](Self::Enter).
+    ///
+    /// # Errors
+    /// A name that no key has, or too many of them.
+    pub fn parse(names: &str) -> Result<Self, Untypeable> {
+        let _ = Typing::keys(names, &Modes::default())?;
+        Ok(match names.trim().eq_ignore_ascii_case("enter") {
+            true => Self::Enter,
+            false => Self::Keys(names.to_owned()),
+        })
+    }
 }
 
 /// What stands in the line before a text, as far as the terminal gathers lines.
 pub(crate) type Standing = usize;
 
 impl Typing {
-    /// Between the text and the Enter behind it: programs that see both at once take the Enter for
-    /// a part of a paste, and Gemini CLI handles an Enter at once, but a paste only when it draws.
+    /// Between a text that is no paste and the Enter behind it: programs that see both at once take the Enter for
+    /// a part of a paste.
     pub const PAUSE: Duration = Duration::from_millis(150);
 
     /// Behind an Escape: with anything close behind it, it is another key. Programs wait for that for up to 50 ms, and
     /// some for 100.
-    pub const ESCAPE_PAUSE: Duration = Duration::from_millis(150);
+    pub(crate) const ESCAPE_PAUSE: Duration = Duration::from_millis(150);
 
     /// How long a program may leave its terminal unread, if no time limit is shorter. A terminal holds
     /// some 4 KiB, so that only a program that hangs needs this long.
     pub const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
-    /// A text as one submission. One line end behind it stands for the Enter and is not typed twice. In a paste a
-    /// carriage return before a line feed belongs to that line end, and is not typed.
+    /// A text gets [`TAKEN_WITHIN`](Self::TAKEN_WITHIN) for each of these, in bytes: 64 KiB, so that a long one may be read at
+    /// 6 KiB in a second.
+    const STRETCH: usize = 64 * 1024;
+
+    /// The Enter behind a paste is typed after this long in any case, if nobody says that the program is done with it:
+    /// twice as long as that may take.
+    pub const SETTLED_WITHIN: Duration = Duration::from_secs(4);
+
+    /// A text as one submission. One line end behind it stands for the Enter and is not typed twice. A carriage return is
+    /// a line end, with a line feed behind it or without.
     ///
     /// # Errors
     /// It cannot be typed as exactly this text.
@@ -67,7 +106,7 @@ impl Typing {
         Self::behind(0, text, modes, lines)
     }
 
-    /// The same behind so many bytes that keys left in the line.
+    /// The same behind this many bytes that keys left in the line.
     pub(crate) fn behind(
         standing: Standing,
         text: &str,
@@ -80,10 +119,7 @@ impl Typing {
             return Err(Untypeable::Nothing);
         }
         let pastes = modes.takes_pastes();
-        let text = match pastes && text.contains("\r\n") {
-            true => Cow::Owned(text.replace("\r\n", "\n")),
-            false => Cow::Borrowed(text),
-        };
+        let text = line_ends(text);
         // Outside of a bracketed paste each line end submits what is before it.
         if !pastes && text.contains(['\t', '\n']) {
             return Err(Untypeable::NotPastable);
@@ -99,9 +135,50 @@ impl Typing {
         if lines == LineMode::Terminal && standing.saturating_add(bytes.len()) > LINE_BYTES {
             return Err(Untypeable::TooLong { text: text.len(), standing });
         }
-        let text = Stroke { what: StrokeKind::Text(bytes), pause: Self::PAUSE };
-        let enter = Stroke { what: StrokeKind::Enter, pause: Duration::ZERO };
-        Ok(Self { strokes: vec![text, enter], within: Self::TAKEN_WITHIN })
+        let stretches = u32::try_from(text.len().div_ceil(Self::STRETCH)).unwrap_or(u32::MAX);
+        let within = Self::TAKEN_WITHIN.saturating_mul(stretches);
+        let text = |pause| Stroke { what: StrokeKind::Text(bytes), pause };
+        let at_once = |what| Stroke { what, pause: Duration::ZERO };
+        let enter = at_once(StrokeKind::Enter);
+        let strokes = match pastes {
+            true => vec![text(Duration::ZERO), at_once(StrokeKind::Settle), enter],
+            false => vec![text(Self::PAUSE), enter],
+        };
+        Ok(Self { strokes, within })
+    }
+
+    /// The same, submitted by this key in place of Enter.
+    ///
+    /// # Errors
+    /// A name that no key has.
+    pub(crate) fn submitted_by(
+        mut self,
+        key: &SubmitKey,
+        modes: &Modes,
+    ) -> Result<Self, Untypeable> {
+        let SubmitKey::Keys(names) = key else { return Ok(self) };
+        let is_enter = |stroke: &Stroke| stroke.what == StrokeKind::Enter;
+        let _ = self.strokes.pop_if(|stroke| is_enter(stroke));
+        let keys = Self::keys(names, modes)?.strokes.into_iter();
+        self.strokes.extend(keys.map(|stroke| match stroke.what {
+            StrokeKind::Keys(bytes) => Stroke { what: StrokeKind::Submit(bytes), ..stroke },
+            StrokeKind::Text(_)
+            | StrokeKind::Settle
+            | StrokeKind::Enter
+            | StrokeKind::Submit(_) => stroke,
+        }));
+        Ok(self)
+    }
+
+    /// Whether there is a paste in it with which the program is to be done before anything follows.
+    pub(crate) fn has_paste(&self) -> bool {
+        self.strokes.iter().any(|stroke| stroke.what == StrokeKind::Settle)
+    }
+
+    /// What is typed up to a paste, and what behind it.
+    pub(crate) fn around_paste(&self) -> (&[Stroke], &[Stroke]) {
+        let at = self.strokes.iter().position(|stroke| stroke.what == StrokeKind::Settle);
+        self.strokes.split_at(at.unwrap_or(self.strokes.len()))
     }
 
     /// Keys, named one after another with spaces between them.
@@ -115,7 +192,7 @@ impl Typing {
     /// Keys into a terminal that is set so.
     ///
     /// # Errors
-    /// As of [`keys`](Self::keys); and one would suspend the program for good.
+    /// As of [`keys`](Self::keys); and one would suspend the program permanently.
     pub(crate) fn keys_into(
         text: &str,
         modes: &Modes,
@@ -147,12 +224,13 @@ impl Typing {
         Self { within: limit.map_or(self.within, |limit| self.within.min(limit)), ..self }
     }
 
-    /// How many bytes keep standing in the line behind it, if so many stood there.
+    /// How many bytes keep standing in the line behind it, if this many stood there.
     pub(super) fn standing_after(&self, before: Standing) -> Standing {
         self.strokes.iter().fold(before, |standing, stroke| match &stroke.what {
             StrokeKind::Text(bytes) => standing.saturating_add(bytes.len()),
             StrokeKind::Keys(bytes) => standing_behind(bytes, standing),
-            StrokeKind::Enter => 0,
+            StrokeKind::Settle => standing,
+            StrokeKind::Enter | StrokeKind::Submit(_) => 0,
         })
     }
 
@@ -160,8 +238,28 @@ impl Typing {
     pub(super) fn pressed(&self) -> impl Iterator<Item = &[u8]> {
         self.strokes.iter().filter_map(|stroke| match &stroke.what {
             StrokeKind::Keys(bytes) => Some(bytes.as_slice()),
-            StrokeKind::Text(_) | StrokeKind::Enter => None,
+            StrokeKind::Text(_)
+            | StrokeKind::Settle
+            | StrokeKind::Enter
+            | StrokeKind::Submit(_) => None,
         })
+    }
+}
+
+/// A text whose line ends are line feeds.
+fn line_ends(text: &str) -> Cow<'_, str> {
+    match text.contains('\r') {
+        true => Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")),
+        false => Cow::Borrowed(text),
+    }
+}
+
+/// A script with the line ends of Windows as a shell reads it. A carriage return that ends no line is left: it is a
+/// character like others there.
+pub fn script_lines(script: &str) -> Cow<'_, str> {
+    match script.contains("\r\n") {
+        true => Cow::Owned(script.replace("\r\n", "\n")),
+        false => Cow::Borrowed(script),
     }
 }
 
@@ -188,34 +286,59 @@ mod tests {
         modes
     }
 
-    /// The text of a submission, which is that and Enter, with a pause between them.
-    fn text_of(typing: Typing) -> Vec<u8> {
-        match <[Stroke; 2]>::try_from(typing.strokes) {
-            Ok(
-                [
-                    Stroke { what: StrokeKind::Text(bytes), pause: Typing::PAUSE },
-                    Stroke { what: StrokeKind::Enter, pause: Duration::ZERO },
-                ],
-            ) => bytes,
-            other => panic!("{other:?}"),
+    /// The text of a submission, which is that and Enter. Between them is a pause, or the program is done with a paste.
+    fn text_of(typing: &Typing) -> Vec<u8> {
+        let enter = Stroke { what: StrokeKind::Enter, pause: Duration::ZERO };
+        let settle = Stroke { what: StrokeKind::Settle, pause: Duration::ZERO };
+        let (text, behind) = typing.strokes.split_first().unwrap();
+        let StrokeKind::Text(bytes) = &text.what else { panic!("{text:?}") };
+        match bytes.starts_with(b"\x1b[200~") {
+            true => assert_eq!((text.pause, behind), (Duration::ZERO, &[settle, enter][..])),
+            false => assert_eq!((text.pause, behind), (Typing::PAUSE, &[enter][..])),
         }
+        bytes.clone()
+    }
+
+    #[test]
+    fn a_text_is_submitted_by_the_key_of_its_program() {
+        let of = |names: &str, modes: &Modes| {
+            let key = SubmitKey::parse(names).unwrap();
+            let typing = Typing::submission("a", modes, LineMode::Program).unwrap();
+            typing.submitted_by(&key, modes).unwrap()
+        };
+        assert_eq!(SubmitKey::parse("enter"), Ok(SubmitKey::Enter));
+        assert_eq!(text_of(&of("enter", &pasting())), b"\x1b[200~a\x1b[201~");
+        let by = of("ctrl-s", &pasting());
+        assert!(by.has_paste() && by.pressed().next().is_none(), "they are no keys of a user");
+        let [settle, last] = by.around_paste().1 else { panic!("{by:?}") };
+        assert_eq!(settle.what, StrokeKind::Settle);
+        assert_eq!(last.what, StrokeKind::Submit(b"\x13".to_vec()));
+        assert_eq!(by.standing_after(7), 0);
+        let by = of("ctrl-enter", &Modes::default());
+        assert!(!by.has_paste() && by.around_paste().1.is_empty());
+        assert_eq!(by.strokes[1].what, StrokeKind::Submit(b"\x1b[13;5u".to_vec()));
+        assert!(SubmitKey::parse("ctrl-nosuch").is_err());
     }
 
     #[test]
     fn a_line_is_typed_as_it_is_and_a_paste_in_brackets() {
         let plain = Typing::submission("echo hi\n", &Modes::default(), LineMode::Terminal).unwrap();
-        assert_eq!(text_of(plain), b"echo hi");
+        assert_eq!(text_of(&plain), b"echo hi");
         let paste = Typing::submission("a\n\tb", &pasting(), LineMode::Program).unwrap();
-        assert_eq!(text_of(paste), b"\x1b[200~a\n\tb\x1b[201~");
+        assert_eq!(text_of(&paste), b"\x1b[200~a\n\tb\x1b[201~");
     }
 
     #[test]
-    fn line_ends_of_windows_are_line_ends_where_the_program_takes_pastes() {
+    fn a_carriage_return_is_a_line_end() {
         let paste = Typing::submission("a\r\nb\r\n", &pasting(), LineMode::Program).unwrap();
-        assert_eq!(text_of(paste), b"\x1b[200~a\nb\x1b[201~");
+        assert_eq!(text_of(&paste), b"\x1b[200~a\nb\x1b[201~");
         let of = |text: &str, modes: &Modes| Typing::submission(text, modes, LineMode::Program);
         assert_eq!(of("a\r\nb", &Modes::default()), Err(Untypeable::NotPastable));
-        assert_eq!(of("a\rb", &pasting()), Err(Untypeable::Control('\r')));
+        assert_eq!(of("a\rb", &Modes::default()), Err(Untypeable::NotPastable));
+        let paste = of("a\rb\r\r\nc\r", &pasting()).unwrap();
+        assert_eq!(text_of(&paste), b"\x1b[200~a\nb\n\nc\x1b[201~");
+        assert_eq!(text_of(&of("echo a\r", &Modes::default()).unwrap()), b"echo a");
+        assert_eq!(script_lines("printf a\r\necho b\rc\r\n"), "printf a\necho b\rc\n");
     }
 
     #[test]
@@ -306,16 +429,15 @@ mod tests {
             let Ok(typing) = Typing::submission(&text, &modes, LineMode::Program) else {
                 return Ok(());
             };
-            let typed = String::from_utf8(text_of(typing)).unwrap();
+            let typed = String::from_utf8(text_of(&typing)).unwrap();
             let inner = if pastes {
                 typed.strip_prefix("\x1b[200~").and_then(|t| t.strip_suffix("\x1b[201~")).unwrap()
             } else {
                 typed.as_str()
             };
-            let same = [inner.into(), format!("{inner}\n"), format!("{inner}\r\n"), format!("{inner}\r")];
-            // In a paste a line end of two characters is one.
-            let text = if pastes { text.replace("\r\n", "\n") } else { text };
-            let is_same = same.iter().any(|same| text == *same || text == same.replace("\r\n", "\n"));
+            // A line end behind it is the Enter, and each of those within it is one character.
+            let text = text.replace("\r\n", "\n").replace('\r', "\n");
+            let is_same = text == inner || text == format!("{inner}\n");
             prop_assert!(is_same, "{:?} for {:?}", inner, text);
             let acts = |c: char| c.is_control() && !(pastes && matches!(c, '\n' | '\t'));
             prop_assert!(!inner.contains(acts));

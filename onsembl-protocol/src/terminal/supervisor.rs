@@ -24,8 +24,7 @@ pub(crate) enum AfterEnd {
 pub(crate) struct TerminalSupervisor {
     after_end: AfterEnd,
     state: State,
-    /// An emergency stop is in force.
-    stopped: bool,
+    starts: Starts,
     pause: Duration,
 }
 
@@ -35,6 +34,14 @@ enum State {
     Starting,
     Up { since: Timestamp },
     Over,
+}
+
+/// Whether it may be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starts {
+    Allowed,
+    /// An emergency stop is in force.
+    Stopped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,18 +55,18 @@ impl TerminalSupervisor {
     /// A program that is to be started now.
     pub(crate) const fn new(after_end: AfterEnd, now: Timestamp) -> Self {
         let state = State::Down { start_at: now, why: Down::NotYet };
-        Self { after_end, state, stopped: false, pause: FIRST_PAUSE }
+        Self { after_end, state, starts: Starts::Allowed, pause: FIRST_PAUSE }
     }
 
     /// Whether to start it now. After a yes say how it went: [`on_started`](Self::on_started) or
     /// [`on_failed`](Self::on_failed).
     #[must_use = "the program is taken for being started, and would never be"]
     pub(crate) fn take_start(&mut self, now: Timestamp) -> bool {
-        let due = matches!(self.state, State::Down { start_at, .. } if start_at <= now);
-        if due && !self.stopped {
+        let is_due = self.deadline().is_due(now);
+        if is_due {
             self.state = State::Starting;
         }
-        due && !self.stopped
+        is_due
     }
 
     /// It runs.
@@ -83,7 +90,10 @@ impl TerminalSupervisor {
                 self.pause = FIRST_PAUSE;
             }
             // Who ended it under an emergency stop is not who sits before it.
-            let after_end = if self.stopped { AfterEnd::Restart } else { self.after_end };
+            let after_end = match self.starts {
+                Starts::Stopped => AfterEnd::Restart,
+                Starts::Allowed => self.after_end,
+            };
             match after_end {
                 AfterEnd::Restart => self.down(Down::Ended, now),
                 AfterEnd::Finish => self.state = State::Over,
@@ -94,13 +104,19 @@ impl TerminalSupervisor {
     }
 
     fn down(&mut self, why: Down, now: Timestamp) {
+        // Doubled, so that a program that cannot run does not occupy its machine.
         self.state = State::Down { start_at: now.saturating_add(self.pause), why };
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
     /// Nothing may start, or may again.
     pub(crate) const fn set_stopped(&mut self, stopped: bool) {
-        self.stopped = stopped;
+        self.starts = if stopped { Starts::Stopped } else { Starts::Allowed };
+    }
+
+    /// From here on it is started again whenever it ends.
+    pub(crate) const fn keep_running(&mut self) {
+        self.after_end = AfterEnd::Restart;
     }
 
     /// The agent ends: nothing is started any more.
@@ -125,11 +141,11 @@ impl TerminalSupervisor {
 
     /// When it is to be started.
     pub(crate) const fn deadline(&self) -> Deadline {
-        match self.state {
-            State::Down { start_at, .. } if !self.stopped => Deadline::At(start_at),
-            State::Down { .. } | State::Starting | State::Up { .. } | State::Over => {
-                Deadline::Never
-            }
+        match (self.state, self.starts) {
+            (State::Down { start_at, .. }, Starts::Allowed) => Deadline::At(start_at),
+            // The release of the stop is an event of its own.
+            (State::Down { .. }, Starts::Stopped)
+            | (State::Starting | State::Up { .. } | State::Over, _) => Deadline::Never,
         }
     }
 }

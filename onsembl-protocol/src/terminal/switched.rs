@@ -44,6 +44,11 @@ impl Keyboard {
         }
     }
 
+    /// How many levels there are.
+    pub(super) fn levels(self) -> u16 {
+        self.levels.into()
+    }
+
     /// What is set now.
     pub(super) fn flags(mut self) -> u16 {
         *self.current()
@@ -83,7 +88,7 @@ pub(super) enum Margins {
 }
 
 impl Margins {
-    /// `CSI top ; bottom r`, each 0 if it is not given. How many lines there are is not known here, so that a
+    /// `CSI top ; bottom r`, each 0 if it is not given. How many lines there are is unknown here, so that a
     /// region that names its last line counts as one.
     pub(super) fn set(&mut self, top: u16, bottom: u16) {
         *self = if top <= 1 && bottom == 0 { Self::All } else { Self::Some };

@@ -1,13 +1,12 @@
 //! Whose turn it is to type, and when what was typed counts as taken. One submission at a time, and none into a line that
 //! has been begun: at the agent's own terminal, or by a text that a program took only in part.
 
-use super::line::{Content, LocalLine, Typist};
-use super::submission::{Standing, Typing, standing_behind};
+use super::begun_line::{BegunLine, During, Person};
+use super::submission::Typing;
 use crate::id::CommandId;
 use crate::model::Exit;
-use crate::time::{Deadline, Human, Timestamp};
+use crate::time::{Deadline, Timestamp};
 use alloc::collections::VecDeque;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -16,23 +15,13 @@ use core::time::Duration;
 /// The queue for a keyboard that several share. A [queue machine](crate::step#two-contracts).
 #[derive(Debug)]
 pub(crate) struct TypingQueue {
-    line: LocalLine,
-    /// The same of what persons typed while a submission was being typed: it stands behind that.
-    meanwhile: LocalLine,
-    /// When a person last pressed a key, and where.
-    touched: Option<(Timestamp, Person)>,
-    /// How long a begun line that nobody touches holds texts of others back.
-    line_idle: Duration,
+    line: BegunLine,
     typing: Option<CommandId>,
     /// Typed and read; taken if the program lives until then.
     living: VecDeque<(CommandId, Timestamp)>,
     /// Were being typed when their programs ended: one at most, unless programs end one right after the other.
     parting: VecDeque<Parting>,
     waiting: VecDeque<Waiting>,
-    /// A part of a text was typed, and stands where the next one would go.
-    spoiled: bool,
-    /// Bytes that keys left in a line that the terminal gathers.
-    standing: Standing,
 }
 
 #[derive(Debug)]
@@ -50,16 +39,7 @@ struct Parting {
     until: Timestamp,
 }
 
-/// Who types key by key into the one line that there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Person {
-    /// Whoever sits at the agent's own terminal.
-    AtMachine,
-    /// The holder of the keyboard.
-    FromAfar,
-}
-
-/// Whether a line that was begun by a person holds something back.
+/// Whether a line that was begun by a person defers something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passing {
     /// It waits for the line: it would be submitted with it.
@@ -124,44 +104,17 @@ impl TypingQueue {
 
     pub(crate) fn new(line_idle: Duration) -> Self {
         Self {
-            line: LocalLine::default(),
-            meanwhile: LocalLine::default(),
-            touched: None,
-            line_idle,
+            line: BegunLine::new(line_idle),
             typing: None,
             living: VecDeque::new(),
             parting: VecDeque::new(),
             waiting: VecDeque::new(),
-            spoiled: false,
-            standing: 0,
         }
     }
 
     /// A command is to be typed.
     pub(crate) fn ask(&mut self, command: CommandId, passing: Passing, now: Timestamp) {
         self.waiting.push_back(Waiting { command, passing, asked_at: now });
-    }
-
-    /// A person typed something. Gives where in it are keys that suspend.
-    pub(crate) fn on_person(
-        &mut self,
-        bytes: &[u8],
-        by: Person,
-        now: Timestamp,
-    ) -> Vec<Range<usize>> {
-        let keys = self.line.read(bytes, Typist::Local);
-        if self.typing.is_some() {
-            let _ = self.meanwhile.read(bytes, Typist::Local);
-        }
-        self.standing = standing_behind(bytes, self.standing);
-        if keys.pressed > 0 {
-            self.touched = Some((now, by));
-        }
-        if keys.pressed > 0 && !self.line.is_begun() {
-            // The line was submitted or cleared at the keyboard.
-            self.spoiled = false;
-        }
-        keys.suspends
     }
 
     /// So much of this is typed. Says what waited for that.
@@ -182,45 +135,36 @@ impl TypingQueue {
         match typed {
             Typed::Whole => {
                 if let Some(typing) = typing {
-                    self.on_whole(typing);
+                    self.line.on_whole(typing);
                 }
+                // That it was read shows nothing yet: its program may end because of it.
                 self.living.push_back((command.clone(), now.saturating_add(Self::MOMENT)));
             }
-            Typed::Part => self.spoiled = true,
+            Typed::Part => self.line.on_part(),
             Typed::Nothing => {}
         }
         Expecting::Typing
     }
 
-    fn on_whole(&mut self, typing: &Typing) {
-        let mut are_keys = false;
-        for keys in typing.pressed() {
-            are_keys = true;
-            let _ = self.line.read(keys, Typist::Remote);
-        }
-        if are_keys {
-            // Their sender sees the line, and is responsible for it.
-            self.spoiled = false;
-        } else {
-            // What a person typed behind it stands there still.
-            self.line = core::mem::take(&mut self.meanwhile);
-        }
-        self.standing = typing.standing_after(self.standing);
+    /// A person typed something. Gives where in it are keys that suspend.
+    pub(crate) fn on_person(
+        &mut self,
+        bytes: &[u8],
+        by: Person,
+        now: Timestamp,
+    ) -> Vec<Range<usize>> {
+        let during = if self.typing.is_some() { During::Submission } else { During::Nothing };
+        self.line.on_person(bytes, by, during, now)
+    }
+
+    /// The line into which the next text would go.
+    pub(crate) const fn line(&self) -> &BegunLine {
+        &self.line
     }
 
     /// It was typed whole and was not read in time: nothing comes of a program's life any more.
     pub(crate) fn forget_living(&mut self, command: &CommandId) {
         self.living.retain(|(living, _)| living != command);
-    }
-
-    /// Whether a part of an earlier text stands where the next one would go.
-    pub(crate) const fn is_spoiled(&self) -> bool {
-        self.spoiled
-    }
-
-    /// Bytes that keys left in a line that the terminal gathers.
-    pub(crate) const fn standing(&self) -> Standing {
-        self.standing
     }
 
     /// It is not to be typed any more. Whether it was still waiting.
@@ -233,10 +177,8 @@ impl TypingQueue {
     /// The program has ended so, and with it the line that was begun.
     #[must_use = "what it left must be reported, or it would never be answered"]
     pub(crate) fn on_program_ended(&mut self, exit: Exit, now: Timestamp) -> ProgramLeft {
-        self.line = LocalLine::default();
-        self.touched = None;
-        self.spoiled = false;
-        self.standing = 0;
+        self.line.on_program_ended();
+        // The edge knows in a moment how much of it was read.
         if let Some(command) = self.typing.take() {
             let until = now.saturating_add(Self::LAST_WORD);
             self.parting.push_back(Parting { command, exit, until });
@@ -266,13 +208,13 @@ impl TypingQueue {
             return parting
                 .map(|Parting { command, exit, .. }| TypingAction::NotKnown(command, exit));
         }
-        let held = self.held_by_line(now)?;
+        let blocker = self.line.blocker(now)?;
         let given_up = self.waiting.iter().position(|w| {
             w.passing == Passing::Waits
                 && self.gives_up_at(w).is_some_and(|give_up_at| give_up_at <= now)
         })?;
         let command = self.waiting.remove(given_up)?.command;
-        Some(TypingAction::GiveUp(command, self.begun_line(held, now)))
+        Some(TypingAction::GiveUp(command, self.line.refusal(blocker, now)))
     }
 
     /// Whether there is one that could be typed now.
@@ -285,7 +227,7 @@ impl TypingQueue {
     pub(crate) fn take_next(&mut self, now: Timestamp) -> Option<CommandId> {
         let next = self.next(now)?;
         let command = self.waiting.remove(next)?.command;
-        self.meanwhile = LocalLine::default();
+        self.line.on_typing();
         self.typing = Some(command.clone());
         Some(command)
     }
@@ -294,32 +236,32 @@ impl TypingQueue {
         if self.typing.is_some() {
             return None;
         }
-        match self.held_by_line(now) {
+        match self.line.blocker(now) {
             None if self.waiting.is_empty() => None,
             None => Some(0),
+            // Keys, which may end that line.
             Some(_) => self.waiting.iter().position(|w| w.passing == Passing::GoesPast),
         }
     }
 
-    /// The line that holds texts back, if one does.
-    fn held_by_line(&self, now: Timestamp) -> Option<Held> {
-        let (touched, by) = self.touched.filter(|_| self.line.is_begun())?;
-        let until = touched.saturating_add(self.line_idle);
-        (now < until).then_some(Held { touched, by, until })
-    }
-
-    /// When it is refused because of the line: not while nobody touches that, since then it soon holds it back no
+    /// When it is refused because of the line: not while nobody touches that, since then it soon defers it no
     /// longer.
     fn gives_up_at(&self, waiting: &Waiting) -> Option<Timestamp> {
-        let is_typed_on = self.touched.is_some_and(|(touched, _)| touched > waiting.asked_at);
+        let is_typed_on = self.line.is_touched_after(waiting.asked_at);
         is_typed_on.then(|| waiting.asked_at.saturating_add(Self::PATIENCE))
     }
 
-    /// What waits for the line at the agent's own terminal.
-    pub(crate) fn held_back(&self, now: Timestamp) -> impl Iterator<Item = &CommandId> {
-        let is_held = self.held_by_line(now).is_some();
-        let held = self.waiting.iter().filter(move |w| is_held && w.passing == Passing::Waits);
-        held.map(|w| &w.command)
+    /// Whose line defers texts, if one does, and how long it does if nobody touches it.
+    pub(crate) fn blocked_by(&self, now: Timestamp) -> Option<(Person, Duration)> {
+        self.line.blocker(now).map(|blocker| (blocker.by, self.line.idle()))
+    }
+
+    /// What waits for the line that somebody has begun.
+    pub(crate) fn deferred(&self, now: Timestamp) -> impl Iterator<Item = &CommandId> {
+        let is_blocked = self.line.blocker(now).is_some();
+        let deferred =
+            self.waiting.iter().filter(move |w| is_blocked && w.passing == Passing::Waits);
+        deferred.map(|w| &w.command)
     }
 
     /// All that waits to be typed.
@@ -327,49 +269,23 @@ impl TypingQueue {
         self.waiting.iter().map(|w| &w.command)
     }
 
-    fn begun_line(&self, held: Held, now: Timestamp) -> String {
-        let place = match held.by {
-            Person::AtMachine => "at the agent's own terminal",
-            Person::FromAfar => "by the holder of the keyboard",
-        };
-        let what = match self.line.content() {
-            Content::Empty => "nothing".into(),
-            Content::Characters(1) => "1 character".into(),
-            Content::Characters(characters) => format!("{characters} characters"),
-            Content::Unknown => "something".into(),
-        };
-        format!(
-            "{place} a line has been begun and not ended ({what} in it, last key {} ago), and this would be sent with it; nothing was typed. Ask again under a new id when it is ended, or when nobody has touched it for {}; clear it (exec --keys … -- ctrl-u), or type behind it on purpose (exec --take)",
-            Human(now.saturating_since(held.touched)),
-            Human(self.line_idle),
-        )
-    }
-
-    /// When [`poll`](Self::poll) has something to do though nothing happened, or something that was held back is not
+    /// When [`poll`](Self::poll) has something to do though nothing happened, or something that was deferred is not
     /// any more.
     pub(crate) fn deadline(&self, now: Timestamp) -> Deadline {
         let living = self.living.front().map_or(Deadline::Never, |(_, until)| Deadline::At(*until));
         let parting = self.parting.front().map_or(Deadline::Never, |p| Deadline::At(p.until));
-        let line = match self.held_by_line(now) {
-            Some(held) => {
+        let line = match self.line.blocker(now) {
+            Some(blocker) => {
                 let texts = self.waiting.iter().filter(|w| w.passing == Passing::Waits);
                 texts.fold(Deadline::Never, |earliest, w| {
                     let give_up = self.gives_up_at(w).map_or(Deadline::Never, Deadline::At);
-                    earliest.min(give_up).min(Deadline::At(held.until))
+                    earliest.min(give_up).min(Deadline::At(blocker.until))
                 })
             }
             None => Deadline::Never,
         };
         living.min(parting).min(line)
     }
-}
-
-/// A line that holds texts back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Held {
-    touched: Timestamp,
-    by: Person,
-    until: Timestamp,
 }
 
 #[cfg(test)]
@@ -513,7 +429,7 @@ mod tests {
         let mut queue = queue();
         let _ = queue.on_person(b"1", Person::AtMachine, at(0));
         asks(&mut queue, "a", 10);
-        assert_eq!(queue.held_back(at(10)).count(), 1);
+        assert_eq!(queue.deferred(at(10)).count(), 1);
         assert_eq!(queue.deadline(at(10)), Deadline::At(at(60)));
         // What the terminal itself sends is no key.
         let _ = queue.on_person(b"\x1b[I", Person::AtMachine, at(50));
@@ -569,9 +485,9 @@ mod tests {
             assert!(queue.take_next(at(0)).is_some());
             let part = queue.on_typed(&id("a"), Some(&text()), Typed::Part, at(0));
             assert_eq!(part, Expecting::Typing);
-            assert!(queue.is_spoiled() && queue.standing() == 0);
+            assert!(queue.line.is_spoiled() && queue.line.standing() == 0);
             mended(&mut queue);
-            assert!(!queue.is_spoiled());
+            assert!(!queue.line.is_spoiled());
         }
     }
 
@@ -582,9 +498,9 @@ mod tests {
             queue.ask(id("k"), Passing::GoesPast, at(0));
             assert!(queue.take_next(at(0)).is_some());
             assert_eq!(typed(&mut queue, "k", &keys(names), 0), Expecting::Typing);
-            assert_eq!(queue.standing(), standing, "{names}");
+            assert_eq!(queue.line.standing(), standing, "{names}");
         }
         let _ = queue.on_person(b"yz", Person::AtMachine, at(0));
-        assert_eq!(queue.standing(), 3);
+        assert_eq!(queue.line.standing(), 3);
     }
 }

@@ -2,27 +2,22 @@
 //! nothing that makes that terminal answer, report, or change what lies beyond its screen.
 
 use super::modes::Modes;
+use super::passing::{self, Verdict, verdict};
 use super::sequences::{Piece, SequenceKind, Sequences};
 use alloc::vec::Vec;
 
-/// Modes in which a terminal reports by itself: the mouse, focus, colours, its size; and number 2, in which it is a
-/// VT52 that reads sequences in another way.
-const REPORTING: [u16; 14] =
-    [2, 9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2031, 2048, 5522];
-
-/// Commands for a terminal that reach its clipboard, its files or its windows, or that it answers, by number.
-const COMMANDS: [u16; 8] = [50, 51, 52, 60, 61, 99, 1337, 5522];
-
 /// How the controls from U+0080 to U+009F begin in UTF-8.
 const C1: u8 = 0xc2;
+const BELL: u8 = 0x07;
 /// Ends what was begun, and shows nothing.
 const CANCEL: u8 = 0x18;
 
 /// A filter for one terminal that looks on. What it passes on is what was written, without
 ///
 /// - queries, whatever they ask for, and modes in which a terminal reports by itself;
-/// - what reaches the clipboard, the printer, the windows or the keys of the one who looks on;
-/// - sequences that were broken off, and texts that no terminal shows.
+/// - what reaches the clipboard, the printer, the windows, the keys or what scrolled out of the one who looks on;
+/// - sequences that were broken off, and texts that no terminal shows;
+/// - whatever else is not known to draw, or to be put back by [`restoring`](Self::restoring).
 ///
 /// It is for terminals that read UTF-8. A [pure machine](crate::step#two-contracts) without time, which holds no more
 /// than 4 KiB.
@@ -40,38 +35,66 @@ pub struct Viewing {
 enum Long {
     #[default]
     Dropped,
+    /// A picture, which has not ended.
     Passed,
 }
 
 impl Viewing {
     /// What of this is passed on. What may become a sequence that is not waits for what follows.
     pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let Self { sequences, modes, long, last } = self;
         let mut passed = Vec::with_capacity(bytes.len());
-        let (long, last) = (&mut self.long, self.last);
-        self.sequences.read(bytes, |piece| match piece {
-            Piece::Plain(plain) => passed.extend_from_slice(plain),
-            Piece::Sequence { kind, bytes, body } => match verdict(kind, body) {
-                Verdict::Pass => passed.extend_from_slice(bytes),
-                Verdict::Without(numbers) => without(bytes, body, &numbers, &mut passed),
-                Verdict::Drop => drop_sequence(bytes, last, &mut passed),
-            },
-            Piece::Broken(bytes) => drop_sequence(bytes, last, &mut passed),
-            Piece::Long { kind, start } => {
-                // Pictures only: everything else of such a length is no text for a viewer.
-                let is_picture = kind == SequenceKind::Device
-                    && verdict(kind, start.get(2..).unwrap_or_default()) == Verdict::Pass;
-                *long = if is_picture { Long::Passed } else { Long::Dropped };
-                if is_picture {
-                    passed.extend_from_slice(start);
-                }
+        let mut read = 0;
+        sequences.read(bytes, |piece| {
+            if *long == Long::Passed && !matches!(piece, Piece::Rest(_)) {
+                // The picture was broken off by what did not come to be passed on.
+                passed.push(CANCEL);
+                *long = Long::Dropped;
             }
-            Piece::Rest(bytes) => match long {
-                Long::Passed => passed.extend_from_slice(bytes),
-                Long::Dropped => {}
-            },
+            match piece {
+                Piece::Plain(plain) => pass_plain(plain, *last, &mut passed),
+                Piece::Sequence { kind, bytes, body } => match verdict(kind, body, modes) {
+                    Verdict::Pass => {
+                        pass_controls(kind, body, &mut passed);
+                        let is_ended_by_bell = bytes.ends_with(&[BELL]);
+                        passed.extend_from_slice(&passing::usual(kind, body, is_ended_by_bell));
+                    }
+                    Verdict::Instead(other) => {
+                        pass_controls(kind, body, &mut passed);
+                        passed.extend_from_slice(&other);
+                    }
+                    Verdict::Drop => {
+                        pass_controls(kind, body, &mut passed);
+                        separate(*last, &mut passed);
+                    }
+                },
+                Piece::Broken(bytes) => {
+                    let body = bytes.strip_prefix(b"\x1b[").unwrap_or_default();
+                    pass_controls(SequenceKind::Control, body, &mut passed);
+                    separate(*last, &mut passed);
+                }
+                Piece::Long { kind, start } => {
+                    // Pictures only: everything else of such a length is no text for a viewer.
+                    let data = start.get(2..).unwrap_or_default();
+                    if kind == SequenceKind::Device && passing::is_picture(data) {
+                        *long = Long::Passed;
+                        passed.extend_from_slice(b"\x1bP");
+                        passed.extend(passing::picture(data));
+                    }
+                }
+                Piece::Rest(bytes) => match (*long, bytes) {
+                    (Long::Passed, b"\x1b\\" | b"\xc2\x9c") => {
+                        passed.extend_from_slice(b"\x1b\\");
+                        *long = Long::Dropped;
+                    }
+                    (Long::Passed, data) => passed.extend(passing::picture(data)),
+                    (Long::Dropped, _) => {}
+                },
+            }
+            modes.read(passed.get(read..).unwrap_or_default());
+            read = passed.len();
         });
-        self.modes.read(&passed);
-        self.last = passed.last().copied().unwrap_or(self.last);
+        *last = passed.last().copied().unwrap_or(*last);
         passed
     }
 
@@ -87,113 +110,76 @@ impl Viewing {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Verdict {
-    Pass,
-    Drop,
-    /// Without these of its numbers.
-    Without(Vec<u16>),
+/// Of one line of a program, which stands by itself between others, what is passed on to a terminal: characters and
+/// their colours, which end with it.
+pub fn viewed_line(line: &[u8]) -> Vec<u8> {
+    let (mut passed, mut has_colors) = (Vec::with_capacity(line.len()), false);
+    Sequences::default().read(line, |piece| match piece {
+        Piece::Plain(plain) => {
+            let shown: Vec<u8> = plain
+                .iter()
+                .copied()
+                .filter(|byte| matches!(byte, b'\t' | b'\r' | 0x20..=0x7e | 0x80..))
+                .collect();
+            pass_plain(&shown, 0, &mut passed);
+        }
+        Piece::Sequence { kind: SequenceKind::Control, body, .. }
+            if matches!(body, [b'0'..=b'9' | b';' | b':', .., b'm'] | b"m")
+                && verdict(SequenceKind::Control, body, &Modes::default()) == Verdict::Pass =>
+        {
+            has_colors = true;
+            passed.extend_from_slice(&passing::usual(SequenceKind::Control, body, false));
+        }
+        Piece::Sequence { .. } | Piece::Broken(_) | Piece::Long { .. } | Piece::Rest(_) => {
+            separate(0, &mut passed);
+        }
+    });
+    if has_colors {
+        passed.extend_from_slice(b"\x1b[0m");
+    }
+    passed
 }
 
-/// Of a sequence that is dropped only the control bytes within it are passed on. `last` was passed on before all of
-/// `passed`.
-fn drop_sequence(bytes: &[u8], last: u8, passed: &mut Vec<u8>) {
-    if bytes.starts_with(b"\x1b[") {
-        passed.extend(bytes.iter().filter(|byte| acts_alone(**byte)));
+/// Characters, and the control bytes that draw. `last` was passed on before all of `passed`.
+fn pass_plain(plain: &[u8], last: u8, passed: &mut Vec<u8>) {
+    for byte in plain {
+        match byte {
+            // A control from U+0080 to U+009F that begins no sequence: some answer to one of them.
+            0x80..=0x9f if passed.last() == Some(&C1) => {
+                let _ = passed.pop();
+            }
+            0x20..=0x7e | 0x80.. => passed.push(*byte),
+            control if passing::draws(*control) => passed.push(*control),
+            _ => separate(last, passed),
+        }
     }
-    // What follows must not continue a character, which would begin a sequence.
+}
+
+/// A control byte within a sequence acts as it does outside of one.
+fn pass_controls(kind: SequenceKind, body: &[u8], passed: &mut Vec<u8>) {
+    match kind {
+        SequenceKind::Control | SequenceKind::Escape => {
+            passed.extend(body.iter().filter(|byte| passing::draws(**byte)));
+        }
+        SequenceKind::Command
+        | SequenceKind::Device
+        | SequenceKind::Application
+        | SequenceKind::Ignored => {}
+    }
+}
+
+/// Something was left out here: what follows must not continue a character, which would begin a sequence.
+fn separate(last: u8, passed: &mut Vec<u8>) {
     if passed.last().copied().unwrap_or(last) == C1 {
         passed.push(CANCEL);
     }
 }
 
-/// A control byte within a sequence acts as it does outside of one. Those that end it do nothing else.
-fn acts_alone(byte: u8) -> bool {
-    matches!(byte, 0x07..=0x0f)
-}
-
-fn verdict(kind: SequenceKind, body: &[u8]) -> Verdict {
-    let is_passed = match kind {
-        SequenceKind::Control => return control(body),
-        SequenceKind::Escape => body != b"Z",
-        SequenceKind::Command => passes_command(body),
-        SequenceKind::Device => is_picture(body),
-        SequenceKind::Application | SequenceKind::Ignored => false,
-    };
-    if is_passed { Verdict::Pass } else { Verdict::Drop }
-}
-
-/// Sixel pictures: numbers, and a `q`.
-fn is_picture(body: &[u8]) -> bool {
-    let behind = body.iter().find(|byte| !matches!(byte, b'0'..=b'9' | b';'));
-    behind == Some(&b'q')
-}
-
-fn passes_command(body: &[u8]) -> bool {
-    let mut parts = body.split(|byte| *byte == b';');
-    let number = number(parts.next().unwrap_or_default());
-    !COMMANDS.contains(&number) && !parts.any(|part| part.starts_with(b"?"))
-}
-
-fn control(body: &[u8]) -> Verdict {
-    let seen: Vec<u8> = body.iter().copied().filter(|byte| (0x20..0x7f).contains(byte)).collect();
-    let Some((last, body)) = seen.split_last() else { return Verdict::Drop };
-    let mark = body.first().copied().filter(|byte| (0x3c..=0x3f).contains(byte)).unwrap_or(0);
-    let between = body.iter().copied().find(|byte| (0x20..=0x2f).contains(byte)).unwrap_or(0);
-    let numbers = body.strip_prefix(&[mark]).unwrap_or(body);
-    let first = number(numbers);
-    let is_query = match (mark, between, *last) {
-        // What it is, its state, its parameters, its keyboard, what it stores.
-        (_, 0, b'c' | b'i' | b'x') | (_, b'$', b'p' | b'w' | b'u') => true,
-        (mark, 0, b'n' | b'q') => mark != b'>' && *last == b'n' || mark == b'>' && *last == b'q',
-        (mark, _, b'u') => mark == b'?' || between != 0,
-        (b'?', 0, b'm' | b'g' | b'S') => true,
-        // Macros, sums over the screen, the mouse, colours on the stack.
-        (_, b'*', b'y' | b'z') | (_, b'\'', b'|' | b'z') | (_, b'#', b'R' | b'S' | b'|') => true,
-        // Its window and title, but for keeping the title.
-        (0, 0, b't') => !matches!(first, 22 | 23),
-        _ => false,
-    };
-    if is_query {
-        return Verdict::Drop;
-    }
-    if (mark, between) == (b'?', 0) && matches!(*last, b'h' | b'l' | b's' | b'r') {
-        let parts = numbers.split(|byte| matches!(byte, b';' | b':'));
-        let reporting: Vec<u16> =
-            parts.map(number).filter(|number| REPORTING.contains(number)).collect();
-        if !reporting.is_empty() {
-            return Verdict::Without(reporting);
-        }
-    }
-    Verdict::Pass
-}
-
-/// A mode sequence without these numbers; nothing if no number is left.
-fn without(bytes: &[u8], body: &[u8], numbers: &[u16], passed: &mut Vec<u8>) {
-    passed.extend(bytes.iter().filter(|byte| acts_alone(**byte)));
-    let seen: Vec<u8> = body.iter().copied().filter(|byte| (0x20..0x7f).contains(byte)).collect();
-    let Some((last, body)) = seen.split_last() else { return };
-    let body = body.strip_prefix(b"?").unwrap_or(body);
-    let parts = body.split(|byte| matches!(byte, b';' | b':'));
-    let kept: Vec<&[u8]> = parts.filter(|part| !numbers.contains(&number(part))).collect();
-    if !kept.is_empty() {
-        passed.extend_from_slice(b"\x1b[?");
-        passed.extend_from_slice(&kept.join(&b';'));
-        passed.push(*last);
-    }
-}
-
-/// The number that stands first, as terminals read it; 0 if none does.
-fn number(text: &[u8]) -> u16 {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0_u16, |number, digit| {
-        number.saturating_mul(10).saturating_add(u16::from(digit - b'0'))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
+    use alloc::string::String;
     use proptest::prelude::*;
 
     fn passed(bytes: &[u8]) -> Vec<u8> {
@@ -242,6 +228,47 @@ mod tests {
         b"\x1b[?2048h",
         b"\x1b[?1004h",
         b"\x1b^x\x1b\\",
+        // A terminal with an answer types it.
+        b"\x05",
+        b"\x00\x11\x13\x14\x7f",
+        b"\xc2\x9a",
+        b"\xc2\x88",
+        // How bytes are read, and how it answers.
+        b"\x1b%@",
+        b"\x1b%G",
+        b"\x1b G",
+        b"\x1b[62;0\"p",
+        b"\x1b[?2l",
+        // The pointer, the keyboard, the size, what scrolled out, and what is kept for whoever looks on.
+        b"\x1b]22;text\x07",
+        b"\x1b[>1p",
+        b"\x1b[>1t",
+        b"\x1b[?67h",
+        b"\x1b[?8l",
+        b"\x1b[?3h",
+        b"\x1b[?9001h",
+        b"\x1b[?1034l",
+        b"\x1b[2h",
+        b"\x1b[12l",
+        b"\x1b[1q",
+        b"\x1b[3J",
+        b"\x1b[80$|",
+        b"\x1b[24*|",
+        b"\x1b[<u",
+        b"\x1b[<9u",
+        b"\x1b[23;0t",
+        b"\x1bl",
+        b"\x1bN",
+        // Notices, the working directory, marks of a shell, and what nobody knows.
+        b"\x1b]9;4;1;50\x07",
+        b"\x1b]777;notify;a;b\x07",
+        b"\x1b]7;file:///tmp\x07",
+        b"\x1b]133;A\x07",
+        b"\x1b]21;foreground=red\x07",
+        b"\x1b]+4;1;red\x07",
+        b"\x1b]ltitle\x07",
+        b"\x1b[?12345h",
+        b"\x1b[5v",
     ];
 
     const PASSED: &[&[u8]] = &[
@@ -250,7 +277,15 @@ mod tests {
         b"\x1b[2J\x1b[H",
         b"\x1b[?1049h",
         b"\x1b[?25l",
-        b"\x1b]0;title\x07",
+        b"\x1b]4;1;red\x07",
+        b"\x1b]11;#000;#fff\x1b\\",
+        b"\x1b]110\x07",
+        b"\x1b]8;;\x07",
+        b"\x1b[3g\x1bH\x1b[5W\x1b[9G\x1b[W",
+        b"\x1b[?45h",
+        b"\x1b[?2027h",
+        b"\x1b[1\"q",
+        b"\x1b[4h\x1b[20l",
         b"\x1b]8;;https://example.org/?a=b\x1b\\",
         b"\x1b[6 q",
         b"\x1b[!p",
@@ -258,8 +293,8 @@ mod tests {
         b"\x1b(0",
         b"\x1b[>4;2m",
         b"\x1b[>1u",
-        b"\x1b[<u",
-        b"\x1b[22;0t",
+        b"\x1b[>1u\x1b[<u",
+        b"\x1b[22;0t\x1b]0;title\x07",
         b"\x1b[s\x1b[u",
         b"\x1b[>4n",
         b"\x1bP0;1q#0;2;0;0;0\x1b\\",
@@ -278,6 +313,9 @@ mod tests {
         assert_eq!(passed(b"\x1b[?1000;25;1006l"), b"\x1b[?25l");
         assert_eq!(passed(b"a\x1b[6\nnb"), b"a\nb", "a control byte within it acts");
         assert_eq!(passed(b"a\x1b[6\x1b[31mb"), b"a\x1b[31mb");
+        assert_eq!(passed(b"\x1b[3\x051m\x1b]0;a\x05\nb\x07"), b"\x1b[31m\x1b[22;0t\x1b]0;ab\x07");
+        assert_eq!(passed(b"\xc2\x9b1m\xc2\x9d8;;x\xc2\x9c"), b"\x1b[1m\x1b]8;;x\x1b\\");
+        assert_eq!(passed(b"\xc2\x05\x9b6n"), b"\xc2\x18\x9b6n");
     }
 
     #[test]
@@ -295,6 +333,56 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_to_the_one_who_looks_on_is_kept_for_them() {
+        // A title is put on the stack first, once.
+        let mut viewing = Viewing::default();
+        assert_eq!(viewing.pass(b"\x1b]2;a\x07"), b"\x1b[22;0t\x1b]2;a\x07");
+        assert_eq!(viewing.pass(b"\x1b]0;b\x07"), b"\x1b]0;b\x07");
+        assert_eq!(viewing.restoring(), b"\x1b[23;0t\x1b[0m");
+        // Only what the program put on a stack is taken from it.
+        assert_eq!(passed(b"\x1b[>1u\x1b[<9u\x1b[<u"), b"\x1b[>1u\x1b[<1u");
+        assert_eq!(passed(b"\x1b[22t\x1b[23t\x1b[23t"), b"\x1b[22t\x1b[23t");
+        // A reset keeps what scrolled out, and leaves nothing on.
+        let mut viewing = Viewing::default();
+        assert_eq!(
+            viewing.pass(b"\x1b[?25l\x1bc"),
+            b"\x1b[?25l\x1b[?25h\x1b[0m\x1b[!p\x1b[?7h\x1b[H\x1b[2J"
+        );
+        assert_eq!(viewing.restoring(), b"\x1b[0m");
+        // No more modes at once than are read.
+        let many: Vec<String> = (0..40).map(|_| "25".into()).collect();
+        let mut viewing = Viewing::default();
+        viewing.pass(format!("\x1b[?{}l", many.join(";")).as_bytes());
+        assert_eq!(viewing.restoring(), b"\x1b[?25h\x1b[0m");
+        let many = format!("\x1b[>4{}m", ";2".repeat(20));
+        assert_eq!(passed(many.as_bytes()), b"", "it would not be put back");
+        let many = format!("\x1b[1{}m", ";2".repeat(20));
+        assert_eq!(passed(many.as_bytes()), many.as_bytes());
+    }
+
+    #[test]
+    fn a_picture_that_is_broken_off_swallows_nothing() {
+        let mut bytes = b"\x1bP0;0q".to_vec();
+        bytes.resize(5000, b'0');
+        let picture = bytes.clone();
+        bytes.extend_from_slice(b"\x1b[6ntext");
+        assert_eq!(passed(&bytes), [&picture[..], b"\x18text"].concat());
+    }
+
+    #[test]
+    fn a_line_between_others_keeps_its_characters_and_colours() {
+        for (line, shown) in [
+            (&b"a\tb \xc3\xa9\r"[..], &b"a\tb \xc3\xa9\r"[..]),
+            (b"\x1b[31mred", b"\x1b[31mred\x1b[0m"),
+            (b"\x1b[2J\x1b[>4;2m\x1b[6n\x1b]0;x\x07a\x05\x07", b"a"),
+            (b"a\xc2\x9b", b"a"),
+            (b"a\x1b[3", b"a"),
+        ] {
+            assert_eq!(viewed_line(line), shown, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
     fn what_was_switched_is_restored() {
         let mut viewing = Viewing::default();
         viewing.pass(b"\x1b[?1049h\x1b[?25l\x1b[?1000h");
@@ -303,10 +391,14 @@ mod tests {
 
     /// Reads as the strictest terminal would: whether anything that asks is left.
     fn asks(bytes: &[u8]) -> bool {
-        let mut asks = false;
+        let (mut asks, mut modes) = (false, Modes::default());
         Sequences::default().read(bytes, |piece| match piece {
-            Piece::Sequence { kind, body, .. } => asks |= verdict(kind, body) != Verdict::Pass,
-            Piece::Plain(_) | Piece::Broken(_) | Piece::Long { .. } | Piece::Rest(_) => {}
+            Piece::Sequence { kind, body, bytes } => {
+                asks |= verdict(kind, body, &modes) != Verdict::Pass;
+                modes.read(bytes);
+            }
+            Piece::Plain(plain) => asks |= plain.contains(&5),
+            Piece::Broken(_) | Piece::Long { .. } | Piece::Rest(_) => {}
         });
         asks
     }
@@ -337,6 +429,17 @@ mod tests {
             let mut parts = viewing.pass(first);
             parts.extend(viewing.pass(second));
             prop_assert_eq!(parts, whole);
+        }
+
+        #[test]
+        fn whatever_was_passed_on_is_put_back(bytes in written()) {
+            let mut viewing = Viewing::default();
+            let mut whole = viewing.pass(&bytes);
+            whole.extend(viewing.restoring());
+            // As a terminal reads it that knows more modes than may pass.
+            let mut terminal = Modes::default();
+            terminal.read(&whole);
+            prop_assert_eq!(terminal.restoring(), b"\x1b[0m");
         }
 
         #[test]

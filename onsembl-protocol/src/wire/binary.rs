@@ -62,23 +62,24 @@ impl OutputFrame {
         }
         let wrong = |what| unnamed(DecodeCause::NotOutput(what));
         let (head, rest) =
-            message.split_first_chunk::<HEAD>().ok_or(wrong("it is shorter than its head"))?;
+            message.split_first_chunk::<HEAD>().ok_or(wrong("it is shorter than its header"))?;
         let Some(Head { kind, stream, length, incarnation, sequence, offset }) = Head::read(head)
         else {
-            return Err(wrong("it is shorter than its head"));
+            return Err(wrong("it is shorter than its header"));
         };
         if kind != OUTPUT {
-            return Err(wrong("it is of an unknown kind"));
+            return Err(wrong("its kind is unknown"));
         }
         let id = rest.get(..length).ok_or(wrong("it is shorter than the id of its command"))?;
-        let id = core::str::from_utf8(id).map_err(|_| wrong("the id of its command is no text"))?;
+        let id =
+            core::str::from_utf8(id).map_err(|_| wrong("the id of its command is not UTF-8"))?;
         within("commandId", Some(id), limits.name_bytes).map_err(|long| {
             let (field, limit) = (long.field, long.limit);
             unnamed(DecodeCause::TooLong { kind: "TERMINAL_OUTPUT".into(), field, limit })
         })?;
         let command_id = CommandId::new(id);
         let Some(stream) = stream_of(stream) else {
-            let cause = DecodeCause::NotOutput("it is of an unknown stream");
+            let cause = DecodeCause::NotOutput("its stream is unknown");
             return Err(DecodeError { cause, message_id: None, command_id: Some(command_id) });
         };
         let bytes = message.split_off(HEAD + length);
@@ -129,7 +130,7 @@ impl Head {
     }
 }
 
-const fn code(stream: Stream) -> u8 {
+pub(super) const fn code(stream: Stream) -> u8 {
     match stream {
         Stream::Stdout => 0,
         Stream::Stderr => 1,
@@ -137,10 +138,10 @@ const fn code(stream: Stream) -> u8 {
     }
 }
 
-fn stream_of(byte: u8) -> Option<Stream> {
+pub(super) fn stream_of(byte: u8) -> Option<Stream> {
     Stream::ALL.into_iter().find(|stream| code(*stream) == byte)
 }
 
-const fn unnamed(cause: DecodeCause) -> DecodeError {
+pub(super) const fn unnamed(cause: DecodeCause) -> DecodeError {
     DecodeError { cause, message_id: None, command_id: None }
 }

@@ -128,6 +128,7 @@ impl Bounded for ServerToAgent {
             }),
             Self::Error(m) => within("message", Some(&m.message), limits.command_bytes),
             Self::CommandRequest(m) => request(m, limits),
+            Self::CommandText(m) => command(&m.command_id, limits),
             Self::CommandCancel(m) => command(&m.command_id, limits),
             Self::OutputAck(m) => command(&m.command_id, limits),
             Self::OutputResume(m) => streams(m.streams.iter().map(|s| &s.command_id), limits),
@@ -155,6 +156,7 @@ impl Bounded for DashboardToServer {
                 within("id", m.id.as_deref(), limits.name_bytes)
             }
             Self::CommandRequest(m) => request(m, limits),
+            Self::CommandText(m) => command(&m.command_id, limits),
             Self::CommandCancel(m) => command(&m.command_id, limits)
                 .and_then(|()| within("reason", m.reason.as_deref(), limits.command_bytes)),
             Self::Control(m) => agent(m.agent_id.as_ref(), limits)
@@ -170,6 +172,7 @@ impl Bounded for DashboardToServer {
                 command(&m.command_id, limits).and_then(|()| hold(&m.holder, limits))
             }
             Self::TerminalInput(m) => input(m, limits),
+            Self::OutputTaken(m) => command(&m.command_id, limits),
             Self::Ping(_) | Self::Pong(_) | Self::TokenRefresh(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }

@@ -1,6 +1,6 @@
 //! The careful way to read a message: the envelope first, then its payload, in any order of fields.
 //!
-//! It is the reference for what is read, and the only place that says what cannot be.
+//! It is the reference for what is read, and alone says what cannot be.
 
 use super::bounds::{Bounded, TooLong, within};
 use super::envelope::Envelope;

@@ -14,6 +14,20 @@ use crate::limits::Limits;
 /// survive; only what cannot be understood is an error, and the error names what could still be
 /// read of it.
 ///
+/// ```
+/// use onsembl_protocol::limits::Limits;
+/// use onsembl_protocol::wire::{AgentToServer, decode};
+///
+/// let text = r#"{"type":"PONG","id":"m-1","payload":{"timestamp":1762041630000}}"#;
+/// let envelope = decode::<AgentToServer>(text, &Limits::DEFAULT).unwrap();
+/// assert!(matches!(envelope.message, AgentToServer::Pong(_)));
+///
+/// // What this version does not know is told as that, and is no error.
+/// let later = r#"{"type":"TIME_TRAVEL","payload":{}}"#;
+/// let envelope = decode::<AgentToServer>(later, &Limits::DEFAULT).unwrap();
+/// assert!(matches!(envelope.message, AgentToServer::Unknown(_)));
+/// ```
+///
 /// # Errors
 /// [`DecodeError`]: the peer sent no message.
 pub fn decode<M: MessageSet + Bounded>(

@@ -19,6 +19,17 @@ pub struct Envelope<M, I = MessageId> {
 }
 
 /// Writes one text message in the canonical form.
+///
+/// ```
+/// use onsembl_protocol::id::MessageId;
+/// use onsembl_protocol::time::WallTime;
+/// use onsembl_protocol::wire::payload::Ping;
+/// use onsembl_protocol::wire::{ServerToAgent, encode};
+///
+/// let ping = ServerToAgent::Ping(Ping { timestamp: Some(5.0), sequence: None });
+/// let text = encode(&MessageId::new("m-1"), WallTime::from_unix_millis(7), &ping);
+/// assert!(text.starts_with(r#"{"type":"PING","id":"m-1","timestamp":7,"#));
+/// ```
 pub fn encode<M: MessageSet>(id: &MessageId, timestamp: WallTime, message: &M) -> String {
     let mut text = String::new();
     encode_into(&mut text, id, timestamp, message);

@@ -38,10 +38,10 @@ pub enum DecodeCause {
         limit: usize,
     },
     /// No JSON object with a text `type`.
-    #[error("the message is no JSON object with a text `type`: {0}")]
+    #[error("the message is not a JSON object with a string `type`: {0}")]
     NotAnEnvelope(String),
     /// A binary message that is no chunk of output.
-    #[error("the binary message is no output: {0}")]
+    #[error("the binary message is not output: {0}")]
     NotOutput(&'static str),
     /// The payload does not fit its type.
     #[error("the payload of {kind} cannot be read: {why}")]

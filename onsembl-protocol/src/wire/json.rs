@@ -383,10 +383,10 @@ mod tests {
         }
     }
 
-    /// Every character that one byte holds and two longer ones, at every place of a word, alone and
+    /// Every character that one byte holds and two longer ones, at every position of a word, alone and
     /// behind another escape.
     #[test]
-    fn escapes_as_serde_json_does_at_every_place() {
+    fn escapes_as_serde_json_does_at_every_position() {
         for c in (0..0x80).map(char::from).chain(['é', '\u{1f600}']) {
             for before in 0..20 {
                 let text = format!("{}{c}\n{c}{c}{}", "x".repeat(before), "é".repeat(before));

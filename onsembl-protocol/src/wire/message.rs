@@ -7,11 +7,11 @@
 use super::payload::{
     Ack, AgentActivity, AgentBlackBox, AgentConnect, AgentConnected, AgentControl, AgentDisconnect,
     AgentErrorReport, AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel,
-    CommandRequest, CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply,
-    KeyboardRelease, KeyboardState, KeyboardTake, Opaque, OutputAck, OutputGap, OutputQuery,
-    OutputResume, OutputState, Ping, Pong, ReleaseRequest, ServerHeartbeat, StopReceipt,
-    StopRelease, Subscription, TerminalInput, TerminalInputState, TerminalOpened, TerminalOutput,
-    TerminalSized, TerminalStream, TokenRefresh,
+    CommandRequest, CommandStatus, CommandText, DashboardConnected, DashboardInit, EmergencyStop,
+    ErrorReply, KeyboardRelease, KeyboardState, KeyboardTake, Opaque, OutputAck, OutputBehind,
+    OutputGap, OutputQuery, OutputResume, OutputState, OutputTaken, Ping, Pong, ReleaseRequest,
+    ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalInput, TerminalInputState,
+    TerminalOpened, TerminalOutput, TerminalSized, TerminalStream, TokenRefresh,
 };
 use crate::id::CommandId;
 use crate::model::CommandComplete;
@@ -72,6 +72,7 @@ impl ServerToAgent {
             Self::CommandCancel(m) => Some(&m.command_id),
             Self::OutputAck(m) => Some(&m.command_id),
             Self::TerminalInput(m) => Some(&m.command_id),
+            Self::CommandText(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
             Self::Error(m) => m.context.command_id.as_ref(),
             Self::Heartbeat(_)
@@ -98,6 +99,7 @@ impl ServerToDashboard {
             Self::TerminalStream(m) => Some(&m.command_id),
             Self::OutputGap(m) => Some(&m.command_id),
             Self::KeyboardState(m) => Some(&m.command_id),
+            Self::OutputBehind(m) => Some(&m.command_id),
             Self::TerminalSize(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
             Self::Error(m) => m.context.command_id.as_ref(),
@@ -234,11 +236,13 @@ message_set! {
         /// The answer to a probe.
         Pong(Pong) = "PONG",
         CommandRequest(CommandRequest) = "COMMAND_REQUEST",
+        /// A piece of a long text, before its request. Extension.
+        CommandText(CommandText) = "COMMAND_TEXT",
         /// Do not run this any more.
         CommandCancel(CommandCancel) = "COMMAND_CANCEL",
         /// Output is stored. Extension.
         OutputAck(OutputAck) = "OUTPUT_ACK",
-        /// How far streams are stored: go on there. Extension.
+        /// How far streams are stored: continue there. Extension.
         OutputResume(OutputResume) = "OUTPUT_RESUME",
         /// Say what you hold. Extension.
         OutputQuery(OutputQuery) = "OUTPUT_QUERY",
@@ -265,6 +269,8 @@ message_set! {
         /// It wants to see less.
         Unsubscribe(Subscription) = "DASHBOARD_UNSUBSCRIBE",
         CommandRequest(CommandRequest) = "COMMAND_REQUEST",
+        /// A piece of a long text, before its request. Extension.
+        CommandText(CommandText) = "COMMAND_TEXT",
         /// Do not run this any more.
         CommandCancel(CommandCancel) = "COMMAND_CANCEL",
         /// An order that is no command.
@@ -278,6 +284,8 @@ message_set! {
         KeyboardRelease(KeyboardRelease) = "KEYBOARD_RELEASE",
         /// It types. Extension.
         TerminalInput(TerminalInput) = "TERMINAL_INPUT",
+        /// What it has shown of a terminal. Extension.
+        OutputTaken(OutputTaken) = "OUTPUT_TAKEN",
         Ping(Ping) = "PING",
         /// The answer to a probe.
         Pong(Pong) = "PONG",
@@ -306,6 +314,8 @@ message_set! {
         KeyboardState(KeyboardState) = "KEYBOARD_STATE",
         /// A terminal has another size from here. Extension.
         TerminalSize(TerminalSized) = "TERMINAL_SIZE",
+        /// It is to show the present screen of a terminal. Extension.
+        OutputBehind(OutputBehind) = "OUTPUT_BEHIND",
         Trace(Opaque) = "TRACE_STREAM" | "TRACE_UPDATE",
         /// What waits for an agent. Not sent yet.
         QueueUpdate(Opaque) = "QUEUE_UPDATE",

@@ -2,11 +2,14 @@
 //!
 //! Reading is lenient where existing peers differ, writing has one form. Nothing here decides
 //! anything: no machine is imported, and no machine encodes.
+//!
+//! Tier 1 of the [crate](crate#what-is-public-in-tiers): the connection.
 
 mod binary;
 mod bounds;
 mod careful;
 mod decode;
+mod draft;
 mod envelope;
 mod envelopes;
 mod error;
@@ -16,6 +19,7 @@ mod message;
 mod one_pass;
 pub mod payload;
 mod scan;
+mod stream_frame;
 
 pub use crate::model::Text;
 pub use crate::model::lenient::NextBeat;
@@ -24,9 +28,11 @@ pub use bounds::{Bounded, TooLong};
 #[doc(hidden)]
 pub use careful::decode_carefully;
 pub use decode::decode;
+pub(crate) use draft::Draft;
 pub use envelope::{Envelope, encode, encode_into};
 pub use envelopes::Envelopes;
 pub use error::{DecodeCause, DecodeError};
 pub use in_place::{AgentFrame, decode_in_place};
 pub use json::json_len;
 pub use message::{AgentToServer, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard};
+pub use stream_frame::StreamFrame;

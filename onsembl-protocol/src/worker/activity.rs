@@ -1,12 +1,13 @@
 //! What the programs of an agent do: a monitor for each run that is watched, and of them the one that matters most,
 //! which is told to the server.
 
-use super::Worker;
 use super::note::WorkerNote;
+use super::outputs::Outputs;
+use super::uplink::Uplink;
 use crate::activity::{ActivityConfig, ActivityMonitor, Fact, Input, Seen, Taken};
 use crate::id::CommandId;
 use crate::model::{Activity, ActivityBasis, ActivityLane, ActivityState, Capabilities, TypeIf};
-use crate::terminal::{StrokeKind, Typing};
+use crate::terminal::{NO_PROGRAM, Stroke, StrokeKind};
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -35,19 +36,82 @@ impl Activities {
         self.shown.as_ref()
     }
 
-    fn begin(&mut self, id: &CommandId, now: Timestamp) {
+    /// This runs from now on.
+    pub(super) fn begin(&mut self, id: &CommandId, now: Timestamp) {
+        // Of a command of its own only structured output shows what it does.
         let is_watched = id.is_terminal() || self.config.stream.is_some();
         if is_watched {
             let _ = self.runs.insert(id.clone(), ActivityMonitor::new(self.config.clone(), now));
         }
     }
 
-    fn end(&mut self, id: &CommandId) {
+    /// It has ended.
+    pub(super) fn end(&mut self, id: &CommandId) {
         let _ = self.runs.remove(id);
     }
 
-    fn get(&mut self, id: &CommandId) -> Option<&mut ActivityMonitor> {
-        self.runs.get_mut(id)
+    /// A run wrote this.
+    pub(super) fn on_output(
+        &mut self,
+        id: &CommandId,
+        bytes: &[u8],
+        now: Timestamp,
+        out: &mut Outputs,
+    ) {
+        let Some(run) = self.runs.get_mut(id) else { return };
+        let taken = match id.is_terminal() {
+            true => run.on_terminal_output(bytes, now),
+            false => run.on_piped_output(bytes, now),
+        };
+        note_taken(taken, id, out);
+    }
+
+    /// A hook of the program of a run says something, which happened so long ago.
+    pub(super) fn on_fact(
+        &mut self,
+        id: &CommandId,
+        fact: &Fact,
+        age: Duration,
+        now: Timestamp,
+        out: &mut Outputs,
+    ) {
+        let Some(run) = self.runs.get_mut(id) else {
+            // Its run has just ended, or is one that nobody watches.
+            return out.note(WorkerNote::FactOfNoRun(id.clone()));
+        };
+        let taken = run.on_fact(ActivityLane::Hook, fact, age, now);
+        note_taken(taken, id, out);
+    }
+
+    /// This is typed into the terminal, by whomever.
+    pub(super) fn on_input(&mut self, bytes: &[u8], now: Timestamp) {
+        let inputs = Input::of_keys(bytes);
+        for run in self.terminals() {
+            inputs.clone().for_each(|input| run.on_input(input, now));
+        }
+    }
+
+    /// These are typed into the terminal for a command.
+    pub(super) fn on_typing(&mut self, strokes: &[Stroke], now: Timestamp) {
+        for stroke in strokes {
+            match &stroke.what {
+                StrokeKind::Text(bytes) | StrokeKind::Keys(bytes) if bytes.is_empty() => {}
+                // What stands in a text is part of it, as long as nothing submits it.
+                StrokeKind::Text(_) => self.on_input(b"x", now),
+                StrokeKind::Keys(bytes) => self.on_input(bytes, now),
+                StrokeKind::Settle => {}
+                StrokeKind::Enter | StrokeKind::Submit(_) => self.on_input(b"\r", now),
+            }
+        }
+    }
+
+    /// The program of the terminal reads.
+    pub(super) fn on_reads(&mut self, now: Timestamp) {
+        self.terminals().for_each(|run| run.on_reads(now));
+    }
+
+    fn terminals(&mut self) -> impl Iterator<Item = &mut ActivityMonitor> {
+        self.runs.iter_mut().filter(|(id, _)| id.is_terminal()).map(|(_, run)| run)
     }
 
     /// The run that somebody may have to look at first, and what is told of it.
@@ -71,6 +135,58 @@ impl Activities {
         }
         self.told.clone_from(&foremost);
         Some(foremost)
+    }
+
+    /// Whether a text may be typed now that is wanted only if the program does this.
+    ///
+    /// # Errors
+    /// It may not, and why.
+    pub(super) fn allow_typing(&self, wanted: Option<&TypeIf>, now: Now) -> Result<(), String> {
+        match wanted {
+            None => return Ok(()),
+            Some(TypeIf::Waiting) => {}
+            Some(TypeIf::Unknown(word)) => {
+                let known = TypeIf::Waiting;
+                return Err(format!(
+                    "unknown condition {word:?}; this agent knows {known}; nothing was typed"
+                ));
+            }
+        }
+        let run = self.runs.iter().find(|(id, _)| id.is_terminal());
+        let Some((_, run)) = run else {
+            return Err(NO_PROGRAM.to_string());
+        };
+        let seen = run.now(now.monotonic);
+        if seen.state == ActivityState::Waiting {
+            return Ok(());
+        }
+        let is = told(None, &seen, now).with_basis(now.wall);
+        Err(match run.has_spoken() {
+            true => format!(
+                "the program in the terminal is not known to wait for a prompt: {is}; nothing was typed"
+            ),
+            false => format!(
+                "the program in the terminal has never reported its activity, and Onsembl does not guess from the screen: {is}; nothing was typed; start the agent with a --preset for its program, or send the text without a condition"
+            ),
+        })
+    }
+
+    /// Queues what there is to tell of what programs do.
+    pub(super) fn tell(&mut self, uplink: &mut Uplink, now: Now) {
+        let Some(news) = self.take_news(now.monotonic) else { return };
+        let activity = match news {
+            Some((id, seen)) => told(Some(id), &seen, now),
+            None => gone(now.wall),
+        };
+        say(&activity, uplink, now);
+        self.shown = Some(activity).filter(|shown| shown.state != ActivityState::Gone);
+    }
+
+    /// A session began: the server knows nothing yet.
+    pub(super) fn repeat(&self, uplink: &mut Uplink, now: Now) {
+        if let Some((id, seen)) = self.told.clone() {
+            say(&told(Some(id), &seen, now), uplink, now);
+        }
     }
 
     pub(super) fn deadline(&self) -> Deadline {
@@ -108,128 +224,15 @@ fn gone(since: WallTime) -> Activity {
     Activity { command: None, state: ActivityState::Gone, since, basis: None, question: None }
 }
 
-impl Worker {
-    pub(super) fn watch_activity(&mut self, id: &CommandId, now: Now) {
-        self.activities.begin(id, now.monotonic);
+fn note_taken(taken: Taken, id: &CommandId, out: &mut Outputs) {
+    match taken {
+        Taken::Yes => {}
+        Taken::TooMany => out.note(WorkerNote::TooManyFacts(id.clone())),
     }
+}
 
-    pub(super) fn unwatch_activity(&mut self, id: &CommandId) {
-        self.activities.end(id);
-    }
-
-    /// A run that is watched wrote this.
-    pub(super) fn watch_output(&mut self, id: &CommandId, bytes: &[u8], now: Now) {
-        let Some(run) = self.activities.get(id) else { return };
-        let taken = match id.is_terminal() {
-            true => run.on_terminal_output(bytes, now.monotonic),
-            false => run.on_piped_output(bytes, now.monotonic),
-        };
-        self.note_taken(taken, id);
-    }
-
-    /// A hook of the program of a run says something, which happened so long ago.
-    pub(super) fn on_fact(&mut self, id: &CommandId, fact: &Fact, age: Duration, now: Now) {
-        let Some(run) = self.activities.get(id) else {
-            // Its run has just ended, or is one that nobody watches.
-            return self.note(WorkerNote::FactOfNoRun(id.clone()));
-        };
-        let taken = run.on_fact(ActivityLane::Hook, fact, age, now.monotonic);
-        self.note_taken(taken, id);
-    }
-
-    fn note_taken(&mut self, taken: Taken, id: &CommandId) {
-        match taken {
-            Taken::Yes => {}
-            Taken::TooMany => self.note(WorkerNote::TooManyFacts(id.clone())),
-        }
-    }
-
-    /// This is typed into the terminal, by whomever.
-    pub(super) fn watch_input(&mut self, bytes: &[u8], now: Now) {
-        let inputs = Input::of_keys(bytes);
-        for run in self.activities.runs.iter_mut().filter(|(id, _)| id.is_terminal()) {
-            inputs.clone().for_each(|input| run.1.on_input(input, now.monotonic));
-        }
-    }
-
-    pub(super) fn watch_typing(&mut self, typing: &Typing, now: Now) {
-        for stroke in &typing.strokes {
-            match &stroke.what {
-                StrokeKind::Text(bytes) | StrokeKind::Keys(bytes) if bytes.is_empty() => {}
-                // What stands in a text is part of it, as long as nothing submits it.
-                StrokeKind::Text(_) => self.watch_input(b"x", now),
-                StrokeKind::Keys(bytes) => self.watch_input(bytes, now),
-                StrokeKind::Enter => self.watch_input(b"\r", now),
-            }
-        }
-    }
-
-    /// The program of the terminal reads.
-    pub(super) fn watch_reads(&mut self, now: Now) {
-        for (_, run) in self.activities.runs.iter_mut().filter(|(id, _)| id.is_terminal()) {
-            run.on_reads(now.monotonic);
-        }
-    }
-
-    /// Whether a text may be typed now that is wanted only if the program does this.
-    ///
-    /// # Errors
-    /// It may not, and why.
-    pub(super) fn allows_typing(&self, wanted: Option<&TypeIf>, now: Now) -> Result<(), String> {
-        match wanted {
-            None => return Ok(()),
-            Some(TypeIf::Waiting) => {}
-            Some(TypeIf::Unknown(word)) => {
-                let known = TypeIf::Waiting;
-                return Err(format!(
-                    "this agent knows no condition {word:?}; it knows {known}; nothing was typed"
-                ));
-            }
-        }
-        let run = self.activities.runs.iter().find(|(id, _)| id.is_terminal());
-        let Some((_, run)) = run else {
-            return Err(
-                "the program in the terminal has ended; ask again under a new id".to_string()
-            );
-        };
-        let seen = run.now(now.monotonic);
-        if seen.state == ActivityState::Waiting {
-            return Ok(());
-        }
-        let is = told(None, &seen, now).with_basis(now.wall);
-        Err(match run.has_spoken() {
-            true => format!(
-                "the program in the terminal is not known to wait for a prompt: {is}; nothing was typed"
-            ),
-            false => format!(
-                "the program in the terminal has never said what it does, and its screen is not guessed from: {is}; nothing was typed; start the agent with a --preset for its program, or type without a condition"
-            ),
-        })
-    }
-
-    /// Queues what there is to tell of what programs do.
-    pub(super) fn tell_activity(&mut self, now: Now) {
-        let Some(news) = self.activities.take_news(now.monotonic) else { return };
-        let activity = match news {
-            Some((id, seen)) => told(Some(id), &seen, now),
-            None => gone(now.wall),
-        };
-        self.say_activity(&activity, now);
-        self.activities.shown = Some(activity).filter(|shown| shown.state != ActivityState::Gone);
-    }
-
-    /// A session began: the server knows nothing yet.
-    pub(super) fn repeat_activity(&mut self, now: Now) {
-        if let Some((id, seen)) = self.activities.told.clone() {
-            let activity = told(Some(id), &seen, now);
-            self.say_activity(&activity, now);
-        }
-    }
-
-    fn say_activity(&mut self, activity: &Activity, now: Now) {
-        let agreed = self.uplink.capabilities();
-        if agreed.is_some_and(Capabilities::tells_activity) {
-            self.uplink.queue.activity(activity, now.wall);
-        }
+fn say(activity: &Activity, uplink: &mut Uplink, now: Now) {
+    if uplink.capabilities().is_some_and(Capabilities::tells_activity) {
+        uplink.queue.activity(activity, now.wall);
     }
 }

@@ -11,7 +11,7 @@ pub struct AfterExit {
     exited_at: Timestamp,
     heard_at: Timestamp,
     /// Since when nothing is read.
-    held_since: Option<Timestamp>,
+    paused_since: Option<Timestamp>,
 }
 
 impl AfterExit {
@@ -24,7 +24,7 @@ impl AfterExit {
 
     /// The leader has exited.
     pub const fn new(now: Timestamp) -> Self {
-        Self { exited_at: now, heard_at: now, held_since: None }
+        Self { exited_at: now, heard_at: now, paused_since: None }
     }
 
     /// Something came, or was taken.
@@ -33,13 +33,13 @@ impl AfterExit {
     }
 
     /// From now on nothing is read.
-    pub fn hold(&mut self, now: Timestamp) {
-        let _ = self.held_since.get_or_insert(now);
+    pub fn pause(&mut self, now: Timestamp) {
+        let _ = self.paused_since.get_or_insert(now);
     }
 
     /// It is read again.
-    pub fn go_on(&mut self, now: Timestamp) {
-        if let Some(since) = self.held_since.take() {
+    pub fn resume(&mut self, now: Timestamp) {
+        if let Some(since) = self.paused_since.take() {
             self.exited_at = self.exited_at.saturating_add(now.saturating_since(since));
             self.heard_at = now;
         }
@@ -49,7 +49,7 @@ impl AfterExit {
     pub fn over_at(&self) -> Option<Timestamp> {
         let silent = self.heard_at.saturating_add(Self::SILENCE);
         let longest = self.exited_at.saturating_add(Self::LONGEST);
-        self.held_since.is_none().then(|| silent.min(longest))
+        self.paused_since.is_none().then(|| silent.min(longest))
     }
 }
 
@@ -81,16 +81,16 @@ mod tests {
     #[test]
     fn time_in_which_nothing_is_read_does_not_count() {
         let mut after = AfterExit::new(at(0));
-        after.hold(at(1_000));
-        after.hold(at(5_000));
+        after.pause(at(1_000));
+        after.pause(at(5_000));
         assert_eq!(after.over_at(), None);
-        after.go_on(at(3_601_000));
+        after.resume(at(3_601_000));
         assert_eq!(after.over_at(), Some(at(3_603_000)));
         for second in 3_602..3_700 {
             after.on_output(at(second * 1_000));
         }
         assert_eq!(after.over_at(), Some(at(3_610_000)), "nine of ten seconds were left");
-        after.go_on(at(3_700_000));
-        assert_eq!(after.over_at(), Some(at(3_610_000)), "it was not held");
+        after.resume(at(3_700_000));
+        assert_eq!(after.over_at(), Some(at(3_610_000)), "it was not paused");
     }
 }

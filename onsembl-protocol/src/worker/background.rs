@@ -2,13 +2,15 @@
 //! and the agent does not end before it.
 
 use super::background_policy::BackgroundPolicy;
-use super::course::GRACE;
 use crate::command::Remains;
 use crate::id::CommandId;
 use crate::model::Force;
 use crate::time::{Deadline, Timestamp};
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
+
+/// How long a process group may take to end after it was asked to.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// Commands whose background processes are kept at once. What another one leaves is ended with it.
 pub(super) const MOST_KEPT: usize = 256;
@@ -17,7 +19,7 @@ pub(super) const MOST_KEPT: usize = 256;
 /// remembered.
 const MOST_CLEARED: usize = 4096;
 
-/// How soon a sweep is repeated while something is left: it may have been born while the others were killed.
+/// How soon what is left is killed again: it may have been born while the others were killed.
 const SWEEP_AGAIN: Duration = Duration::from_secs(1);
 
 /// What ended commands left.
@@ -26,19 +28,23 @@ pub(super) struct Background {
     policy: BackgroundPolicy,
     left: BTreeMap<CommandId, Remains>,
     /// Nothing is left of these, and that is not written down before their reports are confirmed: until then
-    /// what is written says that the end of their output is not known.
+    /// what is written says that the end of their output is unknown.
     cleared: BTreeSet<CommandId>,
     leaving: Leaving,
-    /// When what belongs to no single run is ended too.
+    /// When an emergency stop ends also what belongs to no single run.
     sweep_at: Deadline,
 }
 
-/// Whether everything was asked to end, because the agent does.
+/// How far the end of the agent is with what runs. There is one grace for all of it, from the order on: what is born,
+/// or outlives its command, within that time gets what is left of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Leaving {
     #[default]
     No,
-    Yes,
+    /// Everything was asked to end, and is killed then.
+    Asked { kill_at: Timestamp },
+    /// Everything was killed, and is killed again then if anything is left.
+    Killing { again_at: Timestamp },
 }
 
 impl Background {
@@ -52,10 +58,18 @@ impl Background {
         let _ = self.left.insert(id.clone(), remains);
         match self.policy {
             BackgroundPolicy::Kill => Some(Force::Grace),
-            BackgroundPolicy::Keep if is_over_bound || self.leaving == Leaving::Yes => {
+            BackgroundPolicy::Keep if is_over_bound || self.leaving != Leaving::No => {
                 Some(Force::Grace)
             }
             BackgroundPolicy::Keep => None,
+        }
+    }
+
+    /// Whether the agent ends, and the grace of that is over.
+    pub(super) const fn is_being_killed(&self) -> bool {
+        match self.leaving {
+            Leaving::Killing { .. } => true,
+            Leaving::No | Leaving::Asked { .. } => false,
         }
     }
 
@@ -98,14 +112,35 @@ impl Background {
         self.left.len()
     }
 
-    /// The agent ends. Whether what is left is to be asked to end for that, once.
-    pub(super) fn begin_leaving(&mut self, now: Timestamp) -> bool {
-        let is_first = core::mem::replace(&mut self.leaving, Leaving::Yes) == Leaving::No;
-        if is_first {
-            let after_grace = Deadline::At(now.saturating_add(GRACE));
-            self.sweep_at = self.sweep_at.min(after_grace);
+    /// The agent ends: everything is killed after the grace, or at once.
+    pub(super) fn begin_leaving(&mut self, force: Force, now: Timestamp) {
+        match (self.leaving, force) {
+            (Leaving::No, Force::Grace) => {
+                self.leaving = Leaving::Asked { kill_at: now.saturating_add(GRACE) };
+            }
+            (Leaving::No | Leaving::Asked { .. }, Force::AtOnce) => {
+                self.leaving = Leaving::Asked { kill_at: now };
+            }
+            (Leaving::Asked { .. }, Force::Grace) | (Leaving::Killing { .. }, _) => {}
         }
-        is_first && !self.is_empty()
+    }
+
+    /// The agent ends, and something lives. Whether it is to be killed now, all of it; it comes again until
+    /// nothing is left.
+    pub(super) fn take_killing(&mut self, now: Timestamp) -> bool {
+        let is_due = self.killing_at().is_due(now);
+        if is_due {
+            self.leaving = Leaving::Killing { again_at: now.saturating_add(SWEEP_AGAIN) };
+        }
+        is_due
+    }
+
+    /// When everything that lives is killed, because the agent ends.
+    pub(super) const fn killing_at(&self) -> Deadline {
+        match self.leaving {
+            Leaving::No => Deadline::Never,
+            Leaving::Asked { kill_at: at } | Leaving::Killing { again_at: at } => Deadline::At(at),
+        }
     }
 
     /// An emergency stop: nothing gets a grace.
@@ -113,7 +148,7 @@ impl Background {
         self.sweep_at = Deadline::At(Timestamp::ORIGIN);
     }
 
-    /// Everything is to end. Whether to end also what belongs to one of several runs, whichever; it comes
+    /// An emergency stop is in force. Whether to end also what belongs to one of several runs, whichever; it comes
     /// again until nothing is left.
     pub(super) fn take_sweep(&mut self, now: Timestamp) -> bool {
         let is_due = !self.is_empty() && self.sweep_at.is_due(now);

@@ -131,6 +131,7 @@ impl Delivery {
         self.left.on_session();
         if capabilities.output_resumes() {
             self.server = Server::Resumes;
+            // It may have more than was acknowledged, which is not to be sent again.
             self.outbox.resume(window, now);
         } else {
             self.server = Server::Simple;
@@ -145,6 +146,7 @@ impl Delivery {
 
     /// Says what is held of which streams: to continue where the server is, or because it asks.
     pub(super) fn report_output_state(&self, query: Option<String>, outbound: &mut OutboundQueue) {
+        // To resume, a server must hear of each stream that may continue; a question is about what there is.
         let is_reported = |produced: ByteOffset| produced > ByteOffset(0) || query.is_none();
         let states = self.outbox.states().filter(|state| is_reported(state.produced));
         let streams: Vec<ReportedStream> = states

@@ -65,7 +65,7 @@ impl Doubts {
         self.brought.remove(id)
     }
 
-    /// The server says that it does not know this command. Whether to keep it all the same. A terminal that is
+    /// The server says that it does not know this command. Whether to keep it anyway. A terminal that is
     /// not known was given up.
     pub(super) fn doubts_unknown(&mut self, id: &CommandId, now: Timestamp) -> bool {
         if self.reports == UnknownReport::Proves || id.is_terminal() {

@@ -44,7 +44,7 @@ impl EmergencyStop {
         self.released(released)
     }
 
-    /// An order is released. Gives the one that was held.
+    /// An order is released. Gives the one that was in force.
     pub(super) fn on_release(&mut self, stop: &StopId) -> Option<StopId> {
         let released = self.guard.on_release(stop);
         self.released(released)

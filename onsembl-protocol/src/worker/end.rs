@@ -16,7 +16,7 @@ pub enum WorkerEnd {
     ProgramEnded(Exit),
     /// The program that it was to be attached to cannot be started, for this reason.
     ProgramCannotStart(String),
-    /// The server refuses it for good.
+    /// The server refuses it permanently.
     Refused(AgentCause),
 }
 

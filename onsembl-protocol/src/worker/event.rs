@@ -3,7 +3,10 @@
 use super::background_policy::BackgroundPolicy;
 use super::end::WorkerEnd;
 use super::fence::Fence;
+use super::kin::SomeProcesses;
 use super::note::WorkerNote;
+use super::run_stop::RunSignal;
+use super::stopped_program::ProgramState;
 use crate::activity::{ActivityConfig, Fact};
 use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, JournalEntry, ProcessIdentity,
@@ -13,12 +16,15 @@ use crate::model::{Capabilities, Finding, PastFinding, Pausing};
 use crate::output::{
     LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
 };
+use crate::session::frames::AgentSession;
 use crate::session::{AgentCause, AgentReport, AgentStatus};
 use crate::terminal::{
-    LineMode, Query, RemoteStroke, TerminalSettings, TerminalSize, Typed, Typing,
+    LineMode, NO_PROGRAM, Query, RemoteStroke, SubmitKey, TerminalSettings, TerminalSize, Typed,
+    Typing,
 };
 use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
 use crate::wire::{AgentToServer, ServerToAgent};
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -26,7 +32,7 @@ use bytes::Bytes;
 use core::net::IpAddr;
 use core::time::Duration;
 
-/// What a worker is from its start to its end.
+/// The configuration of a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
     /// How many commands run at once, at least one; the others wait.
@@ -35,15 +41,15 @@ pub struct WorkerConfig {
     pub spool: SpoolBounds,
     /// What happens to output at that bound. If not given, commands wait and a terminal drops its oldest.
     pub policy: Option<SpoolPolicy>,
-    /// Where starts and ends are written down.
+    /// The journal of starts and ends.
     pub journal: Journalling,
     /// The terminal into which commands are typed; without one each command is run by itself.
     pub terminal: Option<TerminalConfig>,
-    /// What of a request is passed on; one that holds more is refused.
+    /// The parts of a request that are passed on; a request with more is refused.
     pub fence: Fence,
-    /// What becomes of processes that outlive the commands that started them.
+    /// The policy for processes that outlive their commands.
     pub background: BackgroundPolicy,
-    /// What is known beforehand of the program whose activity is watched.
+    /// Configuration for watching the activity of the program.
     pub activity: ActivityConfig,
     /// Tells this process of the agent from every other of all time, as an
     /// [`InstanceId`](crate::id::InstanceId) does; without `:`. The marks of runs and the ids of
@@ -60,14 +66,14 @@ impl WorkerConfig {
     }
 }
 
-/// Where starts and ends of commands are written down.
+/// The journal of starts and ends of commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Journalling {
     /// In a journal: [`WorkerAction::Journal`] is answered by [`WorkerEvent::Journalled`].
     Kept,
-    /// They cannot be, for this reason; so nothing is started.
+    /// The journal is unusable, for this reason; so nothing is started.
     Failed(String),
-    /// Nowhere: the agent does not promise to run a command at most once over its own restarts.
+    /// None: a command may run more than once over restarts of the agent.
     Off,
 }
 
@@ -80,13 +86,15 @@ pub struct TerminalConfig {
     pub size: TerminalSize,
     /// Whether it is shown at a terminal of the agent's machine.
     pub screen: Screen,
-    /// How long a line that was begun at that terminal, and that nobody touches, holds texts of others back.
+    /// How long an untouched, unfinished line at that terminal delays texts of others.
     pub line_idle: Duration,
+    /// What submits a text to the program.
+    pub submit: SubmitKey,
 }
 
 impl TerminalConfig {
     /// [`line_idle`](Self::line_idle) unless something else is wanted: a minute. Who is thinking about the next word
-    /// presses a key within it; who pressed one key and left is not awaited for ever.
+    /// presses a key within it; who pressed one key and left is not awaited forever.
     pub const LINE_IDLE: Duration = Duration::from_secs(60);
 }
 
@@ -100,7 +108,7 @@ pub enum Screen {
     Attached,
 }
 
-/// What an earlier process of the agent left.
+/// The state left by an earlier process of the agent.
 #[derive(Debug, Default)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Recovered {
@@ -112,6 +120,8 @@ pub struct Recovered {
     /// What it found and could not hand over any more, and how long ago it was when that was written down.
     pub findings: Vec<PastFinding>,
     pub findings_ago: Duration,
+    /// What became of the run before, if that is something to tell of.
+    pub run_before: Option<Finding>,
 }
 
 /// The process that last used the state directory of this agent, as far as it can be found.
@@ -146,13 +156,20 @@ pub struct WorkerSession {
     pub stopped: Option<StopId>,
 }
 
+impl From<AgentSession> for WorkerSession {
+    fn from(session: AgentSession) -> Self {
+        let AgentSession { capabilities, agent, output_window, stopped, .. } = session;
+        Self { capabilities, agent, output_window, stopped }
+    }
+}
+
 /// Something that happened.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum WorkerEvent {
     Wake,
     Joined(WorkerSession),
-    /// The session is over.
+    /// The session has ended.
     SessionEnded,
     /// Something was found that explains an absence, and had lasted so long by then.
     Found {
@@ -165,9 +182,9 @@ pub enum WorkerEvent {
     LinkOpened(Option<IpAddr>),
     /// The link is over.
     LinkEnded,
-    /// The server refuses this agent for good.
+    /// The server refuses this agent permanently.
     Refused(AgentCause),
-    /// The server said something.
+    /// A message of the server.
     Message(Box<ServerToAgent>),
     /// What [`next_message`](super::Worker::next_message) gave last was handed to the link.
     Sent,
@@ -183,13 +200,13 @@ pub enum WorkerEvent {
         /// Why, and what to do.
         why: String,
     },
-    /// It wrote. Nothing comes for a command before its [`Started`](Self::Started).
+    /// It wrote output. There is none of a command before its [`Started`](Self::Started).
     Output {
         command: CommandId,
         stream: Stream,
         bytes: Bytes,
     },
-    /// It ended, and all that it wrote was handed in.
+    /// It ended, and all its output was delivered.
     Ended {
         command: CommandId,
         exit: Exit,
@@ -198,7 +215,7 @@ pub enum WorkerEvent {
         /// What of its output a process that outlives it still has open. Nothing of that comes any more.
         open: Vec<Stream>,
     },
-    /// Nothing lives any more of a command that ended before.
+    /// All processes of an ended command have ended.
     Cleared(CommandId),
     /// A journal entry that something waits for is durable, or cannot be written.
     Journalled {
@@ -206,14 +223,17 @@ pub enum WorkerEvent {
         /// Why it is not written, if it is not.
         outcome: Result<(), String>,
     },
-    /// The spool did something.
+    /// An answer of the spool.
     Spool(SpoolEvent),
+    /// Of what is typed for this command the program has read a paste, and its Enter waits for
+    /// [`WorkerAction::EndPaste`].
+    PasteRead(CommandId),
     /// A command was typed, or was not.
     Typed {
         command: CommandId,
         outcome: TypingOutcome,
     },
-    /// What became of a piece that the holder of the keyboard typed.
+    /// The outcome of a piece of input of the keyboard's holder.
     TypedRemotely {
         stroke: RemoteStroke,
         outcome: RemoteOutcome,
@@ -227,24 +247,31 @@ pub enum WorkerEvent {
         fact: Fact,
         age: Duration,
     },
-    /// Something happened at the terminal of the agent's machine.
+    /// An event at the terminal of the agent's machine.
     Screen(ScreenEvent),
-    /// The agent is to end, because its machine says so.
+    /// The program of this terminal was stopped by a signal, or runs again. Reported on each change.
+    Program {
+        command: CommandId,
+        state: ProgramState,
+    },
+    /// Stop the agent, by a local request.
     ShutDown,
 }
 
-/// What is left of a command that ended.
+/// The remaining processes of an ended command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
-    /// Nothing: everything that it started is confirmed to have ended.
-    Gone,
-    /// Something lives, or may. [`WorkerEvent::Cleared`] says when nothing does any more.
+    /// None: all its processes are confirmed to have ended.
+    Ended,
+    /// Some are alive, or may be. [`WorkerEvent::Cleared`] reports when none is left.
     Watched,
-    /// Something may live, and nobody will say when it does not.
+    /// These are alive, and belong to this command or to another one; otherwise as [`Watched`](Self::Watched).
+    Unclear(SomeProcesses),
+    /// Some may be alive, and their end will not be reported.
     Unwatched,
 }
 
-/// How a typing went.
+/// The outcome of typing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum TypingOutcome {
@@ -262,7 +289,14 @@ pub enum TypingOutcome {
     OtherMode,
 }
 
-/// What became of something that the holder of the keyboard typed.
+impl TypingOutcome {
+    /// Its program has ended, so that nothing is typed.
+    pub fn program_ended() -> Self {
+        Self::Refused(NO_PROGRAM.to_owned())
+    }
+}
+
+/// The outcome of input of the keyboard's holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteOutcome {
     /// It is in the terminal.
@@ -273,7 +307,7 @@ pub enum RemoteOutcome {
     Lost(String),
 }
 
-/// What happens at the terminal from which an agent was started.
+/// Events of the terminal from which an agent was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum ScreenEvent {
@@ -282,13 +316,15 @@ pub enum ScreenEvent {
     SuspendWithheld,
     /// It has another size.
     Resized(TerminalSize),
-    /// It is far behind with what the program writes.
+    /// It is far behind the output of the program.
     Behind,
-    /// It shows again what it is given.
+    /// It displays output again.
     CaughtUp,
+    /// It was hung up. The program continues.
+    HungUp,
 }
 
-/// Something to do. Perform the actions in this order, and report what comes of each as an event.
+/// One action. Perform the actions in order, and report the outcome of each as an event.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum WorkerAction {
@@ -307,9 +343,9 @@ pub enum WorkerAction {
     },
     /// End it at once. It may have ended, as with [`Cancel`](Self::Cancel): then this is about what it left.
     Kill(CommandId),
-    /// Kill every process that one of several runs started, whichever it was. No command runs any more.
-    Sweep,
-    /// Read nothing of what it writes.
+    /// Send this to every process that one of several runs started, whichever it was: all of them are to end.
+    Sweep(RunSignal),
+    /// Stop reading its output.
     PauseReading(CommandId),
     ResumeReading(CommandId),
     /// Write this down. If [something waits for it](JournalEntry::awaited), say
@@ -325,6 +361,8 @@ pub enum WorkerAction {
         /// [`TypingOutcome::OtherMode`].
         required_mode: Option<LineMode>,
     },
+    /// Type the Enter behind the paste that was [read](WorkerEvent::PasteRead).
+    EndPaste(CommandId),
     /// Say by [`Looked`](WorkerEvent::Looked) how the terminal is set now.
     LookAtTerminal,
     /// Draw this on the model of the terminal's screen: its program wrote it. Only while nobody sits before the
@@ -352,7 +390,7 @@ pub enum WorkerAction {
     RenewToken(Secret),
     /// Say in heartbeats whether this agent is paused.
     SayPaused(Pausing),
-    /// Nothing is left to wait for: close the link and end. Comes once, and last.
+    /// The agent may end: close the link and exit. Emitted once, as the last action.
     End(WorkerEnd),
     /// Log and count this.
     Note(WorkerNote),
@@ -405,7 +443,7 @@ pub enum Task {
     Terminal(TerminalSize),
 }
 
-/// Whether the program of the terminal is read from.
+/// Whether output of the terminal's program is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// Not until the screen has caught up.
@@ -414,7 +452,7 @@ pub enum Waiting {
     GoesOn,
 }
 
-/// What is done at the terminal of the agent's machine.
+/// Actions at the terminal of the agent's machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScreenAction {
     /// Show this, and say [`Behind`](ScreenEvent::Behind) if too much waits to be shown.
@@ -425,6 +463,8 @@ pub enum ScreenAction {
     LeaveBehind,
     /// It has caught up: say how much was not shown.
     CaughtUp,
+    /// Leave it as it was found, and show nothing there any more.
+    Close,
 }
 
 /// A message to the server, in the form that the server of the session understands.
@@ -444,7 +484,7 @@ mod tests {
     #[test]
     fn a_copied_state_directory_tells_of_no_run_before() {
         let (boot, namespace) = ("b".into(), "n".into());
-        let owner = ProcessIdentity { pid: 1, started: 2, boot, namespace };
+        let owner = ProcessIdentity { pid: 1, started: 2, boot, namespace, tag: None };
         assert!(Predecessor::Ended.is_run_before());
         assert!(!Predecessor::Runs(owner).is_run_before());
     }
@@ -454,7 +494,8 @@ mod tests {
         let program = "sh".into();
         let size = TerminalSize::DEFAULT;
         let line_idle = TerminalConfig::LINE_IDLE;
-        let terminal = TerminalConfig { program, size, screen: Screen::Detached, line_idle };
+        let (screen, submit) = (Screen::Detached, SubmitKey::Enter);
+        let terminal = TerminalConfig { program, size, screen, line_idle, submit };
         assert_eq!(WorkerConfig::slots(None, None), DEFAULT_SLOTS);
         assert_eq!(WorkerConfig::slots(None, Some(&terminal)), 1);
         assert_eq!(WorkerConfig::slots(Some(3), Some(&terminal)), 3);

@@ -109,7 +109,7 @@ impl Fence {
             Ok(resolved) | Err(resolved) => resolved,
         };
         Err(format!(
-            "the working directory {} leads out of what this agent allows; start the agent with --allow-directory {}",
+            "the working directory {} is outside the directories that this agent allows; start the agent with --allow-directory {}",
             directory.escape_debug(),
             resolved.escape_debug(),
         ))
@@ -123,7 +123,7 @@ impl Fence {
         let Passes::Text(besides) = &self.0 else { return Ok(()) };
         let refused = |what: &str, flag: &str| {
             Err(format!(
-                "this agent passes the text of a command to its program, and not {what}; send the text alone, or start the agent with {flag}"
+                "this agent passes only the text of a command to its program, not {what}; send the text alone, or start the agent with {flag}"
             ))
         };
         if besides.args == Args::Refused && !request.args.is_empty() {

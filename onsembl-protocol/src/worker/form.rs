@@ -3,18 +3,37 @@
 use super::escapes::Escapes;
 use super::event::{WorkerMessage, WorkerSession};
 use super::outbound::Outbound;
+use super::typed_commands::Waits;
 use crate::id::{ChunkSequence, CommandId, Incarnation};
 use crate::model::Capabilities;
 use crate::output::{Outgoing, Record, RecordBody, Run, Stream, gap_notice};
 use crate::wire::payload::{
     CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, StreamType, TerminalOpened,
-    TerminalOutput, TerminalSized,
+    TerminalOutput, TerminalSized, WaitsFor,
 };
 use crate::wire::{AgentToServer, OutputFrame};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use bytes::Bytes;
+
+/// What is said of what a command waits for. A server that does not know whose a line is takes each for one at the
+/// agent's own terminal, and shows for how long it is waited for as it always did.
+fn waits_for(waits: Option<&Waits>, capabilities: Capabilities) -> (Option<WaitsFor>, Option<u64>) {
+    let waits = waits.filter(|_| capabilities.says_what_typing_waits_for());
+    let Some(Waits { what, line_idle }) = waits else { return (None, None) };
+    if capabilities.says_whose_line() {
+        let idle = line_idle.map(|idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+        return (Some(what.clone()), idle);
+    }
+    let what = match what {
+        WaitsFor::RemoteLine => WaitsFor::BegunLine,
+        WaitsFor::Program | WaitsFor::Reader | WaitsFor::BegunLine | WaitsFor::Unknown(_) => {
+            what.clone()
+        }
+    };
+    (Some(what), None)
+}
 
 impl WorkerSession {
     /// The form of it; `None` if this server has none, and then it counts as said.
@@ -65,15 +84,15 @@ impl WorkerSession {
                 because: end.because,
                 timestamp: None,
             }),
-            Outbound::Acknowledgement(id, status, waits_for) => {
+            Outbound::Acknowledgement(id, status, waits) => {
+                let (waits_for, line_idle_ms) = waits_for(waits.as_ref(), capabilities);
                 AgentToServer::CommandAck(CommandAck {
                     command_id: id.clone(),
                     agent_id,
                     status: status.clone(),
                     queue_position: None,
-                    waits_for: waits_for
-                        .clone()
-                        .filter(|_| capabilities.says_what_typing_waits_for()),
+                    waits_for,
+                    line_idle_ms,
                 })
             }
             Outbound::Complete(report) => {

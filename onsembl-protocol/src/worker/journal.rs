@@ -1,6 +1,8 @@
 //! Whether starts and ends are written down, and whether the last of them could be.
 
-use super::event::Journalling;
+use super::event::{Journalling, WorkerAction};
+use super::outputs::Outputs;
+use crate::command::JournalEntry;
 
 /// The journal, as far as the worker knows of it.
 #[derive(Debug)]
@@ -27,6 +29,13 @@ impl Journal {
 
     pub(super) fn is_kept(&self) -> bool {
         self.keeping == Journalling::Kept
+    }
+
+    /// Asks for an entry, if entries are written at all.
+    pub(super) fn write(&self, entry: JournalEntry, out: &mut Outputs) {
+        if self.is_kept() {
+            out.act(WorkerAction::Journal(entry));
+        }
     }
 
     /// An entry was written, or could not be.

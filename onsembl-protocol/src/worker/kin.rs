@@ -3,19 +3,22 @@
 //!
 //! A process belongs to a run if
 //!
-//! - it is the leader, or bears the run's mark, or
+//! - it is the leader, or bears the run's mark or its tag, or
 //! - it is in the leader's group or session, as long as that number is certain to be the run's, or
 //! - it descends from one that belongs to it, or once belonged to it.
 //!
-//! A process can shed all of that: a session of its own, an empty environment, and a parent that ends before
-//! anybody looks. Where orphans come to the agent it stays among the agent's descendants all the same. Such a
-//! *stray* is of the only run that can have started it, if there is only one. If there are several, none of them is
-//! said to have ended, and an emergency stop ends it with all of them.
+//! Daemons shed most of that: a session of their own, an empty environment, and a parent that ends before anybody looks.
+//! The tag they keep ([`RunTag`]), unless they look for it. Where orphans come to the agent, one that shed the tag too
+//! stays among the agent's descendants. Such a *stray* is of the only run that can have started it, if there is only
+//! one. If there are several, none of them is said to have ended, and an emergency stop ends it with all of them, and so
+//! does the end of the agent.
 
+pub use crate::command::RunTag;
 use crate::id::RunMark;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// A process, as its machine tells it from every other that ever had its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +39,8 @@ pub struct SeenProcess {
     pub session: i32,
     /// The marks that it bears, the outer ones first, with `:` between them.
     pub marks: Option<String>,
+    /// What may be the tag of a run.
+    pub tag: Option<RunTag>,
 }
 
 /// Whose children orphans become.
@@ -57,11 +62,56 @@ pub struct RunKey(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunRest {
     /// Nothing.
-    Gone,
+    Ended,
     /// A process lives that may be its own, or another run's.
     Unclear,
     /// A process of it lives.
     Lives,
+}
+
+/// Processes by their numbers, for people: the first of them, and how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SomeProcesses {
+    first: [i32; Self::MOST],
+    count: usize,
+}
+
+impl SomeProcesses {
+    /// This many are named.
+    const MOST: usize = 4;
+
+    /// These; `None` if there are none.
+    pub fn new(pids: impl IntoIterator<Item = i32>) -> Option<Self> {
+        let (mut first, mut count) = ([0; Self::MOST], 0);
+        for pid in pids {
+            if let Some(slot) = first.get_mut(count) {
+                *slot = pid;
+            }
+            count += 1;
+        }
+        (count > 0).then_some(Self { first, count })
+    }
+
+    /// Whether there is more than one.
+    pub(super) const fn are_several(self) -> bool {
+        self.count > 1
+    }
+}
+
+/// `process 12`, `processes 12, 13`, `processes 12, 13, 14, 15 and 3 more`.
+impl fmt::Display for SomeProcesses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.are_several() { "processes" } else { "process" })?;
+        let mut separator = " ";
+        for pid in self.first.iter().take(self.count) {
+            write!(f, "{separator}{pid}")?;
+            separator = ", ";
+        }
+        match self.count.saturating_sub(Self::MOST) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
 }
 
 /// The runs of an agent, and what of the machine's processes belongs to them.
@@ -82,6 +132,7 @@ pub struct Kinship {
 struct Run {
     leader: ProcessName,
     mark: Option<RunMark>,
+    tag: Option<RunTag>,
     number: Number,
     /// Those of the latest look, each with its group.
     members: BTreeMap<ProcessName, i32>,
@@ -125,12 +176,17 @@ impl Kinship {
         self.orphans
     }
 
-    /// A run begins with this leader.
-    pub fn begin(&mut self, leader: ProcessName, mark: Option<RunMark>) -> RunKey {
+    /// A run begins with this leader. Tag: `None` where there is none.
+    pub fn begin(
+        &mut self,
+        leader: ProcessName,
+        mark: Option<RunMark>,
+        tag: Option<RunTag>,
+    ) -> RunKey {
         self.begun += 1;
         let (key, number) = (RunKey(self.begun), Number::Kept);
         let (members, maybe) = (BTreeMap::from([(leader, leader.pid)]), BTreeSet::new());
-        let _ = self.runs.insert(key, Run { leader, mark, number, members, maybe });
+        let _ = self.runs.insert(key, Run { leader, mark, tag, number, members, maybe });
         key
     }
 
@@ -208,6 +264,11 @@ impl Kinship {
         members.map(|(name, group)| (*name, *group))
     }
 
+    /// The living that this run may have started, or another one.
+    pub fn unclear(&self, key: RunKey) -> impl Iterator<Item = ProcessName> + '_ {
+        self.runs.get(&key).into_iter().flat_map(|run| run.maybe.iter().copied())
+    }
+
     /// Those that one of several runs started.
     pub fn strays(&self) -> impl Iterator<Item = ProcessName> + '_ {
         self.strays.iter().copied()
@@ -223,7 +284,7 @@ impl Kinship {
         match self.runs.get(&key) {
             Some(run) if !run.members.is_empty() => RunRest::Lives,
             Some(run) if !run.maybe.is_empty() => RunRest::Unclear,
-            Some(_) | None => RunRest::Gone,
+            Some(_) | None => RunRest::Ended,
         }
     }
 
@@ -248,6 +309,7 @@ impl Run {
         let bears = |process: &SeenProcess| {
             let borne = process.marks.as_deref().unwrap_or_default();
             mark.is_some_and(|mark| borne.split(':').any(|one| one == mark))
+                || (self.tag.is_some() && process.tag == self.tag)
         };
         let number = self.leader.pid;
         // A number that lives on under another leader was reused: no process of the run had it.

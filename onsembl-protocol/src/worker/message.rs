@@ -8,8 +8,8 @@ use crate::session::EndOrder;
 use crate::terminal::TerminalSize;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{
-    AgentControl, AgentErrorReport, AgentErrorType, CommandRequest, ControlAction, EmergencyStop,
-    ErrorCode, ErrorReply, OutputAck, OutputResume, Secret, TerminalInput,
+    AgentControl, AgentErrorReport, AgentErrorType, CommandRequest, CommandText, ControlAction,
+    EmergencyStop, ErrorCode, ErrorReply, OutputAck, OutputResume, Secret, TerminalInput,
 };
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -21,6 +21,8 @@ use alloc::string::{String, ToString as _};
 pub(super) enum Instruction {
     Ignore,
     Run(CommandId, Box<CommandRequest>),
+    /// A piece of the text of a request that follows.
+    AddText(CommandText),
     /// Do not run this any more; at once, or with a grace.
     Cancel(CommandId, Force),
     /// A stream is stored up to here.
@@ -42,7 +44,7 @@ pub(super) enum Instruction {
     Pause(Pausing),
     /// Make the terminal this large.
     Resize(TerminalSize),
-    /// Somebody types this from afar.
+    /// The holder of the keyboard types this.
     Type(TerminalInput),
     /// A latching emergency stop.
     Stop(StopId),
@@ -70,6 +72,15 @@ pub(super) fn program_does_not_run(fault: &ProgramFault) -> AgentErrorReport {
     }
 }
 
+/// It does again, after a stop that was told of (P-345).
+pub(super) fn program_runs_again(program: &str) -> AgentErrorReport {
+    let text = format!("the program of the terminal, {}, runs again", program.escape_debug());
+    AgentErrorReport {
+        details: Some(ProgramFault::over(program)),
+        ..complaint(AgentErrorType::Execution, text)
+    }
+}
+
 /// Reads a message under what its session agreed on. What is to be logged goes to `note`.
 pub(super) fn read(
     message: ServerToAgent,
@@ -85,6 +96,7 @@ pub(super) fn read(
                 Instruction::Complain(complaint(AgentErrorType::Execution, text))
             }
         },
+        ServerToAgent::CommandText(piece) => Instruction::AddText(piece),
         // Such a server cancels all that it does not know, and does not know terminals.
         ServerToAgent::CommandCancel(cancel)
             if cancel.command_id.is_terminal()
@@ -154,7 +166,7 @@ fn read_control(control: AgentControl, note: &mut impl FnMut(WorkerNote)) -> Ins
         ControlAction::Resize => match control.size {
             Some(size) => Instruction::Resize(size),
             None => {
-                let text = "RESIZE came without a size".to_owned();
+                let text = "RESIZE without a size".to_owned();
                 Instruction::Complain(complaint(AgentErrorType::Unspecified, text))
             }
         },

@@ -82,6 +82,10 @@ pub enum WorkerNote {
     SpoolFailed(String),
     /// The spool is tried again.
     SpoolRetried,
+    /// A signal has stopped the program of the terminal.
+    TerminalStopped { program: String, why: String },
+    /// The program of the terminal was stopped, and runs again.
+    TerminalContinues { program: String },
     /// The program of the terminal cannot be started.
     TerminalCannotStart { program: String, why: String },
     /// The program of the terminal ended.
@@ -96,17 +100,19 @@ pub enum WorkerNote {
     NotTyped(CommandId, String),
     /// The program of the terminal read a command, and ended.
     ProgramEndedBy(CommandId, Exit),
-    /// A key of the agent's own terminal that would suspend the program for good is not passed on.
+    /// A key of the agent's own terminal that would suspend the program permanently is not passed on.
     SuspendWithheld,
+    /// The agent's own terminal was hung up; what runs continues.
+    HungUp,
     /// A hook says something of a run that is not watched, or has ended.
     FactOfNoRun(CommandId),
-    /// A program says more of what it does than anybody could follow; what it does is not known for a second.
+    /// A program says more of what it does than anybody could follow; what it does is unknown for a second.
     TooManyFacts(CommandId),
     /// Keys of the agent's own terminal are for no program.
     KeysDropped,
-    /// Something that was typed from afar came again, or behind something that was refused: it is dropped.
+    /// Something that was typed remotely came again, or behind something that was refused: it is dropped.
     RemoteInputDropped,
-    /// Something that was typed from afar is refused.
+    /// Something that was typed remotely is refused.
     RemoteInputRefused(String),
     /// The agent's own terminal does not show what the program writes.
     ScreenLeftBehind,
@@ -157,9 +163,11 @@ impl WorkerNote {
             Self::JournalFailed(_) => Some("journal_failures"),
             Self::SpoolFailed(_) => Some("spool_failures"),
             Self::TerminalCannotStart { .. } => Some("terminal_start_failures"),
+            Self::TerminalStopped { .. } => Some("terminal_programs_stopped"),
             Self::TerminalWaits => Some("terminal_starts_put_off"),
             Self::NotTyped(..) => Some("commands_not_typed"),
             Self::SuspendWithheld => Some("local_suspends_withheld"),
+            Self::HungUp => Some("local_terminals_hung_up"),
             Self::TooManyFacts(_) => Some("activity_facts_dropped"),
             Self::KeysDropped => Some("local_keys_dropped"),
             Self::RemoteInputDropped => Some("remote_input_dropped"),
@@ -183,6 +191,7 @@ impl WorkerNote {
             | Self::EndNotWritten(_)
             | Self::SpoolRetried
             | Self::TerminalEnded { .. }
+            | Self::TerminalContinues { .. }
             | Self::ToBeTyped(_)
             | Self::Typing(_)
             | Self::ProgramEndedBy(..)
@@ -212,11 +221,13 @@ impl WorkerNote {
             | Self::StopReleased(_)
             | Self::SpoolRetried
             | Self::TerminalEnded { .. }
+            | Self::TerminalContinues { .. }
             | Self::Typing(_)
             | Self::LeftInBackground(_)
             | Self::BackgroundEnded(_)
             | Self::ProgramEndedBy(..)
             | Self::SuspendWithheld
+            | Self::HungUp
             | Self::Ordered(..) => Severity::Info,
             Self::StopFound
             | Self::RunLeft(..)
@@ -234,6 +245,7 @@ impl WorkerNote {
             | Self::TerminalNotWritten(..)
             | Self::EndNotWritten(_)
             | Self::TerminalWaits
+            | Self::TerminalStopped { .. }
             | Self::NotTyped(..)
             | Self::KeysDropped
             | Self::RemoteInputRefused(_)
@@ -295,9 +307,12 @@ impl WorkerNote {
             | Self::SpoolFailed(_)
             | Self::SpoolRetried
             | Self::TerminalCannotStart { .. }
+            | Self::TerminalStopped { .. }
+            | Self::TerminalContinues { .. }
             | Self::TerminalEnded { .. }
             | Self::TerminalWaits
             | Self::SuspendWithheld
+            | Self::HungUp
             | Self::KeysDropped
             | Self::RemoteInputDropped
             | Self::RemoteInputRefused(_)
@@ -318,10 +333,10 @@ impl WorkerNote {
 impl fmt::Display for WorkerNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StopFound => f.write_str("an emergency stop is in force; nothing starts until a server says that it is released"),
+            Self::StopFound => f.write_str("an emergency stop is in force; nothing starts until a server releases it"),
             Self::RunLeft(_, _, why) => write!(f, "an earlier process of this agent left this command: {why}"),
             Self::OutputLeft(_) => f.write_str("an earlier process of this agent left output of this command that the server may not have"),
-            Self::AskedAgain(_) => f.write_str("asked again for a command that is known"),
+            Self::AskedAgain(_) => f.write_str("repeated request for a known command"),
             Self::Refused(_, why) => write!(f, "command refused: {why}"),
             Self::Cancelling(_) => f.write_str("cancelling a command"),
             Self::CancelledInTime(_) => f.write_str("cancelled before it was started"),
@@ -334,15 +349,15 @@ impl fmt::Display for WorkerNote {
                     None => Ok(()),
                 }
             }
-            Self::Unexpected(_) => f.write_str("a start or an end came for a command that does not run"),
-            Self::LeftInBackground(_) => f.write_str("a command ended, and a process that it started runs on in the background, or may"),
-            Self::BackgroundEnded(_) => f.write_str("nothing is left any more of what a command had left in the background"),
-            Self::OutputCut(_) => f.write_str("stopping, and the server takes no output; what does not fit becomes a gap"),
+            Self::Unexpected(_) => f.write_str("a start or an end was reported for a command that is not running"),
+            Self::LeftInBackground(_) => f.write_str("a command ended, and a process that it started is, or may be, running in the background"),
+            Self::BackgroundEnded(_) => f.write_str("all background processes of a command have ended"),
+            Self::OutputCut(_) => f.write_str("stopping, and the server does not accept output; excess output becomes a gap"),
             Self::UnknownToServer(_) => f.write_str("the server does not know this command; dropping its output and its report"),
-            Self::NotTakenByServer(_) => f.write_str("the server does not have this command and does not take it up now; it continues here, and what is kept of it is offered again in the next session"),
-            Self::Leaving(running) => write!(f, "another process of this agent took over; this one starts nothing more, and ends when the {running} commands have ended that run here; what they write is kept in the state directory"),
+            Self::NotTakenByServer(_) => f.write_str("the server does not have this command and does not adopt it now; it continues here, and its output is offered again in the next session"),
+            Self::Leaving(running) => write!(f, "another process of this agent took over; this one starts nothing more, and ends when its {running} running commands have ended; their output is kept in the state directory"),
             Self::CancelDoubted(_) => f.write_str("the server cancels a command from before this session, perhaps only because its database was lost; it continues unless the order is repeated"),
-            Self::ReportsRepeated => f.write_str("the server has not confirmed a report; saying it again"),
+            Self::ReportsRepeated => f.write_str("the server has not confirmed a report; repeating it"),
             Self::StopOrdered(stop) => write!(f, "emergency stop {stop}: killing all commands; nothing starts until it is released"),
             Self::MomentaryStop { reason, by } => write!(
                 f,
@@ -350,44 +365,47 @@ impl fmt::Display for WorkerNote {
                 by.as_deref().unwrap_or("an unknown user").escape_debug(),
                 reason.as_deref().unwrap_or("no reason given").escape_debug(),
             ),
-            Self::StopNotDurable(stop, error) => write!(f, "the emergency stop {stop} is in force, but would not survive the end of this process ({error}); the server is not told that it does"),
+            Self::StopNotDurable(stop, error) => write!(f, "the emergency stop {stop} is in force, but would not survive the end of this process ({error}); it is not confirmed to the server"),
             Self::StopReleased(stop) => write!(f, "the emergency stop {stop} is released"),
             Self::JournalFailed(error) => write!(f, "the journal cannot be written: {error}"),
-            Self::TerminalNotWritten(_, error) => write!(f, "the start of the terminal is not written down ({error}); if this agent is killed, its processes are not found"),
-            Self::EndNotWritten(_) => f.write_str("the end of a command is not written down; a successor of this agent would call it lost"),
-            Self::SpoolFailed(error) => write!(f, "the spool takes no output ({error}); it stays in memory, and the disk is tried again every second"),
-            Self::SpoolRetried => f.write_str("trying the spool again"),
+            Self::TerminalNotWritten(_, error) => write!(f, "the start of the terminal is not recorded ({error}); if this agent is killed, its processes will not be found"),
+            Self::EndNotWritten(_) => f.write_str("the end of a command is not recorded; after a restart the agent would report it as lost"),
+            Self::SpoolFailed(error) => write!(f, "the spool cannot store output ({error}); it stays in memory, and the disk is tried again every second"),
+            Self::SpoolRetried => f.write_str("retrying the spool"),
             Self::TerminalCannotStart { program, why } => write!(f, "the program of this agent's terminal, {program}, cannot be started ({why}); trying again soon"),
+            Self::TerminalStopped { program, why } => write!(f, "the program of the terminal, {}, does nothing: {why}", Shown::new(program)),
+            Self::TerminalContinues { program } => write!(f, "the program of the terminal, {}, runs again", Shown::new(program)),
             Self::TerminalEnded { program, exit } => write!(f, "the program of this agent's terminal, {program}, ended: {exit}"),
-            Self::TerminalWaits => f.write_str("too many ends wait until the server has stored their output; the program of the terminal is not started before that"),
+            Self::TerminalWaits => f.write_str("too many ended commands wait for the server to store their output; the program of the terminal starts after that"),
             Self::ToBeTyped(_) => f.write_str("a command is to be typed"),
             Self::Typing(_) => f.write_str("typing a command into the terminal"),
-            Self::NotTyped(_, error) => write!(f, "a command was not typed to its end: {error}"),
+            Self::NotTyped(_, error) => write!(f, "a command was not typed completely: {error}"),
             Self::ProgramEndedBy(_, exit) => write!(f, "the program of the terminal read this command and ended: {exit}"),
-            Self::SuspendWithheld => f.write_str("a key that would suspend the program of the terminal for good is not passed on"),
-            Self::FactOfNoRun(_) => f.write_str("a hook says something of a run that has ended or is not watched"),
-            Self::TooManyFacts(_) => f.write_str("a program says more of what it does than can be followed; what it does is not known for now"),
-            Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
-            Self::RemoteInputDropped => f.write_str("something typed from afar came again, or behind something that was refused; it is dropped"),
-            Self::RemoteInputRefused(why) => write!(f, "something typed from afar is not in the terminal: {}", Shown::new(why)),
-            Self::AsksTooMuch => f.write_str("the program asks its terminal more than 256 things a second; what is beyond that is not answered"),
-            Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
-            Self::Resized(size) => write!(f, "the terminal is {size} now"),
+            Self::HungUp => f.write_str("the terminal of this agent's machine was hung up; the program keeps running without it"),
+            Self::SuspendWithheld => f.write_str("dropped a key that would suspend the program of the terminal for good"),
+            Self::FactOfNoRun(_) => f.write_str("a hook reported on a run that has ended or is not watched"),
+            Self::TooManyFacts(_) => f.write_str("a program reports its activity too fast; its activity is unknown for now"),
+            Self::KeysDropped => f.write_str("no program is running to read this input; keys typed here are dropped"),
+            Self::RemoteInputDropped => f.write_str("remote input arrived twice, or after refused input; dropped"),
+            Self::RemoteInputRefused(why) => write!(f, "remote input did not reach the terminal: {}", Shown::new(why)),
+            Self::AsksTooMuch => f.write_str("the program sends its terminal more than 256 queries a second; the excess is not answered"),
+            Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not accept output; continuing without it"),
+            Self::Resized(size) => write!(f, "the terminal size is now {size}"),
             Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition"),
             Self::Ordered(action, reason) => match reason {
                 Some(reason) => write!(f, "order from the server: {action} ({})", reason.escape_debug()),
                 None => write!(f, "order from the server: {action}"),
             },
-            Self::OrderNotSupported(action) => write!(f, "the server orders {action}, which this agent does not do"),
+            Self::OrderNotSupported(action) => write!(f, "the server ordered {action}, which this agent does not support"),
             Self::ErrorOfServer { code, text, .. } => write!(f, "the server reports an error: {code}, {}", text.escape_debug()),
             Self::Ending(end) => match end {
                 WorkerEnd::Shutdown => f.write_str("stopping"),
                 WorkerEnd::Ordered(_) => f.write_str("stopping by order of the server"),
-                WorkerEnd::ProgramEnded(exit) => write!(f, "the terminal that this agent was attached to is over ({exit}); stopping"),
+                WorkerEnd::ProgramEnded(exit) => write!(f, "the terminal that this agent was attached to has ended ({exit}); stopping"),
                 WorkerEnd::ProgramCannotStart(why) => write!(f, "the program to attach to cannot be started ({why}); stopping"),
-                WorkerEnd::Refused(cause) => write!(f, "the server refuses this agent for good ({cause}); stopping"),
+                WorkerEnd::Refused(cause) => write!(f, "the server refuses this agent permanently ({cause}); stopping"),
             },
-            Self::LeftRunning(commands) => write!(f, "the kernel holds processes of {commands} commands that cannot be killed; leaving them"),
+            Self::LeftRunning(commands) => write!(f, "processes of {commands} commands were sent SIGKILL and have not been seen to end (held by the kernel, or of another user); leaving them"),
         }
     }
 }

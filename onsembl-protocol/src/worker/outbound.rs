@@ -1,12 +1,13 @@
 //! What waits to be said to the server in this session, in the order in which it goes out.
 
+use super::typed_commands::Waits;
 use crate::id::{ByteOffset, CommandId, StopId};
 use crate::model::{Activity, SizeRecord};
 use crate::output::{Outgoing, Run, Stream, UnknownEnd};
 use crate::time::WallTime;
 use crate::wire::payload::{
     AgentActivity, AgentBlackBox, CommandAckStatus, CommandComplete, OutputState, ReportedStream,
-    StopStage, TerminalInputState, TerminalOpened, WaitsFor,
+    StopStage, TerminalInputState, TerminalOpened,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -19,14 +20,14 @@ pub(super) enum Outbound {
     Receipt(StopId, StopStage),
     /// It opened this terminal.
     Opened(TerminalOpened),
-    /// How far what was typed from afar is in the terminal.
+    /// How far what was typed remotely is in the terminal.
     Typed(TerminalInputState),
     /// From where in its output a terminal has which size.
     Size(CommandId, SizeRecord),
     /// What is held of these streams.
     OutputState(OutputState),
     /// It has a command, which is at this stage.
-    Acknowledgement(CommandId, CommandAckStatus, Option<WaitsFor>),
+    Acknowledgement(CommandId, CommandAckStatus, Option<Waits>),
     /// The stream ends here with a gap of unknown length.
     OpenEnd(UnknownEnd),
     /// What it found while it was away.
@@ -48,7 +49,7 @@ const MOST_REPORTS: usize = 4096;
 /// Words of holds that may wait; beyond it the oldest are dropped, whose holds are over.
 const MOST_TYPED: usize = 16;
 
-/// Sizes that may wait: without a session each resize adds one. Beyond it those of the smallest places go; they are
+/// Sizes that may wait: without a session each resize adds one. Beyond it those of the smallest positions go; they are
 /// said again in the next session, if they are still kept.
 const MOST_SIZES: usize = 1024;
 
@@ -167,7 +168,7 @@ impl OutboundQueue {
     /// The next thing, except for output. `status` says how far a command is, and what it waits for.
     pub(super) fn next(
         &mut self,
-        status: impl FnOnce(&CommandId) -> (CommandAckStatus, Option<WaitsFor>),
+        status: impl FnOnce(&CommandId) -> (CommandAckStatus, Option<Waits>),
     ) -> Option<Outbound> {
         // Somebody waits for the receipt of a stop more than for anything else.
         if let Some((stop, stage)) = self.receipt.take() {

@@ -1,18 +1,20 @@
 //! Reports of ends: what is added to them, which are withheld until the output before them is stored, and
 //! which the server has not confirmed.
 
+use super::kin::SomeProcesses;
 use crate::id::CommandId;
 use crate::time::{Deadline, Timestamp};
 use crate::wire::payload::{CommandComplete, CommandPhase};
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Reported of a command whose agent died while it ran, and of one that had ended.
 pub(super) const LOST: &str =
-    "the agent's process ended while this command ran; what became of it is not known";
+    "the agent's process ended while this command ran; its outcome is unknown";
 pub(super) const ENDED_UNREPORTED: &str =
     "it ended, but the agent's process ended too before it could report how";
 
@@ -154,8 +156,16 @@ pub(super) struct Remarks {
     pub(super) stopped_by: Option<StoppedBy>,
     /// Something that it started was not seen to end.
     pub(super) left: Option<LeftRunning>,
-    /// Output was thrown away after what was sent.
-    pub(super) output_cut: bool,
+    /// Whether output was thrown away after what was sent.
+    output: KeptOutput,
+}
+
+/// What was kept of a command's output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum KeptOutput {
+    #[default]
+    All,
+    NotItsEnd,
 }
 
 /// Who ended a command, when it was not its user.
@@ -173,9 +183,16 @@ pub(super) enum LeftRunning {
     Kept,
     /// It is asked to end, or killed.
     BeingEnded,
+    /// These, or another command started them. They stay until everything is ended.
+    Unclear(SomeProcesses),
 }
 
 impl Remarks {
+    /// The end of its output is thrown away from now on. Whether that is news.
+    pub(super) fn cut_output(&mut self) -> bool {
+        core::mem::replace(&mut self.output, KeptOutput::NotItsEnd) == KeptOutput::All
+    }
+
     fn amend(self, mut report: CommandComplete) -> CommandComplete {
         let mut reasons: Vec<String> = report.error.take().into_iter().collect();
         match self.stopped_by {
@@ -185,21 +202,36 @@ impl Remarks {
         }
         match self.left {
             // "Cancelled" promises that it has ended.
+            Some(LeftRunning::Unclear(processes)) => {
+                if report.status == CommandPhase::Cancelled {
+                    report.status = CommandPhase::Failed;
+                }
+                let (belongs, it) = match processes.are_several() {
+                    false => ("belongs", "it"),
+                    true => ("belong", "they"),
+                };
+                reasons.push(format!(
+                    "{processes} may be left of it: whether {it} {belongs} to this command or to another of this agent is unknown, so {it} will be ended only by an emergency stop or with the agent"
+                ));
+            }
             Some(_) if report.status == CommandPhase::Cancelled => {
                 report.status = CommandPhase::Failed;
                 reasons.push("not all of its processes could be confirmed to have ended".to_owned());
             }
             Some(LeftRunning::Kept) => reasons.push(
-                "a process that it started runs on in the background, until a stop or the end of the agent"
+                "a process that it started keeps running in the background, until a stop or the end of the agent"
                     .to_owned(),
             ),
             Some(LeftRunning::BeingEnded) => reasons.push(
-                "a process that it started ran on in the background, and is being ended".to_owned(),
+                "a process that it started kept running in the background, and is being ended".to_owned(),
             ),
             None => {}
         }
-        if self.output_cut {
-            reasons.push("the end of its output was thrown away".to_owned());
+        match self.output {
+            KeptOutput::All => {}
+            KeptOutput::NotItsEnd => {
+                reasons.push("the end of its output was discarded".to_owned());
+            }
         }
         report.error = (!reasons.is_empty()).then(|| reason(&reasons.join("; ")));
         report
@@ -215,7 +247,7 @@ pub(super) fn reason(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::command::{AgentCommands, CancelDecision};
-    use alloc::format;
+    use alloc::string::ToString;
 
     fn cancelled() -> CommandComplete {
         match AgentCommands::default().on_cancel(&CommandId::new("c")) {
@@ -238,20 +270,34 @@ mod tests {
     }
 
     #[test]
+    fn of_a_process_that_may_be_of_another_command_it_is_said_which_and_what_ends_it() {
+        let processes = |pids: &[i32]| SomeProcesses::new(pids.iter().copied()).unwrap();
+        let left = Some(LeftRunning::Unclear(processes(&[7402])));
+        let report = Remarks { left, ..Remarks::default() }.amend(cancelled());
+        assert_eq!(report.status, CommandPhase::Failed);
+        let why = report.error.unwrap();
+        assert!(why.contains("process 7402 may be left of it"), "{why}");
+        assert!(why.contains("an emergency stop or with the agent"), "{why}");
+        assert_eq!(SomeProcesses::new([]), None);
+        assert_eq!(processes(&[1, 2]).to_string(), "processes 1, 2");
+        assert_eq!(processes(&[1, 2, 3, 4, 5]).to_string(), "processes 1, 2, 3, 4 and 1 more");
+    }
+
+    #[test]
     fn remarks_and_reports_that_count_as_sent_have_a_bound() {
         let mut reports = Reports::default();
         let id = |n: usize| CommandId::new(format!("c{n:06}"));
         for n in 0..3 * REMEMBERED {
-            reports.remark(&id(n)).output_cut = true;
+            let _ = reports.remark(&id(n)).cut_output();
             reports.on_sent(&id(n), Timestamp::from_origin(Duration::ZERO));
         }
         assert_eq!((reports.remarks.len(), reports.sent.len()), (REMEMBERED, REMEMBERED));
         let last = 3 * REMEMBERED - 1;
-        assert!(reports.remarks[&id(last)].output_cut && reports.on_confirmed(&id(last)));
+        assert!(!reports.remark(&id(last)).cut_output() && reports.on_confirmed(&id(last)));
         assert!(!reports.on_confirmed(&id(0)), "it is sent again, and confirmed then");
         // What is there already takes no room.
         let first = reports.remarks.keys().next().cloned().unwrap();
-        assert!(reports.remark(&first).output_cut);
+        assert!(!reports.remark(&first).cut_output());
         assert_eq!(reports.remarks.len(), REMEMBERED);
     }
 

@@ -4,8 +4,8 @@ use super::end::WorkerEnd;
 use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
 
-/// Longest wait for processes: the grace, the confirmation after `SIGKILL`, and a second for a busy
-/// machine.
+/// Longest wait for processes: the grace that all of them get together, the confirmation after `SIGKILL`, and a second
+/// for a busy machine.
 const FOR_PROCESSES: Duration = Duration::from_secs(8);
 
 /// Longest wait for the server to confirm what is left, once no process is.
@@ -50,7 +50,7 @@ impl Shutdown {
         Self { why, give_up_at, alone_since: None, until: Until::Waits(give_up_at) }
     }
 
-    /// The way out of an agent whose commands go on to their end.
+    /// The way out of an agent whose commands continue to their end.
     pub(super) fn patient(why: WorkerEnd) -> Self {
         let give_up_at = Deadline::Never;
         Self { why, give_up_at, alone_since: None, until: Until::Waits(give_up_at) }

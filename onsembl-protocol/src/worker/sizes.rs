@@ -1,12 +1,14 @@
 //! Where in the output of its terminals an agent gave them which size, until the server has it.
 //!
-//! What is sent before output behind its place is stored when that output is (P-393). So a record is kept until the
-//! output behind its place is acknowledged; the last one of a terminal is kept until the terminal is forgotten, and is
-//! said in each session.
+//! What is sent before output behind its position is stored when that output is (P-393). So a record is kept until the
+//! output behind its position is acknowledged; the last one of a terminal is kept until the terminal is forgotten, and is
+//! said in each session. They are kept beside the output in the spool too, for an agent that dies with output that is
+//! not stored.
 
 use crate::id::{ByteOffset, CommandId};
 use crate::model::SizeRecord;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 
 /// Records of one terminal that are kept. Of more the oldest go: what was drawn then is redrawn since.
 const MOST_SIZES: usize = 128;
@@ -30,6 +32,11 @@ impl Sizes {
             let _ = records.pop_front();
         }
         true
+    }
+
+    /// Those of a terminal that are kept.
+    pub(super) fn of(&self, command: &CommandId) -> Vec<SizeRecord> {
+        self.0.get(command).into_iter().flatten().copied().collect()
     }
 
     /// The server has stored the output of a terminal up to here.
@@ -56,7 +63,6 @@ mod tests {
     use super::*;
     use crate::id::Incarnation;
     use crate::model::TerminalSize;
-    use alloc::vec::Vec;
 
     fn record(offset: u64, columns: u64) -> SizeRecord {
         let size = TerminalSize::new(columns, 24).unwrap();
@@ -83,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn at_one_place_the_last_size_counts_and_their_number_is_bounded() {
+    fn at_one_position_the_last_size_counts_and_their_number_is_bounded() {
         let (mut sizes, id) = (Sizes::default(), CommandId::of_terminal("1"));
         assert!(sizes.note(&id, record(0, 80)) && sizes.note(&id, record(0, 90)));
         assert_eq!(kept(&sizes), [(0, 90)]);

@@ -1,68 +1,50 @@
-//! The terminal of a worker: its program is a command that the agent began itself; the commands of users are
-//! typed into it. When it starts and whose turn it is to type, `terminal::{TerminalSupervisor, TypingQueue}` decide.
+//! The terminal of a worker: its program is a command that the agent began itself, and is started again when it
+//! ends; the
+//! commands of users are typed into it. Here is whether the program runs and reads, what its screen gets, and what keys
+//! become; what is typed for commands is in `typed_commands`.
 
 use super::end::WorkerEnd;
 use super::event::{Screen, TerminalConfig};
+use super::local_screen::LocalScreen;
+use super::stopped_program::{StopNews, StoppedProgram};
+use super::typed_commands::{TypedCommands, Waits};
 use crate::command::Exit;
 use crate::id::CommandId;
 use crate::model::ProgramFault;
 use crate::terminal::{
-    AfterEnd, Echo, Expecting, Found, LineMode, Modes, Passing, Person, ProgramLeft, Queries,
-    Readiness, RemoteKeys, TerminalSettings, TerminalSize, TerminalSupervisor, Typed, Typing,
-    TypingAction, TypingQueue, Untypeable,
+    AfterEnd, Found, LineMode, NO_PROGRAM, Person, ProgramLeft, Queries, Readiness,
+    TerminalSettings, TerminalSize, TerminalSupervisor, Typing, TypingAction,
 };
 use crate::time::{Deadline, Now, Timestamp, WallTime};
-use crate::wire::payload::{
-    CommandAckStatus, CommandInput, CommandRequest, OpenLine, SecretEcho, TerminalOpened, TypeIf,
-    WaitsFor,
-};
+use crate::wire::payload::{CommandAckStatus, CommandRequest, TerminalOpened, WaitsFor};
 use alloc::borrow::ToOwned;
-use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::time::Duration;
 
 /// What a terminal sends for Ctrl-C.
 const CTRL_C: u8 = 3;
-
-/// How long the program waits for the agent's own terminal to show what it wrote. Then the server goes
-/// first.
-const WATCHED_FOR: Duration = Duration::from_secs(10);
 
 /// The one terminal of an agent.
 #[derive(Debug)]
 pub(super) struct Terminal {
     program: String,
     supervisor: TerminalSupervisor,
-    typing_queue: TypingQueue,
-    /// What is typed key by key from afar.
-    pub(super) remote: RemoteKeys,
+    pub(super) commands: TypedCommands,
     readiness: Readiness,
     looking: Looking,
-    /// How the terminal was set at the last look.
-    settings: Option<TerminalSettings>,
-    /// What is being typed.
-    typing: Option<Typing>,
-    /// What was said of what commands wait for.
-    said_waits: BTreeMap<CommandId, WaitsFor>,
-    modes: Modes,
     queries: Queries,
     size: TerminalSize,
     run: Option<(CommandId, WallTime)>,
-    /// Commands that wait to be typed, or are being typed: as many as there are slots, at most.
-    asked: BTreeMap<CommandId, CommandRequest>,
-    screen: Screen,
-    /// Until when the program waits for the screen.
-    watched_until: Option<Timestamp>,
+    screen: LocalScreen,
     /// The agent is to end because of it.
     finished: Option<WorkerEnd>,
-    /// What was said last of stops at the screen.
-    shown: Shown,
     start: Start,
     /// Why the program does not run, until it does.
     fault: Option<String>,
+    /// Whether a signal has stopped it.
+    pub(super) stopped: StoppedProgram,
     /// When it was polled last: what is a deadline may depend on it.
     polled_at: Timestamp,
 }
@@ -72,12 +54,6 @@ pub(super) struct Terminal {
 enum Looking {
     No,
     Asked,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
-    Released,
-    Stopped,
 }
 
 /// Whether the program may be started.
@@ -98,14 +74,18 @@ pub(super) enum TerminalTask {
     PutOff,
     /// The screen does not keep up; the program is not to wait for it.
     LeaveScreen,
+    /// The program is done with the paste of this command: its Enter is to be typed.
+    EndPaste(CommandId),
     /// Look how the terminal is set, because something waits to be typed.
     Look,
     /// The program has read it, and lives.
     Completed(CommandId),
     /// This command has waited for too long, for this.
     GiveUp(CommandId, String),
-    /// Its program ended so, and whether it had read it is not known.
+    /// Its program ended so, and whether it had read it is unknown.
     NotKnown(CommandId, Exit),
+    /// Tell of the program that a signal has stopped.
+    Tell(StopNews),
 }
 
 /// What a program that ended leaves.
@@ -135,7 +115,7 @@ pub(super) enum Keys {
 
 impl Terminal {
     pub(super) fn new(config: TerminalConfig, now: Timestamp) -> Self {
-        let TerminalConfig { program, size, screen, line_idle } = config;
+        let TerminalConfig { program, size, screen, line_idle, submit } = config;
         let after_end = match screen {
             Screen::Attached => AfterEnd::Finish,
             Screen::Detached => AfterEnd::Restart,
@@ -143,24 +123,17 @@ impl Terminal {
         Self {
             program,
             supervisor: TerminalSupervisor::new(after_end, now),
-            typing_queue: TypingQueue::new(line_idle),
-            remote: RemoteKeys::default(),
+            commands: TypedCommands::new(line_idle, submit),
             readiness: Readiness::default(),
             looking: Looking::No,
-            settings: None,
-            typing: None,
-            said_waits: BTreeMap::new(),
-            modes: Modes::default(),
             queries: Queries::default(),
             size,
             run: None,
-            asked: BTreeMap::new(),
-            screen,
-            watched_until: None,
+            screen: LocalScreen::new(screen),
             finished: None,
-            shown: Shown::Released,
             start: Start::Allowed,
             fault: None,
+            stopped: StoppedProgram::default(),
             polled_at: now,
         }
     }
@@ -171,20 +144,15 @@ impl Terminal {
         &mut self,
         stopped: bool,
         full: bool,
+        within_keys: bool,
         now: Timestamp,
     ) -> Option<TerminalTask> {
         self.polled_at = now;
         self.supervisor.set_stopped(stopped);
-        let shown = if stopped { Shown::Stopped } else { Shown::Released };
-        if self.screen == Screen::Attached && self.shown != shown {
-            self.shown = shown;
-            return Some(TerminalTask::Show(match shown {
-                Shown::Stopped => {
-                    "an emergency stop is in force; nothing starts until it is released. Ctrl-C ends this agent"
-                }
-                Shown::Released => "the emergency stop is released",
-            }));
+        if let Some(notice) = self.screen.take_notice(stopped) {
+            return Some(TerminalTask::Show(notice));
         }
+        // Its end would be one more that waits for the server.
         let start = if full { Start::PutOff } else { Start::Allowed };
         if core::mem::replace(&mut self.start, start) == Start::Allowed && full {
             return Some(TerminalTask::PutOff);
@@ -192,17 +160,23 @@ impl Terminal {
         if !full && self.supervisor.take_start(now) {
             return Some(TerminalTask::Begin);
         }
-        if self.watched_until.is_some_and(|until| until <= now) {
+        if self.screen.deadline().is_due(now) {
             return Some(TerminalTask::LeaveScreen);
         }
-        if let Some(action) = self.typing_queue.poll(now) {
+        if let Some(news) = self.stopped.poll(now) {
+            return Some(TerminalTask::Tell(news));
+        }
+        if let Some(action) = self.commands.poll(now) {
             return Some(match action {
                 TypingAction::Outlived(id) => TerminalTask::Completed(id),
                 TypingAction::GiveUp(id, why) => TerminalTask::GiveUp(id, why),
                 TypingAction::NotKnown(id, exit) => TerminalTask::NotKnown(id, exit),
             });
         }
-        let waits = self.looking == Looking::No && self.typing_queue.has_next(now);
+        if let Some(id) = self.commands.take_settled(now) {
+            return Some(TerminalTask::EndPaste(id));
+        }
+        let waits = self.looking == Looking::No && !within_keys && self.commands.has_next(now);
         if waits && self.readiness.wants_look(now) {
             self.looking = Looking::Asked;
             return Some(TerminalTask::Look);
@@ -210,21 +184,23 @@ impl Terminal {
         None
     }
 
-    pub(super) fn deadline(&self) -> Deadline {
-        let watched = self.watched_until.map_or(Deadline::Never, Deadline::At);
+    pub(super) fn deadline(&self, within_keys: bool) -> Deadline {
+        let watched = self.screen.deadline();
         let start = match self.start {
             Start::Allowed => self.supervisor.deadline(),
             // The end that makes room is an event of its own.
             Start::PutOff => Deadline::Never,
         };
         let now = self.polled_at;
-        let waits = self.looking == Looking::No && self.typing_queue.has_next(now);
+        let waits = self.looking == Looking::No && !within_keys && self.commands.has_next(now);
         let look = if waits { self.readiness.deadline() } else { Deadline::Never };
-        start.min(self.typing_queue.deadline(now)).min(look).min(watched)
+        let told = self.stopped.deadline();
+        start.min(self.commands.deadline(now)).min(look).min(watched).min(told)
     }
 
     /// Whether commands are to wait, because the program, or the next one, will run soon.
     pub(super) fn is_awaited(&self) -> bool {
+        // While it cannot be started they are refused, instead of waiting for what may never be.
         let is_ending = self.supervisor.is_up() && self.readiness.is_closed();
         is_ending || !self.supervisor.is_up() && !self.supervisor.cannot_start()
     }
@@ -239,7 +215,15 @@ impl Terminal {
     }
 
     pub(super) fn is_attached(&self) -> bool {
-        self.screen == Screen::Attached
+        self.screen.is_attached()
+    }
+
+    /// Nobody sits before its screen any more.
+    pub(super) fn hang_up(&mut self) {
+        self.screen.hang_up();
+        self.supervisor.keep_running();
+        // What it asked was answered there until now.
+        self.queries = Queries::default();
     }
 
     pub(super) fn program(&self) -> &str {
@@ -265,21 +249,25 @@ impl Terminal {
     }
 
     pub(super) fn on_started(&mut self, now: Timestamp) {
+        self.stopped = StoppedProgram::default();
         self.supervisor.on_started(now);
-        self.modes = Modes::default();
+        self.commands.on_program_started();
         self.queries = Queries::default();
         self.readiness.on_started(now);
     }
 
-    /// Its program is being ended: nothing more is typed into it.
-    pub(super) fn on_ending(&mut self) {
-        self.readiness.close();
+    /// What runs under this id is being ended. If that is its program, nothing more is typed into it.
+    pub(super) fn on_ending(&mut self, id: &CommandId) {
+        if self.is_run(id) {
+            self.readiness.close();
+        }
     }
 
     pub(super) fn on_not_started(&mut self, why: &str, now: Timestamp) {
         self.run = None;
         self.fault = Some(why.to_owned());
         self.supervisor.on_failed(now);
+        // Whoever started it here waits for it, and would wait for the next attempt without a word.
         if self.is_attached() {
             let _ = self.finished.get_or_insert(WorkerEnd::ProgramCannotStart(why.to_owned()));
         }
@@ -287,8 +275,10 @@ impl Terminal {
 
     pub(super) fn on_ended(&mut self, exit: Exit, now: Timestamp) -> ProgramEnd {
         self.run = None;
-        self.watched_until = None;
-        self.fault = match self.supervisor.is_well(now) || self.shown == Shown::Stopped {
+        self.stopped = StoppedProgram::default();
+        self.screen.on_caught_up();
+        // Under a stop it did not end by itself.
+        self.fault = match self.supervisor.is_well(now) || self.screen.shows_stop() {
             true => None,
             false => Some(format!("it ended at once: {exit}")),
         };
@@ -300,11 +290,7 @@ impl Terminal {
             AfterEnd::Restart => {}
         }
         self.readiness.close();
-        self.settings = None;
-        let left = self.typing_queue.on_program_ended(exit, now);
-        for id in left.outlived.iter().chain(&left.read).chain(&left.waiting) {
-            let _ = self.asked.remove(id);
-        }
+        let left = self.commands.on_program_ended(exit, now);
         ProgramEnd { left, after }
     }
 
@@ -315,7 +301,9 @@ impl Terminal {
 
     /// Why the program does not run, if that is so.
     pub(super) fn fault(&self, now: Timestamp) -> Option<ProgramFault> {
-        let why = self.fault.clone().filter(|_| !self.supervisor.is_well(now))?;
+        let stopped = self.run().and_then(|run| self.stopped.why(run));
+        let why =
+            stopped.or_else(|| self.fault.clone().filter(|_| !self.supervisor.is_well(now)))?;
         Some(ProgramFault { program: self.program.clone(), why })
     }
 
@@ -331,23 +319,25 @@ impl Terminal {
 
     /// What is said of a terminal to a server; little of one that an earlier process of the agent had.
     pub(super) fn opened(&self, id: CommandId) -> TerminalOpened {
-        let current = self.run.as_ref().filter(|(run, _)| *run == id);
-        TerminalOpened {
-            command_id: id,
-            program: current.map_or_else(String::new, |_| self.program.clone()),
-            opened_at: current.map(|(_, at)| *at),
-            attached: current.is_some() && self.is_attached(),
-            size: current.map(|_| self.size),
+        match &self.run {
+            Some((run, at)) if *run == id => TerminalOpened {
+                command_id: id,
+                program: self.program.clone(),
+                opened_at: Some(*at),
+                attached: self.is_attached(),
+                size: Some(self.size),
+            },
+            Some(_) | None => opened_earlier(id),
         }
     }
 
     /// The program wrote this. What it asks in it, unless somebody's own terminal answers.
     pub(super) fn on_output(&mut self, bytes: &[u8], now: Timestamp) -> Found {
-        self.modes.read(bytes);
-        self.readiness.on_output(self.modes.takes_pastes(), now);
-        match self.screen {
-            Screen::Attached => Found::default(),
-            Screen::Detached => self.queries.read(bytes, now),
+        let takes_pastes = self.commands.on_output(bytes, now);
+        self.readiness.on_output(takes_pastes, now);
+        match self.is_attached() {
+            true => Found::default(),
+            false => self.queries.read(bytes, now),
         }
     }
 
@@ -355,17 +345,17 @@ impl Terminal {
     pub(super) fn on_looked(
         &mut self,
         settings: Option<TerminalSettings>,
+        within_keys: bool,
         now: Timestamp,
     ) -> Option<CommandId> {
+        // The answer of one look serves one text: before the next its terminal may be set otherwise.
         self.looking = Looking::No;
-        self.settings = settings;
-        if !self.readiness.on_look(settings, now) {
+        self.commands.on_look(settings);
+        if !self.readiness.on_look(settings, now) || within_keys {
             return None;
         }
-        self.typing_queue.take_next(now)
+        self.commands.take_next(now)
     }
-
-    // --- typing
 
     /// A command whose start is written down waits for its turn to be typed.
     ///
@@ -377,165 +367,51 @@ impl Terminal {
         request: CommandRequest,
         now: Timestamp,
     ) -> Result<(), String> {
+        // The next start may be a minute away, and its user would hear nothing until then.
         if self.supervisor.cannot_start() {
             let program = &self.program;
             let why = self.fault.as_deref().unwrap_or("the agent's log has the reason");
             return Err(format!(
-                "the program of this agent's terminal, {program}, cannot be started ({why}); it is tried again"
+                "the program of this agent's terminal, {program}, cannot be started ({why}); will retry"
             ));
         }
-        if !self.supervisor.is_up() {
-            return Err(
-                "the program in the terminal has ended; ask again under a new id".to_owned()
-            );
-        }
-        if !request.args.is_empty()
-            || !request.env.is_empty()
-            || request.working_directory.is_some()
-        {
-            return Err("this agent types commands into a terminal: it takes a text, and no arguments, variables or directory".to_owned());
-        }
-        let passing = match (&request.input, &request.open_line) {
-            (Some(CommandInput::Keys), _) | (_, Some(OpenLine::Take)) => Passing::GoesPast,
-            (
-                Some(CommandInput::Text | CommandInput::Secret | CommandInput::Unknown(_)) | None,
-                Some(OpenLine::Wait | OpenLine::Unknown(_)) | None,
-            ) => Passing::Waits,
-        };
-        let _ = self.asked.insert(id.clone(), request);
-        self.typing_queue.ask(id.clone(), passing, now);
-        Ok(())
+        self.commands_of_program()?.ask(id, request, now)
     }
 
     /// What is to be typed for a command, and the mode in which the terminal must be for that.
     ///
     /// # Errors
     /// Why nothing is.
-    pub(super) fn typing(&mut self, id: &CommandId) -> Result<(Typing, Option<LineMode>), String> {
-        if !self.supervisor.is_up() {
-            return Err(
-                "the program in the terminal has ended; ask again under a new id".to_owned()
-            );
-        }
-        let request = self.asked.get(id).ok_or_else(|| {
-            "the agent has lost what was to be typed; ask again under a new id".to_owned()
-        })?;
-        let (text, modes) = (&request.text, &self.modes);
-        let (typing, required_mode) = match &request.input {
-            Some(CommandInput::Keys) => (Typing::keys_into(text, modes, self.settings), None),
-            Some(CommandInput::Secret) if !self.hides_from_output(request) => {
-                (Err(Untypeable::Echoes), None)
-            }
-            // A part of another text is still in the line, and would be submitted with this one.
-            Some(CommandInput::Text | CommandInput::Secret) | None
-                if self.typing_queue.is_spoiled() =>
-            {
-                (Err(Untypeable::Spoiled), None)
-            }
-            Some(CommandInput::Text | CommandInput::Secret) | None => {
-                // Longer than a terminal gathers: possible only while the program reads its keys itself.
-                let standing = self.typing_queue.standing();
-                let gathered = Typing::behind(standing, text, modes, LineMode::Terminal);
-                let required_mode = gathered.is_err().then_some(LineMode::Program);
-                (Typing::submission(text, modes, LineMode::Program), required_mode)
-            }
-            Some(CommandInput::Unknown(word)) => return Err(unknown_input(word)),
-        };
-        let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
-        let typing = typing.map_err(|error| error.to_string())?.limited(limit);
-        self.typing = Some(typing.clone());
-        Ok((typing, required_mode))
+    pub(super) fn typing(
+        &mut self,
+        id: &CommandId,
+        now: Timestamp,
+    ) -> Result<(Typing, Option<LineMode>), String> {
+        self.commands_of_program()?.typing(id, now)
     }
 
-    /// What the program must be doing for this to be typed.
-    pub(super) fn condition(&self, id: &CommandId) -> Option<TypeIf> {
-        self.asked.get(id).and_then(|request| request.condition.clone())
-    }
-
-    /// Whether a secret may be typed: the terminal does not show it, or that is allowed.
-    fn hides_from_output(&self, request: &CommandRequest) -> bool {
-        let echo = self.settings.map(|settings| settings.echo);
-        echo == Some(Echo::Off) || request.echo == Some(SecretEcho::Allow)
-    }
-
-    /// Why a text is not typed into a terminal that gathers lines itself.
-    pub(super) fn too_long(&self, id: &CommandId) -> String {
-        let text = self.asked.get(id).map_or("", |request| request.text.as_str());
-        let standing = self.typing_queue.standing();
-        match Typing::behind(standing, text, &self.modes, LineMode::Terminal) {
-            Err(error) => error.to_string(),
-            // The program has said meanwhile that it takes less, or more.
-            Ok(_) => "the program in the terminal reads its lines in another way since this was asked for; ask again under a new id".to_owned(),
+    /// What is meant for the program that ran when it was asked for is not typed into the next one.
+    fn commands_of_program(&mut self) -> Result<&mut TypedCommands, String> {
+        match self.supervisor.is_up() {
+            true => Ok(&mut self.commands),
+            false => Err(NO_PROGRAM.to_owned()),
         }
     }
 
     /// What a command waits for that is here and not begun.
-    pub(super) fn waits_for(&self, id: &CommandId, status: &CommandAckStatus) -> Option<WaitsFor> {
+    pub(super) fn waits_for(&self, id: &CommandId, status: &CommandAckStatus) -> Option<Waits> {
         match status {
-            CommandAckStatus::Queued => self.is_awaited().then_some(WaitsFor::Program),
-            CommandAckStatus::Received => self.waits().remove(id),
+            CommandAckStatus::Queued => self.is_awaited().then_some(Waits::new(WaitsFor::Program)),
+            CommandAckStatus::Received => {
+                self.commands.waits_for(self.readiness.is_awaited(), self.polled_at).remove(id)
+            }
             CommandAckStatus::Executing | CommandAckStatus::Unknown(_) => None,
         }
     }
 
-    /// What those wait for that wait to be typed, but for their turn. As many as there are slots, at most.
-    fn waits(&self) -> BTreeMap<CommandId, WaitsFor> {
-        if self.readiness.is_awaited() {
-            let waiting = self.typing_queue.waiting();
-            return waiting.map(|id| (id.clone(), WaitsFor::Reader)).collect();
-        }
-        let held = self.typing_queue.held_back(self.polled_at);
-        held.map(|id| (id.clone(), WaitsFor::BegunLine)).collect()
-    }
-
     /// Those that wait for another thing than was said last, once.
     pub(super) fn take_other_waits(&mut self) -> Vec<CommandId> {
-        let waits = self.waits();
-        let others = waits.iter().filter(|(id, waits)| self.said_waits.get(*id) != Some(*waits));
-        let others = others.map(|(id, _)| id.clone()).collect();
-        self.said_waits = waits;
-        others
-    }
-
-    /// Nothing is typed for this command.
-    pub(super) fn skip(&mut self, id: &CommandId, now: Timestamp) {
-        let _ = self.on_typed(id, Typed::Nothing, now);
-    }
-
-    /// So much of it was typed. What waited for that.
-    pub(super) fn on_typed(&mut self, id: &CommandId, much: Typed, now: Timestamp) -> Expecting {
-        let _ = self.asked.remove(id);
-        let awaited = self.typing_queue.on_typed(id, self.typing.as_ref(), much, now);
-        match awaited {
-            Expecting::Typing => self.typing = None,
-            Expecting::Nothing | Expecting::Parting(_) => {}
-        }
-        awaited
-    }
-
-    /// It was typed whole, and is over without a look at whether the program lives.
-    pub(super) fn forget_typed(&mut self, id: &CommandId) {
-        self.typing_queue.forget_living(id);
-    }
-
-    /// It is not to be typed any more. Whether it still waited; one that is being typed is typed to its
-    /// end.
-    pub(super) fn withdraw(&mut self, id: &CommandId) -> bool {
-        let waited = self.typing_queue.withdraw(id);
-        if waited {
-            let _ = self.asked.remove(id);
-        }
-        waited
-    }
-
-    /// Forgets a command that was given up.
-    pub(super) fn forget(&mut self, id: &CommandId) {
-        let _ = self.asked.remove(id);
-    }
-
-    /// Whether a command is being typed, so that its outcome is near.
-    pub(super) fn is_typing(&self) -> bool {
-        self.typing_queue.is_typing()
+        self.commands.take_other_waits(self.readiness.is_awaited(), self.polled_at)
     }
 
     // --- the screen
@@ -556,11 +432,11 @@ impl Terminal {
 
     /// The holder of the keyboard pressed keys. Gives what goes to the program, if one is up.
     pub(super) fn on_remote_keys(&mut self, bytes: &Bytes, now: Timestamp) -> Option<Vec<Piece>> {
-        self.supervisor.is_up().then(|| self.pressed(bytes, Person::FromAfar, now))
+        self.supervisor.is_up().then(|| self.pressed(bytes, Person::Remote, now))
     }
 
     fn pressed(&mut self, bytes: &Bytes, by: Person, now: Timestamp) -> Vec<Piece> {
-        let suspends = self.typing_queue.on_person(bytes, by, now);
+        let suspends = self.commands.on_person(bytes, by, now);
         let mut pieces = Vec::new();
         let mut rest = 0;
         for at in suspends {
@@ -576,18 +452,29 @@ impl Terminal {
         pieces
     }
 
+    /// Whether a command is being typed, so that its outcome is near.
+    pub(super) fn is_typing(&self) -> bool {
+        self.commands.is_typing()
+    }
+
     /// The screen is behind: the program waits for it, with a deadline.
     pub(super) fn on_behind(&mut self, now: Now) {
-        self.watched_until = Some(now.monotonic.saturating_add(WATCHED_FOR));
+        self.screen.on_behind(now.monotonic);
     }
 
     /// Nothing waits for the screen any more.
     pub(super) fn on_caught_up(&mut self) {
-        self.watched_until = None;
+        self.screen.on_caught_up();
     }
 }
 
-/// Why a command with an input that this agent does not know is refused.
-pub(super) fn unknown_input(word: &str) -> String {
-    format!("this agent knows no input {word:?}; it knows text, keys and secret")
+/// What is said of a terminal that an earlier process of the agent had.
+pub(super) const fn opened_earlier(command_id: CommandId) -> TerminalOpened {
+    TerminalOpened {
+        command_id,
+        program: String::new(),
+        opened_at: None,
+        attached: false,
+        size: None,
+    }
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 /// The unstored output of a [`Worker`], and the streams that it keeps an account of.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct UnstoredOutput {
     /// Each stream of which something is known.
     pub streams: Vec<(StreamState, WriterState)>,
@@ -26,18 +27,19 @@ pub enum WriterState {
     Ended,
     /// An earlier worker started it, and all that it wrote is known.
     Left,
-    /// An earlier worker started it, and what it wrote at the end is not known.
+    /// An earlier worker started it, and what it wrote at the end is unknown.
     LeftOpen,
 }
 
 impl UnstoredOutput {
     /// A copy of what the outbox of a worker accounts for.
     pub fn of(worker: &Worker) -> Self {
-        let (outbox, left) = (worker.delivery.outbox(), worker.delivery.left());
+        let (outbox, left) =
+            (worker.course.handover.delivery.outbox(), worker.course.handover.delivery.left());
         let with_run = |state: StreamState| {
             let id = &state.run.command;
-            let run = match (worker.commands.is_running(id), left.has(id)) {
-                (true, _) if worker.commands.is_muted(id) => WriterState::Muted,
+            let run = match (worker.course.commands.is_running(id), left.has(id)) {
+                (true, _) if worker.course.commands.is_muted(id) => WriterState::Muted,
                 (true, _) => WriterState::Running,
                 (false, true) if left.is_open(id) => WriterState::LeftOpen,
                 (false, true) => WriterState::Left,
@@ -54,6 +56,6 @@ impl UnstoredOutput {
 
     /// Whether the processes of a worker have to wait, because as much is unstored as may be.
     pub fn is_full(worker: &Worker) -> bool {
-        worker.delivery.outbox().is_full()
+        worker.course.handover.delivery.outbox().is_full()
     }
 }

@@ -91,6 +91,7 @@ impl Uplink {
     /// The link took what was offered.
     pub(super) fn take_sent(&mut self, now: Timestamp) -> Option<Outbound> {
         let item = self.pending.take()?;
+        // Without an answer only time shows that it has left the queue of the link.
         if let Some(agreed) = self.capabilities()
             && !(agreed.reports_are_confirmed() && agreed.output_is_stored())
         {

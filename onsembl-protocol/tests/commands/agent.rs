@@ -9,8 +9,9 @@ use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
     Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, LineMode,
-    Recovered, Rest, Screen, SpoolBounds, Task, TerminalConfig, TerminalSettings, TypingOutcome,
-    Worker, WorkerAction, WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+    Recovered, Rest, RunSignal, Screen, SpoolBounds, SubmitKey, Task, TerminalConfig,
+    TerminalSettings, TypingOutcome, Worker, WorkerAction, WorkerConfig, WorkerEnd, WorkerEvent,
+    WorkerMessage, WorkerSession,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -75,6 +76,7 @@ impl Agent {
             size: TerminalSize::DEFAULT,
             screen: Screen::Detached,
             line_idle: TerminalConfig::LINE_IDLE,
+            submit: SubmitKey::Enter,
         });
         let config = WorkerConfig {
             slots: make.slots,
@@ -126,7 +128,9 @@ impl Agent {
                 WorkerAction::Cancel { command, .. } | WorkerAction::Kill(command) => {
                     self.asked.push_back(Asked::End(command));
                 }
-                WorkerAction::Sweep => self.asked.push_back(Asked::Sweep),
+                WorkerAction::Sweep(RunSignal::Kill) => self.asked.push_back(Asked::Sweep),
+                // Strays of this world ignore it.
+                WorkerAction::Sweep(RunSignal::End) => {}
                 WorkerAction::LookAtTerminal => *looks += 1,
                 WorkerAction::Type { command, .. } => {
                     let ends = |a: &Asked| matches!(a, Asked::End(id) if self.terminal.as_ref() == Some(id));

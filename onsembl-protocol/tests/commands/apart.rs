@@ -2,7 +2,8 @@
 
 use super::seeds::number;
 use super::weather::Weather;
-use super::world::{Counts, World};
+use super::wires::Counts;
+use super::world::World;
 use onsembl_protocol::fleet::SeatId;
 use onsembl_protocol::id::UserId;
 

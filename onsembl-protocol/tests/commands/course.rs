@@ -2,6 +2,7 @@
 //! durable, journals are lost, users give orders. Then all heals, and everything must come to rest.
 
 use super::host::{Kind, Program};
+use super::judge;
 use super::requests::{Wanted, control};
 use super::server::Server;
 use super::store::Health;
@@ -15,17 +16,17 @@ use onsembl_protocol::worker::{CommandJournal, WorkerEvent};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// After this many quiet rounds something waits for ever. A legacy wrapper's command takes ten minutes.
+/// After this many quiet rounds something waits forever. A legacy wrapper's command takes ten minutes.
 const ROUNDS: usize = 1500;
 
 impl World {
-    /// So many things happen, then all heals. The stages that were met.
+    /// This many things happen, then all heals. The stages that were met.
     pub(super) fn live(mut self, steps: usize) -> BTreeSet<CommandStage> {
         for _ in 0..steps {
             self.step();
         }
         self.rest();
-        self.check_end();
+        judge::check_end(&mut self);
         self.met
     }
 
@@ -73,7 +74,7 @@ impl World {
             _ => {}
         }
         self.finish(n);
-        self.check();
+        judge::check(self);
     }
 
     fn answer_one(&mut self) {
@@ -309,7 +310,7 @@ impl World {
         self.start(n);
     }
 
-    /// A process that may end now: terminals go on until everything else is over.
+    /// A process that may end now: terminals continue until everything else is over.
     fn process_of_user(&self) -> Option<CommandId> {
         let ends = |id: &CommandId| self.is_over || !id.is_terminal();
         let mut alive = self.truth.iter().filter(|(_, t)| t.is_alive && !t.is_orphaned);
@@ -366,7 +367,7 @@ impl World {
                 }
                 self.finish(n);
             }
-            self.check();
+            judge::check(self);
             if !out {
                 return;
             }

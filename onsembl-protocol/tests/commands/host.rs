@@ -49,7 +49,7 @@ pub(super) struct Host {
     /// The link that it has, as far as it knows, and whether it is in session.
     pub(super) link: Option<LinkId>,
     pub(super) in_session: bool,
-    /// It was told to stay away for good.
+    /// It was told to stay away permanently.
     pub(super) is_banned: bool,
 }
 
@@ -129,17 +129,10 @@ pub(super) fn nonsense(random: &mut fastrand::Rng, commands: usize) -> AgentToSe
         _ => CommandId::new(format!("c-{:02}", random.usize(0..commands))),
     };
     match random.u8(0..6) {
-        0 => AgentToServer::CommandComplete(CommandComplete {
-            command_id: id,
-            agent_id: None,
-            status: CommandPhase::Completed,
-            exit_code: Some(0),
-            signal: None,
-            duration_ms: None,
-            tokens_used: 0,
-            error: None,
-            timestamp: None,
-            output: None,
+        0 => AgentToServer::CommandComplete({
+            let mut it = CommandComplete::new(id, CommandPhase::Completed);
+            it.exit_code = Some(0);
+            it
         }),
         1 => AgentToServer::CommandAck(CommandAck {
             command_id: id,
@@ -147,6 +140,7 @@ pub(super) fn nonsense(random: &mut fastrand::Rng, commands: usize) -> AgentToSe
             status: CommandAckStatus::Executing,
             queue_position: None,
             waits_for: None,
+            line_idle_ms: None,
         }),
         2 => AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("no-stop"),

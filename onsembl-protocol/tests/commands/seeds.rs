@@ -2,7 +2,8 @@
 //! that fails the last `ONSEMBL_SIM_STORY` things that happened are told, 60 if it is not set.
 
 use super::weather::Weather;
-use super::world::{Counts, Story, World};
+use super::wires::{Counts, Story};
+use super::world::World;
 use onsembl_protocol::fleet::{CommandStage, SeatId};
 use onsembl_protocol::id::UserId;
 use std::collections::BTreeSet;

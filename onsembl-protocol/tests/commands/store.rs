@@ -93,14 +93,14 @@ impl Store {
         let found =
             by_key.map(|known| known.agent.clone()).or_else(|| by_id().cloned()).or_else(|| {
                 let named = by_alias().filter_map(|alias| self.aliases.get(alias));
-                named.filter(|agent| self.may_hold(new, agent)).map(AgentId::clone).next()
+                named.filter(|agent| self.may_claim(new, agent)).map(AgentId::clone).next()
             });
         let agent = match found {
             Some(agent) if self.deleted.contains(&agent) => {
                 return Err(OpenFault::Deleted("its user deleted it".to_owned()));
             }
-            Some(agent) if !self.may_hold(new, &agent) => {
-                return Err(OpenFault::Held("another lineage holds it".to_owned()));
+            Some(agent) if !self.may_claim(new, &agent) => {
+                return Err(OpenFault::Claimed("another lineage holds it".to_owned()));
             }
             Some(agent) => agent,
             None => AgentId::new(format!("agent-{}", self.agents.len())),
@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// Whether the token of a new session may speak for this agent.
-    fn may_hold(&self, new: &NewSession, agent: &AgentId) -> bool {
+    fn may_claim(&self, new: &NewSession, agent: &AgentId) -> bool {
         let Some(bearer) = &new.bearer else { return true };
         let claim = self.agents.get(agent).and_then(|known| known.claim.as_ref());
         let is_heir = bearer.scope == TokenScope::Heir(agent.clone());

@@ -23,7 +23,7 @@ pub(super) struct Weather {
     pub(super) masks: bool,
     /// An agent says what it has no business to say.
     pub(super) is_hostile: bool,
-    /// What a command started is not always seen to have ended.
+    /// What a command started is not always observed to have ended.
     pub(super) leaves_survivors: bool,
     /// Users stop, pause and restart agents.
     pub(super) orders: bool,

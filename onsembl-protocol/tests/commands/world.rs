@@ -3,11 +3,13 @@
 
 use super::agent::{Agent, Asked, Make};
 use super::host::{Host, Kind, Program, nonsense, written};
+use super::judge;
 use super::judge::{Remnant, Truth};
 use super::requests::Wanted;
 use super::server::{Down, Sent, Server};
 use super::store::{Health, Store};
 use super::weather::{Weather, limits};
+use super::wires::{Counts, Story, Up, Wire};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason, Initiator};
 use onsembl_protocol::fleet::{
     Bearer, CommandStage, FleetLimits, PresenceRecord, SeatId, Token, TokenScope, Write,
@@ -15,14 +17,10 @@ use onsembl_protocol::fleet::{
 use onsembl_protocol::id::{AgentId, CommandId, LineageId, LinkId, TokenId, UserId};
 use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::ServerConfig;
-use onsembl_protocol::wire::payload::{
-    AgentConnect, CommandComplete, CommandInput, CommandPhase, Pong,
-};
+use onsembl_protocol::wire::payload::{CommandComplete, CommandInput, CommandPhase, Pong};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use onsembl_protocol::worker::{Fate, Rest, TypingOutcome};
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
 use std::time::Duration;
 
 /// Commands of users in all.
@@ -31,50 +29,6 @@ pub(super) const COMMANDS: usize = 16;
 const TERMINALS: usize = 12;
 /// How long a program must outlive what it read for that to be completed.
 const MOMENT: Duration = Duration::from_millis(200);
-
-pub(super) type Story = Rc<RefCell<Vec<String>>>;
-
-/// What goes up a link.
-#[derive(Clone, Debug)]
-pub(super) enum Up {
-    Hello(Box<AgentConnect>),
-    Message(Box<AgentToServer>),
-    /// A heartbeat says whether the agent is paused.
-    Paused(bool),
-    End(CloseReason),
-}
-
-/// A link between a machine and the server.
-#[derive(Debug)]
-pub(super) struct Wire {
-    pub(super) host: usize,
-    pub(super) up: VecDeque<Up>,
-    pub(super) down: VecDeque<Down>,
-    /// Nothing arrives any more, and nobody has noticed.
-    pub(super) is_frozen: bool,
-}
-
-/// Who counts links and requests; several users of one server share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Counts {
-    links: Rc<Cell<u64>>,
-    tokens: Rc<Cell<u64>>,
-}
-
-impl Counts {
-    fn next(of: &Cell<u64>) -> u64 {
-        of.set(of.get() + 1);
-        of.get()
-    }
-
-    pub(super) fn link(&self) -> LinkId {
-        LinkId(Self::next(&self.links))
-    }
-
-    pub(super) fn token(&self) -> Token {
-        Token(Self::next(&self.tokens))
-    }
-}
 
 pub(super) struct World {
     pub(super) random: fastrand::Rng,
@@ -112,8 +66,7 @@ impl World {
         story: Option<Story>,
     ) -> Self {
         let limits = limits(&mut random);
-        let config =
-            ServerConfig { resume_window: Duration::from_secs(60), ..ServerConfig::DEFAULT };
+        let config = ServerConfig::DEFAULT.with_resume_window(Duration::from_secs(60));
         let store = Store::default();
         let server = Server::start(&store, user.clone(), limits, config, seed, Duration::ZERO);
         let mut kinds = vec![Kind::Extended, Kind::Extended];
@@ -210,7 +163,7 @@ impl World {
         for truth in self.truth.values_mut().filter(|truth| truth.host == n) {
             truth.is_orphaned |= truth.is_alive;
         }
-        // It may have been about to start these, and nobody knows.
+        // It may have been about to start these, and it is unknown.
         for left in self.hosts[n].journal.left_behind() {
             self.truth_of(&left.command, n).is_orphaned = true;
         }
@@ -300,7 +253,7 @@ impl World {
             (true, 0) => (Remnant::Stray, Rest::Watched),
             (true, 1) => (Remnant::Nothing, Rest::Unwatched),
             (true, _) => (Remnant::Member, Rest::Watched),
-            (false, _) => (Remnant::Nothing, Rest::Gone),
+            (false, _) => (Remnant::Nothing, Rest::Ended),
         };
         truth.rest = remnant;
         self.log(|| format!("{id} ends: {exit:?}"));
@@ -317,23 +270,19 @@ impl World {
             Program::Wrapper(commands) => {
                 commands.retain(|command| *command != id);
                 if reports {
-                    let report = CommandComplete {
-                        command_id: id,
-                        agent_id: None,
-                        status: match exit.success() {
-                            true => CommandPhase::Completed,
-                            false => CommandPhase::Failed,
-                        },
-                        exit_code: match exit {
+                    let report = {
+                        let mut it = CommandComplete::new(
+                            id,
+                            match exit.success() {
+                                true => CommandPhase::Completed,
+                                false => CommandPhase::Failed,
+                            },
+                        );
+                        it.exit_code = match exit {
                             Exit::Code(code) => Some(code),
                             Exit::Signal(_) => Some(1),
-                        },
-                        signal: None,
-                        duration_ms: None,
-                        tokens_used: 0,
-                        error: None,
-                        timestamp: None,
-                        output: None,
+                        };
+                        it
                     };
                     self.send_up(n, AgentToServer::CommandComplete(report));
                 }
@@ -462,7 +411,7 @@ impl World {
             }
             match sent {
                 Sent::Down(link, down) => {
-                    self.check_down(link, &down);
+                    judge::check_down(self, link, &down);
                     self.log(|| format!("server says over {link}: {down:?}"));
                     if let Some(wire) = self.wires.get_mut(&link).filter(|wire| !wire.is_frozen) {
                         wire.down.push_back(down);

@@ -11,9 +11,9 @@ use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
     Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, LeftRun, LineMode,
-    Recovered, Rest, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
-    TerminalConfig, TerminalSettings, TypingOutcome, UnstoredOutput, Worker, WorkerAction,
-    WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
+    Recovered, Rest, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing,
+    SubmitKey, Task, TerminalConfig, TerminalSettings, TypingOutcome, UnstoredOutput, Worker,
+    WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -73,7 +73,9 @@ impl Agent {
         let recovered = Recovered {
             cleared: journal.left_behind().into_iter().map(cleared).collect(),
             journal: journal.clone(),
-            runs: runs.map(|(recovered, ended)| LeftRun { recovered, ended }).collect(),
+            runs: runs
+                .map(|(recovered, ended)| LeftRun { recovered, ended, sizes: Vec::new() })
+                .collect(),
             ..Recovered::default()
         };
         let terminal = make.has_terminal.then(|| TerminalConfig {
@@ -81,6 +83,7 @@ impl Agent {
             size: TerminalSize::DEFAULT,
             screen: Screen::Detached,
             line_idle: TerminalConfig::LINE_IDLE,
+            submit: SubmitKey::Enter,
         });
         let config = WorkerConfig {
             slots: make.slots,
@@ -148,7 +151,9 @@ impl Agent {
                 | WorkerAction::Note(_)
                 | WorkerAction::Draw(_)
                 | WorkerAction::Answer(_)
-                | WorkerAction::Resize(_) => {}
+                | WorkerAction::Resize(_)
+                // Nothing that it starts leaves its group.
+                | WorkerAction::Sweep(_) => {}
                 other => panic!("in no world of output: {other:?}"),
             }
         }
@@ -188,7 +193,7 @@ impl Agent {
         process.state = ProcessState::Done;
         let command = process.run.command.clone();
         self.feed(
-            WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Rest::Gone, open: vec![] },
+            WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Rest::Ended, open: vec![] },
             at,
         );
         self.was_full |= UnstoredOutput::is_full(&self.worker);

@@ -6,12 +6,13 @@ use super::judge;
 use super::truth::Process;
 use super::viewer::Viewer;
 use super::world::World;
+use super::wrapper;
 use onsembl_protocol::model::GapCause;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl World {
-    /// So many things happen, then all heals. The gaps that were met.
+    /// This many things happen, then all heals. The gaps that were met.
     pub(super) fn live(mut self, steps: usize) -> BTreeSet<GapCause> {
         for _ in 0..steps {
             self.step();
@@ -31,7 +32,7 @@ impl World {
     pub(super) fn step(&mut self) {
         self.at += Duration::from_millis(self.random.u64(0..4));
         if self.wrapper.is_some() && self.random.u8(0..6) == 0 {
-            self.wrap();
+            wrapper::wrap(self);
         }
         match self.random.u32(0..200) {
             0..6 => self.begin(),
@@ -89,8 +90,8 @@ impl World {
         }
         for round in 0..600 {
             self.link();
-            self.link_wrapper();
-            while self.hear_wrapper() {}
+            wrapper::link_wrapper(self);
+            while wrapper::hear_wrapper(self) {}
             if round < 20 {
                 self.write();
             }
@@ -115,7 +116,7 @@ impl World {
             self.wait(Duration::from_millis(50));
             let over = !self.processes.iter().any(Process::is_alive);
             let is_quiet = self.agent.is_at_rest()
-                && self.wrapper_is_quiet()
+                && wrapper::wrapper_is_quiet(self)
                 && self.up.is_empty()
                 && self.down.is_empty();
             if round > 20 && over && is_quiet && self.server.is_idle() && self.is_all_over() {
@@ -127,7 +128,7 @@ impl World {
         assert!(held.streams.is_empty(), "unsent for ever: {held:?}");
         assert!(self.disk.is_empty(), "left on the disk: {:?}", self.disk);
         assert_eq!((held.unstored, held.memory), (0, 0));
-        self.check_wrapper();
+        wrapper::check_wrapper(self);
         let most = self.unit as usize * 256;
         for viewer in &mut self.viewers {
             let process = &self.processes[viewer.n];

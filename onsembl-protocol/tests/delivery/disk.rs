@@ -278,6 +278,8 @@ impl Thread {
                     disk.append(&run, Entry::Ended);
                 }
             }
+            // What is compared there is output.
+            SpoolRequest::Sizes(..) => {}
             SpoolRequest::Close(run) => drop(disk.folders.remove(&run)),
         }
     }

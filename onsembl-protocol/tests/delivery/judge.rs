@@ -33,7 +33,7 @@ pub(super) struct Faults {
     pub(super) closed_before: BTreeSet<CommandId>,
     /// Terminals that the server gave up, because too many were open.
     pub(super) given_up: BTreeSet<CommandId>,
-    /// Commands that the agent was told that nobody knows.
+    /// Commands that the agent was told that it is unknown.
     pub(super) dropped: BTreeSet<CommandId>,
     /// What an agent that died had on its disk, which must not be lost.
     pub(super) kept: BTreeMap<(CommandId, Stream), ByteOffset>,

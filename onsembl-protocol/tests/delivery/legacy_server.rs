@@ -122,7 +122,7 @@ impl World {
         let ready = self.commands.iter_mut().find(|(_, known)| over(known));
         if let Some((id, known)) = ready {
             known.runs = false;
-            let (command, exit, rest) = (id.clone(), Exit::Code(0), Rest::Gone);
+            let (command, exit, rest) = (id.clone(), Exit::Code(0), Rest::Ended);
             self.agent.feed(WorkerEvent::Ended { command, exit, rest, open: vec![] }, self.at);
         }
     }

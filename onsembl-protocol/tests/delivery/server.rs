@@ -358,7 +358,7 @@ impl Server {
         self.feed(FleetEvent::Store(answer), at);
     }
 
-    /// The database cannot be read: agents wait for positions in vain.
+    /// The database cannot be read: agents wait for positions and get none.
     pub(super) fn fail_to_answer(&mut self, at: Duration) {
         let fails = |q: &Question| matches!(q, Question::Positions { .. });
         let Some(n) = self.questions.iter().position(fails) else { return };

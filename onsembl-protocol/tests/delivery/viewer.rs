@@ -1,5 +1,5 @@
 //! Viewers of a command: they begin at its beginning, at some position, or with what comes next; are slow,
-//! lose their links and go on where they were. Each sees every byte of every stream once.
+//! lose their links and continue where they were. Each sees every byte of every stream once.
 
 use super::database::Database;
 use super::server::Server;

@@ -8,6 +8,7 @@ use super::story::show_states;
 use super::truth::ProcessState;
 use super::viewer::Viewer;
 use super::world::{World, agent, commands};
+use super::wrapper;
 use onsembl_protocol::id::CommandId;
 use onsembl_protocol::model::GapCause;
 use onsembl_protocol::time::WallTime;
@@ -161,7 +162,7 @@ impl World {
     pub(super) fn kill_server(&mut self) {
         self.log(|_| "the server is killed".into());
         self.cut();
-        self.on_server_died();
+        wrapper::on_server_died(self);
         self.faults.server_died = true;
         let forgets = self.weather.forgets;
         let forgotten: BTreeSet<_> =

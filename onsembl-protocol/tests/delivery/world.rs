@@ -11,6 +11,7 @@ use super::story::{Story, show, show_answer, show_record};
 use super::truth::{Process, ProcessState};
 use super::viewer::{Source, Viewer};
 use super::weather::Weather;
+use super::wrapper;
 use super::wrapper::{Wrapper, wrapper};
 use onsembl_protocol::fleet::FleetLimits;
 use onsembl_protocol::id::{AgentId, AgentKey, CommandId, Incarnation, InstanceId, JournalId};
@@ -334,7 +335,7 @@ impl World {
         for (agent, message) in self.server.take_sent() {
             self.check_sent(&message);
             if agent == wrapper() {
-                self.on_said_to_wrapper(message);
+                wrapper::on_said_to_wrapper(self, message);
                 continue;
             }
             if self.linked && !self.swallows {

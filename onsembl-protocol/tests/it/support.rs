@@ -1,10 +1,16 @@
 //! What all tests share: moments in virtual time.
 
 use onsembl_protocol::time::{Now, Timestamp, WallTime};
+use std::path::Path;
 use std::time::Duration;
 
 /// Wall time of the origin of all virtual clocks.
 pub(crate) const EPOCH_MS: i64 = 1_762_041_600_000;
+
+/// Whether this is the crate as it is published, without the documents that are beside it in the repository.
+pub(crate) fn is_packaged() -> bool {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml.orig").exists()
+}
 
 pub(crate) const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)

@@ -71,7 +71,7 @@ fn never_gives_up() {
         w.fact(Fact::AgentShows(P, AgentStatus::Closed));
         caught(I::NeverGivesUp, &w);
     }
-    // Gone for good after a normal closure that its server never meant.
+    // Gone permanently after a normal closure that its server never meant.
     let mut w = World::in_session();
     w.fact(Fact::AgentLost(P, W, closed_there(1000)));
     w.fact(Fact::AgentShows(P, AgentStatus::Closed));
@@ -189,7 +189,7 @@ fn redials_by_backoff() {
 
 #[test]
 fn ten_minutes_of_rejection() {
-    // Accepted and cut at once, each time: the windows go on.
+    // Accepted and cut at once, each time: the windows continue.
     let mut w = World::new();
     w.dial(W);
     w.link_up();

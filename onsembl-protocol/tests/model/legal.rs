@@ -2,7 +2,6 @@
 
 use super::world::*;
 use onsembl_protocol::lab::fact::*;
-use onsembl_protocol::lab::model::Invariant;
 
 #[test]
 fn a_long_ordinary_life() {
@@ -194,36 +193,4 @@ fn a_violation_stays_and_says_what_it_is() {
     assert_eq!(w.model.violation().cloned(), first);
     let text = w.model.violation().map(ToString::to_string).unwrap_or_default();
     assert!(text.starts_with("never-gives-up: process 0 at 1000."), "{text}");
-}
-
-const DOCUMENT: &str = include_str!("../../../docs/INVARIANTS.md");
-
-#[test]
-fn the_document_lists_every_demand() {
-    let (demands, _) = DOCUMENT.split_once("### Former names").expect("the next section");
-    for invariant in Invariant::of_model() {
-        let (name, says) = (invariant.name(), invariant.says());
-        let row = demands.lines().find(|line| line.starts_with(&format!("| `{name}` | {says} |")));
-        let row = row.unwrap_or_else(|| panic!("docs/INVARIANTS.md lacks {name}: {says}"));
-        let defects: Vec<_> = invariant.defects().iter().map(ToString::to_string).collect();
-        let (source, defects) = (invariant.source(), defects.join(", "));
-        assert!(row.ends_with(&format!(" | {source} | {defects} |")), "{row}: {source}; {defects}");
-    }
-    let rows = demands.lines().filter(|line| line.starts_with("| `")).count();
-    assert_eq!(rows, Invariant::of_model().count(), "docs/INVARIANTS.md lists what nobody demands");
-}
-
-#[test]
-fn every_defect_of_the_catalogue_is_in_the_document() {
-    let (_, rest) = DOCUMENT.split_once("## Defects of the earlier system").expect("a section");
-    let (defects, _) = rest.split_once("\n## ").expect("the next section");
-    for invariant in Invariant::ALL {
-        for defect in invariant.defects() {
-            let row = format!("\n| {defect} ");
-            assert!(
-                defects.contains(&row),
-                "docs/INVARIANTS.md lacks defect {defect}: {invariant}"
-            );
-        }
-    }
 }

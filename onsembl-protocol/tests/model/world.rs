@@ -247,7 +247,7 @@ impl World {
         self.agent_done();
     }
 
-    /// So many intervals of ordinary life.
+    /// This many intervals of ordinary life.
     pub fn lives(&mut self, intervals: u64) -> &mut Self {
         for _ in 0..intervals {
             self.after(30 * S);

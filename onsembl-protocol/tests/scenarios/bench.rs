@@ -225,21 +225,15 @@ pub(super) fn written(id: &CommandId, sequence: u64, length: usize) -> AgentToSe
 
 /// The end of a command, which wrote so much.
 pub(super) fn ended(id: &CommandId, wrote: u64) -> AgentToServer {
-    AgentToServer::CommandComplete(CommandComplete {
-        command_id: id.clone(),
-        agent_id: None,
-        status: CommandPhase::Completed,
-        exit_code: Some(0),
-        signal: None,
-        duration_ms: None,
-        tokens_used: 0,
-        error: None,
-        timestamp: None,
-        output: Some(OutputTotals {
+    AgentToServer::CommandComplete({
+        let mut it = CommandComplete::new(id.clone(), CommandPhase::Completed);
+        it.exit_code = Some(0);
+        it.output = Some(OutputTotals {
             incarnation: Incarnation(7),
             stdout_bytes: ByteOffset(wrote),
             stderr_bytes: ByteOffset(0),
             terminal_bytes: ByteOffset(0),
-        }),
+        });
+        it
     })
 }

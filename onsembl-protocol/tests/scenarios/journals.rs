@@ -14,7 +14,7 @@ fn a_journal_is_stored_behind_the_ends_that_the_return_of_its_agent_decided() {
     bench.command(&id);
     bench.cut(link);
     bench.calm();
-    // Another process of it, with a journal that it did not keep before: whether the command ran is not known.
+    // Another process of it, with a journal that it did not keep before: whether the command ran is unknown.
     let _ = bench.hello("second", Keeps::Journal("its journal"), &[]);
     bench.server.answer(0, &mut bench.store, Health::Works, bench.at);
     bench.store_all(Health::Fails);

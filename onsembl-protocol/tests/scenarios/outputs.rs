@@ -14,6 +14,7 @@ fn started(id: &CommandId) -> AgentToServer {
         status: CommandAckStatus::Executing,
         queue_position: None,
         waits_for: None,
+        line_idle_ms: None,
     })
 }
 

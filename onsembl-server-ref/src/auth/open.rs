@@ -1,20 +1,23 @@
-//! Whatever is open under a token: each holds an [`OpenRequest`], and is told when the token ends. When that is, the core
+//! Whatever is open under a token: each holds an [`OpenRequest`], and is told when the token ends. When that is,
+//! the core
 //! decides ([`OpenRequests`]); here tokens are looked up, and those concerned are told.
 //!
 //! Links and long answers take an [`OpenRequest`] where they begin, so that none can be made without one.
 
+use super::signing::SecretNumber;
 use super::{Authenticator, Identity, TokenKind};
 use crate::bounds::LogLimit;
-use onsembl_protocol::fleet::{Ended, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm};
+use onsembl_protocol::fleet::{
+    Ended, OpenHandle, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm,
+};
 use onsembl_protocol::id::{LinkId, TokenId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use std::collections::BTreeMap;
-use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -24,7 +27,8 @@ const EXPIRED_EVERY: Duration = Duration::from_secs(1);
 const REVOKED_EVERY: Duration = Duration::from_secs(5);
 /// Tokens that are taken out of the book at a time.
 const PAGE: usize = 256;
-/// Look-ups that may fail before the others are left to the next round: then it is what they are looked up in that fails,
+/// Look-ups that may fail before the others are left to the next round: then it is what they are looked up in that
+/// fails,
 /// and not something about a token.
 const FAILURES: usize = 3;
 /// How often it is said that a token ends soon: whoever renews it has days.
@@ -50,19 +54,67 @@ struct Shared {
     /// Links of agents are ended by the hub. There are no more in it than links.
     links: mpsc::UnboundedSender<LinkEnd>,
     warnings: LogLimit<UserId, TokenId>,
+    /// A round of look-ups is not to wait for its time.
+    soon: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Book {
     requests: OpenRequests,
     holders: BTreeMap<OpenId, Holder>,
+    /// Tokens that an earlier secret signed are good no longer.
+    secret: SecretNumber,
+}
+
+impl Book {
+    /// What is known of a token, as it stands with what is open under it already: each connection holds it.
+    fn known(&self, token: &TokenId, identity: Arc<Identity>) -> Arc<Identity> {
+        let one = self.requests.one_of(token).and_then(|id| self.holders.get(&id));
+        match one.filter(|one| one.identity == identity) {
+            Some(one) => Arc::clone(&one.identity),
+            None => identity,
+        }
+    }
+
+    /// Those that are open under tokens which a secret before that in use signed.
+    fn outdated(&self) -> Vec<OpenId> {
+        let is_outdated =
+            |holder: &Holder| holder.identity.signed_by.is_some_and(|by| by < self.secret);
+        let outdated = self.holders.iter().filter(|(_, holder)| is_outdated(holder));
+        outdated.map(|(id, _)| *id).collect()
+    }
 }
 
 #[derive(Debug)]
 struct Holder {
-    end: watch::Sender<Option<TokenEnd>>,
+    end: Arc<EndCell>,
     identity: Arc<Identity>,
     link: Option<LinkId>,
+}
+
+/// How the token of something that is open ended, once it has. One for each connection, so it is no larger than that takes.
+#[derive(Debug, Default)]
+struct EndCell {
+    end: OnceLock<TokenEnd>,
+    told: Notify,
+}
+
+impl EndCell {
+    fn tell(&self, end: TokenEnd) {
+        let _ = self.end.set(end);
+        self.told.notify_waiters();
+    }
+
+    async fn told(&self) -> TokenEnd {
+        loop {
+            // Made first: what is told from here on is not missed.
+            let told = self.told.notified();
+            if let Some(end) = self.end.get() {
+                return *end;
+            }
+            told.await;
+        }
+    }
 }
 
 /// One thing that is open: to be held as long as it is.
@@ -73,7 +125,7 @@ pub(crate) struct OpenRequest {
     id: OpenId,
     kind: OpenKind,
     identity: Arc<Identity>,
-    end: watch::Receiver<Option<TokenEnd>>,
+    end: Arc<EndCell>,
 }
 
 impl Opens {
@@ -81,7 +133,8 @@ impl Opens {
     pub(crate) fn new(counters: Counters) -> (Self, mpsc::UnboundedReceiver<LinkEnd>) {
         let (links, ended) = mpsc::unbounded_channel();
         let warnings = LogLimit::every(WARNINGS_EVERY);
-        let shared = Shared { book: Mutex::default(), counters, links, warnings };
+        let soon = Notify::new();
+        let shared = Shared { book: Mutex::default(), counters, links, warnings, soon };
         (Self(Arc::new(shared)), ended)
     }
 
@@ -91,16 +144,20 @@ impl Opens {
     }
 
     fn open_shared(&self, kind: OpenKind, identity: Arc<Identity>) -> OpenRequest {
-        let term = TokenTerm {
-            token: TokenId::new(&identity.token_id),
-            user: identity.user.clone(),
-            expires: identity.expires,
-        };
-        let (sender, end) = watch::channel(None);
+        let token = TokenId::new(&identity.token_id);
+        let end = Arc::<EndCell>::default();
         let mut book = self.book();
+        let identity = book.known(&token, identity);
+        let term = TokenTerm { token, user: identity.user.clone(), expires: identity.expires };
         let id = book.requests.open(kind, term);
-        let holder = Holder { end: sender, identity: Arc::clone(&identity), link: None };
+        let holder = Holder { end: Arc::clone(&end), identity: Arc::clone(&identity), link: None };
+        let is_outdated = holder.identity.signed_by.is_some_and(|by| by < book.secret);
         let _ = book.holders.insert(id, holder);
+        if is_outdated {
+            // It was checked just before the secret was replaced.
+            let ended = book.requests.outdate(vec![id]);
+            self.tell(&mut book, ended);
+        }
         drop(book);
         OpenRequest { opens: self.clone(), id, kind, identity, end }
     }
@@ -117,7 +174,10 @@ impl Opens {
         let revoke = async {
             let mut behind = None;
             loop {
-                tokio::time::sleep(REVOKED_EVERY).await;
+                tokio::select! {
+                    () = tokio::time::sleep(REVOKED_EVERY) => {}
+                    () = self.0.soon.notified() => {}
+                }
                 behind = self.look_up(&auth, behind).await;
             }
         };
@@ -126,6 +186,22 @@ impl Opens {
             () = expire => {}
             () = revoke => {}
         }
+    }
+
+    /// Ends what is open under a token that a secret before this one signed. How many that were.
+    pub(crate) fn signed_before(&self, secret: SecretNumber) -> usize {
+        let mut book = self.book();
+        book.secret = book.secret.max(secret);
+        let outdated = book.outdated();
+        let ended = book.requests.outdate(outdated);
+        let count = ended.len();
+        self.tell(&mut book, ended);
+        count
+    }
+
+    /// The next round of look-ups of revocations begins now.
+    pub(crate) fn look_up_soon(&self) {
+        self.0.soon.notify_one();
     }
 
     fn expire(&self, now: WallTime) {
@@ -175,17 +251,17 @@ impl Opens {
     fn tell(&self, book: &mut Book, ended: Vec<Ended>) {
         for Ended { id, kind, user, end } in ended {
             self.0.counters.count(kind.counter(end));
-            debug!(%user, %kind, ?end, "the token of what is open has ended; ending it");
+            debug!(%user, %kind, ?end, "closing links and responses whose token has expired or was revoked");
             let holder = book.holders.remove(&id);
             let link = holder.as_ref().and_then(|holder| holder.link);
             if let Some(holder) = holder {
                 if (kind, end) == (OpenKind::AgentLink, TokenEnd::Expired) {
                     let token = TokenId::new(&holder.identity.token_id);
                     if let Some(more) = self.0.warnings.allow(user.clone(), token.clone()) {
-                        warn!(%user, %token, more, "the token of an agent in session has expired; it is turned away until it has a newer one (onsembl-server token --renew)");
+                        warn!(%user, %token, more, "the token of an agent in session has expired; it is refused until it has a newer one (onsembl-server token --renew)");
                     }
                 }
-                let _ = holder.end.send_replace(Some(end));
+                holder.end.tell(end);
             }
             match kind {
                 // The hub ends before its links do.
@@ -225,10 +301,6 @@ impl OpenRequest {
         &self.identity
     }
 
-    pub(crate) const fn id(&self) -> OpenId {
-        self.id
-    }
-
     /// The hub made this link of it.
     pub(crate) fn is_link(&self, link: LinkId) {
         if let Some(holder) = self.opens.book().holders.get_mut(&self.id) {
@@ -236,31 +308,31 @@ impl OpenRequest {
         }
     }
 
-    /// Whether its token has ended.
-    pub(crate) fn end(&self) -> Option<TokenEnd> {
-        *self.end.borrow()
-    }
-
     /// Returns when its token ends. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> TokenEnd {
-        let ended = self.end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
-        match ended {
-            Some(end) => end,
-            None => pending().await,
-        }
+        self.end.told().await
     }
 
-    /// It goes on under this token, which was checked now.
+    /// It continues under this token, which was checked now.
     pub(crate) fn renew(&mut self, identity: Identity) {
         *self = self.opens.open(self.kind, identity);
     }
+}
 
-    /// The same token, for something else of this kind.
-    pub(crate) fn again(&self, kind: OpenKind) -> Self {
+impl OpenHandle for OpenRequest {
+    fn id(&self) -> OpenId {
+        self.id
+    }
+
+    fn end(&self) -> Option<TokenEnd> {
+        self.end.end.get().copied()
+    }
+
+    fn again(&self, kind: OpenKind) -> Self {
         let mut another = self.opens.open_shared(kind, Arc::clone(&self.identity));
         if self.end().is_some() {
             // A revocation that was found already.
-            another.end = self.end.clone();
+            another.end = Arc::clone(&self.end);
         }
         another
     }
@@ -330,6 +402,19 @@ mod tests {
         assert_eq!(opens.look_up(&auth, None).await, None);
         assert_eq!(asked.0.load(Ordering::Relaxed), 1, "nothing is open any more");
         assert!(opens.book().holders.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_that_is_asked_for_does_not_wait_for_its_time() {
+        let opens = opens();
+        let mut open = opens.open(OpenKind::Output, of("z"));
+        let auth = Authenticator::new(Flaky::default());
+        let kept = tokio::spawn(opens.clone().keep(auth, CancellationToken::new()));
+        let soon = REVOKED_EVERY / 100;
+        assert!(tokio::time::timeout(soon, open.ended()).await.is_err());
+        opens.look_up_soon();
+        assert_eq!(tokio::time::timeout(soon, open.ended()).await, Ok(TokenEnd::Revoked));
+        kept.abort();
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ const SECRET_BYTES: usize = 32;
 
 /// The system gave no random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the system gives no random numbers")]
+#[error("the system provides no random numbers")]
 pub struct NoRandom;
 
 /// A random token that was just made.

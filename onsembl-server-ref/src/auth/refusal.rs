@@ -1,4 +1,4 @@
-//! Why a peer is not admitted, and why that is not known.
+//! Why a peer is not admitted, and why that is unknown.
 
 use super::TokenError;
 use onsembl_protocol::session::{RefusalReason, TokenFault};
@@ -20,7 +20,7 @@ pub enum Refusal {
     /// header too, so that an agent can say it.
     #[error("{1}")]
     Unfit(TokenFault, String),
-    /// The peer is known and is to stay away: HTTP 403. An agent stops for good.
+    /// The peer is known and is to stay away: HTTP 403. An agent stops permanently.
     #[error("{0}")]
     Forbidden(String),
     /// Not known now: HTTP 503. A peer comes back after 5 s.
@@ -61,7 +61,7 @@ impl From<TokenError> for Refusal {
     }
 }
 
-/// Why it is not known whether a token was revoked. For the log of the server; peers do not see it.
+/// Why it is unknown whether a token was revoked. For the log of the server; peers do not see it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct LookupError(String);

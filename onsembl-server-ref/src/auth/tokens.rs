@@ -35,21 +35,21 @@ pub enum TokenError {
     Expired,
     /// It is for another kind of peer.
     #[error(
-        "the token is of the kind `{0}`, and this address takes another; see `onsembl-server token --kind`"
+        "this is a token of kind `{0}`; this address requires another kind (`onsembl-server token --kind`)"
     )]
     WrongKind(TokenKind),
     /// Its signature is not by this server's secret.
     #[error(
-        "the token is not one of this server: it is from another data directory, or from before the secret in this one was replaced, or a part of it is missing; `onsembl-server token` makes one"
+        "the token is not from this server: it is from another data directory, from before the secret was replaced, or incomplete; create one with `onsembl-server token`"
     )]
     Foreign,
-    /// It is not known, or no longer: it may be of another server.
+    /// It is unknown, or no longer: it may be of another server.
     #[error(
-        "this server does not know the token: it is from another data directory, or was removed from this one, or a part of it is missing; `onsembl-server token` makes one"
+        "unknown token: it is from another data directory, was removed from this one, or is incomplete; create one with `onsembl-server token`"
     )]
     Unknown,
     /// It is none.
-    #[error("this is no token of an onsembl-server; was all of it copied?")]
+    #[error("invalid token (was it copied completely?)")]
     Malformed,
 }
 
@@ -62,6 +62,7 @@ pub enum SecretError {
     Io {
         path: PathBuf,
         /// What the operating system says.
+        #[source]
         error: io::Error,
     },
     /// Others can read it.
@@ -162,27 +163,18 @@ impl Tokens {
         let path = dir.join(SECRET_FILE);
         let io = |error| SecretError::Io { path: path.clone(), error };
         private::create_dir(dir).map_err(io)?;
-        let secret = match fs::read(&path) {
-            Ok(secret) => secret,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_secret(&path).map_err(io)?
-            }
-            Err(error) => return Err(io(error)),
-        };
-        let mode = Mode::at(&path).map_err(io)?;
-        if mode.is_open_to_others() {
-            return Err(SecretError::Exposed { path, mode: mode.to_string() });
+        if !path.try_exists().map_err(io)? {
+            make_secret(&path).map_err(io)?;
         }
-        if mode.is_open_to_group() {
-            tracing::warn!(path = %path.display(), %mode, "a group of this machine can use the signing secret; run chmod 600 on it unless that is meant");
+        read_secret(dir).map(|secret| Self::of(&secret))
+    }
+
+    /// With this secret.
+    pub(super) fn of(secret: &[u8]) -> Self {
+        Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
         }
-        if secret.len() < SECRET_BYTES {
-            return Err(SecretError::TooShort { path });
-        }
-        Ok(Self {
-            encoding: EncodingKey::from_secret(&secret),
-            decoding: DecodingKey::from_secret(&secret),
-        })
     }
 
     /// A new token, and its id.
@@ -259,9 +251,30 @@ impl Tokens {
     }
 }
 
+/// The secret that is there.
+///
+/// # Errors
+/// The file cannot be read, is no secret, or is open to others.
+pub(super) fn read_secret(dir: &Path) -> Result<Vec<u8>, SecretError> {
+    let path = dir.join(SECRET_FILE);
+    let io = |error| SecretError::Io { path: path.clone(), error };
+    let secret = fs::read(&path).map_err(io)?;
+    let mode = Mode::at(&path).map_err(io)?;
+    if mode.is_open_to_others() {
+        return Err(SecretError::Exposed { path, mode: mode.to_string() });
+    }
+    if mode.is_open_to_group() {
+        tracing::warn!(path = %path.display(), %mode, "a group of this machine can use the signing secret; run chmod 600 on it unless intended");
+    }
+    if secret.len() < SECRET_BYTES {
+        return Err(SecretError::TooShort { path });
+    }
+    Ok(secret)
+}
+
 /// Writes a new secret beside the name and links it into place, so that of two servers that start
 /// at once both end with the same one.
-fn make_secret(path: &Path) -> io::Result<Vec<u8>> {
+fn make_secret(path: &Path) -> io::Result<()> {
     let mut secret = Vec::with_capacity(SECRET_BYTES);
     while secret.len() < SECRET_BYTES {
         secret.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
@@ -275,9 +288,8 @@ fn make_secret(path: &Path) -> io::Result<Vec<u8>> {
     let linked = fs::hard_link(&temporary, path);
     fs::remove_file(&temporary)?;
     match linked {
-        Ok(()) => Ok(secret),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read(path),
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

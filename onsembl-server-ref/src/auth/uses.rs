@@ -83,12 +83,12 @@ pub(crate) async fn keep(uses: Uses, store: Store, stop: CancellationToken) {
         };
         let taken = uses.take();
         if !taken.is_empty() {
-            match store.note_token_uses(taken).await {
+            match store.tokens().note_uses(taken).await {
                 Ok(()) => {}
                 Err(StoreError::Closed) => return,
                 Err(error) => {
                     uses.counters.count("uses_of_tokens_not_noted");
-                    warn!(%error, "when tokens were last shown could not be noted");
+                    warn!(%error, "cannot record the last use of tokens");
                 }
             }
         }

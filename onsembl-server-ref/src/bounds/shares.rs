@@ -2,7 +2,7 @@
 //!
 //! One holder may take more as long as it has less than `weight` times what is free. This is the dynamic
 //! threshold by which switches share their buffers: alone, a holder gets all but `1 / (weight + 1)` of the pool;
-//! beside others who take what they can, each gets a like part; and something is free for a newcomer at any
+//! when several users take as much as they can, each gets an equal share; and something is free for a newcomer at any
 //! time.
 
 use std::collections::HashMap;
@@ -51,13 +51,15 @@ impl<K: Eq + Hash + Clone> Shares<K> {
     pub(crate) fn take(&self, holder: &K) -> Option<Share<K>> {
         let mut taken = self.0.taken();
         let free = self.0.capacity.saturating_sub(taken.all);
-        let has = taken.by.get(holder).copied().unwrap_or(0);
+        let known = taken.by.get_key_value(holder).map(|(known, has)| (known.clone(), *has));
+        // As it is known already: each share holds it.
+        let (holder, has) = known.unwrap_or_else(|| (holder.clone(), 0));
         if free == 0 || has >= self.0.weight.saturating_mul(free) {
             return None;
         }
         taken.all += 1;
         *taken.by.entry(holder.clone()).or_insert(0) += 1;
-        Some(Share { pool: Arc::clone(&self.0), holder: holder.clone() })
+        Some(Share { pool: Arc::clone(&self.0), holder })
     }
 
     /// A slot for this holder, if it has fewer than this many.
@@ -72,6 +74,13 @@ impl<K: Eq + Hash + Clone> Shares<K> {
     /// How many slots there are.
     pub(crate) fn capacity(&self) -> usize {
         self.0.capacity
+    }
+}
+
+impl<K: Eq + Hash + Clone> Share<K> {
+    /// Whose it is.
+    pub(crate) fn holder(&self) -> &K {
+        &self.holder
     }
 }
 

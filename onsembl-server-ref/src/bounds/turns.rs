@@ -1,5 +1,5 @@
 //! Turns at something that many share: holders take slots round robin, each from a line of its own, so that what
-//! one of them asks for costs another at most what is under way already.
+//! one of them asks for costs another at most what is in progress already.
 //!
 //! Where slots are few, a holder that has something may have more as long as it then has no more than `weight`
 //! times what is left free. So something is free for a newcomer at nearly any time, and a holder that is alone is
@@ -43,10 +43,10 @@ impl TurnLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum NoTurn {
     /// Too many requests of this holder wait.
-    #[error("{limit} requests wait already")]
+    #[error("{limit} requests are already waiting")]
     TooMany { limit: usize },
     /// What waits of this holder holds too many bytes.
-    #[error("what waits already holds {limit} bytes")]
+    #[error("the waiting requests already hold {limit} bytes")]
     TooLarge { limit: usize },
     /// No more turns are given.
     #[error("closed")]

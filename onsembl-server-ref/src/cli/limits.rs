@@ -1,7 +1,8 @@
 //! `onsembl-server limits`.
 
 use super::print;
-use super::table::table;
+use super::table::{Column, Fit, Table};
+use super::view::View;
 use crate::limits::{self, Part, Set, bytes, grouped};
 use crate::retention::Retention;
 use crate::server::CONNECTIONS;
@@ -29,16 +30,13 @@ pub(super) struct Limits {
     /// As for `serve`.
     #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
     keep_bytes: u64,
-    /// How many users are assumed to use all that they may at the same time.
+    /// How many users are assumed to use their full share at the same time.
     #[arg(long, env = "ONSEMBL_USERS", default_value_t = 1, value_name = "COUNT")]
     users: usize,
-    /// As JSON.
-    #[arg(long, env = "ONSEMBL_JSON")]
-    json: bool,
 }
 
 impl Limits {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self, view: View) -> anyhow::Result<()> {
         let set = Set {
             connections: self.connections,
             recording: self.recording,
@@ -48,21 +46,28 @@ impl Limits {
         let all = limits::all(&set);
         let parts = limits::memory(&set, self.users);
         let total = parts.iter().map(Part::bytes).fold(0, usize::saturating_add);
-        if self.json {
-            let memory = json!({ "users": self.users, "parts": parts, "total_bytes": total });
-            return Ok(print::line(json!({ "limits": all, "memory": memory }))?);
-        }
-        let rows = all.iter().map(|limit| {
-            let texts = [limit.name, &limit.shown(), limit.per.as_str(), limit.then, limit.set_by];
-            texts.map(str::to_owned)
-        });
-        print::lines(table(["LIMIT", "VALUE", "PER", "AT IT", "SET BY"], rows))?;
-        print::line("")?;
-        let total = ["in all".to_owned(), String::new(), String::new(), bytes(total)];
-        let rows = parts.iter().map(|part| {
-            [part.of.to_owned(), grouped(part.count), bytes(part.each_bytes), bytes(part.bytes())]
-        });
-        let head = ["MEMORY OF", "COUNT", "EACH", "AT MOST"];
-        Ok(print::lines(table(head, rows.chain([total])))?)
+        let memory = json!({ "users": self.users, "parts": parts, "total_bytes": total });
+        view.one(json!({ "limits": all, "memory": memory }), "limits", || {
+            let heads = ["LIMIT", "VALUE", "PER", "AT IT", "SET BY"];
+            let mut limits = Table::new(heads.map(|head| Column::new(head, Fit::Rest)));
+            for limit in &all {
+                let texts =
+                    [limit.name, &limit.shown(), limit.per.as_str(), limit.then, limit.set_by];
+                limits.row(texts.map(Into::into));
+            }
+            print::table(&limits.lines(view))?;
+            print::line("")?;
+            let heads = ["MEMORY OF", "COUNT", "EACH", "AT MOST"];
+            let mut memory = Table::new(heads.map(|head| Column::new(head, Fit::Whole)));
+            for part in &parts {
+                let count = grouped(part.count);
+                let row = [part.of.to_owned(), count, bytes(part.each_bytes), bytes(part.bytes())];
+                memory.row(row.map(Into::into));
+            }
+            memory.row(
+                ["in all".to_owned(), String::new(), String::new(), bytes(total)].map(Into::into),
+            );
+            Ok(print::table(&memory.lines(view))?)
+        })
     }
 }

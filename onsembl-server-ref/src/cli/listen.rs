@@ -15,7 +15,7 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     };
     if host.is_empty() {
         return Err(format!(
-            "say for whom: 127.0.0.1:{port} for this machine only, 0.0.0.0:{port} or [::]:{port} for \
+            "give the address to listen on: 127.0.0.1:{port} for this machine only, 0.0.0.0:{port} or [::]:{port} for \
              every network"
         ));
     }

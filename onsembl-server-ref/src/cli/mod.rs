@@ -1,14 +1,28 @@
-//! The command line of `onsembl-server`. Others script against it.
+//! The command lines of `onsembl` and `onsembl-server`. Others script against them: docs/CLI.md says what stays.
 
 mod agents;
+mod ages;
 mod attach;
 mod audit;
+mod backup;
 mod cancel;
+#[cfg(test)]
+mod captures;
 mod commands;
+mod config;
+mod configured;
+mod connect;
+mod context;
 mod control;
+mod definition;
 mod exec;
+mod exec_run;
+mod exec_sinks;
 mod exec_text;
 mod export;
+mod find;
+mod forget;
+mod generate;
 mod limits;
 mod listen;
 mod output;
@@ -16,97 +30,145 @@ mod print;
 mod remote;
 mod renewal;
 mod replay;
+mod revoke;
 mod screen;
 mod serve;
+mod service;
 mod stop;
 mod table;
 mod token;
 mod tokens;
+mod user_token;
+mod view;
 mod why;
 
+pub(crate) use print::program;
+
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
-use onsembl_transport::logging::{self, LogFormat, LogRules, LogTo, Targets};
+use clap::{Command, FromArgMatches as _};
+use configured::{Configured, Misuse};
+use connect::Unsaid;
+use definition::{
+    Globals, Onsembl, OnsemblCommand, OwnCommand, Server, ServerCommand, UserCommand,
+};
+use onsembl_protocol::shown::Causes;
+use onsembl_transport::config::Reload;
+use onsembl_transport::logging::{self, Log, LogRules, LogTo, Targets};
 use std::fmt::Display;
 use std::process::ExitCode;
+use view::{JsonVariable, View};
 
-/// The control server of Onsembl: agents connect to it, dashboards watch and steer.
-#[derive(Debug, Parser)]
-#[command(name = "onsembl-server", version, about, max_term_width = 100)]
-struct Arguments {
-    /// What to log to standard error: a level, or rules such as `info,onsembl_transport=debug`. It goes before
-    /// RUST_LOG, which is heeded without it [default: info for serve, error for all others].
-    #[arg(long, global = true, env = "ONSEMBL_LOG", value_name = "RULES")]
-    log: Option<String>,
-    /// Log format: `text`, or `json` with one object per line.
-    #[arg(long, global = true, env = "ONSEMBL_LOG_FORMAT", default_value = "text", value_name = "FORMAT", value_parser = log_format)]
-    log_format: LogFormat,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the server. Its first line on standard output is the address it listens on.
-    Serve(serve::Serve),
-    /// Make a token and print it, and nothing else.
-    Token(token::Token),
-    /// List tokens: for whom and what, which agents they hold, and when and from where they were last shown.
-    Tokens(tokens::ListTokens),
-    /// Revoke a token, those of an agent, or all of a user: it opens no session any more, and ends those it opened.
-    Revoke(token::Revoke),
-    /// List the agents of the token's user.
-    Agents(agents::Agents),
-    /// Run a command on an agent. Its output comes out as it is; its exit code is this one's.
-    Exec(exec::Exec),
-    /// Cancel a command. It is `cancelled` when its processes are seen to have ended.
-    Cancel(cancel::Cancel),
-    /// Pause, resume, restart or end an agent, or resize its terminal.
-    Control(control::Control),
-    /// Stop agents at once: all that runs is killed, and nothing starts until it is released.
-    ///
-    /// What runs is every process that a command of the agent started, also in the background and whatever it did to
-    /// get away; but not what another service started for it (systemd-run, at, a container engine).
-    ///
-    /// Exit code 0: every agent has verified that nothing lives; 3: it is in force, and an agent that is there has not
-    /// verified that yet; 4: it is in force, and an agent is away (it starts nothing when it returns) or cannot
-    /// confirm anything; 2: the command line is wrong; 1: anything else, and then ask again, since it may not be in
-    /// force.
-    Stop(stop::Stop),
-    /// Release a stop, so that commands can start again.
-    Release(stop::Release),
-    /// List commands: how far they are, and why.
-    Commands(commands::Commands),
-    /// Print the stored output of a command, byte for byte; with --follow, also new output.
-    Output(output::Output),
-    /// Print the screen of an agent's terminal, or of a command, as it is now; also while the agent is away.
-    Screen(screen::Screen),
-    /// Attach to the terminal of an agent: live screen and keyboard, until it is left by ctrl-].
-    Attach(attach::Attach),
-    /// Say why an agent is where it is, why it was away, and what to do about it; or what a command waits for, or
-    /// what became of it; or, with --all, how all agents are.
-    Why(why::Why),
-    /// Check that every byte written by an agent's commands is accounted for.
-    Audit(audit::Audit),
-    /// Write what the server recorded of an agent to standard output, to be replayed, and why the agent was away.
-    Export(export::Export),
-    /// Feed recordings to the core and say whether it still does the same.
-    Replay(replay::Replay),
-    /// Print every limit of a server, and the most memory that it may take.
-    Limits(limits::Limits),
-}
-
-/// Runs the command line of this process.
-pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+/// Runs the command line of a person, `onsembl`, in this process.
+pub fn user_main() -> ExitCode {
+    print::begin("onsembl");
+    let Onsembl { globals, command } = match parse(definition::onsembl()) {
         Ok(arguments) => arguments,
         Err(error) => return misused(&error),
     };
-    // A client's standard error belongs to the command it runs: it logs only what is asked for.
-    let is_client = !matches!(arguments.command, Command::Serve(_));
-    let default = if is_client { "error" } else { "info" };
-    let rules = LogRules::choose(arguments.log.as_deref(), default);
-    let _log = match logging::begin(&rules, LogTo::Stderr, Targets::Shown, arguments.log_format) {
+    let variable = match &command {
+        OnsemblCommand::User(command) => command.json_variable(),
+        OnsemblCommand::Context(_) | OnsemblCommand::Token(_) => JsonVariable::Heeded,
+        OnsemblCommand::Login(_) | OnsemblCommand::Logout(_) | OnsemblCommand::Own(_) => {
+            JsonVariable::Ignored
+        }
+    };
+    let view = View::new(globals.view, variable);
+    run(&globals, "error", async |_log| match command {
+        OnsemblCommand::User(command) => user(command, view).await,
+        OnsemblCommand::Login(login) => finish(login.run(view).await),
+        OnsemblCommand::Logout(logout) => finish(logout.run(view)),
+        OnsemblCommand::Context(context) => finish(context.run(view)),
+        OnsemblCommand::Token(token) => finish(token.run(view).await),
+        OnsemblCommand::Own(command) => own(&command, definition::onsembl(), view),
+    })
+}
+
+/// Runs the command line of the server's machine, `onsembl-server`, in this process.
+pub fn main() -> ExitCode {
+    print::begin("onsembl-server");
+    let Configured { arguments, file, effective } = match configured::parse() {
+        Ok(configured) => configured,
+        Err(Misuse::Words(error)) => return misused(&error),
+        Err(Misuse::File(faults)) => {
+            // Each has a line of its own. If standard error is closed, the exit code is what is left to say.
+            faults.iter().for_each(|fault| drop(print::say(fault)));
+            return ExitCode::from(2);
+        }
+    };
+    let Server { globals, command } = arguments;
+    let (variable, level) = match &command {
+        ServerCommand::Serve(_) => (JsonVariable::Ignored, "info"),
+        // A client's standard error belongs to the command it runs: it logs only what is asked for.
+        ServerCommand::User(command) => (command.json_variable(), "error"),
+        ServerCommand::Tokens(_)
+        | ServerCommand::Limits(_)
+        | ServerCommand::Config(_)
+        | ServerCommand::Service(_)
+        | ServerCommand::Backup(_)
+        | ServerCommand::Restore(_) => (JsonVariable::Heeded, "error"),
+        ServerCommand::Token(_)
+        | ServerCommand::Revoke(_)
+        | ServerCommand::Replay(_)
+        | ServerCommand::Own(_) => (JsonVariable::Ignored, "error"),
+    };
+    let view = View::new(globals.view, variable);
+    run(&globals, level, async |log| match command {
+        ServerCommand::Serve(serve) => {
+            match serve.run(view, Reload::new(log, level, file, effective)).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => complain(serve::exit_code(&error), Causes(error.as_ref())),
+            }
+        }
+        ServerCommand::Token(token) => finish(token.run(view).await),
+        ServerCommand::Tokens(tokens) => finish(tokens.run(view).await),
+        ServerCommand::Revoke(revoke) => finish(revoke.run(view).await),
+        ServerCommand::Replay(replay) => replay.run(view),
+        ServerCommand::Limits(limits) => finish(limits.run(view)),
+        ServerCommand::Config(config) => finish(config.run(view, &effective)),
+        ServerCommand::Service(service) => service.run(view),
+        ServerCommand::Backup(backup) => finish(backup.run(view).await),
+        ServerCommand::Restore(restore) => finish(restore.run(view).await),
+        ServerCommand::Own(command) => own(&command, definition::server(), view),
+        ServerCommand::User(command) => user(command, view).await,
+    })
+}
+
+async fn user(command: UserCommand, view: View) -> ExitCode {
+    match command {
+        UserCommand::Agents(agents) => finish(agents.run(view).await),
+        UserCommand::Exec(exec) => exec.run(view).await,
+        UserCommand::Commands(commands) => finish(commands.run(view).await),
+        UserCommand::Output(output) => finish(output.run(view).await),
+        UserCommand::Cancel(cancel) => finish(cancel.run(view).await),
+        UserCommand::Why(why) => finish(why.run(view).await),
+        UserCommand::Attach(attach) => attach.run(view).await,
+        UserCommand::Screen(screen) => finish(screen.run(view).await),
+        UserCommand::Control(control) => finish(control.run(view).await),
+        UserCommand::Stop(stop) => stop.run(view).await,
+        UserCommand::Release(release) => finish(release.run(view).await),
+        UserCommand::Forget(forget) => finish(forget.run(view).await),
+        UserCommand::Audit(audit) => finish(audit.run(view).await),
+        UserCommand::Export(export) => finish(export.run(view).await),
+    }
+}
+
+fn own(command: &OwnCommand, of: Command, view: View) -> ExitCode {
+    match command {
+        OwnCommand::Completions(completions) => finish(completions.run(of)),
+        OwnCommand::Man(man) => finish(man.run(of, view)),
+    }
+}
+
+/// The arguments of this process; an error also if they ask for no more than help.
+fn parse(mut of: Command) -> Result<Onsembl, clap::Error> {
+    let parsed = of.try_get_matches_from_mut(std::env::args_os());
+    let read = parsed.and_then(|mut matches| Onsembl::from_arg_matches_mut(&mut matches));
+    read.map_err(|error| error.format(&mut of))
+}
+
+fn run(globals: &Globals, level: &str, work: impl AsyncFnOnce(&Log) -> ExitCode) -> ExitCode {
+    let rules = LogRules::choose(globals.log.as_deref(), level);
+    let log = match logging::begin(&rules, LogTo::Stderr, Targets::Shown, globals.log_format) {
         Ok(log) => log,
         Err(error) => return complain(2, error),
     };
@@ -114,29 +176,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(1, format_args!("cannot start: {error}")),
     };
-    let code = runtime.block_on(async {
-        match arguments.command {
-            Command::Serve(serve) => finish(serve.run().await),
-            Command::Token(token) => finish(token.run().await),
-            Command::Tokens(tokens) => finish(tokens.run().await),
-            Command::Revoke(revoke) => finish(revoke.run().await),
-            Command::Agents(agents) => finish(agents.run().await),
-            Command::Exec(exec) => exec.run().await,
-            Command::Cancel(cancel) => finish(cancel.run().await),
-            Command::Control(control) => finish(control.run().await),
-            Command::Stop(stop) => stop.run().await,
-            Command::Release(release) => finish(release.run().await),
-            Command::Commands(commands) => finish(commands.run().await),
-            Command::Output(output) => finish(output.run().await),
-            Command::Screen(screen) => finish(screen.run().await),
-            Command::Attach(attach) => attach.run().await,
-            Command::Why(why) => finish(why.run().await),
-            Command::Audit(audit) => finish(audit.run().await),
-            Command::Export(export) => finish(export.run().await),
-            Command::Replay(replay) => replay.run(),
-            Command::Limits(limits) => finish(limits.run()),
-        }
-    });
+    let code = runtime.block_on(work(&log));
     // A read of standard input or a name look-up may still block a thread; that is not waited for.
     runtime.shutdown_background();
     code
@@ -153,26 +193,26 @@ fn misused(error: &clap::Error) -> ExitCode {
     let is_about_words =
         matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument);
     if is_exec && lacks_dashes && is_about_words {
-        let _ = print::note(
-            "onsembl-server: the command goes behind `--`, all options before it: onsembl-server exec AGENT -- ls -l",
+        let _ = print::say(
+            "put the command after `--`, and all options before it: onsembl exec AGENT -- ls -l",
         );
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-fn log_format(word: &str) -> Result<LogFormat, &'static str> {
-    LogFormat::parse(word).ok_or("it is text or json")
-}
-
+/// The exit code of what was done, and the reason if it failed.
 fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(1, format_args!("{error:#}")),
+        Err(error) => {
+            let code = if error.is::<Unsaid>() { 2 } else { 1 };
+            complain(code, Causes(error.as_ref()))
+        }
     }
 }
 
 fn complain(code: u8, text: impl Display) -> ExitCode {
     // If standard error is closed, the exit code is what is left to say.
-    let _ = print::note(format_args!("onsembl-server: {text}"));
+    let _ = print::say(text);
     ExitCode::from(code)
 }

@@ -1,16 +1,20 @@
-//! `onsembl-server output`: the stored output of a command, byte for byte, then what comes.
+//! `output`: the stored output of a command, byte for byte, then what comes.
 //!
 //! Where the connection breaks while it follows, it continues behind the last byte that it wrote.
 
+use super::connect::ServerArgs;
 use super::print;
-use super::remote::{PATIENCE, Remote, escape};
+use super::remote::{NOT_OURS, PATIENCE, Remote, escape};
+use super::view::{Format, View};
 use crate::http::OutputLine;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
 use onsembl_protocol::model::{Stream, gap_notice};
+use onsembl_protocol::shown::Shown;
 use onsembl_protocol::terminal::Viewing;
 use onsembl_protocol::wire::payload::StreamContent;
+use serde_json::json;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write};
@@ -27,19 +31,26 @@ const RETRY: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+const EXAMPLES: &str = "\
+Examples:
+  onsembl output ffff0001                 its output so far
+  onsembl output ffff0001 --follow        and new output, until it ends
+  onsembl output ffff0001 --stream stderr > errors.log
+  onsembl output ffff0001 -o jsonl        records with offsets, gaps included";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Output {
     #[command(flatten)]
-    remote: Remote,
-    /// The command, by its id; see `onsembl-server commands`.
+    server: ServerArgs,
+    /// The command, by its id; see `onsembl commands`.
     command: String,
-    /// Only this stream, on standard output. Without it the command's standard error comes out on
-    /// standard error.
+    /// Only this stream, on standard output. By default the command's standard error goes to standard error.
     #[arg(long, env = "ONSEMBL_STREAM", value_name = "STREAM")]
     stream: Option<Which>,
-    /// On a terminal too, print every byte as it is. Without it what would make that terminal answer, or change what lies
-    /// beyond its screen, is left out there, and its modes are restored at the end. To a pipe or a file every byte is
-    /// always written as it is.
+    /// On a terminal too, print every byte unchanged. By default, sequences that make a terminal reply or change
+    /// state beyond its screen are omitted on a terminal, and its modes are restored at the end. Pipes and files
+    /// always get every byte unchanged.
     #[arg(long, env = "ONSEMBL_RAW")]
     raw: bool,
     /// Keep printing new output until the command ends.
@@ -78,11 +89,24 @@ enum Answered {
 }
 
 impl Output {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, view: View) -> anyhow::Result<()> {
+        let remote = self.server.clone().connect()?;
+        let wanted = self.command.clone();
+        let asked = remote.clone();
+        let command =
+            tokio::task::spawn_blocking(move || asked.find_command(&wanted)).await??.to_string();
+        let source = Source { remote, command, stream: self.stream, follow: self.follow };
+        match view.format {
+            Format::Name => return Ok(print::line(&source.command)?),
+            Format::Json | Format::Jsonl => {
+                return tokio::task::spawn_blocking(move || source.records(view.format)).await?;
+            }
+            Format::Table | Format::Wide => {}
+        }
         let viewer = Arc::new(Mutex::new(Viewer::new(self.raw)));
         let is_shown = lock(&viewer).is_shown();
         let copied = Arc::clone(&viewer);
-        let copy = tokio::task::spawn_blocking(move || self.copy(&copied));
+        let copy = tokio::task::spawn_blocking(move || source.copy(&copied));
         let outcome = match is_shown {
             false => copy.await?,
             true => tokio::select! {
@@ -92,15 +116,61 @@ impl Output {
         };
         outcome.and(lock(&viewer).restore().context("cannot restore the terminal"))
     }
+}
+
+/// What is asked for.
+struct Source {
+    remote: Remote,
+    command: String,
+    stream: Option<Which>,
+    follow: bool,
+}
+
+impl Source {
+    /// Copies the records as the server has them: a line for each, or one document.
+    fn records(&self, format: Format) -> anyhow::Result<()> {
+        let (is_document, mut count) = (format == Format::Json, 0_usize);
+        if is_document {
+            write!(print::raw(), "{{\"command_id\":{},\"records\":[", json!(self.command))?;
+        }
+        let mut each = |line: &str, kind: &OutputLine| {
+            let is_end = matches!(kind, OutputLine::End(_));
+            let line = Shown::json(line.trim_end());
+            let mut out = print::raw();
+            match (is_document, is_end) {
+                (true, true) => {}
+                (true, false) if count == 0 => write!(out, "\n{line}")?,
+                (true, false) => write!(out, ",\n{line}")?,
+                (false, _) => writeln!(out, "{line}")?,
+            }
+            count += 1;
+            Ok(out.flush()?)
+        };
+        let copied = self.page(None, &mut each);
+        if is_document {
+            writeln!(print::raw(), "]}}")?;
+        }
+        match copied {
+            Ok(Answered::Whole) => Ok(()),
+            Ok(Answered::BrokeOff) => bail!("the reply was cut off"),
+            Err(Failure::Local(error) | Failure::Remote(error)) => Err(error),
+        }
+    }
 
     fn copy(&self, viewer: &Mutex<Viewer>) -> anyhow::Result<()> {
         let mut progress = Progress::default();
         let mut heard = Instant::now();
         loop {
             let before = progress.last;
-            let why = match self.page(&mut progress, viewer) {
+            let mut shown = std::mem::take(&mut progress);
+            let last = shown.last;
+            let mut each =
+                |_: &str, line: &OutputLine| self.show(line, &mut shown, &mut lock(viewer));
+            let page = self.page(last, &mut each);
+            progress = shown;
+            let why = match page {
                 Ok(Answered::Whole) => return Ok(()),
-                Ok(Answered::BrokeOff) => anyhow::anyhow!("the answer broke off"),
+                Ok(Answered::BrokeOff) => anyhow::anyhow!("the reply was cut off"),
                 Err(Failure::Local(error)) => return Err(error),
                 Err(Failure::Remote(error)) => error,
             };
@@ -111,20 +181,25 @@ impl Output {
                 return Err(why);
             }
             if heard.elapsed() > AWAITED {
-                return Err(why.context("the server was awaited for 5 minutes"));
+                return Err(why.context("the server was not reachable for 5 minutes"));
             }
-            tracing::warn!(%why, "going on behind what was written");
+            tracing::warn!(%why, "resuming behind what was written");
             sleep(RETRY);
         }
     }
 
-    fn page(&self, progress: &mut Progress, viewer: &Mutex<Viewer>) -> Result<Answered, Failure> {
+    /// One answer of the server, from behind what was shown last.
+    fn page(
+        &self,
+        last: Option<(Incarnation, ChunkSequence)>,
+        each: &mut dyn FnMut(&str, &OutputLine) -> anyhow::Result<()>,
+    ) -> Result<Answered, Failure> {
         let mut path =
             format!("/api/commands/{}/output?follow={}", escape(&self.command), self.follow);
         if let Some(which) = self.stream {
             path.push_str(&format!("&stream={}", which.stream().as_str()));
         }
-        if let Some((incarnation, sequence)) = progress.last {
+        if let Some((incarnation, sequence)) = last {
             // The last one again: it may be one of two records of its number.
             let before = sequence.0.saturating_sub(1);
             path.push_str(&format!("&after={}.{before}", incarnation.0));
@@ -141,19 +216,18 @@ impl Output {
                 Ok(_) => {}
                 Err(error) => return Err(Failure::Remote(error.into())),
             }
-            let line: OutputLine = serde_json::from_str(&line)
-                .context("what answers there is no onsembl-server, or another version of it")
-                .map_err(Failure::Local)?;
-            if matches!(line, OutputLine::End(_)) {
+            let read: OutputLine =
+                serde_json::from_str(&line).context(NOT_OURS).map_err(Failure::Local)?;
+            each(&line, &read).map_err(Failure::Local)?;
+            if matches!(read, OutputLine::End(_)) {
                 return Ok(Answered::Whole);
             }
-            self.show(line, progress, &mut lock(viewer)).map_err(Failure::Local)?;
         }
     }
 
     fn show(
         &self,
-        line: OutputLine,
+        line: &OutputLine,
         progress: &mut Progress,
         viewer: &mut Viewer,
     ) -> anyhow::Result<()> {
@@ -165,9 +239,9 @@ impl Output {
                     Some(offset),
                     Some(sequence),
                     StreamContent::Bytes(content),
-                ) = (output.incarnation, output.offset, output.sequence, output.content)
+                ) = (output.incarnation, output.offset, output.sequence, &output.content)
                 else {
-                    bail!("the server sends output without its place");
+                    bail!("the server sends output without its offset");
                 };
                 let bytes = content.as_bytes();
                 let next = progress.next.entry((incarnation, stream)).or_default();

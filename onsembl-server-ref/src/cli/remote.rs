@@ -1,13 +1,11 @@
 //! How the client commands reach a server.
 
+use super::connect::way;
 use crate::client::ClientToken;
 pub(super) use crate::client::escape;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use clap::Args;
-use onsembl_protocol::fleet::{Candidate, Unroutable, choose_agent};
-use onsembl_protocol::id::{AgentId, LineageId};
-use onsembl_transport::secret::{Secret, TokenFile, TokenSource as _};
+use onsembl_transport::secret::TokenSource as _;
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::{DialError, HttpAnswer, HttpClient, ProxyRule, Repetition, ServerUrl};
 use serde::Deserialize;
@@ -27,68 +25,45 @@ const AGAIN_AFTER: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// Which server, and as whom.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug)]
 pub(super) struct Remote {
-    /// The server: http, https, ws or wss; behind a proxy with a prefix, that too.
-    #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
-    pub(super) server: String,
-    /// A file that holds a dashboard token; make one with `onsembl-server token --out FILE`.
-    #[arg(long, env = "ONSEMBL_TOKEN_FILE", value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// The token itself, unless there is a file. Other users of the machine can see arguments.
-    #[arg(
-        long,
-        env = "ONSEMBL_TOKEN",
-        hide_env_values = true,
-        value_name = "TOKEN",
-        required_unless_present = "token_file"
-    )]
-    token: Option<String>,
-    /// Certificates to trust instead of the system's, as a PEM file.
-    #[arg(long, env = "ONSEMBL_TLS_CA", value_name = "FILE")]
-    pub(super) tls_ca: Option<PathBuf>,
-    /// The proxy to go through, like http://user:password@host:port, or none. By default what
-    /// HTTPS_PROXY, HTTP_PROXY and ALL_PROXY say, but for what NO_PROXY excepts.
-    #[arg(long, env = "ONSEMBL_PROXY", hide_env_values = true, value_name = "URL")]
-    pub(super) proxy: Option<String>,
-}
-
-/// What the client commands need to know of an agent.
-#[derive(Debug, Deserialize)]
-pub(super) struct KnownAgent {
-    pub(super) agent_id: AgentId,
-    pub(super) name: String,
-    #[serde(default)]
-    status: String,
-    /// The tokens that hold it.
-    #[serde(default)]
-    token_lineage: Option<LineageId>,
+    server: String,
+    token: ClientToken,
+    roots: TlsRoots,
+    proxy: ProxyRule,
 }
 
 impl Remote {
+    /// A server, as whom, and how to get there.
+    ///
+    /// # Errors
+    /// The proxy is none.
+    pub(super) fn new(
+        server: String,
+        token: ClientToken,
+        tls_ca: Option<PathBuf>,
+        proxy: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let (roots, proxy) = way(tls_ca, proxy)?;
+        Ok(Self { server, token, roots, proxy })
+    }
+
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
     pub(super) fn roots(&self) -> TlsRoots {
-        match &self.tls_ca {
-            Some(path) => TlsRoots::Pem(path.clone()),
-            None => TlsRoots::Native,
-        }
+        self.roots.clone()
     }
 
     /// As whom.
-    pub(super) fn token(&self) -> anyhow::Result<ClientToken> {
-        match (&self.token_file, &self.token) {
-            (Some(file), _) => Ok(ClientToken::File(TokenFile(file.clone()))),
-            (None, Some(token)) => Ok(ClientToken::Text(Secret::new(token))),
-            (None, None) => bail!("no token is given; use --token-file or --token"),
-        }
+    pub(super) fn token(&self) -> ClientToken {
+        self.token.clone()
     }
 
     /// Which proxy to go through.
-    pub(super) fn proxy(&self) -> anyhow::Result<ProxyRule> {
-        match self.proxy.as_deref() {
-            None => Ok(ProxyRule::from_env()),
-            Some("none") => Ok(ProxyRule::direct()),
-            Some(url) => Ok(ProxyRule::through(url)?),
-        }
+    pub(super) fn proxy(&self) -> ProxyRule {
+        self.proxy.clone()
     }
 
     /// Gets a page that must be there. `patience` is for the answer to begin, and for each part of it.
@@ -121,6 +96,12 @@ impl Remote {
         self.asked(repetition, ask)
     }
 
+    /// Has a page deleted that must be there.
+    pub(super) fn delete(&self, path: &str, patience: Duration) -> anyhow::Result<Answer> {
+        let client = self.client(patience)?;
+        self.asked(Repetition::Harmless, || Handle::current().block_on(client.delete(path)))
+    }
+
     /// Asks, and asks again while a proxy says that it has no server: it is being started, or another one is there in a
     /// moment.
     fn asked(
@@ -132,7 +113,7 @@ impl Remote {
             match ask() {
                 Ok(answer) if answer.is_of_a_proxy() && repetition == Repetition::Harmless => {
                     let status = answer.status();
-                    tracing::info!(status, ?wait, "a proxy has no server now; asking again");
+                    tracing::info!(status, ?wait, "a proxy has no backend now; retrying");
                     std::thread::sleep(wait);
                 }
                 answer => return self.checked(answer),
@@ -142,9 +123,9 @@ impl Remote {
     }
 
     fn client(&self, patience: Duration) -> anyhow::Result<HttpClient> {
-        let token = self.token()?.token()?;
+        let token = self.token.token()?;
         let server = self.server.parse()?;
-        Ok(HttpClient::new(server, &self.roots(), &self.proxy()?, token, patience)?)
+        Ok(HttpClient::new(server, &self.roots, &self.proxy, token, patience)?)
     }
 
     fn checked(&self, answer: Result<HttpAnswer, DialError>) -> anyhow::Result<Answer> {
@@ -160,22 +141,17 @@ impl Remote {
         let mut answer = Answer { answer, rest: Bytes::new() };
         let mut why = || answer.text().map(|text| why(&text));
         match status {
-            200 => Ok(answer),
+            200 | 204 => Ok(answer),
             401 | 403 if !refuses_token => bail!(
-                "something on the way to the server, or a server of an earlier version, answers {status}: {}; the \
+                "something on the path to the server, or an older server, answers {status}: {}; the \
                  server itself has not refused the token",
                 why()?
             ),
             502..=504 if is_of_a_proxy => {
-                bail!("a proxy on the way to the server answers {status}: {}; try again", why()?)
+                bail!("a proxy on the path to the server answers {status}: {}; try again", why()?)
             }
             status => bail!("the server answers {status}: {}", why()?),
         }
-    }
-
-    /// The agents there are.
-    pub(super) fn agents(&self) -> anyhow::Result<Vec<KnownAgent>> {
-        read(self.list("/api/agents?with=token", "agents", usize::MAX)?)
     }
 
     /// The entries of a list, which has this name in its pages: all of them, or this many.
@@ -207,45 +183,10 @@ impl Remote {
             after = next;
         }
     }
-
-    /// The agent of this name or id.
-    pub(super) fn find_agent(&self, wanted: &str) -> anyhow::Result<AgentId> {
-        Ok(self.look_for_agent(wanted)??)
-    }
-
-    /// The agent of this id, or all of this name.
-    pub(super) fn find_agents(&self, wanted: &str) -> anyhow::Result<Vec<AgentId>> {
-        let agents = self.agents()?;
-        if let Some(agent) = agents.iter().find(|agent| agent.agent_id.as_str() == wanted) {
-            return Ok(vec![agent.agent_id.clone()]);
-        }
-        let named = agents.into_iter().filter(|agent| agent.name == wanted);
-        let named: Vec<AgentId> = named.map(|agent| agent.agent_id).collect();
-        // One that goes by another of its ids; or none, with the reason.
-        if named.is_empty() { Ok(vec![self.find_agent(wanted)?]) } else { Ok(named) }
-    }
-
-    /// The agent of this name or id, or why none is meant.
-    pub(super) fn look_for_agent(
-        &self,
-        wanted: &str,
-    ) -> anyhow::Result<Result<AgentId, Unroutable>> {
-        let agents = self.agents()?;
-        let candidates: Vec<Candidate<'_>> = agents
-            .iter()
-            .map(|a| {
-                let available = matches!(a.status.as_str(), "online" | "stale" | "error");
-                let lineage = a.token_lineage.as_ref();
-                Candidate { id: &a.agent_id, name: &a.name, aliases: &[], available, lineage }
-            })
-            .collect();
-        Ok(choose_agent(Some(&AgentId::new(wanted)), &candidates).cloned())
-    }
 }
 
 /// What is said of an answer that cannot be read.
-pub(super) const NOT_OURS: &str =
-    "what answers there is no onsembl-server, or another version of it";
+pub(super) const NOT_OURS: &str = "the reply is not from an onsembl-server of a compatible version";
 
 /// The entries of a list, as what they are.
 pub(super) fn read<T: DeserializeOwned>(entries: Vec<Value>) -> anyhow::Result<Vec<T>> {
@@ -267,9 +208,9 @@ impl Answer {
     pub(super) fn text(&mut self) -> anyhow::Result<String> {
         let mut text = String::new();
         let read =
-            self.take(LONGEST_PAGE).read_to_string(&mut text).context("the answer broke off")?;
+            self.take(LONGEST_PAGE).read_to_string(&mut text).context("the reply was cut off")?;
         match read as u64 {
-            LONGEST_PAGE => bail!("the answer is longer than {LONGEST_PAGE} bytes; ask for less"),
+            LONGEST_PAGE => bail!("the reply is longer than {LONGEST_PAGE} bytes; request less"),
             _ => Ok(text),
         }
     }

@@ -1,13 +1,10 @@
-//! Files that change while the server runs: certificates are renewed, now and again and on SIGHUP; of a new signing
-//! secret it is said that it needs a restart.
+//! The certificate, which changes while the server runs: it is renewed, now and again and on SIGHUP.
 
-use crate::auth::SECRET_FILE;
 use onsembl_transport::log_limit::LogLimit;
 use onsembl_transport::private::Mode;
 use onsembl_transport::tls::{Reloaded, ServerTls};
-use std::hash::{BuildHasher as _, RandomState};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -32,50 +29,6 @@ pub(super) struct Renewal {
     /// A look at files that do not answer must hold up neither a stop nor the next look.
     running: Option<JoinHandle<()>>,
     expiry: Arc<Expiry>,
-    secret: Arc<Mutex<SecretInUse>>,
-}
-
-/// The signing secret that was read at the start, and stays in use. A new one would have to end all that was opened with
-/// tokens of the old one; a restart does that.
-#[derive(Debug)]
-struct SecretInUse {
-    path: PathBuf,
-    /// What the file held first: nothing, until the start has made it.
-    in_use: Option<u64>,
-    last: Option<u64>,
-    seed: RandomState,
-}
-
-impl SecretInUse {
-    fn read(path: PathBuf) -> Self {
-        let seed = RandomState::new();
-        let in_use = digest(&path, &seed);
-        Self { path, in_use, last: in_use, seed }
-    }
-
-    /// Whether the file holds something else than what is in use, and than at the last look.
-    fn has_changed(&mut self) -> bool {
-        let now = digest(&self.path, &self.seed);
-        let is_news = std::mem::replace(&mut self.last, now) != now;
-        match self.in_use {
-            Some(_) => is_news && now != self.in_use,
-            None => {
-                self.in_use = now;
-                false
-            }
-        }
-    }
-
-    fn look(&mut self) {
-        if self.has_changed() {
-            let path = self.path.display();
-            warn!(%path, "the signing secret on the disk is not the one in use, which was read at the start and stays in use; restart the server to use the new one (each token of the old one is refused then), or put the old file back");
-        }
-    }
-}
-
-fn digest(path: &Path, seed: &RandomState) -> Option<u64> {
-    std::fs::read(path).ok().map(|secret| seed.hash_one(secret))
 }
 
 /// What was said lately of the end of a certificate.
@@ -143,14 +96,13 @@ impl Expiry {
 }
 
 impl Renewal {
-    /// Of this certificate, and of the secret in this folder.
-    pub(super) fn new(tls: Option<ServerTls>, data: &Path) -> Self {
+    /// Of this certificate, if there is one.
+    pub(super) fn new(tls: Option<ServerTls>) -> Self {
         let expiry = Arc::new(Expiry::new());
         if let Some(tls) = &tls {
             expiry.look(tls);
         }
-        let secret = Arc::new(Mutex::new(SecretInUse::read(data.join(SECRET_FILE))));
-        Self { tls, next: Instant::now() + LOOK_EVERY, running: None, expiry, secret }
+        Self { tls, next: Instant::now() + LOOK_EVERY, running: None, expiry }
     }
 
     /// Completes when it is time for the next look.
@@ -174,11 +126,11 @@ impl Renewal {
     /// A signal says that the files are new.
     pub(super) fn ordered(&mut self) {
         if self.tls.is_none() {
-            info!(signal = "SIGHUP", "there is no certificate to read again; going on");
+            info!(signal = "SIGHUP", "no certificate to reload; continuing");
         }
         self.run(|tls| match tls.reload() {
             Ok(()) => {
-                info!(signal = "SIGHUP", "the certificate was read again");
+                info!(signal = "SIGHUP", "the certificate was reloaded");
                 warn_of_open_key(tls.key());
             }
             Err(error) => kept(&error),
@@ -190,14 +142,11 @@ impl Renewal {
         if !is_free {
             return;
         }
-        let (tls, expiry) = (self.tls.clone(), Arc::clone(&self.expiry));
-        let secret = Arc::clone(&self.secret);
+        let Some(tls) = self.tls.clone() else { return };
+        let expiry = Arc::clone(&self.expiry);
         self.running = Some(tokio::task::spawn_blocking(move || {
-            secret.lock().unwrap_or_else(PoisonError::into_inner).look();
-            if let Some(tls) = tls {
-                look(&tls);
-                expiry.look(&tls);
-            }
+            look(&tls);
+            expiry.look(&tls);
         }));
     }
 }
@@ -213,33 +162,12 @@ pub(super) fn warn_of_open_key(key: &Path) {
 }
 
 fn kept(error: &impl std::fmt::Display) {
-    warn!(%error, "the new certificate cannot be used; keeping the one in use");
+    warn!(%error, "the new certificate is unusable; keeping the current one");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_new_secret_is_noticed_once_and_so_is_its_loss() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(SECRET_FILE);
-        std::fs::write(&path, "one").unwrap();
-        let mut secret = SecretInUse::read(path.clone());
-        assert!(!secret.has_changed());
-        std::fs::write(&path, "two").unwrap();
-        assert!(secret.has_changed());
-        assert!(!secret.has_changed(), "once");
-        std::fs::remove_file(&path).unwrap();
-        assert!(secret.has_changed());
-        std::fs::write(&path, "one").unwrap();
-        assert!(!secret.has_changed(), "the one in use is back");
-        let mut made_by_the_start = SecretInUse::read(dir.path().join("later"));
-        std::fs::write(dir.path().join("later"), "made").unwrap();
-        assert!(!made_by_the_start.has_changed());
-        std::fs::write(dir.path().join("later"), "new").unwrap();
-        assert!(made_by_the_start.has_changed());
-    }
 
     #[test]
     fn a_certificate_is_warned_of_before_it_ends() {

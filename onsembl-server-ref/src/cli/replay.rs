@@ -1,9 +1,11 @@
 //! `onsembl-server replay`: whether the core still does what it did.
 
+use super::view::View;
 use super::why::{Judged, SHOWN};
 use super::{complain, print};
 use clap::Args;
 use onsembl_protocol::replay::{self, MAX_LINE, ReplayError, Replayed};
+use serde_json::json;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -15,7 +17,18 @@ const DIFFERS: u8 = 1;
 /// A file is no whole recording.
 const REFUSED: u8 = 2;
 
+const EXAMPLES: &str = "\
+Examples:
+  onsembl export mine > mine.jsonl
+  onsembl-server replay mine.jsonl
+
+Exit codes:
+  0  all recordings agree with this core
+  1  this core decides differently; the first difference is on standard error
+  2  a file is not a complete recording, or the command line is wrong";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Replay {
     /// Recordings, as `export` writes them; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
@@ -34,7 +47,7 @@ enum Failure {
 impl Replay {
     /// 0 if all agree; 1 if the core does something else now; 2 if a file is no whole recording. Ends
     /// at the first that does not agree.
-    pub(super) fn run(self) -> ExitCode {
+    pub(super) fn run(self, view: View) -> ExitCode {
         let (mut entries, mut said) = (0, Vec::new());
         for file in &self.files {
             match replay(file) {
@@ -56,7 +69,11 @@ impl Replay {
             _ => (&*format!("{} recordings", self.files.len()), "agree"),
         };
         let summary = format!("{files} {agree} with this core, {entries} entries");
-        match print::lines([summary].into_iter().chain(said)) {
+        let json = json!({ "recordings": self.files.len(), "entries": entries, "agrees": true });
+        let names: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
+        match view
+            .one(json, &names.join("\n"), || Ok(print::lines([summary].into_iter().chain(said))?))
+        {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(REFUSED, format_args!("cannot write the summary: {error}")),
         }

@@ -1,6 +1,8 @@
-//! `onsembl-server stop` and `release`.
+//! `stop` and `release`.
 
+use super::connect::ServerArgs;
 use super::remote::{NOT_OURS, Remote};
+use super::view::{Format, View};
 use super::{finish, print};
 use crate::http::Order;
 use anyhow::Context as _;
@@ -9,6 +11,7 @@ use onsembl_protocol::fleet::{ReleaseReport, StopReport, StopState};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::shown::Shown;
 use onsembl_transport::Repetition;
+use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,29 +23,45 @@ const PATIENCE: Duration = Duration::from_secs(40);
 struct Whom {
     /// The agent, by its name or its id.
     agent: Option<String>,
-    /// All agents of the token's user, also those that come later.
+    /// All agents of the token's user, including those that connect later.
     #[arg(long)]
     all: bool,
 }
 
+const STOP_EXAMPLES: &str = "\
+Examples:
+  onsembl stop mine --reason 'it deletes files'
+  onsembl stop --all && echo 'every agent has verified that nothing runs'
+
+Exit codes:
+  0  every agent has verified that nothing runs
+  3  in force, but an agent that is online has not verified it yet
+  4  in force, but an agent is away (it starts nothing when it returns) or cannot confirm
+  1  anything else; retry, since it may not be in force
+  2  the command line is wrong";
+
 #[derive(Debug, Args)]
+#[command(after_help = STOP_EXAMPLES)]
 pub(super) struct Stop {
     #[command(flatten)]
-    remote: Remote,
+    server: ServerArgs,
     #[command(flatten)]
     whom: Whom,
-    /// Print what the server answers, as JSON.
-    #[arg(long, env = "ONSEMBL_JSON")]
-    json: bool,
-    /// Why, for people; shown to callers that are refused.
+    /// The reason, shown to people and to refused callers.
     #[arg(long, env = "ONSEMBL_REASON", value_name = "TEXT")]
     reason: Option<String>,
 }
 
+const RELEASE_EXAMPLES: &str = "\
+Examples:
+  onsembl release mine
+  onsembl release --all";
+
 #[derive(Debug, Args)]
+#[command(after_help = RELEASE_EXAMPLES)]
 pub(super) struct Release {
     #[command(flatten)]
-    remote: Remote,
+    server: ServerArgs,
     #[command(flatten)]
     whom: Whom,
 }
@@ -51,10 +70,9 @@ pub(super) struct Release {
 const LONGEST_REASON: usize = Limits::DEFAULT.name_bytes;
 
 impl Whom {
-    fn order(self, remote: &Remote) -> anyhow::Result<String> {
+    fn order(self, remote: &Remote) -> anyhow::Result<Order> {
         let agent = self.agent.map(|wanted| remote.find_agent(&wanted)).transpose()?;
-        let order = Order { agent: agent.map(String::from), all: self.all, reason: None };
-        Ok(serde_json::to_string(&order)?)
+        Ok(Order { agent: agent.map(String::from), all: self.all, reason: None })
     }
 
     /// An order for each agent that is meant. A name that several go by is no reason to let any of them work on: one of
@@ -109,18 +127,18 @@ fn code(report: &StopReport) -> ExitCode {
 }
 
 impl Stop {
-    pub(super) async fn run(self) -> ExitCode {
-        match self.order().await {
+    pub(super) async fn run(self, view: View) -> ExitCode {
+        match self.order(view).await {
             Ok(report) => code(&report),
             Err(error) => finish(Err(error)),
         }
     }
 
-    async fn order(self) -> anyhow::Result<StopReport> {
-        let json = self.json;
+    async fn order(self, view: View) -> anyhow::Result<StopReport> {
+        let remote = self.server.connect()?;
         let answers = tokio::task::spawn_blocking(move || {
-            let orders = self.whom.stops(&self.remote, self.reason.as_deref())?;
-            let posted = orders.iter().map(|order| post(&self.remote, "/api/stop", order));
+            let orders = self.whom.stops(&remote, self.reason.as_deref())?;
+            let posted = orders.iter().map(|order| post(&remote, "/api/stop", order));
             // All of them go out, whatever becomes of one.
             Ok::<_, anyhow::Error>(posted.collect::<Vec<_>>())
         })
@@ -128,34 +146,41 @@ impl Stop {
         let mut reports = Vec::new();
         for answer in answers {
             let answer = answer?;
-            if json {
+            if view.is_json() {
                 print::json(&answer)?;
             }
             reports.push(serde_json::from_str::<StopReport>(&answer).context(NOT_OURS)?);
         }
         let report = reports.into_iter().reduce(together).context("there was nothing to stop")?;
-        if !json {
-            print::lines(shown(&report))?;
+        match view.format {
+            Format::Json | Format::Jsonl => {}
+            Format::Name => print::lines(report.agents.iter().map(|agent| &agent.name))?,
+            Format::Table | Format::Wide => print::lines(shown(&report))?,
         }
         Ok(report)
     }
 }
 
 impl Release {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        let answer = tokio::task::spawn_blocking(move || {
-            let body = self.whom.order(&self.remote)?;
-            post(&self.remote, "/api/release", &body)
+    pub(super) async fn run(self, view: View) -> anyhow::Result<()> {
+        let remote = self.server.connect()?;
+        let (answer, of) = tokio::task::spawn_blocking(move || {
+            let body = self.whom.order(&remote)?;
+            let of = match &body.agent {
+                Some(agent) => agent.clone(),
+                None => "all".to_owned(),
+            };
+            let answer = post(&remote, "/api/release", &serde_json::to_string(&body)?)?;
+            anyhow::Ok((answer, of))
         })
         .await??;
-        let ReleaseReport { released } = serde_json::from_str(&answer)
-            .context("what answers there is no onsembl-server, or another version of it")?;
-        match released {
-            0 => print::line("no stop was in force"),
-            1 => print::line("released"),
-            more => print::line(format_args!("released {more} stops")),
-        }?;
-        Ok(())
+        let ReleaseReport { released } = serde_json::from_str(&answer).context(NOT_OURS)?;
+        let text = match released {
+            0 => "no stop was in force".to_owned(),
+            1 => "released".to_owned(),
+            more => format!("released {more} stops"),
+        };
+        view.done(&json!({ "of": of, "released": released }), &of, text)
     }
 }
 
@@ -170,14 +195,14 @@ fn together(mut first: StopReport, other: StopReport) -> StopReport {
 /// How far an agent is with a stop.
 pub(super) const fn describe(state: StopState) -> &'static str {
     match state {
-        StopState::Verified => "everything killed, and seen to have ended",
+        StopState::Verified => "everything killed; verified",
         StopState::Acted => {
-            "everything killed, but something is still seen, or may be; asked again every 2s"
+            "everything killed, but some process is, or may be, still running; checked every 2s"
         }
-        StopState::Received => "starts nothing any more; not killed yet",
-        StopState::Told => "told, but has not answered yet; told again every 2s",
-        StopState::NotConfirmed => "told, but this kind of agent cannot confirm anything",
-        StopState::Away => "away, and starts nothing when it returns",
+        StopState::Received => "starts nothing; kill pending",
+        StopState::Told => "notified, but has not answered yet; repeated every 2s",
+        StopState::NotConfirmed => "notified, but this agent cannot confirm",
+        StopState::Away => "away; starts nothing when it returns",
     }
 }
 
@@ -203,11 +228,12 @@ fn shown(report: &StopReport) -> Vec<String> {
             report.notified
         ));
     }
-    lines.push(format!(
-        "{} open commands were stopped; see `onsembl-server commands`",
-        report.commands
-    ));
-    lines.push("nothing starts until `onsembl-server release`".to_owned());
+    lines.push(match report.commands {
+        0 => "no open command".to_owned(),
+        1 => "1 open command was stopped; see `onsembl commands`".to_owned(),
+        more => format!("{more} open commands were stopped; see `onsembl commands`"),
+    });
+    lines.push("nothing starts until `onsembl release`".to_owned());
     lines
 }
 

@@ -1,24 +1,26 @@
-//! `onsembl-server token` and `revoke`: they work on the data folder, with or without a server.
+//! `onsembl-server token`: makes tokens, on the data folder, with or without a server.
 
 use super::print;
-use crate::auth::{
-    MakeError, NewToken, TokenKind, TokenOrder, Tokens, make_token, parse_random, renew_token,
-};
-use crate::store::{AgentRow, Store};
-use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
-use onsembl_protocol::id::{TokenId, UserId};
+use super::revoke::Revoke;
+use super::tokens::{ListTokens, find};
+use super::view::{Format, View};
+use crate::auth::{MakeError, NewToken, TokenKind, TokenOrder, Tokens, make_token, renew_token};
+use crate::store::Store;
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use onsembl_protocol::id::UserId;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::private;
+use serde_json::json;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the last write may take.
-const CLOSE: Duration = Duration::from_secs(5);
+pub(super) const CLOSE: Duration = Duration::from_secs(5);
 /// How long a database that is held by another program is waited for.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// [`TokenKind`] as it is written on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -27,7 +29,7 @@ enum Kind {
     Dashboard,
     /// An agent.
     Agent,
-    /// A program that reads /metrics, which are of all users: for the operator of the server.
+    /// A program that reads /metrics, which cover all users: for the operator of the server.
     Metrics,
 }
 
@@ -41,62 +43,99 @@ impl From<Kind> for TokenKind {
     }
 }
 
-const TOKEN_EXAMPLES: &str = "Examples:
-  For one agent; its first use binds it to the key of that agent:
-    onsembl-server token --user me --agent build-7 --out agent.token
-  For any number of agents that no other token holds:
-    onsembl-server token --user me --kind agent --out fleet.token
-  For a person or a script, for a day:
-    onsembl-server token --user me --out me.token
-  For Prometheus, which reads it from a file (`authorization: credentials_file`):
-    onsembl-server token --user ops --kind metrics --out metrics.token
-  A newer one for the same, before the older one expires:
-    onsembl-server token --renew 5f0c8a91d2b3e476 --out agent.token";
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  onsembl-server token --user me --agent build-7 --out agent.token
+      for one agent; its first use binds it to the key of that agent
+  onsembl-server token --user me --kind agent --out fleet.token
+      for any number of agents that no other token holds
+  onsembl-server token --user me --out me.token
+      for a person or a script, for a day
+  onsembl-server token --user ops --kind metrics --out metrics.token
+      for Prometheus, which reads it from a file (`authorization: credentials_file`)
+  onsembl-server token list --user me
+  onsembl-server token rotate 5f0c8a91d2b3e476 --out agent.token
+      its successor, before it expires
+  onsembl-server token revoke 5f0c8a91d2b3e476";
+
+/// The token is for who can do anything on the data folder: the operator.
+#[derive(Debug, Args)]
+#[command(
+    after_help = TOKEN_EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub(super) struct Token {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    make: Make,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List tokens: user and kind, which agents they hold, when and from where they were last used.
+    List(ListTokens),
+    /// Revoke a token, those of an agent, or all of a user.
+    Revoke(Revoke),
+    /// Create a successor of a token, for the same user and agent.
+    Rotate(Rotate),
+}
+
+impl Token {
+    pub(super) async fn run(self, view: View) -> anyhow::Result<()> {
+        match self.action {
+            None => self.make.run(view).await,
+            Some(Action::List(list)) => list.run(view).await,
+            Some(Action::Revoke(revoke)) => revoke.run(view).await,
+            Some(Action::Rotate(rotate)) => rotate.run(view).await,
+        }
+    }
+}
 
 #[derive(Debug, Args)]
-#[command(after_help = TOKEN_EXAMPLES)]
-pub(super) struct Token {
+struct Make {
     /// The server's data folder.
-    #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
-    data: PathBuf,
-    /// Whose token it is. Users see and command only their own agents.
+    #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR", required = true)]
+    data: Option<PathBuf>,
+    /// The user of the token. Users see and command only their own agents.
     #[arg(long, env = "ONSEMBL_USER", value_name = "NAME", required_unless_present = "renew")]
     user: Option<String>,
-    /// What its bearer may be: a dashboard, unless it is for an agent.
+    /// The role the token grants: dashboard, unless it is for an agent.
     #[arg(long, env = "ONSEMBL_KIND", value_enum)]
     kind: Option<Kind>,
-    /// The one agent that it is for, by its name, or its id. An agent that exists is taken over with the first
-    /// use; what held it before ends then.
+    /// The one agent that it is for, by its name or its id. An existing agent is taken over with the first use,
+    /// which ends the sessions of its earlier tokens.
     #[arg(long, env = "ONSEMBL_AGENT", value_name = "AGENT")]
     agent: Option<String>,
-    /// Make a newer token of the lineage of this one, for the same: by its id, or itself.
+    /// Create a successor of this token, given by its id or in full, for the same user and agent.
     #[arg(long, env = "ONSEMBL_RENEW", hide_env_values = true, value_name = "TOKEN")]
     renew: Option<String>,
-    /// How long it is valid: 365 days for agents and metrics, 24 hours for dashboards, if not said.
+    /// How long it is valid [default: 365 days for agents and metrics, 24 hours for dashboards].
     #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
     ttl: Option<Duration>,
-    /// Write it into this file, which only you can read, instead of printing it. What is there is replaced.
+    /// Write it to this file, readable only by you, instead of printing it. An existing file is replaced.
     #[arg(long, env = "ONSEMBL_OUT", value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-impl Token {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        let (store, now) = open(&self.data).await?;
-        let made = tokio::time::timeout(PATIENCE, self.make(&store, now)).await;
-        let made = made.map_err(|_| anyhow::anyhow!("another program holds the database"))??;
+impl Make {
+    async fn run(self, view: View) -> anyhow::Result<()> {
+        let data = self.data.as_deref().context("name the data folder with --data")?;
+        let (store, now) = open(data).await?;
+        let made = within(self.make(&store, data, now)).await??;
         store.close(CLOSE).await?;
-        match &self.out {
-            Some(file) => private::replace(file, format!("{}\n", made.text).as_bytes())
-                .with_context(|| format!("cannot write the token to {}", file.display()))?,
-            None => writeln!(print::raw(), "{}", made.text).context("cannot write the token")?,
-        }
-        Ok(say(&made)?)
+        hand_over(&made, self.out.as_deref(), view)
     }
 
-    async fn make(&self, store: &Store, now: WallTime) -> Result<NewToken, MakeOrSecret> {
+    async fn make(
+        &self,
+        store: &Store,
+        data: &Path,
+        now: WallTime,
+    ) -> Result<NewToken, MakeOrSecret> {
         if let Some(wanted) = &self.renew {
-            let signed = Tokens::open(&self.data)?;
+            let signed = Tokens::open(data)?;
             return Ok(renew_token(store, &signed, wanted.trim(), self.ttl, now).await?);
         }
         let kind = match (self.kind, &self.agent) {
@@ -112,6 +151,85 @@ impl Token {
         };
         Ok(make_token(store, order, now).await?)
     }
+}
+
+const ROTATE_EXAMPLES: &str = "\
+Examples:
+  onsembl-server token rotate 5f0c8a91d2b3e476 --out agent.token
+      the old token stays valid until it expires, so nothing is interrupted
+  onsembl-server token rotate 5f0c8a91d2b3e476 --out agent.token --revoke-old
+      the old token and its sessions end at once";
+
+#[derive(Debug, Args)]
+#[command(after_help = ROTATE_EXAMPLES)]
+pub(super) struct Rotate {
+    /// The server's data folder.
+    #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// The older token, by its id.
+    #[arg(value_name = "ID")]
+    token: String,
+    /// How long the new token is valid [default: 365 days for agents and metrics, 24 hours for dashboards].
+    #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
+    ttl: Option<Duration>,
+    /// Write it to this file, readable only by you, instead of printing it. An existing file is replaced.
+    #[arg(long, env = "ONSEMBL_OUT", value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Revoke the older token once the new one is written.
+    #[arg(long)]
+    revoke_old: bool,
+}
+
+impl Rotate {
+    async fn run(self, view: View) -> anyhow::Result<()> {
+        let (store, now) = open(&self.data).await?;
+        let done = within(self.rotate(&store, view, now)).await;
+        store.close(CLOSE).await?;
+        done?
+    }
+
+    async fn rotate(&self, store: &Store, view: View, now: WallTime) -> anyhow::Result<()> {
+        let old = find(store, self.token.trim()).await?;
+        let signed = Tokens::open(&self.data)?;
+        let made = renew_token(store, &signed, old.as_str(), self.ttl, now).await?;
+        hand_over(&made, self.out.as_deref(), view)?;
+        if self.revoke_old {
+            store.tokens().revoke(old.as_str(), now, "rotated on the command line").await?;
+            print::note(format_args!("revoked the token {old}"))?;
+        } else if !view.quiet {
+            print::note(format_args!(
+                "the token {old} stays valid until it expires; end it with `onsembl-server token revoke {old}`"
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the database as long as people do.
+pub(super) async fn within<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let done = tokio::time::timeout(PATIENCE, work).await;
+    done.map_err(|_| anyhow::anyhow!("another program holds the database"))
+}
+
+/// Writes a new token to where it is to be.
+fn hand_over(made: &NewToken, out: Option<&Path>, view: View) -> anyhow::Result<()> {
+    match out {
+        Some(file) => private::replace(file, format!("{}\n", made.text).as_bytes())
+            .with_context(|| format!("cannot write the token to {}", file.display()))?,
+        None => match view.format {
+            Format::Json | Format::Jsonl | Format::Name => {}
+            Format::Table | Format::Wide => {
+                writeln!(print::raw(), "{}", made.text).context("cannot write the token")?;
+            }
+        },
+    }
+    let json = json!({
+        "token_id": made.id,
+        "token": out.is_none().then_some(&made.text),
+        "out": out,
+        "takes": made.takes,
+    });
+    view.one(json, made.id.as_ref(), || Ok(say(made)?))
 }
 
 /// Why no token comes of an order.
@@ -133,157 +251,6 @@ fn say(made: &NewToken) -> std::io::Result<()> {
         print::note(text)?;
     }
     Ok(())
-}
-
-const REVOKE_EXAMPLES: &str = "Examples:
-  One token, by its id; `onsembl-server tokens` lists them:
-    onsembl-server revoke 5f0c8a91d2b3e476
-  Whatever holds an agent:
-    onsembl-server revoke --user me --agent build-7
-  All tokens of a user:
-    onsembl-server revoke --user me --all
-  Forget those that have expired:
-    onsembl-server revoke --expired";
-
-#[derive(Debug, Args)]
-#[group(id = "which", multiple = false)]
-pub(super) struct Which {
-    /// Every token of the lineage that holds this agent, by its name or id. The agent stays with it until
-    /// `token --agent` passes it on.
-    #[arg(long, value_name = "AGENT", requires = "user")]
-    agent: Option<String>,
-    /// Every token of the user that was made until now.
-    #[arg(long, requires = "user")]
-    all: bool,
-    /// Forget the tokens that have expired, of the user or of all users; they are no good in any case.
-    #[arg(long)]
-    expired: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = REVOKE_EXAMPLES)]
-pub(super) struct Revoke {
-    /// The server's data folder.
-    #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
-    data: PathBuf,
-    /// Whose agent or tokens.
-    #[arg(long, env = "ONSEMBL_USER", value_name = "NAME")]
-    user: Option<String>,
-    #[command(flatten)]
-    which: Which,
-    /// The token: by its id, or itself.
-    #[arg(env = "ONSEMBL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    token: Option<String>,
-    /// Revoke all tokens of a user although the clock of this machine is not where the server saw it last.
-    #[arg(long, env = "ONSEMBL_FORCE")]
-    force: bool,
-}
-
-/// How far the clock of this machine may be from the time that the server has observed, before all signed tokens of a
-/// user that were made until now are revoked: those that an issuer makes later would be refused too, or earlier ones
-/// would stay good, and nothing takes that back.
-const CLOCK_DIFFERENCE: Duration = Duration::from_secs(3600);
-
-/// Refuses what depends on a clock that may be wrong.
-fn trust_clock(now: WallTime, observed: WallTime) -> anyhow::Result<()> {
-    let apart = Duration::from_millis(now.unix_millis().abs_diff(observed.unix_millis()));
-    if apart > CLOCK_DIFFERENCE {
-        bail!(
-            "the clock of this machine says {now}, and the time that the server has observed is {observed}: if the \
-             clock is right, and no server ran for a while, say --force; nothing was revoked"
-        );
-    }
-    Ok(())
-}
-
-impl Revoke {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        let (store, now) = open(&self.data).await?;
-        let done = tokio::time::timeout(PATIENCE, self.revoke(&store, now)).await;
-        done.map_err(|_| anyhow::anyhow!("another program holds the database"))??;
-        store.close(CLOSE).await?;
-        Ok(())
-    }
-
-    async fn revoke(&self, store: &Store, now: WallTime) -> anyhow::Result<()> {
-        const NOTE: &str = "revoked on the command line";
-        let user = self.user.as_deref().map(UserId::new);
-        match (&self.which, &user, &self.token) {
-            (Which { expired: true, .. }, user, _) => {
-                // A clock that is ahead takes good tokens for expired, and what is forgotten is lost.
-                let at = now.min(store.ages_by());
-                let count = store.forget_expired_tokens(user.as_ref(), at).await?;
-                say_count(count, "that had expired forgotten")?;
-            }
-            (Which { all: true, .. }, Some(user), _) => {
-                if !self.force {
-                    trust_clock(now, store.ages_by())?;
-                }
-                say_count(store.revoke_user(user, now, NOTE).await?, "revoked")?;
-            }
-            (Which { agent: Some(wanted), .. }, Some(user), _) => {
-                let agents = store.agents(Some(user)).await?;
-                let agent = find(&agents, wanted)?;
-                let Some(claim) = &agent.claim else {
-                    bail!("no token holds {wanted:?}: it was in no session with this version yet");
-                };
-                say_count(store.revoke_lineage(user, &claim.lineage, now, NOTE).await?, "revoked")?;
-                let of_it = |other: &&AgentRow| {
-                    other.agent != agent.agent
-                        && other.claim.as_ref().is_some_and(|c| c.lineage == claim.lineage)
-                };
-                say_others(agents.iter().filter(of_it))?;
-            }
-            (_, _, Some(token)) => {
-                store.revoke_token(&self.id_of(store, token.trim()).await?, now, NOTE).await?;
-            }
-            (_, _, None) => bail!(
-                "name the token by its id, or say --agent, --all or --expired; `onsembl-server tokens` lists them"
-            ),
-        }
-        Ok(())
-    }
-
-    /// The id of a token that is given by it, or as a whole.
-    async fn id_of(&self, store: &Store, token: &str) -> anyhow::Result<String> {
-        if let Some(shown) = parse_random(token) {
-            return Ok(shown.id.to_string());
-        }
-        let signed = Tokens::open(&self.data)?;
-        if let Some(id) = signed.id_of(token) {
-            return Ok(id);
-        }
-        let listed = store.token(&TokenId::new(token)).await?;
-        listed.map(|row| row.token.to_string()).with_context(|| {
-            format!("no token {token:?} is known there; `onsembl-server tokens` lists them")
-        })
-    }
-}
-
-fn say_count(count: usize, what: &str) -> std::io::Result<()> {
-    print::note(format_args!("{count} tokens {what}"))
-}
-
-fn say_others<'a>(others: impl Iterator<Item = &'a AgentRow>) -> std::io::Result<()> {
-    let names: Vec<&str> = others.map(|agent| agent.name.as_str()).collect();
-    if !names.is_empty() {
-        print::note(format_args!("they held also: {}", names.join(", ")))?;
-    }
-    Ok(())
-}
-
-fn find<'a>(agents: &'a [AgentRow], wanted: &str) -> anyhow::Result<&'a AgentRow> {
-    if let Some(agent) = agents.iter().find(|agent| agent.agent.as_str() == wanted) {
-        return Ok(agent);
-    }
-    let mut named = agents.iter().filter(|agent| agent.name == wanted);
-    match (named.next(), named.count()) {
-        (Some(agent), 0) => Ok(agent),
-        (Some(_), more) => {
-            bail!("{} agents are called {wanted:?}; name one by its id", more + 1)
-        }
-        (None, _) => bail!("no agent of this user is called {wanted:?}"),
-    }
 }
 
 /// The database of a data folder, and the time.

@@ -1,22 +1,24 @@
-//! `onsembl-server tokens`: which tokens there are, and what was done with one.
+//! `onsembl-server token list` and `tokens`: which tokens there are, and what was done with one.
 
+use super::ages::{age, until};
+use super::find::by_short_id;
 use super::print;
-use super::table::table;
-use super::token::open;
-use crate::store::{AgentRow, TokenForm, TokenRow, TokenSession};
+use super::table::{Cell, Column, Fit, Table, Tone};
+use super::token::{CLOSE, open};
+use super::view::{Format, Shape, View};
+use crate::store::Store;
+use crate::token_view::{TokenSessionView, TokenState, TokenView};
 use anyhow::Context as _;
 use clap::Args;
 use onsembl_protocol::id::{TokenId, UserId};
 use onsembl_protocol::time::WallTime;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::time::Duration;
 
-const EXAMPLES: &str = "Examples:
-  All tokens of a user, the newest first:
-    onsembl-server tokens --user me
-  Every session that one of them opened:
-    onsembl-server tokens 5f0c8a91d2b3e476";
+const EXAMPLES: &str = "\
+Examples:
+  onsembl-server token list --user me             all tokens of a user, newest first
+  onsembl-server token list 5f0c8a91d2b3e476      every session that one of them opened";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -27,163 +29,172 @@ pub(super) struct ListTokens {
     /// Only those of this user.
     #[arg(long, env = "ONSEMBL_USER", value_name = "NAME")]
     user: Option<String>,
-    /// Show what was done with this token instead, by its id.
+    /// Show the history of this token instead, by its id.
     #[arg(value_name = "ID")]
     token: Option<String>,
-    /// Print it as JSON.
-    #[arg(long, env = "ONSEMBL_JSON")]
-    json: bool,
 }
 
 impl ListTokens {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, view: View) -> anyhow::Result<()> {
         let (store, now) = open(&self.data).await?;
+        let shown = self.show(&store, view, now).await;
+        store.close(CLOSE).await?;
+        shown
+    }
+
+    async fn show(&self, store: &Store, view: View, now: WallTime) -> anyhow::Result<()> {
         let user = self.user.as_deref().map(UserId::new);
-        let agents = store.agents(user.as_ref()).await?;
-        let lines = match &self.token {
-            Some(id) => {
-                let id = TokenId::new(id);
-                let row = store.token(&id).await?.with_context(|| {
-                    format!("no token {id} is known there; `onsembl-server tokens` lists them")
-                })?;
-                let sessions = store.sessions_of_token(&id).await?;
-                match self.json {
-                    true => vec![detail(&row, &agents, &sessions, now).to_string()],
-                    false => [list(&[row], &agents, now), history(&sessions)].concat(),
-                }
-            }
-            None => {
-                let rows = store.tokens(user.as_ref()).await?;
-                match self.json {
-                    true => {
-                        let all: Vec<_> = rows.iter().map(|row| of(row, &agents, now)).collect();
-                        vec![json!({ "tokens": all }).to_string()]
-                    }
-                    false => list(&rows, &agents, now),
-                }
-            }
+        let agents = store.agents().list(user.as_ref()).await?;
+        let Some(wanted) = &self.token else {
+            let rows = store.tokens().list(user.as_ref()).await?;
+            let tokens: Vec<_> = rows.iter().map(|row| TokenView::of(row, &agents, now)).collect();
+            return list(&tokens, view, now, "make one with `onsembl-server token`");
         };
-        store.close(Duration::from_secs(5)).await?;
-        match self.json {
-            true => lines.iter().try_for_each(|line| print::json(line))?,
-            false => print::lines(lines)?,
+        let id = find(store, wanted).await?;
+        let row = store.tokens().get(&id).await?;
+        let row = row.with_context(|| unknown(wanted))?;
+        let token = TokenView::of(&row, &agents, now);
+        let sessions = store.tokens().sessions_of(&id).await?;
+        let sessions: Vec<TokenSessionView> = sessions.into_iter().map(Into::into).collect();
+        let mut all = serde_json::to_value(&token)?;
+        if let Some(fields) = all.as_object_mut() {
+            let _ = fields.insert("sessions".to_owned(), json!(sessions));
         }
-        Ok(())
+        view.one(&all, id.as_str(), || {
+            let mut lines = table(std::slice::from_ref(&token), view.format, now).lines(view);
+            lines.push(String::new());
+            lines.extend(history(&sessions, view));
+            Ok(print::table(&lines)?)
+        })
     }
 }
 
-/// Whether a token is good now.
-fn state(row: &TokenRow, now: WallTime) -> &'static str {
-    match (&row.revoked, row.expires_at, row.shown_at) {
-        (Some(_), _, _) => "revoked",
-        (None, Some(at), _) if at <= now => "expired",
-        (None, _, None) => "unused",
-        (None, _, Some(_)) => "good",
+/// The id of a listed token, which may be short.
+pub(super) async fn find(store: &Store, wanted: &str) -> anyhow::Result<TokenId> {
+    if store.tokens().get(&TokenId::new(wanted)).await?.is_some() {
+        return Ok(TokenId::new(wanted));
     }
+    let rows = store.tokens().list(None).await?;
+    let ids = rows.iter().map(|row| row.token.as_str());
+    let id = by_short_id(wanted, ids, "tokens")?.with_context(|| unknown(wanted))?;
+    Ok(TokenId::new(id))
 }
 
-/// What a token may be used for.
-fn purpose(row: &TokenRow) -> String {
-    match (&row.made_for, row.kind.as_str()) {
-        (Some(name), _) => name.clone(),
-        (None, "agent") => "any agent".to_owned(),
-        (None, kind) => kind.to_owned(),
-    }
+pub(super) fn unknown(wanted: &str) -> String {
+    format!("unknown token {wanted:?}; `onsembl-server tokens` lists them")
 }
 
-/// The agents that its lineage holds.
-fn holds(row: &TokenRow, agents: &[AgentRow]) -> Vec<String> {
-    let is_held = |agent: &&AgentRow| {
-        let claim = agent.claim.as_ref();
-        agent.user == row.user && claim.is_some_and(|claim| claim.lineage == row.lineage)
+/// Prints tokens. `remedy` is what to do if there are none.
+pub(super) fn list(
+    tokens: &[TokenView],
+    view: View,
+    now: WallTime,
+    remedy: &str,
+) -> anyhow::Result<()> {
+    let entries = tokens.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+    let named = |token: &Value| {
+        token.get("token_id").and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    agents.iter().filter(is_held).map(|agent| agent.name.clone()).collect()
-}
-
-fn list(rows: &[TokenRow], agents: &[AgentRow], now: WallTime) -> Vec<String> {
-    if rows.is_empty() {
-        return vec!["no tokens yet; make one with `onsembl-server token`".to_owned()];
-    }
-    let or_none = |at: Option<WallTime>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-    let rows = rows.iter().map(|row| {
-        let holds = holds(row, agents);
-        [
-            row.token.to_string(),
-            row.user.to_string(),
-            purpose(row),
-            state(row, now).to_owned(),
-            if holds.is_empty() { "-".to_owned() } else { holds.join(", ") },
-            row.made_at.to_string(),
-            or_none(row.shown_at),
-            row.shown_from.clone().unwrap_or_else(|| "-".to_owned()),
-            or_none(row.expires_at),
-            row.revoked.as_ref().map(|(at, why)| format!("{at}: {why}")).unwrap_or_default(),
-        ]
-    });
-    let head =
-        ["ID", "USER", "FOR", "STATE", "HOLDS", "MADE", "LAST SHOWN", "FROM", "EXPIRES", "REVOKED"];
-    table(head, rows)
-}
-
-fn history(sessions: &[TokenSession]) -> Vec<String> {
-    if sessions.is_empty() {
-        return vec!["it has opened no session".to_owned()];
-    }
-    let rows = sessions.iter().map(|session| {
-        [
-            session.name.clone(),
-            session.agent.to_string(),
-            session.peer.clone(),
-            session.opened_at.to_string(),
-            session.closed_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
-            session.because.clone().unwrap_or_default(),
-        ]
-    });
-    let table = table(["AGENT", "ID", "FROM", "OPENED", "CLOSED", "BECAUSE"], rows);
-    [vec![String::new()], table].concat()
-}
-
-fn of(row: &TokenRow, agents: &[AgentRow], now: WallTime) -> Value {
-    let form = match row.form {
-        TokenForm::Random(_) => "random",
-        TokenForm::Signed => "signed",
-    };
-    json!({
-        "token_id": row.token,
-        "user": row.user,
-        "kind": row.kind,
-        "form": form,
-        "lineage": row.lineage,
-        "made_for": row.made_for,
-        "agent_id": row.agent,
-        "state": state(row, now),
-        "holds": holds(row, agents),
-        "made_at": row.made_at.to_string(),
-        "shown_at": row.shown_at.map(|at| at.to_string()),
-        "shown_from": row.shown_from,
-        "expires_at": row.expires_at.map(|at| at.to_string()),
-        "revoked_at": row.revoked.as_ref().map(|(at, _)| at.to_string()),
-        "revoked_because": row.revoked.as_ref().map(|(_, why)| why),
+    view.list("tokens", &entries, named, || {
+        if tokens.is_empty() {
+            return Ok(Shape::Nothing(format!("no tokens yet; {remedy}")));
+        }
+        Ok(Shape::Table(table(tokens, view.format, now)))
     })
 }
 
-fn detail(row: &TokenRow, agents: &[AgentRow], sessions: &[TokenSession], now: WallTime) -> Value {
-    let mut all = of(row, agents, now);
-    let sessions: Vec<_> = sessions
-        .iter()
-        .map(|session| {
-            json!({
-                "agent_id": session.agent,
-                "name": session.name,
-                "peer": session.peer,
-                "opened_at": session.opened_at.to_string(),
-                "closed_at": session.closed_at.map(|at| at.to_string()),
-                "because": session.because,
-            })
-        })
-        .collect();
-    if let Some(fields) = all.as_object_mut() {
-        let _ = fields.insert("sessions".to_owned(), json!(sessions));
+fn tone(state: TokenState) -> Tone {
+    match state {
+        TokenState::Good => Tone::Good,
+        TokenState::Unused => Tone::Plain,
+        TokenState::Expired | TokenState::Revoked => Tone::Dim,
     }
-    all
+}
+
+fn table(tokens: &[TokenView], format: Format, now: WallTime) -> Table {
+    match format {
+        Format::Wide => wide(tokens),
+        Format::Table | Format::Json | Format::Jsonl | Format::Name => narrow(tokens, now),
+    }
+}
+
+fn narrow(tokens: &[TokenView], now: WallTime) -> Table {
+    let mut table = Table::new([
+        Column::new("ID", Fit::AtMost(20)),
+        Column::new("USER", Fit::AtMost(16)),
+        Column::new("FOR", Fit::Rest),
+        Column::new("STATE", Fit::Whole),
+        Column::new("EXPIRES", Fit::Whole),
+        Column::new("LAST SHOWN", Fit::Whole),
+        Column::new("MADE", Fit::Whole).spare(),
+        Column::new("HOLDS", Fit::Rest).spare(),
+        Column::new("FROM", Fit::AtMost(24)).spare(),
+    ]);
+    for token in tokens {
+        let expires = token.expires_at.as_deref().and_then(WallTime::parse_rfc3339);
+        let ago =
+            |at: &Option<String>| at.as_ref().map_or_else(|| "-".to_owned(), |at| age(at, now));
+        let state = match token.current {
+            true => format!("{}, in use here", token.state.as_str()),
+            false => token.state.as_str().to_owned(),
+        };
+        table.row([
+            Cell::new(&token.token_id),
+            Cell::new(&token.user),
+            Cell::new(token.purpose()),
+            Cell::new(state).toned(tone(token.state)),
+            expires.map_or_else(|| "never".to_owned(), |at| until(at, now)).into(),
+            ago(&token.shown_at).into(),
+            age(&token.made_at, now).into(),
+            holds(token),
+            Cell::new(token.shown_from.as_deref().unwrap_or("-")),
+        ]);
+    }
+    table
+}
+
+fn holds(token: &TokenView) -> Cell {
+    if token.holds.is_empty() { "-".into() } else { token.holds.join(", ").into() }
+}
+
+fn wide(tokens: &[TokenView]) -> Table {
+    let heads =
+        ["ID", "USER", "FOR", "STATE", "HOLDS", "MADE", "LAST SHOWN", "FROM", "EXPIRES", "REVOKED"];
+    let mut table = Table::new(heads.map(|head| Column::new(head, Fit::Whole)));
+    for token in tokens {
+        let or_none = |text: &Option<String>| Cell::new(text.as_deref().unwrap_or("-"));
+        let revoked = token.revoked_at.as_deref().zip(token.revoked_because.as_deref());
+        table.row([
+            Cell::new(&token.token_id),
+            Cell::new(&token.user),
+            Cell::new(token.purpose()),
+            Cell::new(token.state.as_str()).toned(tone(token.state)),
+            holds(token),
+            Cell::new(&token.made_at),
+            or_none(&token.shown_at),
+            or_none(&token.shown_from),
+            or_none(&token.expires_at),
+            revoked.map(|(at, why)| format!("{at}: {why}")).unwrap_or_default().into(),
+        ]);
+    }
+    table
+}
+
+fn history(sessions: &[TokenSessionView], view: View) -> Vec<String> {
+    if sessions.is_empty() {
+        return vec!["it has opened no session".to_owned()];
+    }
+    let heads = ["AGENT", "ID", "FROM", "OPENED", "CLOSED", "BECAUSE"];
+    let mut table = Table::new(heads.map(|head| Column::new(head, Fit::Whole)));
+    for session in sessions {
+        table.row([
+            Cell::new(&session.name),
+            Cell::new(&session.agent_id),
+            Cell::new(&session.peer),
+            Cell::new(&session.opened_at),
+            Cell::new(session.closed_at.as_deref().unwrap_or("-")),
+            Cell::new(session.because.as_deref().unwrap_or_default()),
+        ]);
+    }
+    table.lines(view)
 }

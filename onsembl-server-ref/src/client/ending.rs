@@ -28,3 +28,20 @@ pub(super) fn finished(status: &CommandStatus, cancelled: bool) -> anyhow::Resul
         },
     }
 }
+
+/// Whether nothing more comes of a command in this phase.
+pub(super) const fn is_over(phase: &CommandPhase) -> bool {
+    match phase {
+        CommandPhase::Pending
+        | CommandPhase::Queued
+        | CommandPhase::Delivered
+        | CommandPhase::Running
+        | CommandPhase::Cancelling
+        | CommandPhase::Unknown(_) => false,
+        CommandPhase::Completed
+        | CommandPhase::Failed
+        | CommandPhase::Cancelled
+        | CommandPhase::Lost
+        | CommandPhase::OutcomeUnknown => true,
+    }
+}

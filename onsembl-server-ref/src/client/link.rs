@@ -9,7 +9,9 @@ use onsembl_protocol::liveness::{
 };
 use onsembl_protocol::session::DialFailure;
 use onsembl_protocol::time::{Deadline, Human, Timestamp};
-use onsembl_protocol::wire::{self, DashboardToServer, MessageSet as _, ServerToDashboard};
+use onsembl_protocol::wire::{
+    self, DashboardToServer, MessageSet as _, ServerToDashboard, StreamFrame,
+};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::messages::Envelopes;
 use onsembl_transport::pump::{self, LinkEvent, LinkHandle, LinkInput, PumpConfig};
@@ -212,7 +214,7 @@ impl Up {
             () = clock.sleep_until(greeting) => {
                 self.handle.abort(CloseCause::HelloTimeout);
                 let within = Human(GREETING_WITHIN);
-                return Ok(Some(Heard::Lost(format!("it took the connection and said nothing for {within}"))));
+                return Ok(Some(Heard::Lost(format!("it accepted the connection and sent nothing for {within}"))));
             }
             () = clock.sleep_until(self.monitor.deadline()) => {
                 let seen = self.monitor.on_wake(clock.now().monotonic);
@@ -220,11 +222,11 @@ impl Up {
                     return Ok(None);
                 }
                 self.handle.abort(CloseCause::Silent);
-                return Ok(Some(Heard::Lost("nothing was heard of it for 90s".to_owned())));
+                return Ok(Some(Heard::Lost("no frame from it for 90s".to_owned())));
             }
         };
         let Some(event) = event else {
-            return Ok(Some(Heard::Lost("it ended without a close".to_owned())));
+            return Ok(Some(Heard::Lost("it ended without a close frame".to_owned())));
         };
         let _alive = self.monitor.on_received(clock.now().monotonic);
         match event.what {
@@ -232,13 +234,24 @@ impl Up {
                 ComeBack::Backoff => Ok(Some(Heard::Lost(end.to_string()))),
                 ComeBack::WithNewToken | ComeBack::Never => anyhow::bail!("{end}"),
             },
-            LinkInput::Received(Received::Control | Received::Binary(_)) => Ok(None),
+            LinkInput::Received(Received::Control) => Ok(None),
+            LinkInput::Received(Received::Binary(message)) => {
+                self.server = Server::Heard;
+                let frame = StreamFrame::decode(message, &Limits::DEFAULT).map_err(unreadable)?;
+                let output = ServerToDashboard::TerminalStream(frame.into());
+                Ok(Some(Heard::Message(Box::new(output))))
+            }
             LinkInput::Received(Received::Text(text)) => {
                 self.server = Server::Heard;
                 let envelope = wire::decode::<ServerToDashboard>(&text, &Limits::DEFAULT)
-                    .map_err(|e| anyhow::anyhow!("the server sent what cannot be read: {e}"))?;
+                    .map_err(unreadable)?;
                 Ok(Some(Heard::Message(Box::new(envelope.message))))
             }
         }
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn unreadable(error: wire::DecodeError) -> anyhow::Error {
+    anyhow::anyhow!("the server sent an unreadable message: {error}")
 }

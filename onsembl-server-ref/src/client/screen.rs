@@ -1,11 +1,55 @@
 //! Where a command is shown: what it wrote, and what there is to say, on its way to the reader. Nothing
 //! here waits for a reader unless it is asked to, so that one who does not read holds nothing else up.
 
+use crate::cli::program;
 use bytes::{Buf as _, Bytes};
 use onsembl_protocol::model::Stream;
 use onsembl_protocol::shown::Shown;
+use onsembl_protocol::terminal::Viewing;
 use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+/// What becomes of what there is to say of a command, beside what it writes.
+#[derive(Clone, Default)]
+pub enum Notes {
+    /// It goes to where the command's standard error goes, a line for each.
+    #[default]
+    WithStderr,
+    /// Nothing is said.
+    Unsaid,
+    /// This is called with each.
+    To(Arc<dyn Fn(&str) + Send + Sync>),
+}
+
+impl fmt::Debug for Notes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WithStderr => "WithStderr",
+            Self::Unsaid => "Unsaid",
+            Self::To(_) => "To(…)",
+        })
+    }
+}
+
+/// What becomes of the control sequences in what a command writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passing {
+    /// It is passed on byte for byte.
+    #[default]
+    Raw,
+    /// It is passed on as to a terminal of somebody who only looks on ([`Viewing`]), which is at the end as it was.
+    Viewed,
+}
+
+/// The same for each of the two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct Ends {
+    pub stdout: Passing,
+    pub stderr: Passing,
+}
 
 /// What the command writes is not read any more.
 #[derive(Debug)]
@@ -43,10 +87,14 @@ const PIECE: usize = 64;
 pub(super) struct Screen<O, E> {
     stdout: O,
     stderr: E,
+    notes: Notes,
     waiting: VecDeque<Piece>,
     /// What those cost that wait.
     cost: usize,
     unflushed: PerEnd<Unflushed>,
+    ends: Ends,
+    /// Of those that are terminals, as far as anything was shown there.
+    viewing: PerEnd<Option<Viewing>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,20 +113,48 @@ enum Unflushed {
 }
 
 impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Screen<O, E> {
-    pub(super) fn new(stdout: O, stderr: E) -> Self {
-        Self { stdout, stderr, waiting: VecDeque::new(), cost: 0, unflushed: PerEnd::default() }
+    pub(super) fn new(stdout: O, stderr: E, notes: Notes, ends: Ends) -> Self {
+        let (waiting, unflushed) = (VecDeque::new(), PerEnd::default());
+        let viewing = PerEnd::default();
+        Self { stdout, stderr, notes, waiting, cost: 0, unflushed, ends, viewing }
     }
 
-    /// Shows what the command wrote, byte for byte.
+    /// Shows what the command wrote: byte for byte, or as much as may reach a terminal.
     pub(super) fn output(&mut self, stream: Stream, bytes: Bytes) {
-        self.add(Piece::new(stream, bytes, true));
+        let (passing, viewing) = match stream {
+            Stream::Stdout | Stream::Terminal => (self.ends.stdout, &mut self.viewing.stdout),
+            Stream::Stderr => (self.ends.stderr, &mut self.viewing.stderr),
+        };
+        let passed = match passing {
+            Passing::Raw => bytes,
+            Passing::Viewed => {
+                Bytes::from(viewing.get_or_insert_with(Viewing::default).pass(&bytes))
+            }
+        };
+        self.add(Piece::new(stream, passed, true));
+    }
+
+    /// Nothing more is shown of the command: a terminal is left as it was.
+    pub(super) fn restore(&mut self) {
+        let PerEnd { stdout, stderr } = std::mem::take(&mut self.viewing);
+        for (stream, viewing) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+            if let Some(viewing) = viewing {
+                self.add(Piece::new(stream, Bytes::from(viewing.restoring()), false));
+            }
+        }
     }
 
     /// Tells the caller, escaped: it quotes what agents and servers say. It is no loss if this is not read.
     pub(super) fn say(&mut self, text: &str) {
-        let bytes =
-            Bytes::from(format!("onsembl-server: {}\n", Shown::new(text).within(LONGEST_LINE)));
-        self.add(Piece::new(Stream::Stderr, bytes, false));
+        let text = Shown::new(text).within(LONGEST_LINE).to_string();
+        match &self.notes {
+            Notes::WithStderr => {
+                let line = format!("{}: {text}\n", program());
+                self.add(Piece::new(Stream::Stderr, Bytes::from(line), false));
+            }
+            Notes::Unsaid => {}
+            Notes::To(say) => say(&text),
+        }
     }
 
     fn add(&mut self, piece: Piece) {
@@ -166,7 +242,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_does_not_read_loses_nothing_and_holds_nothing_up() {
         let (near, mut far) = duplex(4);
-        let mut screen = Screen::new(near, sink());
+        let mut screen = Screen::new(near, sink(), Notes::WithStderr, Ends::default());
         screen.output(Stream::Stdout, Bytes::from_static(b"0123456789"));
         assert!(screen.write_out().now_or_never().is_none());
         assert!(!screen.is_idle());
@@ -183,10 +259,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_terminal_is_asked_nothing_and_is_at_the_end_as_it_was_and_a_pipe_gets_every_byte() {
+        let written: &'static [u8] = b"\x1b[?1049h\x1b[c\x1b[6n\x1b]52;c;ZXZpbA==\x07\x05text";
+        for (passing, expected) in
+            [(Passing::Viewed, &b"\x1b[?1049htext\x1b[?1049l\x1b[0m"[..]), (Passing::Raw, written)]
+        {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                let (near, mut far) = duplex(100);
+                let (other, mut unused) = duplex(100);
+                let (stdout, stderr) = match stream {
+                    Stream::Stdout | Stream::Terminal => (near, other),
+                    Stream::Stderr => (other, near),
+                };
+                let ends = Ends { stdout: passing, stderr: passing };
+                let mut screen = Screen::new(stdout, stderr, Notes::WithStderr, ends);
+                screen.output(stream, Bytes::from_static(written));
+                screen.restore();
+                screen.write_out().await.unwrap();
+                drop(screen);
+                let (mut read, mut rest) = (Vec::new(), Vec::new());
+                far.read_to_end(&mut read).await.unwrap();
+                unused.read_to_end(&mut rest).await.unwrap();
+                assert_eq!((read.as_slice(), rest.as_slice()), (expected, &b""[..]));
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_reader_that_is_gone_is_told_of_output_only() {
         let (near, far) = duplex(4);
         drop(far);
-        let mut screen = Screen::new(empty(), near);
+        let mut screen = Screen::new(empty(), near, Notes::WithStderr, Ends::default());
         screen.say("nobody reads this");
         assert!(screen.write_out().await.is_ok());
         screen.output(Stream::Stderr, Bytes::from_static(b"nor this"));

@@ -11,14 +11,15 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::fleet::{
     Answer, DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
-    KeyboardRequest, LogRecord, Request, Token,
+    KeyboardRequest, LogRecord, OpenHandle, Request, Token,
 };
 use onsembl_protocol::id::{CommandId, DashboardId, LinkId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{Severity, TraceContext};
 use onsembl_protocol::session::DashboardStatus;
+use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::TokenRefresh;
-use onsembl_protocol::wire::{MessageSet as _, ServerToDashboard};
+use onsembl_protocol::wire::{MessageSet as _, ServerToDashboard, StreamFrame};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::messages::Envelopes;
@@ -32,15 +33,18 @@ use tracing::{debug, error, info, warn};
 
 /// Frames that may wait for this task.
 const INBOX: usize = 8;
-/// At most 16 pieces of output wait for a dashboard that does not read. The answers to all its requests may come at one
-/// moment, and pongs beside them.
-const PUMP: PumpConfig = PumpConfig {
-    data_queue: 16,
-    data_bytes: DashboardLink::DATA_BYTES,
-    control_queue: 4 * DashboardLink::MOST_UNDER_WAY,
-    control_bytes: DashboardLink::CONTROL_BYTES,
-    ..PumpConfig::DEFAULT
+/// At most 128 updates wait for a dashboard that does not read, and [this many bytes](DashboardLink::DATA_BYTES): as many
+/// short ones as go out in one write. The answers to all its requests may come at one moment, and pongs beside them.
+const PUMP: PumpConfig = {
+    let mut it = PumpConfig::DEFAULT;
+    it.data_queue = 128;
+    it.data_bytes = DashboardLink::DATA_BYTES;
+    it.control_queue = 4 * DashboardLink::MOST_UNDER_WAY;
+    it.control_bytes = DashboardLink::CONTROL_BYTES;
+    it
 };
+/// Updates that are told with one look at what the user may see.
+const TOLD_AT_ONCE: usize = 64;
 /// What dashboards of all users may take together, in slots of [`SLOT`]: 512, and one user alone three quarters of
 /// them.
 pub(crate) const SLOTS: usize = 512;
@@ -244,19 +248,34 @@ impl Session {
 
     /// Hands an event to the machine, and does all that it says. What an action brings at once comes behind the others.
     fn feed(&mut self, event: DashboardEvent<'_>, mut brought: Brought) {
-        self.machine.handle(event, &self.view.look(), self.clock.now());
-        let mut behind = None;
+        let view = Arc::clone(&self.view);
+        let (mut next, mut behind) = (Some(event), None);
         loop {
-            // A link that has ended accepts and discards everything: sending to it would never end.
-            let has_room = self.handle.has_room() && !self.handle.has_ended();
-            let now = self.clock.now();
-            let action = self.machine.poll_action(&self.view.look(), has_room, now);
-            match action {
-                Some(action) => behind = self.perform(action, &mut brought).or(behind),
-                None => match behind.take() {
-                    Some(event) => self.machine.handle(event, &self.view.look(), self.clock.now()),
-                    None => return,
-                },
+            // One look and one time for several updates. Everything else is done without a look.
+            let (look, now) = (view.look(), self.clock.now());
+            let mut other = None;
+            for _ in 0..TOLD_AT_ONCE {
+                if let Some(event) = next.take() {
+                    self.machine.handle(event, &look, now);
+                }
+                // A link that has ended accepts and discards everything: sending to it would never end.
+                let has_room = self.handle.has_room() && !self.handle.has_ended();
+                match self.machine.poll_action(&look, has_room, now) {
+                    Some(DashboardAction::Tell(message)) => self.tell(&message, now.wall),
+                    Some(DashboardAction::Stream(frame)) => self.stream(&frame),
+                    Some(action) => {
+                        other = Some(action);
+                        break;
+                    }
+                    None => match behind.take() {
+                        Some(event) => next = Some(event),
+                        None => return,
+                    },
+                }
+            }
+            drop(look);
+            if let Some(action) = other {
+                behind = self.perform(action, &mut brought, now.wall).or(behind);
             }
         }
     }
@@ -266,14 +285,13 @@ impl Session {
         &mut self,
         action: DashboardAction,
         brought: &mut Brought,
+        wall: WallTime,
     ) -> Option<DashboardEvent<'static>> {
         match action {
             DashboardAction::Reserve(bytes) => return Some(self.reserve(bytes)),
-            DashboardAction::Say(message) => self.say(&message),
-            DashboardAction::Tell(message) => {
-                self.dashboard.metrics.delivered(&message);
-                self.tell(&message);
-            }
+            DashboardAction::Say(message) => self.say(&message, wall),
+            DashboardAction::Tell(message) => self.tell(&message, wall),
+            DashboardAction::Stream(frame) => self.stream(&frame),
             DashboardAction::Ask(number, request) => {
                 self.ask(number, request, brought.share.take());
             }
@@ -286,7 +304,7 @@ impl Session {
             DashboardAction::Read { command, after, max_bytes } => {
                 let (store, user) = (self.dashboard.store.clone(), self.user.clone());
                 self.later(async move {
-                    let read = store.read_output(&user, &command, None, after, max_bytes).await;
+                    let read = store.reading().read(&user, &command, None, after, max_bytes).await;
                     let records = read.map(|r| r.into_iter().map(StoredRecord::into_log).collect());
                     Outcome::Read(command, records)
                 });
@@ -294,7 +312,7 @@ impl Session {
             DashboardAction::Seek(command, seek) => {
                 let (store, user) = (self.dashboard.store.clone(), self.user.clone());
                 self.later(async move {
-                    let found = store.seek_output(&user, &command, &seek).await;
+                    let found = store.reading().seek(&user, &command, &seek).await;
                     Outcome::Found(command, found)
                 });
             }
@@ -347,8 +365,8 @@ impl Session {
     }
 
     /// `None`: it would not go out. The rest does, and what it is about is asked for otherwise.
-    fn frame(&mut self, message: &ServerToDashboard) -> Option<Frame> {
-        let (_, frame) = self.envelopes.frame(message, self.clock.now().wall);
+    fn frame(&mut self, message: &ServerToDashboard, wall: WallTime) -> Option<Frame> {
+        let (_, frame) = self.envelopes.frame(message, wall);
         if frame.byte_count() <= Limits::DEFAULT.message_bytes {
             return Some(frame);
         }
@@ -360,16 +378,30 @@ impl Session {
         None
     }
 
-    fn say(&mut self, message: &ServerToDashboard) {
-        let Some(frame) = self.frame(message) else { return };
+    fn say(&mut self, message: &ServerToDashboard, wall: WallTime) {
+        let Some(frame) = self.frame(message, wall) else { return };
         if self.handle.control(frame).is_err() {
             self.dashboard.counters.count("control_queue_full");
             warn!(user = %self.user, peer = %self.peer, "a dashboard does not read; its link is being ended");
         }
     }
 
-    fn tell(&mut self, message: &ServerToDashboard) {
-        let Some(frame) = self.frame(message) else { return };
+    fn tell(&mut self, message: &ServerToDashboard, wall: WallTime) {
+        self.dashboard.metrics.delivered(message);
+        if let Some(frame) = self.frame(message, wall) {
+            self.send(frame);
+        }
+    }
+
+    fn stream(&mut self, frame: &StreamFrame) {
+        // Its ids came over a link, so they have a form.
+        if let Some(message) = frame.encode() {
+            self.dashboard.metrics.delivered_output(frame.byte_count());
+            self.send(Frame::Binary(message));
+        }
+    }
+
+    fn send(&self, frame: Frame) {
         match self.handle.try_data(frame) {
             Ok(()) => {}
             // Room was seen just now, so the link is ending; its last event says how.
@@ -453,7 +485,10 @@ mod tests {
         let (near, far) = memory::pair(1);
         let Link { mut reader, mut writer, .. } = near;
         let open = opened(&server);
-        let session = tokio::spawn(serve(far, open, None, server.dashboard()));
+        let dashboard = server.dashboard();
+        // As where a dashboard is admitted.
+        assert!(dashboard.hub.read(&UserId::new("ann")).await);
+        let session = tokio::spawn(serve(far, open, None, dashboard));
         let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
                         {"subscriptions":{"agents":{"all":true}},"extensions":{"features":[]}}}"#;
         writer.send(Frame::Text(hello.to_owned())).await.unwrap();

@@ -60,9 +60,11 @@ pub(crate) struct Listener {
     pub(crate) counters: Counters,
 }
 
-/// Connections that are accepted before other tasks get a turn: a quarter of the queue that the operating system
-/// keeps. Connections that find that queue full try again after 1 s.
-const ACCEPTED_AT_ONCE: usize = 1024;
+/// Connections that are accepted before other tasks get a turn. Those that find the queue of the operating system full
+/// try again after 1 s.
+const ACCEPTED_AT_ONCE: usize = 256;
+/// Connections that are accepted after a moment in which none of many that came before got any further.
+const ACCEPTED_WHEN_BUSY: u64 = 64;
 
 /// Accepts until `stop`.
 pub(crate) async fn accept(listener: Listener, limits: AcceptLimits, stop: CancellationToken) {
@@ -76,9 +78,19 @@ async fn accept_in_turns(listener: Listener, limits: AcceptLimits, stop: Cancell
     let tasks = TaskTracker::new();
     let failures = LogLimit::every(LOG_EVERY);
     let faults = Arc::new(LogLimit::new());
+    let mut all_the_same = 0;
     for turn in 1_usize.. {
         if turn.is_multiple_of(ACCEPTED_AT_ONCE) {
             tokio::task::yield_now().await;
+        }
+        if connections.are_busy() {
+            if all_the_same == 0 {
+                all_the_same = tokio::select! {
+                    left = connections.calm() => left.unwrap_or(ACCEPTED_WHEN_BUSY),
+                    () = stop.cancelled() => break,
+                };
+            }
+            all_the_same -= 1;
         }
         let accepted = tokio::select! {
             accepted = tcp.accept() => accepted,
@@ -149,7 +161,7 @@ enum Fault {
 
 /// The answer to a proxy that is not trusted. It sends its header for each connection, so that a peer behind
 /// it reads this.
-const NOT_TRUSTED: &str = "a proxy on the way begins its connections with a PROXY header, and is not trusted: \
+const NOT_TRUSTED: &str = "a proxy on the path begins its connections with a PROXY header, and is not trusted: \
     start the server with --trusted-proxy and the proxy's address, or have the proxy send no such header\n";
 
 impl Accepted {
@@ -171,7 +183,7 @@ impl Accepted {
                 Err(error) => {
                     self.counters.count("proxy_failures");
                     if let Some(before) = self.faults.allow(peer.ip(), Fault::ProxyHeader) {
-                        warn!(%peer, %error, more = before, "a proxy does not say for whom it connects");
+                        warn!(%peer, %error, more = before, "a proxy does not name its client");
                     }
                     return;
                 }
@@ -179,14 +191,14 @@ impl Accepted {
         } else {
             match timeout(limits.head, begins_with_header(&stream)).await {
                 Ok(Ok(false)) => {}
-                Ok(Ok(true)) => return self.refuse_header(stream, limits).await,
+                Ok(Ok(true)) => return Box::pin(self.refuse_header(stream, limits)).await,
                 Ok(Err(error)) => {
-                    debug!(%peer, %error, "a connection ended before it said anything");
+                    debug!(%peer, %error, "a connection ended before it sent anything");
                     return;
                 }
                 Err(_) => {
                     self.counters.count("http_failures");
-                    debug!(%peer, "a connection said nothing in time");
+                    debug!(%peer, "a connection sent nothing in time");
                     return;
                 }
             }
@@ -194,19 +206,31 @@ impl Accepted {
         let stream = PatientIo::new(stream, self.connection.clone());
         match self.tls.take() {
             None => self.http(stream, limits).await,
-            Some(tls) => match timeout(limits.head, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.http(stream, limits).await,
-                Ok(Err(error)) => {
-                    self.counters.count("tls_failures");
-                    if let Some(before) = self.faults.allow(peer.ip(), Fault::Handshake) {
-                        warn!(%peer, %error, more = before, "TLS handshake failed");
-                    }
+            // Several times as large as all else, which a connection without TLS would hold while it is let in.
+            Some(tls) => Box::pin(self.over_tls(peer, tls, stream, limits)).await,
+        }
+    }
+
+    /// `peer` is the other end of the connection, whoever it connects for.
+    async fn over_tls(
+        self,
+        peer: SocketAddr,
+        tls: ServerTls,
+        stream: PatientIo<TcpStream>,
+        limits: AcceptLimits,
+    ) {
+        match timeout(limits.head, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.http(stream, limits).await,
+            Ok(Err(error)) => {
+                self.counters.count("tls_failures");
+                if let Some(before) = self.faults.allow(peer.ip(), Fault::Handshake) {
+                    warn!(%peer, %error, more = before, "TLS handshake failed");
                 }
-                Err(_) => {
-                    self.counters.count("tls_timeouts");
-                    debug!(%peer, "TLS handshake took too long");
-                }
-            },
+            }
+            Err(_) => {
+                self.counters.count("tls_timeouts");
+                debug!(%peer, "TLS handshake took too long");
+            }
         }
     }
 
@@ -234,7 +258,7 @@ impl Accepted {
             io::Result::Ok(())
         };
         if let Ok(Err(error)) = timeout(limits.head, answered).await {
-            debug!(%peer, %error, "a proxy did not take its answer");
+            debug!(%peer, %error, "a proxy did not read its reply");
         }
     }
 
@@ -281,5 +305,5 @@ impl Accepted {
 }
 
 fn late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "nothing came in time")
+    io::Error::new(io::ErrorKind::TimedOut, "nothing arrived in time")
 }

@@ -17,6 +17,7 @@ use super::screen;
 use super::signed_in::SignedIn;
 use super::stops;
 use super::terminal_output::terminal_output;
+use super::tokens;
 use super::upgrade::{self, plain};
 use super::why::why;
 use crate::auth::Identity;
@@ -27,7 +28,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::fleet::{self, AgentStop, Answer, StopState};
@@ -85,6 +86,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/stop", post(stops::stop))
         .route("/api/release", post(stops::release))
         .route("/api/commands/{id}/output", get(output::output))
+        .route("/api/token", get(tokens::token))
+        .route("/api/tokens", get(tokens::tokens))
+        .route("/api/tokens/{id}", delete(tokens::revoke))
         .route("/ws/agent", get(upgrade::agent))
         .route("/ws", get(upgrade::agent))
         .route("/v1/ws/agent", get(upgrade::agent))
@@ -100,7 +104,10 @@ pub(crate) fn router(app: App) -> Router {
 /// be open then, and a link that came now would end without a close code.
 async fn unless_stopping(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
     if app.dashboard.stop.is_cancelled() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; come back later\n");
+        return plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the server is shutting down; try again later\n",
+        );
     }
     next.run(request).await
 }
@@ -126,7 +133,7 @@ struct AgentView {
     capabilities: Vec<String>,
     last_heartbeat: Option<String>,
     last_metrics: Option<Value>,
-    /// What the ledger of its heartbeats says, in session: of the directions of the link, and where heartbeats stop.
+    /// What the hop tracker says, in session: of the directions of the link, and where heartbeats stop.
     beats: Option<BeatVerdict>,
     /// Whether it starts nothing, by order.
     paused: bool,
@@ -238,7 +245,7 @@ async fn healthz(State(app): State<App>) -> Response<Body> {
             Json(json!({ "status": "ok", "store": store })).into_response()
         }
         None => {
-            let body = Json(json!({ "status": "the hub does not answer" }));
+            let body = Json(json!({ "status": "the hub does not respond" }));
             (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
         }
     }
@@ -249,7 +256,7 @@ async fn readyz(State(app): State<App>) -> Response<Body> {
     let health = *app.store.health().borrow();
     let (ready, why) = match (health, stats(&app).await) {
         (StoreHealth::Healthy, Some(_)) => (true, "ready".to_owned()),
-        (StoreHealth::Healthy, None) => (false, "the hub does not answer".to_owned()),
+        (StoreHealth::Healthy, None) => (false, "the hub does not respond".to_owned()),
         (troubled @ (StoreHealth::Troubled { .. } | StoreHealth::Scarce { .. }), _) => {
             (false, troubled.to_string())
         }
@@ -353,7 +360,7 @@ async fn views_of(
     wanted: Wanted,
     ids: Vec<AgentId>,
 ) -> Vec<AgentView> {
-    let beats = match app.store.heartbeats_of(&identity.user, ids.clone()).await {
+    let beats = match app.store.agents().heartbeats_of(&identity.user, ids.clone()).await {
         Ok(beats) => beats,
         Err(error) => {
             app.counters.count("heartbeats_not_read");
@@ -398,7 +405,7 @@ async fn views_of(
                     .and_then(|told| told.at(now))
                     .map(ToString::to_string),
                 activity: agent.activity.as_ref().map(|activity| ActivityView::of(activity, now)),
-                stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
+                stopped: agent.stopped.as_deref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.as_str().to_owned(),
                     by: order.by.as_str().to_owned(),
                     at: order.at.to_string(),

@@ -67,10 +67,10 @@ struct Stored {
 impl Stored {
     async fn read(app: &App, user: &UserId, id: &CommandId) -> Result<Self, StoreError> {
         Ok(Self {
-            row: app.store.command(user, id).await?,
-            history: app.store.command_history(user, id).await?,
-            streams: app.store.output_positions(user, vec![id.clone()]).await?,
-            last_output: app.store.last_output_at(user, id).await?,
+            row: app.store.commands().get(user, id).await?,
+            history: app.store.commands().history(user, id).await?,
+            streams: app.store.streams().positions(user, vec![id.clone()]).await?,
+            last_output: app.store.reading().last_at(user, id).await?,
         })
     }
 }
@@ -81,7 +81,7 @@ struct Known {
     command: KnownCommand,
 }
 
-/// What is known of a command without its agent; `None` if nobody knows the command.
+/// What is known of a command without its agent; `None` if the command is unknown.
 fn known(
     app: &App,
     id: CommandId,
@@ -94,6 +94,7 @@ fn known(
     // Its end may be stored and its fleet still look after it: what is stored holds.
     let open = open.filter(|_| !is_over);
     let standing = open.as_ref().map(|open| open.standing);
+    let busy_with = open.as_ref().map(|open| open.busy_with.clone()).unwrap_or_default();
     let (agent, status, because, since) = match (open, row) {
         (Some(open), row) => {
             let asked = millis_before(now, open.unstored_for.unwrap_or_default());
@@ -131,6 +132,7 @@ fn known(
         steps,
         standing,
         agent: None,
+        busy_with,
         last_output,
         missing: streams.iter().map(missing).collect(),
         store: match *app.store.health().borrow() {
@@ -161,7 +163,7 @@ async fn agent_of(
     let finding = if presence.state.is_in_session() {
         None
     } else {
-        let logs = app.store.latest_presences(user, vec![id.clone()], now, OF_AGENT).await?;
+        let logs = app.store.presence().latest(user, vec![id.clone()], now, OF_AGENT).await?;
         let history = logs.into_iter().next().map(|(_, history)| history).unwrap_or_default();
         let drops = shown.told(app, (user, id), &history, now, now).drops;
         drops.into_iter().next_back().filter(|drop| drop.until.is_none()).map(|drop| drop.finding)

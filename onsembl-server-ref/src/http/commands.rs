@@ -2,16 +2,16 @@
 //! it is.
 
 use super::App;
+use super::SMALL;
 use super::api::problem;
 use super::ask::unreadable;
 use super::page::{self, PAGE_BYTES, Page};
 use super::signed_in::SignedIn;
 use crate::hub::origin;
 use crate::store::{CommandChange, CommandRow, StoredHold};
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use onsembl_protocol::fleet::{CommandOrigin, CommandStage};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
@@ -29,7 +29,7 @@ pub(crate) struct CommandSummary {
     pub(crate) command_id: String,
     pub(crate) agent_id: String,
     pub(crate) text: String,
-    /// Its agent has it and the database did not: what it is, and who asked for it, is not known.
+    /// Its agent has it and the database did not: what it is, and who asked for it, is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) adopted: bool,
     pub(crate) status: String,
@@ -98,18 +98,22 @@ pub(crate) struct KeyboardHold {
     pub(crate) since: String,
     /// `None` while it lasts, or where the server ended with it.
     pub(crate) ended_at: Option<String>,
+    /// When it had ended at the latest: the server ended with it, and it is unknown when. `bytes` is then at least
+    /// this many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_by: Option<String>,
     pub(crate) because: Option<String>,
     /// Bytes that were passed to the agent.
     pub(crate) bytes: u64,
-    /// Of how many of them it is not known that they came into the terminal.
+    /// Of how many of them it is unknown that they came into the terminal.
     pub(crate) unconfirmed: u64,
 }
 
 impl From<StoredHold> for KeyboardHold {
     fn from(hold: StoredHold) -> Self {
-        let StoredHold { name, since, ended_at, because, bytes, unconfirmed } = hold;
-        let (since, ended_at) = (since.to_string(), ended_at.map(|at| at.to_string()));
-        Self { name, since, ended_at, because, bytes, unconfirmed }
+        let StoredHold { name, since, ended_at, ended_by, because, bytes, unconfirmed } = hold;
+        let [ended_at, ended_by] = [ended_at, ended_by].map(|at| at.map(|at| at.to_string()));
+        Self { name, since: since.to_string(), ended_at, ended_by, because, bytes, unconfirmed }
     }
 }
 
@@ -166,7 +170,8 @@ pub(super) async fn commands(
         Err(answer) => return *answer,
     };
     let of = &identity.user;
-    let listed = app.store.commands_behind(of, agent.as_ref(), after, limit, PAGE_BYTES).await;
+    let listed =
+        app.store.commands().list_behind(of, agent.as_ref(), after, limit, PAGE_BYTES).await;
     let listed = match listed {
         Ok(listed) => listed,
         Err(error) => return unreadable(&app, &error),
@@ -190,9 +195,9 @@ pub(super) async fn command(
 ) -> Response<Body> {
     let id = CommandId::new(id);
     let found = async {
-        let row = app.store.command(&identity.user, &id).await?;
-        let history = app.store.command_history(&identity.user, &id).await?;
-        let holds = app.store.holds(&identity.user, &id).await?;
+        let row = app.store.commands().get(&identity.user, &id).await?;
+        let history = app.store.commands().history(&identity.user, &id).await?;
+        let holds = app.store.keyboards().holds(&identity.user, &id).await?;
         let command = shown(&app, &identity.user, row).pop();
         Ok(command.map(|command| CommandDetail {
             command,
@@ -201,8 +206,23 @@ pub(super) async fn command(
         }))
     };
     match found.await {
-        Ok(Some(detail)) => Json(detail).into_response(),
+        Ok(Some(detail)) => match serde_json::to_vec(&detail) {
+            Ok(json) => detailed(&app, &identity.user, json),
+            Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        },
         Ok(None) => problem(StatusCode::NOT_FOUND, "no command of yours has this id"),
         Err(error) => unreadable(&app, &error),
     }
+}
+
+/// A long one, with all that happened to it, takes a place among the lists until it is read.
+fn detailed(app: &App, user: &UserId, json: Vec<u8>) -> Response<Body> {
+    if json.len() > SMALL {
+        return match page::slot(app, user) {
+            Ok(slot) => page::whole(json, slot),
+            Err(answer) => *answer,
+        };
+    }
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (kind, json).into_response()
 }

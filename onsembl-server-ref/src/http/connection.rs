@@ -3,6 +3,7 @@
 
 use super::waiting_room::{RoomLimits, Source, Ticket, WaitingRoom};
 use crate::bounds::{LogLimit, Share, Shares, Turn, TurnLimits, Turns};
+use crate::hub::Joining;
 use crate::store::Asker;
 use onsembl_protocol::id::UserId;
 use std::net::IpAddr;
@@ -19,6 +20,14 @@ const KEPT_BACK: u64 = 64;
 /// afterwards. The others wait in a queue of their own, so that no other request waits behind them.
 pub(crate) const AT_WORK_WAITING: usize = 4;
 pub(crate) const AT_WORK_KNOWN: usize = 16;
+/// Connections whose token is not checked yet, with agents whose sessions are being opened, at which the next ones are
+/// left to the operating system for a moment: what is accepted is served within half a second on a small machine, and
+/// the queue of the system keeps the others.
+const BUSY: usize = 512;
+/// How often it is looked how many of them left, for whom as many are accepted; and for how long if none does. Then some
+/// are still accepted: those that are there may be of peers that say nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+const MOMENT: Duration = Duration::from_millis(20);
 /// How long the other side may take nothing of an answer before its token is good, and afterwards.
 const STALLED_WAITING: Duration = Duration::from_secs(10);
 const STALLED_KNOWN: Duration = Duration::from_secs(60);
@@ -35,11 +44,12 @@ struct Shared {
     turns_waiting: Turns<Source>,
     turns_known: Turns<UserId>,
     refusals: LogLimit<UserId, ()>,
+    joining: Joining,
 }
 
 impl Connections {
     /// For a process that may have this many descriptors, with at most this many connections of users.
-    pub(crate) fn new(descriptors: u64, most: usize) -> Self {
+    pub(crate) fn new(descriptors: u64, most: usize, joining: Joining) -> Self {
         let limits = RoomLimits::within(descriptors);
         let waiting = u64::try_from(limits.all).unwrap_or(u64::MAX);
         let known = descriptors.saturating_sub(waiting).saturating_sub(KEPT_BACK).max(16);
@@ -50,7 +60,28 @@ impl Connections {
             turns_waiting: Turns::new(TurnLimits::each(AT_WORK_WAITING)),
             turns_known: Turns::new(TurnLimits::each(AT_WORK_KNOWN)),
             refusals: LogLimit::new(),
+            joining,
         }))
+    }
+
+    /// Whether those that were accepted lately keep the server busy.
+    pub(super) fn are_busy(&self) -> bool {
+        self.0.room().len().saturating_add(self.0.joining.get()) >= BUSY
+    }
+
+    /// Waits until some of them left, and says how many; `None` if none did for a moment.
+    pub(super) async fn calm(&self) -> Option<u64> {
+        let before = self.0.room().left();
+        let some_left = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let left = self.0.room().left().saturating_sub(before);
+                if left > 0 || !self.are_busy() {
+                    return left.max(1);
+                }
+            }
+        };
+        tokio::time::timeout(MOMENT, some_left).await.ok()
     }
 
     /// An agent of this user came from there lately: before a restart, after which it comes back.
@@ -100,12 +131,7 @@ enum Standing {
     /// No token was good yet.
     Waiting { ticket: Option<Ticket>, source: Option<Source>, turn: Option<Turn<Source>> },
     /// Of this user. A later token of another one changes nothing: a proxy may carry several.
-    Known {
-        user: UserId,
-        _share: Share<UserId>,
-        source: Option<Source>,
-        turn: Option<Turn<UserId>>,
-    },
+    Known { share: Share<UserId>, source: Option<Source>, turn: Option<Turn<UserId>> },
 }
 
 /// The user has its share of connections.
@@ -128,8 +154,7 @@ impl Connection {
             return Err(TooMany { of: shared.users.capacity(), to_log });
         };
         let (ticket, source) = (*ticket, *source);
-        let user = user.clone();
-        *standing = Standing::Known { user, _share: share, source, turn: None };
+        *standing = Standing::Known { share, source, turn: None };
         if let Some(ticket) = ticket {
             shared.room().leave(ticket);
         }
@@ -193,7 +218,7 @@ impl Connection {
     /// and no token was good yet.
     pub(crate) fn asker(&self) -> Option<Asker> {
         match &*self.standing() {
-            Standing::Known { user, .. } => Some(Asker::User(user.clone())),
+            Standing::Known { share, .. } => Some(Asker::User(share.holder().clone())),
             Standing::Waiting { source: None, .. } => None,
             Standing::Waiting { source: Some(Source::Address(at) | Source::Proxy(at)), .. } => {
                 Some(Asker::Address(Some(*at)))
@@ -203,8 +228,8 @@ impl Connection {
 
     /// An agent comes in by it.
     pub(super) fn is_an_agents(&self) {
-        if let Standing::Known { user, source: Some(source), .. } = &*self.standing() {
-            self.0.shared.room().remember(user, *source);
+        if let Standing::Known { share, source: Some(source), .. } = &*self.standing() {
+            self.0.shared.room().remember(share.holder(), *source);
         }
     }
 
@@ -236,7 +261,7 @@ mod tests {
     use futures::FutureExt as _;
 
     fn connections() -> Connections {
-        Connections::new(4096, 1024)
+        Connections::new(4096, 1024, Joining::default())
     }
 
     fn at(text: &str) -> IpAddr {
@@ -275,6 +300,34 @@ mod tests {
         // Of 1,024 places an address has 256, and one of agents all that are not reserved.
         assert_eq!(ended_of_800_from("192.0.2.7"), 0);
         assert_eq!(ended_of_800_from("192.0.2.8"), 800 - 256);
+    }
+
+    /// The next ones stay in the queue of the operating system meanwhile.
+    #[tokio::test(start_paused = true)]
+    async fn those_that_are_not_known_yet_and_agents_that_join_keep_the_server_busy_for_a_moment() {
+        let joining = Joining::default();
+        let connections = Connections::new(16_384, 1024, joining.clone());
+        let enter = |n: usize| {
+            let source = Source::of(at(&format!("192.0.2.{}", n % 64)));
+            connections.enter(source, CancellationToken::new())
+        };
+        let mut waiting: Vec<_> = (0..BUSY - 1).map(enter).collect();
+        assert!(!connections.are_busy());
+        joining.set(1);
+        assert!(connections.are_busy());
+        let begin = tokio::time::Instant::now();
+        assert_eq!(connections.calm().await, None);
+        assert_eq!(begin.elapsed(), MOMENT, "those that say nothing hold up others no longer");
+        let known = waiting.pop().unwrap();
+        let knows = async {
+            tokio::time::sleep(2 * LOOK_EVERY).await;
+            known.belongs_to(&UserId::new("ann")).unwrap();
+        };
+        let begin = tokio::time::Instant::now();
+        let (left, ()) = tokio::join!(connections.calm(), knows);
+        assert_eq!(left, Some(1), "for which one is accepted");
+        assert!(begin.elapsed() < MOMENT, "{:?}", begin.elapsed());
+        assert!(!connections.are_busy());
     }
 
     /// Whatever token is shown over it.

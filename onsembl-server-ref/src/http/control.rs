@@ -41,7 +41,7 @@ pub(super) async fn control(
 ) -> Response<Body> {
     let user = identity.user;
     let Ok(order) = serde_json::from_slice::<Control>(&body) else {
-        return problem(StatusCode::BAD_REQUEST, "the body is no such order");
+        return problem(StatusCode::BAD_REQUEST, "invalid order in the body");
     };
     if order.reason.as_ref().is_some_and(|reason| reason.len() > Limits::DEFAULT.name_bytes) {
         return problem(StatusCode::BAD_REQUEST, "the `reason` is longer than 256 bytes");
@@ -77,7 +77,7 @@ pub(super) async fn cancel(
     let user = identity.user;
     let wish = if body.is_empty() { Ok(Cancel::default()) } else { serde_json::from_slice(&body) };
     let Ok(Cancel { force }) = wish else {
-        return problem(StatusCode::BAD_REQUEST, "the body is no such order");
+        return problem(StatusCode::BAD_REQUEST, "invalid order in the body");
     };
     let cancel = CommandCancel {
         command_id: CommandId::new(command),

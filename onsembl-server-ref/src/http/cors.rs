@@ -75,8 +75,7 @@ pub(super) async fn cors(State(app): State<App>, request: Request, next: Next) -
         }
         (true, None) => {
             app.counters.count("origins_refused");
-            let why = "pages of this origin may not use this server; its operator names those that may with \
-                       --cors-origin\n";
+            let why = "pages of this origin may not use this server; its operator allows origins with --cors-origin\n";
             plain(StatusCode::FORBIDDEN, why)
         }
         (false, _) => next.run(request).await,
@@ -85,7 +84,7 @@ pub(super) async fn cors(State(app): State<App>, request: Request, next: Next) -
     let _ = says.append(header::VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = allowed {
         let _ = says.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        // There are no cookies here; pages that send theirs along need this header all the same.
+        // There are no cookies here; pages that send theirs along need this header anyway.
         let allow = HeaderValue::from_static("true");
         let _ = says.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, allow);
     }

@@ -63,7 +63,7 @@ pub(super) async fn fleet_why(
     for some in suspects.chunks(AGENTS_AT_ONCE) {
         let read = match left {
             0 => Ok(Vec::new()),
-            _ => app.store.latest_presences(&user, some.to_vec(), from, OF_AGENT).await,
+            _ => app.store.presence().latest(&user, some.to_vec(), from, OF_AGENT).await,
         };
         let mut logs: HashMap<AgentId, History> = match read {
             Ok(logs) => logs.into_iter().collect(),

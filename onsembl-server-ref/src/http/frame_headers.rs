@@ -13,10 +13,10 @@ pub(super) struct MessageNumber(u64);
 #[derive(Debug)]
 pub(super) struct FrameHeaders {
     /// Longer frames are large.
-    small: u64,
+    small: u32,
     header: [u8; LONGEST],
     /// Bytes of the header that were read.
-    known: usize,
+    known: u8,
     /// Bytes of the frame's mask and payload that are still to come.
     rest: u64,
     last: Last,
@@ -33,7 +33,7 @@ enum Last {
 impl FrameHeaders {
     pub(super) fn new(small: usize) -> Self {
         Self {
-            small: u64::try_from(small).unwrap_or(u64::MAX),
+            small: u32::try_from(small).unwrap_or(u32::MAX),
             header: [0; LONGEST],
             known: 0,
             rest: 0,
@@ -61,10 +61,10 @@ impl FrameHeaders {
                 self.ends();
                 continue;
             }
-            let Some(slot) = self.header.get_mut(self.known) else { break };
+            let Some(slot) = self.header.get_mut(usize::from(self.known)) else { break };
             *slot = *byte;
-            if let Some(length) = length(self.header, self.known + 1) {
-                if length > self.small && allowed != Some(self.message) {
+            if let Some(length) = length(self.header, usize::from(self.known) + 1) {
+                if length > u64::from(self.small) && allowed != Some(self.message) {
                     break;
                 }
                 let [first, second, ..] = self.header;

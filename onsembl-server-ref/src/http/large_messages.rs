@@ -2,8 +2,8 @@
 //! first bytes until it was acted on. Many links that each send most of a large message take no more memory
 //! than these slots.
 //!
-//! The WebSocket library reserves memory for a whole frame once it knows the frame's length. So the end of the
-//! header of a large frame is withheld from it until the message has a slot.
+//! A message that has begun takes memory as it comes. So the end of the header of a large frame is withheld from
+//! whoever reads frames until the message has a slot.
 
 use super::frame_headers::{FrameHeaders, MessageNumber};
 use crate::bounds::{Share, Shares};
@@ -37,7 +37,8 @@ pub(crate) type LargeMessages = Shares<UserId>;
 #[derive(Debug, Default)]
 struct Progress {
     bytes: usize,
-    slot: Option<Slot>,
+    /// Most messages have none.
+    slot: Option<Box<Slot>>,
 }
 
 #[derive(Debug)]
@@ -60,7 +61,8 @@ pub(super) struct MeteredIo<S> {
     user: UserId,
     slots: LargeMessages,
     progress: Shared,
-    timer: Pin<Box<Sleep>>,
+    /// There while something is awaited that has a time.
+    timer: Option<Pin<Box<Sleep>>>,
     headers: FrameHeaders,
     /// What was read without a slot, from the length of a large frame on: fewer than [`SMALL`] bytes.
     withheld: Bytes,
@@ -79,9 +81,8 @@ impl<S> MeteredIo<S> {
     pub(super) fn new(stream: S, user: UserId, slots: LargeMessages) -> (Self, Meter) {
         let progress = Shared::default();
         let meter = Meter(Arc::clone(&progress));
-        let timer = Box::pin(sleep_until(Instant::now()));
         let (headers, withheld) = (FrameHeaders::new(SMALL), Bytes::new());
-        (Self { stream, user, slots, progress, timer, headers, withheld }, meter)
+        (Self { stream, user, slots, progress, timer: None, headers, withheld }, meter)
     }
 
     /// How much may be read now.
@@ -91,6 +92,7 @@ impl<S> MeteredIo<S> {
             let wait_until = {
                 let mut progress = locked(&self.progress);
                 if progress.bytes < SMALL && self.withheld.is_empty() {
+                    self.timer = None;
                     return Poll::Ready(Ok(SMALL - progress.bytes));
                 }
                 let of = self.headers.message();
@@ -98,8 +100,10 @@ impl<S> MeteredIo<S> {
                 if progress.slot.as_ref().is_none_or(|slot| slot.of != of) {
                     let until = now + PATIENCE;
                     progress.slot = None;
-                    progress.slot =
-                        self.slots.take(&self.user).map(|share| Slot { share, of, until });
+                    progress.slot = self
+                        .slots
+                        .take(&self.user)
+                        .map(|share| Box::new(Slot { share, of, until }));
                 }
                 if let Some(slot) = &progress.slot {
                     return Poll::Ready(match slot.until > now {
@@ -113,11 +117,12 @@ impl<S> MeteredIo<S> {
                 }
                 now + LOOK_AGAIN
             };
+            let timer = timer_of(&mut self.timer, wait_until);
             // It may still stand where the time of the message before would have been up.
-            if self.timer.deadline() <= now || self.timer.deadline() > wait_until {
-                self.timer.as_mut().reset(wait_until);
+            if timer.deadline() <= now || timer.deadline() > wait_until {
+                timer.as_mut().reset(wait_until);
             }
-            ready!(self.timer.as_mut().poll(cx));
+            ready!(timer.as_mut().poll(cx));
         }
     }
 
@@ -128,12 +133,18 @@ impl<S> MeteredIo<S> {
             progress.slot.as_ref().map(|slot| slot.until)
         };
         if let Some(until) = until {
-            self.timer.as_mut().reset(until);
-            if self.timer.as_mut().poll(cx).is_ready() {
+            let timer = timer_of(&mut self.timer, until);
+            timer.as_mut().reset(until);
+            if timer.as_mut().poll(cx).is_ready() {
                 cx.waker().wake_by_ref();
             }
         }
     }
+}
+
+/// The timer, which is made if it is not there.
+fn timer_of(timer: &mut Option<Pin<Box<Sleep>>>, until: Instant) -> &mut Pin<Box<Sleep>> {
+    timer.get_or_insert_with(|| Box::pin(sleep_until(until)))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for MeteredIo<S> {
@@ -215,8 +226,15 @@ impl Meter {
 
 #[async_trait]
 impl LinkReader for MeteredReader {
-    async fn receive(&mut self) -> Result<Received, LinkEnd> {
-        self.reader.receive().await
+    // The very future of what it wraps: one of its own would be held by each connection.
+    fn receive<'receives, 'async_trait>(
+        &'receives mut self,
+    ) -> Pin<Box<dyn Future<Output = Result<Received, LinkEnd>> + Send + 'async_trait>>
+    where
+        'receives: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.reader.receive()
     }
 
     fn take_share(&mut self) -> BudgetShare {

@@ -25,6 +25,7 @@ mod signed_in;
 mod stops;
 mod streamed;
 mod terminal_output;
+mod tokens;
 mod upgrade;
 mod waiting_room;
 mod why;
@@ -59,12 +60,31 @@ use crate::turned_away::TurnedAwayAgents;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::counters::Counters;
+use std::ops::Deref;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
-/// What every request handler may use.
+/// What every request handler may use: one of it for all, since each layer and each handler of a request has its own.
 #[derive(Clone, Debug)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<AppParts>);
+
+impl App {
+    pub(crate) fn new(parts: AppParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+/// See [`App`].
+#[derive(Debug)]
+pub(crate) struct AppParts {
     pub(crate) auth: Authenticator,
     /// What is open under which token.
     pub(crate) opens: Opens,

@@ -28,10 +28,10 @@ async fn read(body: Body) -> Result<Bytes, Response<Body>> {
     match tokio::time::timeout(WITHIN, to_bytes(body, LONGEST)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => {
-            let why = format!("the body broke off, or is longer than 64 KiB: {error}");
+            let why = format!("the body was cut off, or is longer than 64 KiB: {error}");
             Err(problem(StatusCode::BAD_REQUEST, &why))
         }
-        Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10s")),
+        Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within 10s")),
     }
 }
 

@@ -80,11 +80,11 @@ pub(super) async fn output(
     };
     let Some(slot) = app.readers.take(&identity.user) else {
         app.counters.count("readers_refused");
-        let why = "too many readers of output at a time, of yours or in all; come back later";
+        let why = "too many concurrent readers of output, yours or in total; try again later";
         return problem(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let command = CommandId::new(id);
-    match app.store.command(&identity.user, &command).await {
+    match app.store.commands().get(&identity.user, &command).await {
         Ok(Some(_)) => {}
         Ok(None) => return problem(StatusCode::NOT_FOUND, "no command of yours has this id"),
         Err(error) => return unreadable(&app, &error),
@@ -185,10 +185,14 @@ impl Reader {
             }
             let _commits_so_far = *self.commits.borrow_and_update();
             // Read before its output: the end of a command is stored behind it.
-            let row = self.app.store.command(&self.user, &self.command).await?;
+            let row = self.app.store.commands().get(&self.user, &self.command).await?;
             let (only, cursor) = (self.only, self.cursor);
-            let records =
-                self.app.store.read_output(&self.user, &self.command, only, cursor, PAGE).await?;
+            let records = self
+                .app
+                .store
+                .reading()
+                .read(&self.user, &self.command, only, cursor, PAGE)
+                .await?;
             if let Some(last) = records.last() {
                 self.cursor = Some((last.incarnation, last.sequence));
                 self.rest = records.into();

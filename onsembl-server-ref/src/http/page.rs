@@ -32,7 +32,7 @@ pub(super) type Slot = Share<UserId>;
 pub(super) fn slot(app: &App, user: &UserId) -> Result<Slot, Box<Response<Body>>> {
     app.pages.take(user).ok_or_else(|| {
         app.counters.count("pages_refused");
-        let why = "too many lists are being read, of yours or in all; come back later";
+        let why = "too many lists or screens are being read, yours or in total; try again later";
         let mut answer = problem(StatusCode::TOO_MANY_REQUESTS, why);
         let _ = answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         Box::new(answer)
@@ -82,13 +82,18 @@ impl Page {
 }
 
 /// An answer of JSON. Its place is given back when the last of it was taken.
+pub(super) fn whole(json: Vec<u8>, slot: Slot) -> Response<Body> {
+    whole_of(HeaderValue::from_static("application/json"), json, slot)
+}
+
+/// The same of another kind.
 #[allow(
     clippy::disallowed_methods,
     reason = "all of it is there: it is no older than its token's check"
 )]
-pub(super) fn whole(json: Vec<u8>, slot: Slot) -> Response<Body> {
-    let length = HeaderValue::from(json.len());
-    let chunks = stream::unfold((Bytes::from(json), slot), |(mut rest, slot)| async move {
+pub(super) fn whole_of(kind: HeaderValue, answer: Vec<u8>, slot: Slot) -> Response<Body> {
+    let length = HeaderValue::from(answer.len());
+    let chunks = stream::unfold((Bytes::from(answer), slot), |(mut rest, slot)| async move {
         if rest.is_empty() {
             return None;
         }
@@ -97,7 +102,6 @@ pub(super) fn whole(json: Vec<u8>, slot: Slot) -> Response<Body> {
     });
     let mut answer = Response::new(Body::from_stream(chunks));
     let headers = answer.headers_mut();
-    let kind = HeaderValue::from_static("application/json");
     let _ = headers.insert(header::CONTENT_TYPE, kind);
     let _ = headers.insert(header::CONTENT_LENGTH, length);
     answer

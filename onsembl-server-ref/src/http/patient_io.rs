@@ -36,7 +36,7 @@ impl<S> PatientIo<S> {
         match until.as_mut().poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
-                let why = format!("the other side took nothing for {} s", patience.as_secs());
+                let why = format!("the peer read nothing for {} s", patience.as_secs());
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
             }
         }
@@ -91,12 +91,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientIo<S> {
 mod tests {
     use super::super::connection::Connections;
     use super::*;
+    use crate::hub::Joining;
     use futures::FutureExt as _;
     use tokio::io::AsyncWriteExt as _;
 
     #[tokio::test(start_paused = true)]
     async fn a_writer_that_nobody_reads_is_given_up_and_one_that_is_read_now_and_again_is_not() {
-        let connection = Connections::new(1024, 16).of_another_listener();
+        let connection = Connections::new(1024, 16, Joining::default()).of_another_listener();
         let patience = connection.patience();
         let (mut theirs, ours) = tokio::io::duplex(4);
         let mut stream = PatientIo::new(ours, connection);

@@ -44,7 +44,7 @@ pub(super) async fn recording(
 ) -> Response<Body> {
     let Some(slot) = app.exports.take(&identity.user) else {
         app.counters.count("exports_refused");
-        let why = "too many recordings are being exported, of yours or in all; come back later\n";
+        let why = "too many recordings are being exported, yours or in total; try again later\n";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let (user, agent) = (identity.user.clone(), AgentId::new(&id));
@@ -68,8 +68,8 @@ pub(super) async fn recording(
 /// cannot be read.
 async fn why_of(app: &App, user: &UserId, agent: &AgentId) -> Option<Why> {
     let read = async {
-        let rows = app.store.presence_log(user, agent).await?;
-        let told = app.store.findings(user, agent).await?;
+        let rows = app.store.presence().log(user, agent).await?;
+        let told = app.store.findings().of_agent(user, agent).await?;
         let log = rows.iter().filter_map(PresenceRow::transition).collect();
         Ok::<_, StoreError>(History { log, told })
     };
@@ -92,7 +92,8 @@ async fn why_of(app: &App, user: &UserId, agent: &AgentId) -> Option<Why> {
     (!why.drops.is_empty()).then_some(why)
 }
 
-/// Makes the lines. If they are not taken, or the token has ended, it ends; the end mark is missing then, and a reader of
+/// Makes the lines. If they are not taken, or the token has ended, it ends; the end mark is missing then, and a
+/// reader of
 /// the file notices.
 async fn write(
     mut lines: Lines,

@@ -4,18 +4,18 @@
 use super::App;
 use super::api::problem;
 use super::ask::unreadable;
+use super::page;
 use super::signed_in::SignedIn;
 use crate::screens::{ScreenError, Shown, Snapshot};
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, Response, StatusCode, header};
-use axum::response::IntoResponse as _;
+use axum::http::{HeaderValue, Response, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
 use onsembl_transport::screen::{Color, Look, Row, Run, Style};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::io;
 
 /// The longest answer. Only a large screen with a colour for nearly each character has more.
 pub(crate) const ANSWER: usize = 4 << 20;
@@ -31,7 +31,7 @@ enum Format {
     /// All that is known.
     #[default]
     Json,
-    /// What brings a terminal of the same size there, for those that go on from it.
+    /// What brings a terminal of the same size there, for those that continue from it.
     Dump,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct ScreenQuery {
     format: Format,
 }
 
-/// What brings a fresh terminal to the screen of a command, and where its output goes on.
+/// What brings a fresh terminal to the screen of a command, and where its output continues.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ScreenDump {
     pub(crate) command_id: CommandId,
@@ -60,7 +60,7 @@ pub(crate) struct ScreenDump {
 
 /// The screen of a command, as the API shows it.
 #[derive(Debug, Serialize)]
-struct ScreenView {
+struct ScreenView<'a> {
     command_id: String,
     /// The run of the program, and how much of its output is drawn.
     incarnation: Option<u64>,
@@ -72,7 +72,17 @@ struct ScreenView {
     title: Option<String>,
     /// Whether it is the other screen, which programs use that draw over all of it.
     alternate: bool,
-    rows: Vec<RowView>,
+    rows: Rows<'a>,
+}
+
+/// Each is made when it is written: all of them together would take several times as much as their text.
+#[derive(Debug)]
+struct Rows<'a>(&'a [Row]);
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(row))
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -91,7 +101,7 @@ struct CursorView {
 #[derive(Debug, Serialize)]
 struct RowView {
     text: String,
-    /// The text goes on in the next row.
+    /// The text continues in the next row.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     continues: bool,
     /// Its text once more, cut where the style changes; left out where all of it has the usual one.
@@ -133,49 +143,79 @@ pub(super) async fn of_agent(
 }
 
 async fn screen(app: &App, user: &UserId, command: &CommandId, format: Format) -> Response<Body> {
-    if format == Format::Dump {
-        return dump(app, user, command).await;
-    }
-    let (shown, look) = match app.screens.look(user, command).await {
-        Ok(found) => found,
-        Err(error) => return refused(app, &error),
+    let slot = match page::slot(app, user) {
+        Ok(slot) => slot,
+        Err(answer) => return *answer,
     };
-    let (kind, text) = match format {
-        Format::Text => ("text/plain; charset=utf-8", Ok(look.text())),
-        Format::Ansi => ("text/plain; charset=utf-8", Ok(look.ansi())),
-        Format::Json | Format::Dump => {
-            ("application/json", serde_json::to_string(&view(command, shown, &look)))
+    let of = command.clone();
+    let (kind, made) = match format {
+        Format::Dump => {
+            let made = app.screens.snapshot_as(user, command, move |snapshot| dump(of, snapshot));
+            ("application/json", made.await)
+        }
+        Format::Json => {
+            let made = app
+                .screens
+                .look_as(user, command, move |shown, look| bounded(&view(&of, shown, &look)));
+            ("application/json", made.await)
+        }
+        Format::Text | Format::Ansi => {
+            let made = app.screens.look_as(user, command, move |_, look| {
+                let text = if format == Format::Text { look.text() } else { look.ansi() };
+                if text.len() > ANSWER { Err(TooLong) } else { Ok(text.into_bytes()) }
+            });
+            ("text/plain; charset=utf-8", made.await)
         }
     };
-    match text {
-        Ok(text) if text.len() <= ANSWER => {
-            let mut response = Response::new(Body::from(text));
-            let kind = HeaderValue::from_static(kind);
-            let _ = response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
-        }
-        Ok(_) => {
-            let why = "this screen has more colours than fit into an answer; ask for `format=text`";
+    match made {
+        Ok(Ok(text)) => page::whole_of(HeaderValue::from_static(kind), text, slot),
+        Ok(Err(TooLong)) => {
+            let why = "this screen has more colours than fit into a reply; use `format=text`";
             problem(StatusCode::UNPROCESSABLE_ENTITY, why)
         }
-        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => refused(app, &error),
     }
 }
 
-async fn dump(app: &App, user: &UserId, command: &CommandId) -> Response<Body> {
-    match app.screens.snapshot(user, command).await {
-        Ok(Snapshot { incarnation, offset, size, dump, whole }) => Json(ScreenDump {
-            command_id: command.clone(),
-            incarnation,
-            offset,
-            columns: size.columns().into(),
-            rows: size.rows().into(),
-            whole,
-            dump: STANDARD.encode(dump),
-        })
-        .into_response(),
-        Err(error) => refused(app, &error),
+/// It would be longer than [`ANSWER`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TooLong;
+
+fn dump(command_id: CommandId, snapshot: Snapshot) -> Result<Vec<u8>, TooLong> {
+    let Snapshot { incarnation, offset, size, dump, whole } = snapshot;
+    if dump.len() > ANSWER / 4 * 3 {
+        return Err(TooLong);
     }
+    bounded(&ScreenDump {
+        command_id,
+        incarnation,
+        offset,
+        columns: size.columns().into(),
+        rows: size.rows().into(),
+        whole,
+        dump: STANDARD.encode(dump),
+    })
+}
+
+/// It as JSON.
+fn bounded(answer: &impl Serialize) -> Result<Vec<u8>, TooLong> {
+    struct Bounded(Vec<u8>);
+    impl io::Write for Bounded {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.len() + bytes.len() > ANSWER {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut written = Bounded(Vec::new());
+    serde_json::to_writer(&mut written, answer).map_err(|_| TooLong)?;
+    Ok(written.0)
 }
 
 fn refused(app: &App, error: &ScreenError) -> Response<Body> {
@@ -191,7 +231,7 @@ fn refused(app: &App, error: &ScreenError) -> Response<Body> {
     problem(status, &error.to_string())
 }
 
-fn view(command: &CommandId, shown: Shown, look: &Look) -> ScreenView {
+fn view<'a>(command: &CommandId, shown: Shown, look: &'a Look) -> ScreenView<'a> {
     ScreenView {
         command_id: command.as_str().to_owned(),
         incarnation: shown.incarnation.map(|incarnation| incarnation.0),
@@ -205,7 +245,7 @@ fn view(command: &CommandId, shown: Shown, look: &Look) -> ScreenView {
         },
         title: look.title.clone(),
         alternate: look.alternate,
-        rows: look.rows.iter().map(row).collect(),
+        rows: Rows(&look.rows),
     }
 }
 
@@ -239,5 +279,26 @@ fn color(color: Color) -> String {
     match color {
         Color::Indexed(index) => index.to_string(),
         Color::Rgb(r, g, b) => format!("#{r:02x}{g:02x}{b:02x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_a_bound_and_nothing_beyond_it_is_made() {
+        let long = |bytes: usize| bounded(&"x".repeat(bytes)).map(|text| text.len());
+        assert_eq!(long(ANSWER - 2), Ok(ANSWER));
+        assert_eq!(long(ANSWER - 1), Err(TooLong));
+        let snapshot = |bytes: usize| Snapshot {
+            incarnation: None,
+            offset: ByteOffset(0),
+            size: onsembl_protocol::model::TerminalSize::DEFAULT,
+            dump: vec![b'x'; bytes],
+            whole: true,
+        };
+        assert!(dump(CommandId::new("c"), snapshot(1000)).is_ok());
+        assert_eq!(dump(CommandId::new("c"), snapshot(ANSWER)), Err(TooLong));
     }
 }

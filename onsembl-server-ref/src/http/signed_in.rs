@@ -19,7 +19,11 @@ use onsembl_protocol::session::{
 use onsembl_transport::clock::SystemClock;
 use serde::Deserialize;
 use std::net::IpAddr;
+use std::time::Duration;
 use tracing::{debug, warn};
+
+/// How long a request waits for the fleet of its user to be read.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// The bearer of a dashboard token. A handler that takes this runs for no other caller, and takes it before
 /// the body: of an unknown caller no body is read.
@@ -59,16 +63,37 @@ pub(super) async fn admit(
     let in_query = query.token.as_deref();
     let credentials = Credentials::of_request(kind, headers, extensions, in_query);
     let named = query.agent_id.as_deref().map(AgentId::new);
-    let turned_away = |refusal: Box<Refused>| {
-        remember(app, &refusal, named.as_ref());
-        refused(app, &refusal.why, &credentials, named.as_ref())
+    let identity = match app.auth.admit_or_name(&credentials).await {
+        Ok(identity) => identity,
+        Err(refusal) => {
+            if let (Some(of), Some(_)) = (&refusal.of, &named) {
+                let _ = is_read(app, of).await;
+            }
+            remember(app, &refusal, named.as_ref());
+            return Err(refused(app, &refusal.why, &credentials, named.as_ref()));
+        }
     };
-    let identity = app.auth.admit_or_name(&credentials).await.map_err(turned_away)?;
+    if !is_read(app, &identity).await {
+        let why = "the agents of this user cannot be read now; come back later\n";
+        return Err(plain(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
     if let Some(connection) = extensions.get::<Connection>() {
         connection.belongs_to(&identity.user).map_err(|full| too_many(app, &identity, full))?;
         connection.admitted(&identity.user).await;
     }
     Ok(identity)
+}
+
+/// Whether the fleet of this user is read. At the start of a server those are not whose agents are all away.
+async fn is_read(app: &App, identity: &Identity) -> bool {
+    match identity.kind {
+        TokenKind::Agent | TokenKind::Dashboard => {}
+        // They are of all users.
+        TokenKind::Metrics => return true,
+    }
+    let user = &identity.user;
+    app.fleet_views.is_read(user)
+        || tokio::time::timeout(READ_WITHIN, app.hub.read(user)).await == Ok(true)
 }
 
 /// Remembers that an agent was turned away, if its token was one that may speak for it.
@@ -95,7 +120,10 @@ pub(super) fn too_many(app: &App, identity: &Identity, full: TooMany) -> Respons
     let TooMany { of, to_log } = full;
     if let Some(before) = to_log {
         let user = &identity.user;
-        warn!(?user, before, of, "a user has its share of the connections; more are refused");
+        warn!(
+            ?user,
+            before, of, "a user has reached its share of the connections; more are refused"
+        );
     }
     let why = format!(
         "too many connections of yours: a user may have four fifths of the {of} that are not in use by \
@@ -107,7 +135,7 @@ pub(super) fn too_many(app: &App, identity: &Identity, full: TooMany) -> Respons
 /// What was logged lately of who was turned away: the address, and why.
 pub(crate) type Refusals = LogLimit<Option<IpAddr>, String>;
 
-/// The page that refuses a peer: 401 if it is not known, 403 if it must stay away, 503 if that
+/// The page that refuses a peer: 401 if it is unknown, 403 if it must stay away, 503 if that
 /// cannot be said now. It repeats the nonce of the request, by which a peer tells it from the answer of
 /// a proxy (P-12).
 pub(super) fn refused(
@@ -129,15 +157,14 @@ pub(super) fn refused(
     let why = refusal.to_string();
     match app.refusals.allow(peer.map(|peer| peer.ip()), why.clone()) {
         Some(more) => {
-            warn!(
+            warn!(peer = shown, agent, cause, more, why, "a peer connecting as {kind} was refused");
+        }
+        None => {
+            debug!(
                 peer = shown,
-                agent, cause, more, why, "a peer that connects as {kind} was turned away"
+                agent, cause, why, "a peer connecting as {kind} was refused again"
             );
         }
-        None => debug!(
-            peer = shown,
-            agent, cause, why, "a peer that connects as {kind} was turned away again"
-        ),
     }
     let mut page = plain(status, &why);
     let nonce = credentials.header(NONCE_HEADER);

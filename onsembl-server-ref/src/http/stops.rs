@@ -29,17 +29,17 @@ pub(crate) struct Order {
     pub(crate) agent: Option<String>,
     /// All agents of the user.
     pub(crate) all: bool,
-    /// Why, for people.
+    /// The reason, shown to people.
     pub(crate) reason: Option<String>,
 }
 
 impl Order {
     fn read(body: &[u8]) -> Result<(StopScope, String), &'static str> {
-        let order: Self = serde_json::from_slice(body).map_err(|_| "the body is no such order")?;
+        let order: Self = serde_json::from_slice(body).map_err(|_| "invalid order in the body")?;
         let scope = match (order.agent, order.all) {
             (Some(agent), false) => StopScope::Agent(AgentId::new(agent)),
             (None, true) => StopScope::All,
-            (Some(_), true) | (None, false) => return Err("name one `agent`, or say `all`"),
+            (Some(_), true) | (None, false) => return Err("give one `agent`, or `all`"),
         };
         let reason = order.reason.unwrap_or_else(|| "no reason given".to_owned());
         if reason.len() > Limits::DEFAULT.name_bytes {

@@ -116,7 +116,7 @@ pub(super) async fn terminal_output(
         Ok(slot) => slot,
         Err(refused) => return *refused,
     };
-    match app.store.latest_output(&identity.user, &agent, BYTES).await {
+    match app.store.reading().latest(&identity.user, &agent, BYTES).await {
         Ok(records) => {
             // Once to count, once to keep those that are asked for: a line takes far more memory than its bytes.
             let mut total: usize = 0;

@@ -2,7 +2,7 @@
 
 use super::App;
 use super::connection::Connection;
-use super::large_messages::MeteredIo;
+use super::large_messages::{LargeMessages, MeteredIo};
 use super::patient_io::PatientIo;
 use super::signed_in::{SignedIn, TokenQuery, admit, refused, too_many};
 use crate::auth::{Credentials, OpenRequest, Refusal, TokenKind};
@@ -11,19 +11,21 @@ use crate::hub::Request as HubRequest;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use onsembl_protocol::fleet::{Door, OpenKind};
-use onsembl_protocol::id::AgentId;
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::model::TraceContext;
 use onsembl_transport::server::{Lane, LinkTicket};
 use onsembl_transport::{BudgetShare, BufferSizes, Link, LinkLimits, websocket};
+use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
 /// An HTTP/1.0 request cannot be upgraded, and nginx speaks that to the servers behind it by default.
-const NEEDS_HTTP_11: &str = "a WebSocket needs HTTP/1.1, and this request came over HTTP/1.0: a proxy \
-    is set up wrongly; for nginx set `proxy_http_version 1.1`, and pass the headers Upgrade and \
+const NEEDS_HTTP_11: &str = "a WebSocket needs HTTP/1.1, and this request came over HTTP/1.0: a proxy is misconfigured; for nginx set `proxy_http_version 1.1`, and pass the headers Upgrade and \
     Connection on\n";
 
 pub(super) async fn agent(
@@ -41,7 +43,7 @@ pub(super) async fn agent(
     let turned_away = |why, agent| refused(&app, &why, &credentials, Some(agent));
     if let Some(agent) = &named {
         // An error is no answer; what the store says when the session is opened counts.
-        if let Ok(true) = app.store.is_deleted(&identity.user, agent).await {
+        if let Ok(true) = app.store.agents().is_deleted(&identity.user, agent).await {
             let why = "the agent was deleted; stay away".to_owned();
             return turned_away(Refusal::Forbidden(why), agent);
         }
@@ -84,9 +86,9 @@ pub(super) async fn agent(
     let open = app.opens.open(OpenKind::AgentLink, identity);
     upgrade(app.clone(), request, open, limits, move |link, open| async move {
         let lane = Lane::new(open.identity().user.as_str());
-        let ticket = LinkTicket { link, auth: open, lane, named, share };
+        let ticket = LinkTicket::new(link, open, lane).with_named(named).with_share(share);
         if !app.hub.ask(HubRequest::AgentLink(ticket)).await {
-            debug!("an agent came while the server was ending");
+            debug!("an agent connected while the server was shutting down");
         }
     })
 }
@@ -96,7 +98,7 @@ pub(super) async fn dashboard(
     SignedIn(identity): SignedIn,
     request: Request,
 ) -> Response<Body> {
-    let limits = LinkLimits { buffers: BufferSizes::LARGE, ..LinkLimits::DEFAULT };
+    let limits = LinkLimits::DEFAULT.with_buffers(BufferSizes::LARGE);
     let shared = (*app.dashboard).clone();
     let open = app.opens.open(OpenKind::Dashboard, identity);
     // All that is asked for over this link is part of the trace that it was opened in.
@@ -126,7 +128,7 @@ where
             warn!(
                 peer,
                 more,
-                "a WebSocket upgrade came over HTTP/1.0; a proxy on the way is set up wrongly"
+                "a WebSocket upgrade came over HTTP/1.0; a proxy on the path is misconfigured"
             );
         }
         return plain(StatusCode::BAD_REQUEST, NEEDS_HTTP_11);
@@ -138,7 +140,7 @@ where
             let from = address(request.extensions());
             if let Some(more) = app.refusals.allow(from, why.to_owned()) {
                 let why = why.trim_end();
-                warn!(peer, more, why, "a request to a WebSocket address asks for no WebSocket");
+                warn!(peer, more, why, "a request to a WebSocket address without an upgrade");
             }
             return plain(StatusCode::BAD_REQUEST, why);
         }
@@ -153,7 +155,7 @@ where
     }
     let connection = match request.extensions().get::<Connection>() {
         Some(connection) => connection.clone(),
-        // The link counts all the same, though its connection is that of another listener.
+        // The link counts anyway, though its connection is that of another listener.
         None => {
             let connection = app.connections.of_another_listener();
             if let Err(full) = connection.belongs_to(&bearer.user) {
@@ -171,11 +173,9 @@ where
     links.spawn(async move {
         match tokio::time::timeout(limits.handshake, upgraded).await {
             Ok(Ok(stream)) => {
-                let stream = PatientIo::new(TokioIo::new(stream), connection);
-                let slots = app.large_messages.clone();
-                let (stream, meter) = MeteredIo::new(stream, user, slots);
-                let link = websocket::upgraded(stream, Vec::new(), peer, limits).await;
-                then(meter.over(link), open).await;
+                let meter = (user, app.large_messages.clone());
+                let link = link_over(stream, connection, meter, peer, limits).await;
+                then(link, open).await;
             }
             Ok(Err(error)) => {
                 app.counters.count("upgrade_failures");
@@ -196,6 +196,45 @@ where
         let _ = headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     response
+}
+
+/// A link over a connection whose upgrade was granted. If the connection is one of our own, the link has its socket, and
+/// what the HTTP library holds is dropped.
+async fn link_over(
+    stream: Upgraded,
+    connection: Connection,
+    meter: (UserId, LargeMessages),
+    peer: String,
+    limits: LinkLimits,
+) -> Link {
+    match stream.downcast::<TokioIo<PatientIo<TcpStream>>>() {
+        Ok(Parts { io, read_buf, .. }) if read_buf.is_empty() => {
+            drop(read_buf);
+            metered(io.into_inner(), meter, peer, limits).await
+        }
+        Ok(Parts { io, read_buf, .. }) => {
+            // A client sent something right behind its request.
+            let (read, write) = tokio::io::split(io.into_inner());
+            let stream = tokio::io::join(Cursor::new(read_buf).chain(read), write);
+            metered(stream, meter, peer, limits).await
+        }
+        Err(stream) => {
+            metered(PatientIo::new(TokioIo::new(stream), connection), meter, peer, limits).await
+        }
+    }
+}
+
+async fn metered<S>(
+    stream: S,
+    (user, slots): (UserId, LargeMessages),
+    peer: String,
+    limits: LinkLimits,
+) -> Link
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (stream, meter) = MeteredIo::new(stream, user, slots);
+    meter.over(websocket::upgraded(stream, Vec::new(), peer, limits).await)
 }
 
 /// The other end of a connection, for logs and the database.
@@ -222,12 +261,11 @@ fn websocket_key(headers: &HeaderMap) -> Result<&str, &'static str> {
     };
     if !says(header::CONNECTION, "upgrade") || !says(header::UPGRADE, "websocket") {
         return Err(
-            "this address speaks WebSocket only; ask for an upgrade, and let a proxy on the way pass \
-             the headers Upgrade and Connection on\n",
+            "this address accepts WebSocket only; request an upgrade, and configure any proxy to forward the headers Upgrade and Connection\n",
         );
     }
     if !says(header::SEC_WEBSOCKET_VERSION, "13") {
-        return Err("only WebSocket version 13 is spoken here\n");
+        return Err("only WebSocket version 13 is supported\n");
     }
     headers
         .get(header::SEC_WEBSOCKET_KEY)

@@ -79,6 +79,8 @@ pub(crate) type Ticket = u64;
 pub(crate) struct WaitingRoom {
     limits: RoomLimits,
     next: Ticket,
+    /// Connections that left by themselves, so far.
+    left: u64,
     waiting: HashMap<Ticket, Waiting>,
     of_agents: Group,
     of_others: Group,
@@ -116,6 +118,7 @@ impl WaitingRoom {
         Self {
             limits,
             next: 0,
+            left: 0,
             waiting: HashMap::new(),
             of_agents: Group::default(),
             of_others: Group::default(),
@@ -153,6 +156,16 @@ impl WaitingRoom {
         ticket
     }
 
+    /// How many connections left by themselves, so far: they are known, or are closed.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// How many connections are in it.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// It was answered without a token: a health check, a refusal.
     pub(crate) fn answered(&mut self, ticket: Ticket) {
         let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
@@ -175,9 +188,17 @@ impl WaitingRoom {
 
     /// It is closed, or its token is good.
     pub(crate) fn leave(&mut self, ticket: Ticket) {
-        if let Some(Waiting { source, of, claim, .. }) = self.waiting.remove(&ticket) {
-            self.group_mut(of).unlist(source, claim, ticket);
+        if self.remove(ticket) {
+            self.left += 1;
         }
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> bool {
+        let Some(Waiting { source, of, claim, .. }) = self.waiting.remove(&ticket) else {
+            return false;
+        };
+        self.group_mut(of).unlist(source, claim, ticket);
+        true
     }
 
     /// An agent came in from there.
@@ -208,7 +229,7 @@ impl WaitingRoom {
             && let Some(waiting) = self.waiting.get(&ticket)
         {
             waiting.end.cancel();
-            self.leave(ticket);
+            let _ = self.remove(ticket);
         }
     }
 }

@@ -44,11 +44,17 @@ pub(super) struct Shown {
     pub(super) presence: Explanation,
     /// What is wrong with it though it is in session.
     pub(super) fault: Option<Finding>,
+    /// The transition by which it is out of session, which the log may not have yet.
+    latest: Option<Transition>,
 }
 
 impl Shown {
     pub(super) fn of(app: &App, agent: &AgentView) -> Self {
-        Self { presence: agent.explain(&app.rules), fault: agent.fault() }
+        Self {
+            presence: agent.explain(&app.rules),
+            fault: agent.fault(),
+            latest: agent.latest_absence(),
+        }
     }
 
     /// What is told of it by its log: the one place of this server that judges drops.
@@ -60,9 +66,10 @@ impl Shown {
         from: WallTime,
         now: WallTime,
     ) -> Why {
-        let Self { presence, fault } = self;
+        let Self { presence, fault, latest } = self;
         let own_faults = app.own_faults.known(now);
         let records = Records {
+            latest: latest.as_ref(),
             told: &history.told,
             own_faults: &own_faults,
             turned_away: app.turned_away.of(user, agent),
@@ -94,9 +101,9 @@ struct Beats {
     last_heard: Option<String>,
     /// When the latest heartbeat came that the database holds.
     last_recorded: Option<String>,
-    /// What the server's ledger of them says, of an agent in session that numbers them.
+    /// What the server's hop tracker says, of an agent in session that numbers them.
     #[serde(flatten)]
-    ledger: Option<BeatReport>,
+    hops: Option<BeatReport>,
 }
 
 /// How long the hub may take; without its answer the rest is told.
@@ -115,9 +122,9 @@ pub(super) async fn why(
     };
     let now = SystemClock::new().now();
     let read = async {
-        let rows = app.store.presence_log(&user, &id).await?;
-        let findings = app.store.findings(&user, &id).await?;
-        let beats = app.store.heartbeats_of(&user, vec![id.clone()]).await?;
+        let rows = app.store.presence().log(&user, &id).await?;
+        let findings = app.store.findings().of_agent(&user, &id).await?;
+        let beats = app.store.agents().heartbeats_of(&user, vec![id.clone()]).await?;
         Ok::<_, StoreError>((rows, findings, beats))
     };
     let (rows, findings, beats) = match read.await {
@@ -125,8 +132,8 @@ pub(super) async fn why(
         Err(error) => return unread(&app, &user, &error),
     };
     let (of, agent) = (user.clone(), id.clone());
-    let ledger = ask(&app, PATIENCE, |reply| HubRequest::Beats { user: of, agent, reply }).await;
-    let ledger = ledger.flatten().map(|ledger| *ledger);
+    let hops = ask(&app, PATIENCE, |reply| HubRequest::Beats { user: of, agent, reply }).await;
+    let hops = hops.flatten().map(|hops| *hops);
     // Behind the log: what it does not have yet is in the view.
     let fleet_view = app.fleet_views.of(&user);
     let (mut shown, last_heard) = {
@@ -136,8 +143,8 @@ pub(super) async fn why(
         };
         (Shown::of(&app, agent), agent.last_heard)
     };
-    // The view is told when the ledgers are looked at next: both parts of one answer are to say the same.
-    if let Some(trouble) = ledger.as_ref().and_then(|ledger| ledger.trouble.as_ref())
+    // The view is told when the hop trackers are looked at next: both parts of one answer are to say the same.
+    if let Some(trouble) = hops.as_ref().and_then(|hops| hops.trouble.as_ref())
         && shown.presence.evidence.text(HEARTBEATS_MISS).is_none()
     {
         let hop = trouble.hop.as_str();
@@ -149,6 +156,6 @@ pub(super) async fn why(
     let why = shown.told(&app, (&user, &id), &history, asked.from(now), now);
     let last_recorded = beats.into_iter().find_map(|beat| beat.at);
     let text = |at: Option<WallTime>| at.map(|at| at.to_string());
-    let beats = Beats { last_heard: text(last_heard), last_recorded: text(last_recorded), ledger };
+    let beats = Beats { last_heard: text(last_heard), last_recorded: text(last_recorded), hops };
     Json(Answer { why, beats }).into_response()
 }

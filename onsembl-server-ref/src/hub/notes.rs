@@ -46,27 +46,13 @@ pub(super) fn note(
             line!(%link, %user, name = name.as_deref().unwrap_or("-"), %peer);
         }
         FleetNote::Probe { link } => line!(%link, %user),
-        FleetNote::AdmissionWithoutHello { link } => {
-            line!(%user, %link);
-        }
-        FleetNote::SessionWithoutLink { link } => {
-            line!(%user, %link);
-        }
-        FleetNote::SessionRefused { link, why } => {
-            line!(%user, %link, more, %why);
-        }
-        FleetNote::Denied { link, why } => {
-            line!(%link, %user, more, %why);
-        }
-        FleetNote::TooManyAgents { link } => {
-            line!(%link, %user, more);
-        }
-        FleetNote::Parked { link, agent, parked } => {
-            line!(%user, %link, %agent, parked);
-        }
-        FleetNote::TooManyLinks { link, agent } => {
-            line!(%user, %link, %agent, more);
-        }
+        FleetNote::AdmissionWithoutHello { link } => line!(%user, %link),
+        FleetNote::SessionWithoutLink { link } => line!(%user, %link),
+        FleetNote::SessionRefused { link, why } => line!(%user, %link, more, %why),
+        FleetNote::Denied { link, why } => line!(%link, %user, more, %why),
+        FleetNote::TooManyAgents { link } => line!(%link, %user, more),
+        FleetNote::Parked { link, agent, parked } => line!(%user, %link, %agent, parked),
+        FleetNote::TooManyLinks { link, agent } => line!(%user, %link, %agent, more),
         FleetNote::Contested { agent, host, peer, contest } => {
             line!(%agent, %user, ?host, %peer, %contest);
         }
@@ -76,63 +62,37 @@ pub(super) fn note(
         FleetNote::HeartbeatsStop { agent, stop } => {
             line!(%user, %agent, hop = %stop.hop, cause = %stop.cause);
         }
-        FleetNote::Paused { agent, pausing } => {
-            line!(%user, %agent, paused = pausing.is_paused());
-        }
+        FleetNote::Paused { agent, pausing } => line!(%user, %agent, paused = pausing.is_paused()),
         FleetNote::Activity { agent, what } => line!(%user, %agent, ?what),
         FleetNote::AgentDeleted { agent } => line!(%agent, %user),
         FleetNote::AgentFault { agent, kind, recoverable, text } => {
             line!(%user, %agent, kind, recoverable, ?text);
         }
-        FleetNote::FindingsNotKept { agent, why } => {
-            line!(%user, %agent, %why);
-        }
+        FleetNote::FindingsNotKept { agent, why } => line!(%user, %agent, %why),
         FleetNote::TraceNotKept { agent } | FleetNote::FindingsDropped { agent } => {
             line!(%user, %agent);
         }
         FleetNote::DialsFailed { agent, fault, times } => {
             line!(%user, %agent, fault = fault.as_str(), times);
         }
-        FleetNote::CommandTaken { command, agent } => {
-            line!(%command, %agent, %user);
-        }
-        FleetNote::KeyboardTaken { agent, command } => {
-            line!(%user, %agent, %command);
-        }
+        FleetNote::CommandTaken { command, agent } => line!(%command, %agent, %user),
+        FleetNote::KeyboardTaken { agent, command } => line!(%user, %agent, %command),
         FleetNote::KeyboardFree { agent, command, because } => {
             line!(%user, %agent, %command, because);
         }
-        FleetNote::CommandRepeated { command } => {
-            line!(%user, %command);
-        }
+        FleetNote::CommandRepeated { command } => line!(%user, %command),
         FleetNote::Command { command, view } => {
             line!(%user, %command, status = view.status.phase().as_str(), because = %view.because);
         }
         FleetNote::CommandSent { command, agent } => line!(%user, %command, %agent),
-        FleetNote::NoSession { command, agent } => {
-            line!(%user, %command, %agent);
-        }
-        FleetNote::CommandNotStored { command, why } => {
-            line!(%user, %command, %why);
-        }
-        FleetNote::EndNotStored { command, why } => {
-            line!(%user, %command, %why);
-        }
-        FleetNote::AgentSays { command, text } => {
-            line!(%user, %command, ?text);
-        }
-        FleetNote::ForeignCommand { agent, command } => {
-            line!(%user, %agent, %command);
-        }
-        FleetNote::UnknownCommandReported { agent, command } => {
-            line!(%user, %agent, %command);
-        }
-        FleetNote::CommandAdopted { agent, command } => {
-            line!(%agent, %command, %user);
-        }
-        FleetNote::NotAdopted { agent, command, why } => {
-            line!(%agent, %command, %user, %why);
-        }
+        FleetNote::NoSession { command, agent } => line!(%user, %command, %agent),
+        FleetNote::CommandNotStored { command, why } => line!(%user, %command, %why),
+        FleetNote::EndNotStored { command, why } => line!(%user, %command, %why),
+        FleetNote::AgentSays { command, text } => line!(%user, %command, ?text),
+        FleetNote::ForeignCommand { agent, command } => line!(%user, %agent, %command),
+        FleetNote::UnknownCommandReported { agent, command } => line!(%user, %agent, %command),
+        FleetNote::CommandAdopted { agent, command } => line!(%agent, %command, %user),
+        FleetNote::NotAdopted { agent, command, why } => line!(%agent, %command, %user, %why),
         FleetNote::GapDeclared { agent, command, stream, offset, length, because } => {
             line!(%user, %agent, %command, %stream, %offset, length, %because);
         }
@@ -142,68 +102,30 @@ pub(super) fn note(
         FleetNote::OutputMissing { command, stream, offset, length } => {
             line!(%user, %command, %stream, %offset, length);
         }
-        FleetNote::LooseOutputDropped { agent, command } => {
-            line!(%user, %agent, %command);
-        }
-        FleetNote::RecordRefused { command, why } => {
-            line!(%user, %command, %why);
-        }
-        FleetNote::LogPositionNotRead { command, why } => {
-            line!(%user, %command, %why);
-        }
-        FleetNote::PositionsNotRead { agent, why } => {
-            line!(%user, %agent, %why);
-        }
-        FleetNote::StatesDropped { agent } => {
-            line!(%user, %agent);
-        }
-        FleetNote::Throttled { agent } => {
-            line!(%user, %agent);
-        }
-        FleetNote::TerminalOpened { agent, command } => {
-            line!(%user, %command, %agent);
-        }
-        FleetNote::TerminalMisnamed { agent, command } => {
-            line!(%user, %agent, %command);
-        }
-        FleetNote::SizesDropped { agent, command } => {
-            line!(%user, %agent, %command);
-        }
-        FleetNote::TerminalRefused { agent, command } => {
-            line!(%user, %agent, %command);
-        }
-        FleetNote::TerminalGivenUp { agent, command } => {
-            line!(%user, %agent, %command);
-        }
-        FleetNote::Order { agent, action } => {
-            line!(%user, %agent, %action);
-        }
+        FleetNote::LooseOutputDropped { agent, command } => line!(%user, %agent, %command),
+        FleetNote::RecordRefused { command, why } => line!(%user, %command, %why),
+        FleetNote::LogPositionNotRead { command, why } => line!(%user, %command, %why),
+        FleetNote::PositionsNotRead { agent, why } => line!(%user, %agent, %why),
+        FleetNote::StatesDropped { agent } => line!(%user, %agent),
+        FleetNote::Throttled { agent } => line!(%user, %agent),
+        FleetNote::TerminalOpened { agent, command } => line!(%user, %command, %agent),
+        FleetNote::TerminalMisnamed { agent, command } => line!(%user, %agent, %command),
+        FleetNote::SizesDropped { agent, command } => line!(%user, %agent, %command),
+        FleetNote::TerminalRefused { agent, command } => line!(%user, %agent, %command),
+        FleetNote::TerminalGivenUp { agent, command } => line!(%user, %agent, %command),
+        FleetNote::Order { agent, action } => line!(%user, %agent, %action),
         FleetNote::Stop { stop, reason, agents, commands } => {
             let stop = stop.as_ref().map_or("-", |stop| stop.as_str());
             line!(%user, stop, agents, commands, ?reason);
         }
         FleetNote::StopAdopted { agent, stop } => line!(%user, %agent, %stop),
-        FleetNote::StopRecovered { stop, reason } => {
-            line!(%user, %stop, ?reason);
-        }
-        FleetNote::StopReceipt { agent, stop, stage } => {
-            line!(%user, %agent, %stop, %stage);
-        }
-        FleetNote::StopRepeated { agent, stop } => {
-            line!(%user, %agent, %stop);
-        }
-        FleetNote::StopAwaitedAgent { agent, stop } => {
-            line!(%user, %agent, %stop);
-        }
-        FleetNote::StopNotStored { stop, why } => {
-            line!(%user, %stop, %why);
-        }
+        FleetNote::StopRecovered { stop, reason } => line!(%user, %stop, ?reason),
+        FleetNote::StopReceipt { agent, stop, stage } => line!(%user, %agent, %stop, %stage),
+        FleetNote::StopRepeated { agent, stop } => line!(%user, %agent, %stop),
+        FleetNote::StopAwaitedAgent { agent, stop } => line!(%user, %agent, %stop),
+        FleetNote::StopNotStored { stop, why } => line!(%user, %stop, %why),
         FleetNote::StopReleased { stop } => line!(%user, %stop),
-        FleetNote::AuditAnsweredLate { agent } => {
-            line!(%user, %agent);
-        }
-        FleetNote::AuditUnanswered { agent } => {
-            line!(%user, %agent);
-        }
+        FleetNote::AuditAnsweredLate { agent } => line!(%user, %agent),
+        FleetNote::AuditUnanswered { agent } => line!(%user, %agent),
     }
 }

@@ -1,27 +1,27 @@
 //! Performs each action of a fleet: on links, on the store, on what its user sees.
 
-use super::bearers::{Bearers, Opened};
 use super::notes::{self, TurnedAway};
-use super::request::{BeatHop, BeatSeen};
+use super::request::{BeatHop, BeatSeen, Joining};
 use super::rows;
 use super::seats::Seats;
-use super::traces::Traces;
+use super::unread::Unread;
 use super::write_queue::WriteQueue;
 use crate::auth::OpenRequest;
 use crate::bounds::Turns;
 use crate::fleet_view::FleetView;
 use crate::metrics::Metrics;
-use crate::store::{NewSession, Store, StoreError};
+use crate::store::{NewSession, Store};
+use crate::traces::Traces;
 use onsembl_protocol::fleet::{
-    self, Answer, FleetAction, Flow, LogPosition, OpenKind, Question, SeatId, SeatOrigin,
-    StoreAnswer, Token, TokenEnd,
+    Answer, Ending, FleetAction, Flow, LinkTokens, Question, SeatId, SeatOrigin, StoreAnswer, Token,
 };
-use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, UserId};
+use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::counters::Counters;
-use onsembl_transport::server::{Admission, Lane, Shard};
+use onsembl_transport::server::{Lane, Shard};
 use std::collections::BTreeMap;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -41,12 +41,15 @@ pub(super) struct Edge {
     pub(super) waiters: BTreeMap<Token, oneshot::Sender<Answer>>,
     /// What was asked and is not answered yet.
     pub(super) outcomes: JoinSet<Outcome>,
+    pub(super) unread: Unread,
+    pub(super) joining: Joining,
     /// Whose questions the store has.
     pub(super) asking: Turns<UserId>,
-    pub(super) bearers: Bearers,
+    /// What opened sessions and links.
+    pub(super) tokens: LinkTokens<Key, OpenRequest>,
     /// Which agents' hellos were refused lately, and why.
     pub(super) turned_away: TurnedAway,
-    pub(super) observer: Option<mpsc::UnboundedSender<BeatSeen>>,
+    pub(super) observer: Option<mpsc::Sender<BeatSeen>>,
     pub(super) metrics: Metrics,
     pub(super) traces: Traces,
 }
@@ -61,33 +64,28 @@ impl Edge {
             }
             // The shard reports the end of a link only if it joined a machine.
             FleetAction::RefuseHello { link, error, cause } => {
-                self.bearers.link_ended(link);
+                self.tokens.link_ended(link);
                 self.shard.refuse(link, error, cause);
             }
             FleetAction::Park { link, seat } => {
-                let open = self.shard.bearer(link).map(|open| open.again(OpenKind::ParkedLink));
-                let ended = open.and_then(|open| self.bearers.parked_silent(link, open));
+                let open = self.shard.bearer(link);
+                let ending = open.and_then(|open| self.tokens.parked_silent(link, open));
                 self.at(seat, |shard, key| shard.park(link, key));
-                if let Some(end) = ended {
-                    self.end_opened(Opened::Link(link), end);
-                }
+                self.end(ending);
             }
             FleetAction::GiveUpSilent(link) => self.shard.give_up_silent(link),
             FleetAction::WelcomeProbe { link, admission } => {
-                self.shard.welcome_probe(link, &of_fleet(admission));
-                if let Some(open) = self.bearers.probing(link) {
-                    let ended = open.end();
+                self.shard.welcome_probe(link, &admission);
+                if let Some((open, ending)) = self.tokens.probing(link) {
                     self.shard.entrust(link, open);
-                    if let Some(end) = ended {
-                        self.end_opened(Opened::Link(link), end);
-                    }
+                    self.end(ending);
                 }
             }
             FleetAction::Admit { seat, link, admission } => {
                 if let Some(key) = self.seats.key(seat) {
                     self.seats.bind(key, &admission.agent);
                 }
-                self.at(seat, |shard, key| shard.admitted(key, link, of_fleet(admission)));
+                self.at(seat, |shard, key| shard.admitted(key, link, admission));
             }
             FleetAction::Reject { seat, link, cause, why } => {
                 self.at(seat, |shard, key| shard.rejected(key, link, cause, &why));
@@ -97,7 +95,7 @@ impl Edge {
                 self.at(seat, |shard, key| {
                     if !shard.send(key, &message) {
                         // The link has ended, and the event that says so is on its way to the fleet.
-                        debug!(?key, "a message for a session that is over");
+                        debug!(?key, "a message for a session that has ended");
                     }
                 });
             }
@@ -122,17 +120,13 @@ impl Edge {
         }
     }
 
-    /// The token of what was opened with it has ended.
-    pub(super) fn end_opened(&mut self, opened: Opened, end: TokenEnd) {
-        match (opened, end) {
-            (Opened::Session(key), TokenEnd::Expired) => {
-                self.shard.close_session(key, end.close_cause());
-            }
-            // Not one of its links may stay.
-            (Opened::Session(key), TokenEnd::Revoked) => self.shard.evict(key, end.close_cause()),
-            (Opened::Link(link), TokenEnd::Expired | TokenEnd::Revoked) => {
-                self.shard.end_parked(link, end.close_cause());
-            }
+    /// Ends what is to be ended because its token has.
+    pub(super) fn end(&mut self, ending: Option<Ending<Key>>) {
+        match ending {
+            Some(Ending::Session(key, cause)) => self.shard.close_session(key, cause),
+            Some(Ending::Agent(key, cause)) => self.shard.evict(key, cause),
+            Some(Ending::Link(link, cause)) => self.shard.end_parked(link, cause),
+            None => {}
         }
     }
 
@@ -171,6 +165,7 @@ impl Edge {
             let answer = answer(&store, &user, question, at, &counters).await;
             (user, answer)
         });
+        self.joining.set(self.outcomes.len());
     }
 
     /// Tells the observer of one hop of a heartbeat.
@@ -181,16 +176,14 @@ impl Edge {
         hop: BeatHop,
         at: WallTime,
     ) {
-        if let Some(observer) = &self.observer {
+        let Some(observer) = &self.observer else { return };
+        match observer.try_send(BeatSeen { agent: agent.clone(), sequence, hop, at }) {
             // An observer that was dropped must not disturb the hub.
-            let _ = observer.send(BeatSeen { agent: agent.clone(), sequence, hop, at });
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            // Nor one that does not keep up: it misses some.
+            Err(TrySendError::Full(_)) => self.counters.count("observations_dropped"),
         }
     }
-}
-
-fn of_fleet(admission: fleet::Admission) -> Admission {
-    let fleet::Admission { agent, session, epoch, stopped } = admission;
-    Admission { agent, session, epoch, stopped }
 }
 
 async fn answer(
@@ -203,72 +196,49 @@ async fn answer(
     match question {
         Question::Session { seat, link, new } => {
             let session = new.session.clone();
-            let opened = store.open_session(NewSession { user: user.clone(), known: *new }).await;
+            let opened =
+                store.sessions().open(NewSession { user: user.clone(), known: *new }).await;
             let opened = opened.map(rows::opened_session).map_err(|e| rows::open_fault(&e));
             StoreAnswer::Session { seat, link, session, opened }
         }
         Question::Insert(record) => {
             let command = record.command.clone();
-            let inserted = store.insert_command(rows::command_row(user.clone(), *record)).await;
+            let inserted = store.commands().insert(rows::command_row(user.clone(), *record)).await;
             let inserted = inserted.map(|inserted| rows::inserted(inserted, counters));
             StoreAnswer::Inserted { command, inserted: inserted.map_err(|e| rows::fault(&e)) }
         }
         Question::Positions { ticket, commands } => {
-            let positions = store.output_positions(user, commands).await.map(rows::positions);
+            let positions = store.streams().positions(user, commands).await.map(rows::positions);
             StoreAnswer::Positions { ticket, positions: positions.map_err(|e| rows::fault(&e)) }
         }
         Question::LogPosition(command) => {
-            let position = log_position(store, user, &command).await.map_err(|e| rows::fault(&e));
+            let position =
+                store.streams().log_position(user, &command).await.map_err(|e| rows::fault(&e));
             StoreAnswer::LogPosition { command, position }
         }
         Question::Balance { query, agent, reported, limit } => {
-            let positions =
-                balance(store, user, &agent, reported, limit).await.map(rows::positions);
+            let positions = store.streams().balance(user, &agent, reported, limit).await;
+            let positions = positions.map(rows::positions);
             StoreAnswer::Balance { query, positions: positions.map_err(|e| rows::fault(&e)) }
         }
         Question::KeepFindings(record) => {
             let (agent, number) = (record.agent.clone(), record.number);
-            let kept = store.keep_findings(user, record).await.map_err(|e| rows::fault(&e));
+            let kept = store.findings().keep(user, record).await.map_err(|e| rows::fault(&e));
             StoreAnswer::FindingsKept { agent, number, kept }
         }
         Question::DeleteAgent { token, agent } => {
-            let deleted = store.delete_agent(user, &agent, at).await.map_err(|e| rows::fault(&e));
+            let deleted =
+                store.deletion().delete_agent(user, &agent, at).await.map_err(|e| rows::fault(&e));
             StoreAnswer::Deleted { token, agent, deleted }
         }
         Question::Stop(order) => {
             let stop = order.id.clone();
-            let stored = store.insert_stop(user, order).await.map_err(|e| rows::fault(&e));
+            let stored = store.stops().insert(user, order).await.map_err(|e| rows::fault(&e));
             StoreAnswer::Stopped { stop, stored }
         }
         Question::Release { token, orders } => {
-            let stored = store.release_stops(user, orders, user, at).await;
+            let stored = store.stops().release(user, orders, user, at).await;
             StoreAnswer::Released { token, stored: stored.map_err(|e| rows::fault(&e)) }
         }
     }
-}
-
-/// Where the output of a command continues.
-pub(super) async fn log_position(
-    store: &Store,
-    user: &UserId,
-    command: &CommandId,
-) -> Result<LogPosition, StoreError> {
-    // The positions first: what is stored in between is behind the end then, and is taken once more.
-    let positions = store.output_positions(user, vec![command.clone()]).await?;
-    let end = store.output_end(user, command).await?;
-    Ok((end, rows::positions(positions)))
-}
-
-async fn balance(
-    store: &Store,
-    user: &UserId,
-    agent: &AgentId,
-    reported: Vec<CommandId>,
-    limit: usize,
-) -> Result<Vec<crate::store::StreamPosition>, StoreError> {
-    let mut stored = store.output_positions_of_agent(user, agent, limit).await?;
-    let mut others = reported;
-    others.retain(|command| stored.iter().all(|position| position.command != *command));
-    stored.extend(store.output_positions(user, others).await?);
-    Ok(stored)
 }

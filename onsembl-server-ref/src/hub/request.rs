@@ -9,6 +9,8 @@ use onsembl_protocol::replay::Excerpt;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::server::LinkTicket;
 use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,12 +24,16 @@ pub enum Request {
     User { user: UserId, request: fleet::Request, reply: oneshot::Sender<Answer> },
     /// A user wants what is recorded of an agent.
     Recording { user: UserId, agent: AgentId, reply: oneshot::Sender<Result<Excerpt, NoRecording>> },
-    /// A user wants the ledger of an agent's heartbeats.
+    /// A user wants the hop tracker of an agent.
     Beats { user: UserId, agent: AgentId, reply: oneshot::Sender<Option<Box<BeatReport>>> },
     /// A user wants to know where a command stands that is not over.
     Command { user: UserId, command: CommandId, reply: oneshot::Sender<Option<OpenCommand>> },
+    /// The fleet of this user is to be read, if it is not yet.
+    Read { user: UserId, reply: oneshot::Sender<()> },
     /// Ask for statistics.
     Stats(oneshot::Sender<HubStats>),
+    /// The same for the service manager, which ends a server that does not answer: strangers must not be in its way.
+    Alive(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.
     Shutdown(oneshot::Sender<()>),
 }
@@ -40,8 +46,7 @@ pub enum NoRecording {
     NoAgent,
     /// Nothing of it can be replayed.
     #[error(
-        "nothing is recorded of this agent: it had no connection lately, or there are too many \
-         others for the ring"
+        "no recording of this agent: it had no connection recently, or too many others share the ring"
     )]
     Nothing,
 }
@@ -49,6 +54,7 @@ pub enum NoRecording {
 /// One hop of a heartbeat, for observers.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct BeatSeen {
     pub agent: AgentId,
     /// The beat's number; of our own beat for [`BeatHop::Answered`].
@@ -69,37 +75,51 @@ pub enum BeatHop {
 
 /// Statistics of the hub.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[non_exhaustive]
 pub struct HubStats {
     /// Links of agents.
     pub links: usize,
-    /// Links that owe a hello.
+    /// Links without a hello yet.
     pub greeting: usize,
     /// Agents with a machine: in session, joining or awaited.
     pub sessions: usize,
-    /// Commands that are not over.
+    /// Open commands.
     pub open_commands: usize,
-    /// Writes on their way to the database.
+    /// Pending writes to the database.
     pub unwritten: usize,
 }
 
 impl Request {
+    /// Whose fleet it is about; `None` of what is about none.
+    pub(super) fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::User { user, .. }
+            | Self::Recording { user, .. }
+            | Self::Beats { user, .. }
+            | Self::Command { user, .. }
+            | Self::Read { user, .. } => Some(user),
+            Self::AgentLink(_) | Self::Stats(_) | Self::Alive(_) | Self::Shutdown(_) => None,
+        }
+    }
+
     /// In whose line it waits; `None`: in none.
     fn line(&self) -> Option<Line> {
         match self {
             Self::AgentLink(ticket) => Some(Line::Of(ticket.auth.identity().user.clone())),
-            Self::User { user, .. }
-            | Self::Recording { user, .. }
-            | Self::Beats { user, .. }
-            | Self::Command { user, .. } => Some(Line::Of(user.clone())),
+            Self::User { .. }
+            | Self::Recording { .. }
+            | Self::Beats { .. }
+            | Self::Command { .. }
+            | Self::Read { .. } => self.user().cloned().map(Line::Of),
             Self::Stats(_) => Some(Line::OfStrangers),
-            Self::Shutdown(_) => None,
+            Self::Alive(_) | Self::Shutdown(_) => None,
         }
     }
 }
 
 /// Whose requests wait together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// A user's.
     Of(UserId),
     /// Those of whoever asks whether the server lives: anybody can, from as many addresses as there are.
@@ -107,19 +127,63 @@ pub(super) enum Line {
 }
 
 /// A request in the hub's inbox, and the slot that its line has there until the hub takes it.
-pub(super) type QueuedRequest = (Request, Option<Turn<Line>>);
+pub(crate) type QueuedRequest = (Request, Option<Turn<Line>>);
+
+/// How many answers of the store the fleets wait for, most of them for sessions that are being opened: written by the
+/// hub.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Joining(Arc<AtomicUsize>);
+
+impl Joining {
+    pub(crate) fn set(&self, answers: usize) {
+        self.0.store(answers, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// The way to the hub.
 #[derive(Clone, Debug)]
 pub struct HubHandle {
     requests: mpsc::Sender<QueuedRequest>,
     turns: Turns<Line>,
+    joining: Joining,
+}
+
+/// The way to a hub that may have ended.
+#[derive(Clone, Debug)]
+pub struct WeakHubHandle {
+    requests: mpsc::WeakSender<QueuedRequest>,
+    turns: Turns<Line>,
+    joining: Joining,
+}
+
+impl WeakHubHandle {
+    /// The way to the hub; `None` if it has ended.
+    pub fn upgrade(&self) -> Option<HubHandle> {
+        let (turns, joining) = (self.turns.clone(), self.joining.clone());
+        Some(HubHandle { requests: self.requests.upgrade()?, turns, joining })
+    }
 }
 
 impl HubHandle {
     /// The way to a hub that takes requests from here, with a limit for each line in its inbox.
-    pub(super) fn new(requests: mpsc::Sender<QueuedRequest>, of_user: usize) -> Self {
-        Self { requests, turns: Turns::new(TurnLimits::each(of_user)) }
+    pub(crate) fn new(requests: mpsc::Sender<QueuedRequest>, of_user: usize) -> Self {
+        let turns = Turns::new(TurnLimits::each(of_user));
+        Self { requests, turns, joining: Joining::default() }
+    }
+
+    /// How many sessions are being opened.
+    pub(crate) fn joining(&self) -> &Joining {
+        &self.joining
+    }
+
+    /// The same for somebody who must not keep the hub alive: it ends when nobody can ask it any more.
+    pub fn downgrade(&self) -> WeakHubHandle {
+        let (turns, joining) = (self.turns.clone(), self.joining.clone());
+        WeakHubHandle { requests: self.requests.downgrade(), turns, joining }
     }
 
     /// Asks; waits for room. `false` if the hub has ended.
@@ -129,6 +193,12 @@ impl HubHandle {
             None => None,
         };
         self.requests.send((request, turn)).await.is_ok()
+    }
+
+    /// Waits until the fleet of a user is read; `false` if the hub has ended.
+    pub(crate) async fn read(&self, user: &UserId) -> bool {
+        let (reply, read) = oneshot::channel();
+        self.ask(Request::Read { user: user.clone(), reply }).await && read.await.is_ok()
     }
 
     /// Asks for something of a user's fleet, and waits for the answer; `None` if the hub has ended.

@@ -1,18 +1,19 @@
 //! The fleet's plain values as rows of the store, and back.
 
-use crate::store::{self, AgentRow, CommandRow, OpenError, OutputReceipt, PresenceRow, StoreError};
+use crate::store::{self, AgentRow, CommandRow, NewPresence, OpenError, OutputReceipt, StoreError};
+use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::fleet::{
     AgentRecord, CommandOrigin, CommandRecord, CommandStage, CommandUpdate, Inserted, OpenFault,
     OpenedSession, PresenceRecord, Receipt, RecordOutcome, StoreFault, StoredRequest,
     StreamPosition,
 };
-use onsembl_protocol::id::{AgentId, UserId};
+use onsembl_protocol::id::{AgentId, InstanceId, UserId};
 use onsembl_protocol::model::Exit;
-use onsembl_protocol::session::PresenceStatus;
+use onsembl_protocol::session::{Presence, PresenceStatus};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::CommandPhase;
 use onsembl_transport::counters::Counters;
-use serde_json::json;
+use serde::Serialize;
 use tracing::warn;
 
 pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
@@ -23,7 +24,7 @@ pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
 pub(super) fn open_fault(error: &OpenError) -> OpenFault {
     match error {
         OpenError::Deleted(_) => OpenFault::Deleted(error.to_string()),
-        OpenError::Held(why) => OpenFault::Held(why.clone()),
+        OpenError::Held(why) => OpenFault::Claimed(why.clone()),
         OpenError::Store(error) => OpenFault::Store(fault(error)),
     }
 }
@@ -129,42 +130,46 @@ pub(super) fn command_update(update: CommandUpdate) -> store::CommandUpdate {
     }
 }
 
-pub(super) fn presence_row(record: PresenceRecord) -> PresenceRow {
+/// What a presence was decided from, as it is stored: by the names, of which [`PresenceRow`](store::PresenceRow) knows some, the log is read
+/// again.
+#[derive(Serialize)]
+struct PresenceEvidence {
+    presence: Presence,
+    since: i64,
+    last_heard: Option<i64>,
+    impairment: Option<String>,
+    store: Option<String>,
+    link: Option<u64>,
+    instance: Option<InstanceId>,
+    beats: Option<BeatVerdict>,
+}
+
+pub(super) fn new_presence(record: PresenceRecord) -> NewPresence {
     let PresenceRecord { agent, presence, last_heard, link, instance, at, beats } = record;
-    let evidence = json!({
-        // By which the log is read again as what it was, and not as text.
-        (PresenceRow::TYPED): presence,
-        "since": presence.since.unix_millis(),
-        "last_heard": last_heard.map(WallTime::unix_millis),
-        "impairment": presence.because.impairment.map(|i| i.to_string()),
-        "store": presence.because.trouble.map(|t| t.to_string()),
-        "link": link.map(|l| l.0),
-        "instance": instance,
-        (PresenceRow::BEATS): beats,
-    });
-    PresenceRow {
+    let evidence = PresenceEvidence {
+        presence,
+        since: presence.since.unix_millis(),
+        last_heard: last_heard.map(WallTime::unix_millis),
+        impairment: presence.because.impairment.map(|i| i.to_string()),
+        store: presence.because.trouble.map(|t| t.to_string()),
+        link: link.map(|link| link.0),
+        instance,
+        beats,
+    };
+    NewPresence {
         agent,
         version: presence.version,
         epoch: presence.epoch,
-        status: presence.status.as_str().to_owned(),
+        status: presence.status.as_str().into(),
         because: presence.because.to_string(),
-        evidence,
+        // Of numbers and words, it cannot fail to be written.
+        evidence: serde_json::to_string(&evidence).unwrap_or_else(|_| "null".to_owned()),
         at,
     }
 }
 
 pub(super) fn positions(rows: Vec<store::StreamPosition>) -> Vec<StreamPosition> {
-    rows.into_iter()
-        .map(|row| StreamPosition {
-            command: row.command,
-            incarnation: row.incarnation,
-            stream: row.stream,
-            committed: row.committed,
-            delivered: row.delivered,
-            gaps: row.gaps,
-            open_gap: row.open_gap,
-        })
-        .collect()
+    rows.into_iter().map(store::StreamPosition::of_fleet).collect()
 }
 
 pub(super) fn receipt(receipt: OutputReceipt) -> (UserId, Receipt) {
@@ -185,7 +190,7 @@ pub(super) fn agent_record(
 ) -> (UserId, AgentRecord) {
     let status = PresenceStatus::parse(&row.status).unwrap_or_else(|| {
         counters.count("unknown_stored_statuses");
-        warn!(agent = %row.agent, status = row.status, "a stored status that this version does not know");
+        warn!(agent = %row.agent, status = row.status, "a stored status unknown to this version");
         PresenceStatus::Offline
     });
     let record = AgentRecord {

@@ -1,43 +1,42 @@
 //! The hub's loop: which fleet gets which event.
 
-use super::bearers::{Bearers, Opened};
-use super::fleets::Fleets;
+use super::gathered::Gathered;
+use super::inputs::{Input, Inputs, Next};
+use super::links::is_gathered;
 use super::notes::TurnedAway;
 use super::perform::Edge;
-use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, QueuedRequest, Request};
+use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request};
 use super::rows;
 use super::seats::Seats;
-use super::traces::Traces;
+use super::unread::Unread;
 use super::watchdog::{Kind, Watchdog};
-use super::write_queue::{Done, WriteQueue};
+use super::write_queue::WriteQueue;
 use crate::auth::{LinkEnd, OpenRequest};
 use crate::bounds::{TurnLimits, Turns};
-use crate::fleet_view::FleetViews;
+use crate::fleet_view::{FleetView, FleetViews};
 use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
-use crate::store::{
-    HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
-    StoreTrouble as Trouble,
-};
+use crate::store::{OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth};
+use crate::traces::Traces;
+use futures::FutureExt as _;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{
-    self, Fleet, FleetEvent, Receipt, RecordingSource, SeatId, StoreAnswer, Token,
+    self, Beside, Fleet, FleetEvent, FleetSums, Fleets, LinkTokens, Receipt, RecordingSource, Token,
 };
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
-use onsembl_protocol::model::SERVER_FEATURES;
+use onsembl_protocol::model::{Feature, SERVER_FEATURES};
 use onsembl_protocol::replay::Excerpt;
-use onsembl_protocol::session::{ServerConfig, StoreTrouble};
-use onsembl_protocol::supervisor::Key;
+use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::Now;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::server::{SessionRules, Shard, ShardEvent};
 use std::collections::{BTreeMap, VecDeque};
-use std::future::ready;
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -47,10 +46,8 @@ pub(crate) const INBOX: usize = 256;
 /// other user at most.
 pub(crate) const INBOX_OF_USER: usize = 16;
 /// Questions of one user's fleet that the store has at a time; the others wait in a line of their own. One
-/// transaction takes as many.
-pub(crate) const ASKED_OF_USER: usize = 32;
-/// Recorded heartbeats that are handled in one go before input is looked at again: one commit may have those of all agents.
-const RECORDED_AT_ONCE: usize = 256;
+/// transaction takes as many of a user alone: that many hellos of a returning fleet go into one.
+pub(crate) const ASKED_OF_USER: usize = 256;
 /// How long the last writes may take when the server ends; what is left then is given to the store
 /// to close with.
 const LAST_WRITES: Duration = Duration::from_secs(3);
@@ -59,52 +56,16 @@ const LAST_WRITES: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Hub {
     pub(super) edge: Edge,
-    clock: SystemClock,
-    fleets: Fleets,
+    inputs: Inputs,
+    pub(super) clock: SystemClock,
+    /// All fleets, each with the view in which it is shown.
+    fleets: Fleets<Arc<FleetView>>,
+    pub(super) views: FleetViews,
+    /// What agents said that is not handed to their fleets yet.
+    pub(super) gathered: Gathered,
     next_token: u64,
-    inbox: mpsc::Receiver<QueuedRequest>,
-    done: mpsc::UnboundedReceiver<Done>,
-    receipts: Receipts,
-    health: watch::Receiver<StoreHealth>,
-    link_ends: mpsc::UnboundedReceiver<LinkEnd>,
-    /// Heartbeats of a commit that were not handled yet.
-    recorded: VecDeque<Recorded>,
     watchdog: Watchdog,
     own_faults: FaultRecord,
-}
-
-/// What the loop has to do next.
-enum Input {
-    Link(ShardEvent<OpenRequest>),
-    Request(Request),
-    Recorded,
-    Stored(Vec<OutputReceipt>),
-    Answered(UserId, StoreAnswer),
-    Health,
-    Wake,
-    TokenEnded(LinkEnd),
-}
-
-impl Input {
-    const fn kind(&self) -> Kind {
-        match self {
-            Self::Link(_) => Kind::LINKS,
-            Self::Request(request) => match request {
-                Request::AgentLink(_) => Kind::ACCEPT,
-                Request::User { .. } => Kind::OF_FLEET,
-                Request::Recording { .. } => Kind::RECORDING,
-                Request::Beats { .. } => Kind::BEATS,
-                Request::Command { .. } => Kind::COMMAND,
-                Request::Stats(_) | Request::Shutdown(_) => Kind::STATS,
-            },
-            Self::Recorded => Kind::RECORDED,
-            Self::Stored(_) => Kind::STORED,
-            Self::Answered(..) => Kind::ANSWERED,
-            Self::Health => Kind::HEALTH,
-            Self::Wake => Kind::WAKE,
-            Self::TokenEnded(_) => Kind::TOKENS,
-        }
-    }
 }
 
 /// What a hub is made of.
@@ -133,7 +94,7 @@ pub struct HubParts {
     /// Where the spans of commands go.
     pub traces: Traces,
     /// Who watches heartbeats.
-    pub observer: Option<mpsc::UnboundedSender<BeatSeen>>,
+    pub observer: Option<mpsc::Sender<BeatSeen>>,
 }
 
 impl Hub {
@@ -143,19 +104,24 @@ impl Hub {
     /// The database cannot be read.
     pub async fn open(parts: HubParts) -> Result<(Self, HubHandle), StoreError> {
         let HubParts { store, receipts, link_ends, fleet_views, counters, .. } = parts;
-        let features = SERVER_FEATURES.iter().cloned().chain(parts.traces.feature());
-        let rules = SessionRules {
-            server_instance: parts.instance,
-            features: features.collect(),
-            output_window: OUTPUT_WINDOW,
-        };
+        // Half of the time after which one that is not recorded is named.
+        store.gather_within(parts.config.timing.recording_grace() / 2);
+        let features = SERVER_FEATURES
+            .iter()
+            .cloned()
+            .chain(parts.traces.feature())
+            .chain([Feature::Ephemeral]);
+        let rules =
+            SessionRules::new(parts.instance, features.collect()).with_output_window(OUTPUT_WINDOW);
         let shard = Shard::new(rules, parts.config, Limits::DEFAULT, counters.clone())
             .with_recording(parts.recording);
-        let (requests, inbox) = mpsc::channel(INBOX);
+        let (asked, requests) = mpsc::channel(INBOX);
+        let handle = HubHandle::new(asked, INBOX_OF_USER);
         let (done_in, done) = mpsc::unbounded_channel();
+        let (clock, health, recorded) = (shard.clock(), store.health(), VecDeque::new());
         let mut hub = Self {
-            clock: shard.clock(),
-            health: store.health(),
+            inputs: Inputs { clock, requests, done, receipts, health, link_ends, recorded },
+            clock,
             edge: Edge {
                 shard,
                 writes: WriteQueue::start(store.clone(), counters.clone(), done_in),
@@ -164,30 +130,24 @@ impl Hub {
                 seats: Seats::default(),
                 waiters: BTreeMap::new(),
                 outcomes: JoinSet::new(),
+                unread: Unread::default(),
+                joining: handle.joining().clone(),
                 asking: Turns::new(TurnLimits::each(ASKED_OF_USER)),
-                bearers: Bearers::default(),
+                tokens: LinkTokens::default(),
                 turned_away: TurnedAway::new(),
                 observer: parts.observer,
                 metrics: parts.metrics,
                 traces: parts.traces,
             },
-            fleets: Fleets::new(fleet_views),
+            fleets: Fleets::default(),
+            views: fleet_views,
+            gathered: Gathered::default(),
             next_token: 0,
-            inbox,
-            done,
-            receipts,
-            link_ends,
-            recorded: VecDeque::new(),
             watchdog: Watchdog::default(),
             own_faults: parts.own_faults,
         };
         let mut health = hub.edge.store.health();
-        let damaged = async {
-            let is_damaged = |health: &StoreHealth| {
-                matches!(health, StoreHealth::Troubled { trouble: Trouble::Damaged, .. })
-            };
-            health.wait_for(is_damaged).await.is_ok()
-        };
+        let damaged = async { health.wait_for(|health| health.is_damaged()).await.is_ok() };
         tokio::select! {
             recovered = hub.recover() => recovered?,
             // It would be tried without end, and nothing that waits for it would start.
@@ -196,7 +156,7 @@ impl Hub {
                 return Err(StoreError::Damaged { why });
             }
         }
-        Ok((hub, HubHandle::new(requests, INBOX_OF_USER)))
+        Ok((hub, handle))
     }
 
     /// Runs until a shutdown is asked for.
@@ -204,60 +164,69 @@ impl Hub {
         loop {
             // What the shard has decided already comes before everything else: no request is judged by a
             // session that is over.
-            while let Some(event) = self.edge.shard.take_event() {
-                self.step(Input::Link(event));
+            loop {
+                match self.edge.shard.take_event() {
+                    Some(event) => self.take(event),
+                    // What was done about it may have brought more.
+                    None if self.hand_over_gathered() => {}
+                    None => break,
+                }
             }
             let wake = self.fleets.deadline();
-            // Whichever there is, each as likely as the others: who floods one of them holds up no other.
-            let input = tokio::select! {
-                request = self.inbox.recv() => match request {
-                    Some((Request::Shutdown(done), _)) => return self.shut_down(done).await,
-                    Some((request, _turn)) => Input::Request(request),
-                    None => return,
-                },
-                event = self.edge.shard.next() => Input::Link(event),
-                Some(recorded) = self.receipts.recorded.recv(), if self.recorded.is_empty() => {
-                    self.recorded.extend(recorded);
-                    Input::Recorded
+            match self.inputs.next(&mut self.edge, wake).await {
+                Next::Input(Input::Link(event)) => {
+                    self.take(event);
+                    self.take_what_is_ready().await;
                 }
-                () = ready(()), if !self.recorded.is_empty() => Input::Recorded,
-                Some(stored) = self.receipts.output.recv() => Input::Stored(stored),
-                Some((user, answer)) = self.done.recv() => Input::Answered(user, answer),
-                Some(outcome) = self.edge.outcomes.join_next(), if !self.edge.outcomes.is_empty() => {
-                    match outcome {
-                        Ok((user, answer)) => Input::Answered(user, answer),
-                        Err(error) => {
-                            self.edge.counters.count("tasks_lost");
-                            warn!(%error, "a request to the database was lost");
-                            continue;
-                        }
-                    }
-                }
-                Ok(()) = self.health.changed() => Input::Health,
-                () = self.clock.sleep_until(wake) => Input::Wake,
-                Some(ended) = self.link_ends.recv() => Input::TokenEnded(ended),
-            };
-            self.step(input);
+                Next::Input(input) => self.step(input),
+                Next::Shutdown(done) => return self.shut_down(done).await,
+                Next::Abandoned => return,
+            }
+        }
+    }
+
+    /// Lets links that can be read now be read first, and takes what they bring: handled in one go, it wakes stores and
+    /// readers once. No more than the shard reads in one go is added to what it has read.
+    async fn take_what_is_ready(&mut self) {
+        while let Some(event) = self.edge.shard.take_event() {
+            self.take(event);
+        }
+        tokio::task::yield_now().await;
+        if let Some(event) = self.edge.shard.next().now_or_never() {
+            self.take(event);
+        }
+    }
+
+    /// Takes an event of a link. What is only gathered costs less than to measure it.
+    fn take(&mut self, event: ShardEvent<OpenRequest>) {
+        if is_gathered(&event) {
+            self.on_shard(event);
+        } else {
+            self.step(Input::Link(event));
         }
     }
 
     /// Everything that the loop does, under the watchdog.
-    fn step(&mut self, input: Input) {
-        let (began, kind) = (std::time::Instant::now(), input.kind());
+    pub(super) fn step(&mut self, input: Input) {
+        let Some(input) = self.defer_for_unread(input) else { return };
+        let (began, kind) = (Instant::now(), input.kind());
         match input {
             Input::Link(event) => self.on_shard(event),
             Input::Request(request) => self.on_request(request),
-            Input::Recorded => self.on_recorded(),
+            Input::Recorded(beats) => self.on_recorded(&beats),
             Input::Stored(stored) => self.on_stored(stored),
-            Input::Answered(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
-            Input::Health => self.on_health(),
+            Input::Answered(user, answer) => {
+                self.edge.joining.set(self.edge.outcomes.len());
+                self.feed(&user, FleetEvent::Store(answer));
+            }
+            Input::Health(health) => self.on_health(health),
             Input::Wake => self.wake(),
             Input::TokenEnded(LinkEnd { id, end, link }) => {
-                let opened = self.edge.bearers.opened(id).or_else(|| link.map(Opened::Link));
-                if let Some(opened) = opened {
-                    self.edge.end_opened(opened, end);
-                }
+                let ending = self.edge.tokens.token_ended(id, end, link);
+                self.edge.end(ending);
             }
+            Input::Read(fleet) => self.edge.unread.push(fleet),
+            Input::Recover => self.recover_some(),
         }
         let _ = self.watchdog.stepped(kind, began.elapsed(), &self.edge.counters);
     }
@@ -274,11 +243,33 @@ impl Hub {
         kind: Kind,
         change: impl FnOnce(&mut Fleet, Now),
     ) {
-        let began = std::time::Instant::now();
-        let Self { fleets, edge, clock, .. } = self;
+        let began = Instant::now();
+        let Self { fleets, views, edge, clock, .. } = self;
+        let new = || Beside { seed: fastrand::u64(..), beside: views.of(user) };
         let change = |fleet: &mut Fleet| change(fleet, clock.now());
-        fleets.with(user, change, |view, action| edge.perform(user, view, action));
+        fleets.with(user, new, change, |view, action| edge.perform(user, view, action));
         self.watchdog.handled(user, kind, began, &self.edge.counters);
+    }
+
+    /// Hands the fleets what was gathered for them, under the watchdog. Whether there was anything.
+    fn hand_over_gathered(&mut self) -> bool {
+        if self.gathered.is_empty() {
+            return false;
+        }
+        let began = Instant::now();
+        self.hand_over();
+        let _ = self.watchdog.stepped(Kind::LINKS, began.elapsed(), &self.edge.counters);
+        true
+    }
+
+    /// Hands the fleets what was gathered for them. What is done about it comes behind all of it.
+    pub(super) fn hand_over(&mut self) {
+        while let Some((user, events)) = self.gathered.pop() {
+            let Some(kind) = events.last().map(Kind::of) else { continue };
+            self.with_fleet(&user, kind, |fleet, now| {
+                events.into_iter().for_each(|event| fleet.handle(event, now));
+            });
+        }
     }
 
     fn wake(&mut self) {
@@ -294,9 +285,8 @@ impl Hub {
                 let link = self.edge.shard.accept(ticket);
                 if let Some(open) = self.edge.shard.bearer(link) {
                     open.is_link(link);
-                    if let Some(end) = open.end() {
-                        self.edge.end_opened(Opened::Link(link), end);
-                    }
+                    let ending = self.edge.tokens.accepted(link, open);
+                    self.edge.end(ending);
                 }
             }
             Request::User { user, mut request, reply } => {
@@ -310,38 +300,36 @@ impl Hub {
                 self.edge.traces.answered(&user);
             }
             Request::Recording { user, agent, reply } => {
-                let began = std::time::Instant::now();
-                if reply.send(self.recording(&user, &agent)).is_err() {
-                    self.edge.counters.count("answers_nobody_took");
-                }
+                let began = Instant::now();
+                self.answer(reply, self.recording(&user, &agent));
                 self.watchdog.handled(&user, Kind::RECORDING, began, &self.edge.counters);
             }
             Request::Beats { user, agent, reply } => {
-                let began = std::time::Instant::now();
-                if reply.send(self.beats(&user, &agent).map(Box::new)).is_err() {
-                    self.edge.counters.count("answers_nobody_took");
-                }
+                let began = Instant::now();
+                self.answer(reply, self.beats(&user, &agent).map(Box::new));
                 self.watchdog.handled(&user, Kind::BEATS, began, &self.edge.counters);
             }
             Request::Command { user, command, reply } => {
-                let (began, now) = (std::time::Instant::now(), self.clock.now());
+                let (began, now) = (Instant::now(), self.clock.now());
                 let fleet = self.fleets.of(&user);
-                if reply.send(fleet.and_then(|fleet| fleet.open_command(&command, now))).is_err() {
-                    self.edge.counters.count("answers_nobody_took");
-                }
+                self.answer(reply, fleet.and_then(|fleet| fleet.open_command(&command, now)));
                 self.watchdog.handled(&user, Kind::COMMAND, began, &self.edge.counters);
             }
-            Request::Stats(reply) => {
-                if reply.send(self.stats()).is_err() {
-                    self.edge.counters.count("answers_nobody_took");
-                }
-            }
+            // It was deferred until then.
+            Request::Read { user: _, reply } => self.answer(reply, ()),
+            Request::Stats(reply) | Request::Alive(reply) => self.answer(reply, self.stats()),
             Request::Shutdown(done) => drop(done),
         }
     }
 
+    fn answer<T>(&self, reply: oneshot::Sender<T>, answer: T) {
+        if reply.send(answer).is_err() {
+            self.edge.counters.count("answers_nobody_took");
+        }
+    }
+
     fn stats(&self) -> HubStats {
-        let (sessions, open_commands) = self.fleets.sums();
+        let FleetSums { seats: sessions, open_commands } = self.fleets.sums();
         HubStats {
             links: self.edge.shard.link_count(),
             greeting: self.edge.shard.greeting_count(),
@@ -363,102 +351,7 @@ impl Hub {
         excerpt.ok_or(NoRecording::Nothing)
     }
 
-    fn on_shard(&mut self, event: ShardEvent<OpenRequest>) {
-        match event {
-            ShardEvent::Hello(claim) => {
-                let identity = claim.auth.identity();
-                let (user, bearer) = (identity.user.clone(), identity.bearer());
-                let ended = self.edge.bearers.hello(claim.link, claim.auth);
-                let (link, hello, peer) = (claim.link, claim.hello, claim.peer);
-                if let Some(end) = ended {
-                    self.edge.bearers.link_ended(link);
-                    return self.edge.end_opened(Opened::Link(link), end);
-                }
-                self.feed(&user, FleetEvent::Hello { link, hello, peer, bearer });
-            }
-            ShardEvent::Silent { link, named } => {
-                if let Some(identity) = self.edge.shard.bearer(link).map(OpenRequest::identity) {
-                    let (user, bearer) = (identity.user.clone(), identity.bearer());
-                    self.feed(&user, FleetEvent::Silent { link, named, bearer });
-                }
-            }
-            ShardEvent::Parked { key, link, session } => {
-                if let Some(end) = self.edge.bearers.parked(link, key) {
-                    self.edge.end_opened(Opened::Link(link), end);
-                }
-                self.feed_seat(key, |seat| FleetEvent::Parked { seat, link, session });
-            }
-            ShardEvent::Admit { key, link } => {
-                self.feed_seat(key, |seat| FleetEvent::Admit { seat, link });
-            }
-            ShardEvent::Welcomed { key, link, capabilities, dialect: _ } => {
-                let ended = self.edge.bearers.welcomed(link, key);
-                self.feed_seat(key, |seat| FleetEvent::Welcomed { seat, link, capabilities });
-                if let Some(end) = ended {
-                    self.edge.end_opened(Opened::Session(key), end);
-                }
-            }
-            ShardEvent::Record { key, epoch, sequence, at, metrics } => {
-                if let Some(metrics) = metrics {
-                    self.feed_seat(key, |seat| FleetEvent::Metrics { seat, metrics });
-                }
-                let Some(agent) = self.edge.seats.of(key).and_then(|s| s.agent.clone()) else {
-                    return;
-                };
-                self.edge.metrics.heartbeat(BeatHop::Received);
-                self.edge.observe(&agent, sequence, BeatHop::Received, at);
-                let metrics = metrics.and_then(|m| serde_json::to_string(&m).ok());
-                let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
-                self.edge.store.record_heartbeat(row);
-            }
-            ShardEvent::Paused { key, pausing } => {
-                self.feed_seat(key, |seat| FleetEvent::Paused { seat, pausing });
-            }
-            ShardEvent::Presence { key, presence, beats } => {
-                self.edge.metrics.presence(&presence);
-                self.feed_seat(key, |seat| FleetEvent::Presence { seat, presence, beats });
-            }
-            ShardEvent::Beats { key, verdict } => {
-                self.feed_seat(key, |seat| FleetEvent::Beats { seat, verdict });
-            }
-            ShardEvent::Message { key, message, now: _ } => {
-                self.edge.metrics.message(&message);
-                self.feed_seat(key, |seat| FleetEvent::Message { seat, message });
-            }
-            ShardEvent::Heard { key, at } => {
-                self.feed_seat(key, |seat| FleetEvent::Heard { seat, at });
-            }
-            ShardEvent::LinkEnded { key, link, session, reason } => {
-                self.edge.bearers.link_ended(link);
-                let event = |seat| FleetEvent::LinkEnded { seat, link, session, reason };
-                self.feed_seat(key, event);
-            }
-            ShardEvent::Forgotten { key, history } => {
-                self.edge.bearers.forgotten(key);
-                if let Some(seated) = self.edge.seats.remove(key) {
-                    let event = FleetEvent::Forgotten { seat: seated.seat, history };
-                    self.feed(&seated.user, event);
-                }
-            }
-            ShardEvent::Overslept(late) => {
-                self.edge.metrics.stalled(late);
-                let late_ms = late.as_millis() as u64;
-                warn!(
-                    late_ms,
-                    "this process was suspended; that time counts as no agent's silence"
-                );
-            }
-            ShardEvent::Answered { key, sequence } => {
-                self.edge.metrics.heartbeat(BeatHop::Answered);
-                if let Some(agent) = self.edge.seats.of(key).and_then(|s| s.agent.as_ref()) {
-                    let at = self.clock.now().wall;
-                    self.edge.observe(agent, sequence, BeatHop::Answered, at);
-                }
-            }
-        }
-    }
-
-    /// The ledger of heartbeats of an agent of this user; `None` if it has no session, or is none of the user.
+    /// The hop tracker of an agent of this user; `None` if it has no session, or is none of the user.
     fn beats(&self, user: &UserId, agent: &AgentId) -> Option<BeatReport> {
         match self.fleets.of(user)?.recording(agent)?? {
             RecordingSource::Seat(seat) => self.edge.shard.beats(self.edge.seats.key(seat)?),
@@ -466,19 +359,9 @@ impl Hub {
         }
     }
 
-    fn feed_seat(&mut self, key: Key, event: impl FnOnce(SeatId) -> FleetEvent) {
-        match self.edge.seats.of(key) {
-            Some(seated) => {
-                let (user, seat) = (seated.user.clone(), seated.seat);
-                self.feed(&user, event(seat));
-            }
-            None => self.edge.counters.count("events_of_forgotten_agents"),
-        }
-    }
-
-    fn on_recorded(&mut self) {
-        for beat in self.recorded.drain(..self.recorded.len().min(RECORDED_AT_ONCE)) {
-            self.edge.metrics.recorded(&beat);
+    fn on_recorded(&mut self, beats: &[Recorded]) {
+        for beat in beats {
+            self.edge.metrics.recorded(beat);
             let at = beat.committed_at;
             self.edge.observe(&beat.agent, beat.sequence, BeatHop::Recorded, at);
             if let Some(key) = self.edge.seats.machine_of(&beat.agent) {
@@ -498,30 +381,20 @@ impl Hub {
         }
     }
 
-    fn on_health(&mut self) {
-        let health = *self.health.borrow_and_update();
+    fn on_health(&mut self, health: StoreHealth) {
         self.own_faults.store(health, self.clock.now().wall);
-        let trouble = match health {
-            StoreHealth::Healthy => {
-                info!("the database takes writes again");
-                None
-            }
+        match health {
+            StoreHealth::Healthy => info!("the database accepts writes again"),
             StoreHealth::Scarce { .. } => {
                 self.edge.counters.count("store_disk_full");
                 warn!("{health}; agents stay connected");
-                Some(StoreTrouble::Full)
             }
             StoreHealth::Troubled { trouble, .. } => {
                 self.edge.counters.count("store_troubles");
-                warn!(%trouble, "the database does not take writes; agents stay connected");
-                Some(match trouble {
-                    Trouble::Busy => StoreTrouble::Busy,
-                    Trouble::Full => StoreTrouble::Full,
-                    Trouble::Failed | Trouble::Damaged => StoreTrouble::Failed,
-                })
+                warn!(%trouble, "the database does not accept writes; agents stay connected");
             }
-        };
-        self.edge.shard.store_health(trouble);
+        }
+        self.edge.shard.store_health(health.trouble());
     }
 
     /// Says goodbye on every link and waits a little for it to arrive.
@@ -531,77 +404,15 @@ impl Hub {
         tokio::pin!(patience);
         while !self.edge.shard.is_done() {
             tokio::select! {
-                event = self.edge.shard.next() => self.step(Input::Link(event)),
+                event = self.edge.shard.next() => {
+                    self.step(Input::Link(event));
+                    let _ = self.hand_over_gathered();
+                }
                 () = &mut patience => break,
             }
         }
         drop(done);
         self.edge.traces.finish().await;
         self.edge.writes.finish(LAST_WRITES).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::auth::{Identity, Opens, TokenKind};
-    use onsembl_protocol::fleet::OpenKind;
-    use onsembl_protocol::id::{AgentKey, InstanceId, LinkId};
-    use onsembl_protocol::model::AGENT_FEATURES;
-    use onsembl_protocol::time::WallTime;
-    use onsembl_protocol::wire::payload::{
-        AgentConnect, AgentExtensions, AgentType, LegacyCapabilities,
-    };
-    use onsembl_transport::server::HelloClaim;
-
-    /// No event tells the hub how such a link ends.
-    #[tokio::test]
-    async fn nothing_is_kept_of_a_diagnosis_connection() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = WallTime::from_unix_millis(1_700_000_000_000);
-        let (store, receipts) = Store::open(dir.path(), at).await.unwrap();
-        let (opens, link_ends) = Opens::new(Counters::default());
-        let parts = HubParts {
-            store,
-            receipts,
-            link_ends,
-            fleet_views: FleetViews::default(),
-            metrics: Metrics::new(Counters::default()),
-            own_faults: FaultRecord::default(),
-            counters: Counters::default(),
-            config: ServerConfig::DEFAULT,
-            instance: ServerInstanceId::new("s"),
-            recording: 0,
-            traces: Traces::default(),
-            observer: None,
-        };
-        let (mut hub, _handle) = Hub::open(parts).await.unwrap();
-        let extensions = AgentExtensions {
-            features: AGENT_FEATURES.to_vec(),
-            agent_key: AgentKey::new("k"),
-            instance: InstanceId::new("i"),
-            probe: true,
-            commands: Vec::new(),
-            journal: None,
-            max_parallel: None,
-            stop_id: None,
-        };
-        let hello = AgentConnect {
-            agent_id: "k".to_owned(),
-            name: None,
-            agent_type: AgentType::Custom,
-            version: None,
-            host_machine: None,
-            capabilities: LegacyCapabilities::default(),
-            extensions: Some(extensions),
-        };
-        hub.on_shard(ShardEvent::Hello(HelloClaim {
-            link: LinkId(1),
-            auth: opens
-                .open(OpenKind::AgentLink, Identity::new(UserId::new("u"), TokenKind::Agent, "t")),
-            hello: Box::new(hello),
-            peer: "somewhere".to_owned(),
-        }));
-        assert!(hub.edge.bearers.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //! named with its user before many are.
 
 use crate::bounds::LogLimit;
-use onsembl_protocol::fleet::{FleetEvent, Request, StoreAnswer};
+use onsembl_protocol::fleet::FleetEvent;
 use onsembl_protocol::id::UserId;
 use onsembl_transport::counters::Counters;
 use std::time::{Duration, Instant};
@@ -35,47 +35,7 @@ impl Kind {
     pub(super) const TOKENS: Self = Self("ends of tokens");
 
     pub(super) const fn of(event: &FleetEvent) -> Self {
-        Self(match event {
-            FleetEvent::Hello { .. } => "hello",
-            FleetEvent::Silent { .. } => "silent link",
-            FleetEvent::Parked { .. } => "parked link",
-            FleetEvent::Admit { .. } => "admit",
-            FleetEvent::Welcomed { .. } => "welcomed",
-            FleetEvent::Presence { .. } => "presence",
-            FleetEvent::Beats { .. } => "heartbeats",
-            FleetEvent::Heard { .. } => "heard",
-            FleetEvent::Metrics { .. } => "metrics",
-            FleetEvent::Paused { .. } => "paused",
-            FleetEvent::Message { .. } => "message of an agent",
-            FleetEvent::LinkEnded { .. } => "link ended",
-            FleetEvent::Forgotten { .. } => "forgotten",
-            FleetEvent::Request { request, .. } => match request {
-                Request::Command(_) => "request: command",
-                Request::Cancel(_) => "request: cancel",
-                Request::Control(_) => "request: control",
-                Request::StopOnce(_) | Request::LatchStop(_) | Request::Stop { .. } => {
-                    "request: stop"
-                }
-                Request::Release(_) => "request: release",
-                Request::DeleteAgent(_) => "request: delete agent",
-                Request::Audit(_) => "request: audit",
-                Request::Keyboard(..) => "request: keyboard",
-            },
-            FleetEvent::Store(answer) => match answer {
-                StoreAnswer::Session { .. } => "store: session",
-                StoreAnswer::Inserted { .. } => "store: inserted",
-                StoreAnswer::EndStored { .. } => "store: end stored",
-                StoreAnswer::Positions { .. } => "store: positions",
-                StoreAnswer::LogPosition { .. } => "store: log position",
-                StoreAnswer::Balance { .. } => "store: balance",
-                StoreAnswer::FindingsKept { .. } => "store: findings kept",
-                StoreAnswer::Deleted { .. } => "store: deleted",
-                StoreAnswer::Stopped { .. } => "store: stopped",
-                StoreAnswer::Released { .. } => "store: released",
-            },
-            FleetEvent::Receipts(_) => "receipts",
-            FleetEvent::Wake => "wake",
-        })
+        Self(event.name())
     }
 }
 
@@ -128,13 +88,13 @@ impl Watchdog {
                 event = kind.0,
                 took_ms,
                 left_out,
-                "an event held up all users; if this continues, its user has more than this server can serve"
+                "one event blocked all users; if this continues, its user exceeds the capacity of this server"
             ),
             None => warn!(
                 event = kind.0,
                 took_ms,
                 left_out,
-                "work of the server itself held up all users; if this continues, this server has more than it can serve"
+                "work of the server itself blocked all users; if this continues, the load exceeds the capacity of this server"
             ),
         }
         true

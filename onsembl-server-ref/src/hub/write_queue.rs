@@ -8,8 +8,8 @@ use super::rows;
 use crate::bounds::{Share, Shares};
 use crate::store::{Inserted, Store, StoreError, StoredRecord, Submitted};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use onsembl_protocol::fleet::{StoreAnswer, StoreFault, Write};
-use onsembl_protocol::id::{CommandId, UserId};
+use onsembl_protocol::fleet::{AdmittedWrite, StoreAnswer, Write, WriteAdmission};
+use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,17 +20,11 @@ use tracing::{error, warn};
 
 /// Writes besides output that may wait while the database does not take them, of all users: of one at most as
 /// many as are left, so that alone a user has 16,384. Beyond it a write is dropped, counted and logged, and the
-/// end of a command is decided again later. What is [bounded at its source](Write::is_bounded_at_source) does not count.
+/// end of a command is decided again later. What is bounded at its source does not count.
 pub(crate) const BOUND: usize = 32 * 1024;
-
-/// What the hub is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// It reads what an earlier run left, in one go: a write for each agent that was in session then. They are as
-    /// many as agents were read, and all of them are kept.
-    Recovering,
-    Running,
-}
+/// Presence events of one agent that may wait besides: where all agents of a user go from one status to another at one
+/// moment, and back, none is dropped. A fleet has a bound on its agents, which take far more than these.
+pub(crate) const PRESENCE_OF_AGENT: usize = 2;
 
 /// What became of a write, for the fleet of its user.
 pub(super) type Done = (UserId, StoreAnswer);
@@ -42,10 +36,9 @@ pub(super) struct WriteQueue {
     handed: mpsc::UnboundedSender<Handed>,
     done: mpsc::UnboundedSender<Done>,
     shares: Shares<UserId>,
+    presence: Shares<AgentId>,
     waiting: Arc<AtomicUsize>,
-    /// Those that were dropped since there was room last.
-    dropped: AtomicUsize,
-    phase: Phase,
+    admission: WriteAdmission,
     counters: Counters,
     task: JoinHandle<()>,
 }
@@ -61,46 +54,50 @@ impl WriteQueue {
         let (handed, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let keep = keep(inbox, Arc::clone(&waiting), counters.clone(), done.clone());
-        let (shares, dropped) = (Shares::new(BOUND, 1), AtomicUsize::new(0));
-        let (phase, task) = (Phase::Recovering, tokio::spawn(keep));
-        Self { store, handed, done, shares, waiting, dropped, phase, counters, task }
+        let (shares, admission) = (Shares::new(BOUND, 1), WriteAdmission::recovering());
+        let task = tokio::spawn(keep);
+        // Of each agent it is bounded; of all, by how many agents there are.
+        let presence = Shares::new(usize::MAX, usize::MAX);
+        Self { store, handed, done, shares, presence, waiting, admission, counters, task }
     }
 
     /// From now on what waits is bounded.
     pub(super) fn recovered(&mut self) {
-        self.phase = Phase::Running;
+        self.admission.recovered();
     }
 
-    pub(super) fn write(&self, user: &UserId, write: Write) {
-        let counts = match self.phase {
-            Phase::Running => !write.is_bounded_at_source(),
-            Phase::Recovering => false,
+    pub(super) fn write(&mut self, user: &UserId, write: Write) {
+        let part = match self
+            .admission
+            .admit(&write, || part_of(&self.shares, &self.presence, user, &write))
+        {
+            AdmittedWrite::Free => None,
+            AdmittedWrite::InPart { part, dropped } => {
+                if dropped > 0 {
+                    warn!(dropped, "writes were dropped until the database had room again");
+                }
+                Some(part)
+            }
+            AdmittedWrite::Dropped { is_first, end } => {
+                let waiting = self.waiting.load(Ordering::Relaxed);
+                self.counters.count("writes_dropped");
+                if is_first {
+                    error!(%user, ?write, waiting, "the database has not accepted writes for too long; dropping this one and others");
+                }
+                if let Some((command, fault)) = end {
+                    let stored = Err(fault);
+                    self.answer((user.clone(), StoreAnswer::EndStored { command, stored }));
+                }
+                return;
+            }
         };
-        let share = counts.then(|| self.shares.take(user)).flatten();
-        if counts && share.is_none() {
-            let waiting = self.waiting.load(Ordering::Relaxed);
-            self.counters.count("writes_dropped");
-            // As many follow as there are events until the database is well: one line at each end of it.
-            if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
-                error!(%user, ?write, waiting, "the database has not taken writes for too long; this one and others are dropped");
-            }
-            if let Some(command) = write.ended_command().cloned() {
-                let why = "too many writes of this user wait for the database".to_owned();
-                let stored = Err(StoreFault::Unavailable(why));
-                self.answer((user.clone(), StoreAnswer::EndStored { command, stored }));
-            }
-            return;
-        }
-        if counts && let dropped @ 1.. = self.dropped.swap(0, Ordering::Relaxed) {
-            warn!(dropped, "writes were dropped until the database had room again");
-        }
         let (user, ends) = (user.clone(), write.ended_command().cloned());
         let write = hand_in(&self.store, &user, write);
         if matches!(write, Ok(InStore::Output)) {
             return;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.handed.send(Handed { user, write, ends, _share: share }).is_err() {
+        if self.handed.send(Handed { user, write, ends, _part: part }).is_err() {
             self.counters.count("writes_dropped");
         }
     }
@@ -117,7 +114,7 @@ impl WriteQueue {
         if tokio::time::timeout(patience, self.task).await.is_err() {
             warn!(
                 waiting = self.waiting.load(Ordering::Relaxed),
-                "the database does not take the last writes"
+                "the database does not accept the last writes"
             );
         }
     }
@@ -172,13 +169,44 @@ fn settle(
     }
 }
 
+/// The part of the memory that a write takes until it is committed.
+#[derive(Debug)]
+enum Part {
+    OfUser(#[allow(dead_code, reason = "given back when it is dropped")] Share<UserId>),
+    OfAgent(#[allow(dead_code, reason = "given back when it is dropped")] Share<AgentId>),
+}
+
+fn part_of(
+    shares: &Shares<UserId>,
+    presence: &Shares<AgentId>,
+    user: &UserId,
+    write: &Write,
+) -> Option<Part> {
+    if let Some(share) = shares.take(user) {
+        return Some(Part::OfUser(share));
+    }
+    match write {
+        Write::Presence(record) => {
+            presence.take_below(&record.agent, PRESENCE_OF_AGENT).map(Part::OfAgent)
+        }
+        Write::Command { .. }
+        | Write::Terminal(_)
+        | Write::Output { .. }
+        | Write::Alias { .. }
+        | Write::Journal { .. }
+        | Write::TerminalSize { .. }
+        | Write::Keyboard(_)
+        | Write::SessionEnd { .. } => None,
+    }
+}
+
 /// A write that is in the store's queue, and what its fleet waits for.
 #[derive(Debug)]
 struct Handed {
     user: UserId,
     write: Result<InStore, StoreError>,
     ends: Option<CommandId>,
-    _share: Option<Share<UserId>>,
+    _part: Option<Part>,
 }
 
 /// What is still to be waited for.
@@ -198,47 +226,48 @@ enum InStore {
 fn hand_in(store: &Store, user: &UserId, write: Write) -> Result<InStore, StoreError> {
     match write {
         Write::Presence(record) => {
-            store.put_presence(user, rows::presence_row(record)).map(InStore::Submitted)
+            store.presence().put(user, rows::new_presence(record)).map(InStore::Submitted)
         }
         Write::Command { command, update } => {
             let update = rows::command_update(update);
-            store.put_command_update(user, &command, update).map(InStore::Updated)
+            store.commands().put_update(user, &command, update).map(InStore::Updated)
         }
         Write::Terminal(record) => {
             let command = record.command.clone();
-            let submitted = store.put_terminal(rows::command_row(user.clone(), *record))?;
+            let submitted =
+                store.commands().put_terminal(rows::command_row(user.clone(), *record))?;
             Ok(InStore::Inserted { command, submitted })
         }
         Write::Output { command, record } => {
             let record = StoredRecord::of_log(user.clone(), command, record);
-            store.put_output(record).map(|()| InStore::Output)
+            store.output().put(record).map(|()| InStore::Output)
         }
         Write::Alias { agent, alias } => {
-            store.put_alias(user, &agent, &alias).map(InStore::Submitted)
+            store.agents().put_alias(user, &agent, &alias).map(InStore::Submitted)
         }
         Write::Journal { agent, journal } => {
-            store.put_journal(user, &agent, journal).map(InStore::Submitted)
+            store.agents().put_journal(user, &agent, journal).map(InStore::Submitted)
         }
         Write::TerminalSize { command, record } => {
-            store.put_size(user, &command, record).map(InStore::Submitted)
+            store.screens().put_size(user, &command, record).map(InStore::Submitted)
         }
-        Write::Keyboard(record) => store.put_hold(user, record).map(InStore::Submitted),
+        Write::Keyboard(record) => store.keyboards().put_hold(user, record).map(InStore::Submitted),
         Write::SessionEnd { session, at, because } => {
-            store.put_session_end(user, session, at, because).map(InStore::Changed)
+            store.sessions().put_end(user, session, at, because).map(InStore::Changed)
         }
     }
 }
 
 async fn committed(handed: Handed, counters: Counters) -> Settled {
     // It counts until it is committed.
-    let Handed { user, write, ends, _share } = handed;
+    let Handed { user, write, ends, _part } = handed;
     let result = match write {
         Ok(InStore::Submitted(submitted)) => submitted.committed().await,
         Ok(InStore::Changed(submitted)) => submitted.committed().await.map(drop),
         Ok(InStore::Updated(submitted)) => submitted.committed().await.map(|updated| {
             if !updated {
                 counters.count("updates_of_ended_commands");
-                warn!(%user, "a command that is over, or was never stored, is not changed any more");
+                warn!(%user, "a command that has ended, or was never stored, is not updated any more");
             }
         }),
         Ok(InStore::Inserted { command, submitted }) => {
@@ -265,9 +294,12 @@ mod tests {
     use super::*;
     use crate::store::{CommandRow, StoredBody};
     use bytes::Bytes;
-    use onsembl_protocol::fleet::{CommandStage, CommandUpdate, LogRecord};
-    use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation, SessionId};
+    use onsembl_protocol::fleet::{CommandStage, CommandUpdate, LogRecord, PresenceRecord};
+    use onsembl_protocol::id::{
+        ByteOffset, ChunkSequence, Epoch, Incarnation, PresenceVersion, SessionId,
+    };
     use onsembl_protocol::model::Stream;
+    use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
     use onsembl_protocol::time::WallTime;
 
     /// As at a start with a large fleet whose server was killed.
@@ -294,6 +326,55 @@ mod tests {
         queue.finish(Duration::from_secs(60)).await;
     }
 
+    fn presence(n: usize, version: u64) -> Write {
+        let at = WallTime::from_unix_millis(1_700_000_000_000);
+        let presence = Presence {
+            status: PresenceStatus::Offline,
+            since: at,
+            because: StatusCause {
+                cause: PresenceCause::ServerRestarted,
+                impairment: None,
+                trouble: None,
+            },
+            version: PresenceVersion(version),
+            epoch: Epoch(1),
+        };
+        Write::Presence(PresenceRecord {
+            agent: AgentId::new(format!("agent {n}")),
+            presence,
+            last_heard: None,
+            link: None,
+            instance: None,
+            at,
+            beats: None,
+        })
+    }
+
+    /// As when a server is back and its fleet is not, or when its resume window ends.
+    #[tokio::test]
+    async fn a_large_fleet_that_changes_its_status_at_one_moment_loses_no_presence_event() {
+        const AGENTS: usize = 20_000;
+        let dir = tempfile::tempdir().unwrap();
+        let at = WallTime::from_unix_millis(1_700_000_000_000);
+        let (store, _receipts) = Store::open(dir.path(), at).await.unwrap();
+        let other = rusqlite::Connection::open(dir.path().join(crate::store::FILE_NAME)).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (done, _dones) = mpsc::unbounded_channel();
+        let counters = Counters::default();
+        let mut queue = WriteQueue::start(store, counters.clone(), done);
+        queue.recovered();
+        let user = UserId::new("u");
+        for version in 1..=2 {
+            (0..AGENTS).for_each(|n| queue.write(&user, presence(n, version)));
+        }
+        assert_eq!(counters.snapshot().get("writes_dropped"), None);
+        // One agent still has its bound.
+        (0..1000).for_each(|n| queue.write(&user, presence(AGENTS, n)));
+        let dropped = 1000 - PRESENCE_OF_AGENT as u64;
+        assert_eq!(counters.snapshot().get("writes_dropped"), Some(&dropped));
+        drop(other);
+    }
+
     /// Far more than the store's queue has room for, and than a task is given to do at once.
     #[tokio::test]
     async fn nothing_changes_places_however_much_waits() {
@@ -302,7 +383,7 @@ mod tests {
         let (store, mut receipts) = Store::open(dir.path(), at).await.unwrap();
         let user = UserId::new("u");
         let session = crate::store::NewSession::first(&user);
-        let opened = store.open_session(session).await.unwrap();
+        let opened = store.sessions().open(session).await.unwrap();
         let command = CommandId::new("c");
         let row = CommandRow {
             user: user.clone(),
@@ -318,9 +399,9 @@ mod tests {
             updated_at: at,
             ended_at: None,
         };
-        store.insert_command(row).await.unwrap();
+        store.commands().insert(row).await.unwrap();
         let (done, _dones) = mpsc::unbounded_channel();
-        let queue = WriteQueue::start(store.clone(), Counters::default(), done);
+        let mut queue = WriteQueue::start(store.clone(), Counters::default(), done);
         let other = rusqlite::Connection::open(dir.path().join(crate::store::FILE_NAME)).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         const CHUNKS: u64 = 2000;
@@ -345,10 +426,10 @@ mod tests {
         while let Ok(batch) = receipts.output.try_recv() {
             assert!(batch.iter().all(|receipt| !receipt.is_gap));
         }
-        let end = store.output_positions(&user, vec![command.clone()]).await.unwrap();
+        let end = store.streams().positions(&user, vec![command.clone()]).await.unwrap();
         let end = end.first().unwrap();
         assert_eq!((end.delivered, end.gaps), (CHUNKS * CHUNK, 0));
-        let row = store.command(&user, &command).await.unwrap().unwrap();
+        let row = store.commands().get(&user, &command).await.unwrap().unwrap();
         assert_eq!(row.cause, Some((CHUNKS - 1).to_string()));
     }
 }

@@ -18,9 +18,6 @@ const CANCEL: &[u8] = b"\x18";
 /// Records to be drawn, in order.
 pub(super) type Page = VecDeque<StoredRecord>;
 
-/// Output of a terminal between two looks at the clock: some programs clear the screen with every other byte.
-const PIECE: usize = 4096;
-
 /// Where a screen is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
@@ -46,6 +43,8 @@ pub(super) struct Drawing {
     sizes: Vec<SizeRecord>,
     /// Output since the last keyframe.
     since_keyframe: u64,
+    /// How much is drawn of a record of a pipe that is not drawn whole yet.
+    begun: usize,
 }
 
 /// What is drawn.
@@ -68,10 +67,11 @@ impl Drawing {
             whole: true,
             sizes: Vec::new(),
             since_keyframe: 0,
+            begun: 0,
         }
     }
 
-    /// Takes the sizes that are known now, and says behind which record it continues. It begins anew if something that
+    /// Takes the sizes that are known now, and says behind which record it continues. It begins again if something that
     /// is drawn had another size.
     pub(super) fn begin(&mut self, sizes: Vec<SizeRecord>) -> Cursor {
         let drawn = |sizes: &[SizeRecord]| -> Vec<SizeRecord> {
@@ -156,6 +156,7 @@ impl Drawing {
                 self.since_keyframe = 0;
                 frames.extend(self.keyframe(record));
             }
+            self.begun = 0;
             self.cursor = Some((record.incarnation, record.sequence));
             let _drawn = page.pop_front();
         }
@@ -182,7 +183,7 @@ impl Drawing {
     fn restart(&mut self) {
         self.screen = Screen::new(TerminalSize::DEFAULT);
         (self.run, self.offset, self.cursor) = (None, ByteOffset(0), None);
-        (self.whole, self.since_keyframe) = (true, 0);
+        (self.whole, self.since_keyframe, self.begun) = (true, 0, 0);
     }
 
     fn begin_run(&mut self, run: Incarnation, first: ByteOffset) {
@@ -201,9 +202,13 @@ impl Drawing {
     fn draw_chunk(&mut self, offset: ByteOffset, bytes: &[u8], until: Instant) -> bool {
         match self.of {
             Kind::Pipes => {
-                self.screen.feed(bytes);
-                let end = self.offset.0.saturating_add(bytes.len() as u64);
-                self.offset = ByteOffset(end);
+                let rest = bytes.get(self.begun..).unwrap_or_default();
+                let taken = self.screen.feed_until(rest, until);
+                self.offset = ByteOffset(self.offset.0.saturating_add(taken as u64));
+                if taken < rest.len() {
+                    self.begun += taken;
+                    return false;
+                }
             }
             Kind::Terminal => {
                 // What is behind the next size is drawn at that size.
@@ -217,11 +222,11 @@ impl Drawing {
                     }
                     let next_size = self.next_size().map_or(u64::MAX, |next| next.offset.0);
                     let room = usize::try_from(next_size.saturating_sub(self.offset.0));
-                    let room = room.unwrap_or(PIECE).min(PIECE);
-                    let (piece, others) = rest.split_at(room.min(rest.len()));
-                    self.screen.feed(piece);
-                    self.move_to(ByteOffset(self.offset.0.saturating_add(piece.len() as u64)));
-                    rest = others;
+                    let room = room.unwrap_or(usize::MAX).min(rest.len());
+                    let (piece, _) = rest.split_at(room);
+                    let taken = self.screen.feed_until(piece, until);
+                    self.move_to(ByteOffset(self.offset.0.saturating_add(taken as u64)));
+                    (_, rest) = rest.split_at(taken);
                 }
                 self.since_keyframe = self.since_keyframe.saturating_add(bytes.len() as u64);
             }
@@ -387,6 +392,16 @@ mod tests {
         }
         let once = drawn(&[], vec![chunk(1, 0, &text), chunk(2, text.len() as u64, "end")]);
         assert_eq!((drawing.look(), drawing.shown()), (once.look(), once.shown()));
+
+        let of_a_pipe = || -> Page { vec![chunk(1, 0, &text), chunk(2, 0, "end")].into() };
+        let (mut parts, mut whole) =
+            (Drawing::new(&CommandId::new("c")), Drawing::new(&CommandId::new("c")));
+        whole.draw(&mut of_a_pipe(), later());
+        let mut page = of_a_pipe();
+        while !page.is_empty() {
+            parts.draw(&mut page, Instant::now() + std::time::Duration::from_micros(200));
+        }
+        assert_eq!((parts.look(), parts.shown()), (whole.look(), whole.shown()));
     }
 
     #[test]

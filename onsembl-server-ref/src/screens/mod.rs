@@ -11,7 +11,7 @@ mod drawing;
 
 pub(crate) use drawing::Shown;
 
-use crate::bounds::{NoTurn, TurnLimits, Turns};
+use crate::bounds::{NoTurn, Shares, TurnLimits, Turns};
 use crate::store::{Store, StoreError};
 use drawing::{Drawing, Page};
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
@@ -38,6 +38,11 @@ const TURN: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 /// Looks of one user that may wait for their turn to draw.
 const WAITING: usize = 64;
+/// What a screen takes while it is being shown, each cell in a colour of its own: the cells of the largest screen of a
+/// user who looks alone, and their text.
+pub(crate) const SHOWING: usize = BYTES / 2 + (24 << 20);
+/// Keyframes that wait to be written, of all users.
+pub(crate) const FRAMES: usize = 16;
 /// Output that is drawn at most behind a keyframe. Of more, only the end is.
 pub(crate) const FURTHEST: u64 = 8 << 20;
 
@@ -49,6 +54,7 @@ pub(crate) struct Screens(Arc<Inner>);
 struct Inner {
     store: Store,
     turns: Turns<UserId>,
+    frames: Shares<UserId>,
     held: Mutex<Held>,
 }
 
@@ -81,10 +87,10 @@ pub(crate) enum ScreenError {
     #[error("this agent has no terminal, and has run no command, whose screen could be shown")]
     NothingShown,
     #[error(
-        "the screens that you look at, or this one alone ({size}), take too much memory; look at fewer, or come back in a minute"
+        "your open screens, or this one alone ({size}), take too much memory; open fewer, or try again in a minute"
     )]
     NoRoom { size: TerminalSize },
-    #[error("it takes long to draw this screen; ask again, it goes on where it is")]
+    #[error("this screen takes long to draw; request it again to continue")]
     Slow,
     #[error("too many screens of yours are being drawn: {0}")]
     Busy(#[from] NoTurn),
@@ -115,7 +121,8 @@ impl Screens {
             waiting: WAITING,
             waiting_bytes: usize::MAX,
         });
-        Self(Arc::new(Inner { store, turns, held: Mutex::default() }))
+        let frames = Shares::new(FRAMES, 1);
+        Self(Arc::new(Inner { store, turns, frames, held: Mutex::default() }))
     }
 
     /// The command whose screen an agent shows.
@@ -127,67 +134,74 @@ impl Screens {
         user: &UserId,
         agent: &AgentId,
     ) -> Result<CommandId, ScreenError> {
-        let found = self.0.store.shown_by(user, agent).await?;
+        let found = self.0.store.screens().shown_by(user, agent).await?;
         found.ok_or(ScreenError::NothingShown)
     }
 
-    /// What the screen of a command shows now.
+    /// What the screen of a command shows now, in this form. It is made in the user's turn, since a screen that is
+    /// shown
+    /// takes more memory than one that is drawn.
     ///
     /// # Errors
     /// See [`ScreenError`].
-    pub(crate) async fn look(
+    pub(crate) async fn look_as<T: Send + 'static>(
         &self,
         user: &UserId,
         command: &CommandId,
-    ) -> Result<(Shown, Look), ScreenError> {
-        self.with(user, command, |drawing| (drawing.shown(), drawing.look())).await
+        form: impl FnOnce(Shown, Look) -> T + Send + 'static,
+    ) -> Result<T, ScreenError> {
+        self.with(user, command, |drawing| form(drawing.shown(), drawing.look())).await
     }
 
-    /// What brings a fresh terminal to this screen.
+    /// What brings a fresh terminal to this screen, in this form.
     ///
     /// # Errors
     /// See [`ScreenError`].
-    pub(crate) async fn snapshot(
+    pub(crate) async fn snapshot_as<T: Send + 'static>(
         &self,
         user: &UserId,
         command: &CommandId,
-    ) -> Result<Snapshot, ScreenError> {
+        form: impl FnOnce(Snapshot) -> T + Send + 'static,
+    ) -> Result<T, ScreenError> {
         self.with(user, command, |drawing| {
             let Shown { incarnation, offset, size, whole } = drawing.shown();
-            Snapshot { incarnation, offset, size, dump: drawing.dump(), whole }
+            form(Snapshot { incarnation, offset, size, dump: drawing.dump(), whole })
         })
         .await
     }
 
-    async fn with<T>(
+    async fn with<T: Send + 'static>(
         &self,
         user: &UserId,
         command: &CommandId,
-        read: impl FnOnce(&Drawing) -> T,
+        read: impl FnOnce(&Drawing) -> T + Send + 'static,
     ) -> Result<T, ScreenError> {
         let store = &self.0.store;
-        if store.command(user, command).await?.is_none() {
+        if store.commands().get(user, command).await?.is_none() {
             return Err(ScreenError::NoCommand);
         }
-        let sizes = store.sizes(user, command).await?;
+        let sizes = store.screens().sizes(user, command).await?;
         let size = sizes.last().map_or(TerminalSize::DEFAULT, |last| last.size);
         let largest = sizes.iter().map(|record| record.size).max_by_key(area).unwrap_or(size);
         let begun = Instant::now();
-        let drawing = self.entry(user, command, largest)?;
-        let mut drawing = Arc::clone(&drawing).lock_owned().await;
+        let entry = self.entry(user, command, largest)?;
+        let mut drawing = Arc::clone(&entry).lock_owned().await;
         let mut cursor = drawing.begin(sizes);
         if drawing.is_new() {
-            let frame = store.last_keyframe(user, command).await?;
+            let frame = store.screens().last_keyframe(user, command).await?;
+            // One of a size that is not kept any more may be larger than what it is counted as.
+            let frame = frame.filter(|frame| cost(frame.size) <= cost(largest));
             cursor = drawing.begin_behind(frame);
-            let positions = store.output_positions(user, vec![command.clone()]).await?;
+            let positions = store.streams().positions(user, vec![command.clone()]).await?;
             if drawing.is_far_behind(&positions, FURTHEST) {
                 let tail = usize::try_from(FURTHEST).unwrap_or(usize::MAX);
-                cursor = drawing.begin_at_tail(store.output_tail(user, command, tail).await?);
+                cursor = drawing.begin_at_tail(store.reading().tail(user, command, tail).await?);
             }
         }
         loop {
             let only = drawing.stream(command);
-            let records = store.read_output(user, command, only, cursor, crate::http::PAGE).await?;
+            let records =
+                store.reading().read(user, command, only, cursor, crate::http::PAGE).await?;
             let Some(last) = records.last() else { break };
             cursor = Some((last.incarnation, last.sequence));
             let mut page: Page = records.into();
@@ -206,15 +220,24 @@ impl Screens {
                 (drawing, page, frames) = drawn.map_err(|_| StoreError::Closed)?;
                 for frame in frames {
                     // Nobody waits for it: without it the next one has more to draw.
-                    drop(store.put_keyframe(user, command, frame)?);
+                    if let Some(place) = self.0.frames.take(user) {
+                        drop(store.screens().put_keyframe(user, command, frame, place)?);
+                    }
                 }
             }
         }
-        self.resized(user, command, &drawing);
-        Ok(read(&drawing))
+        let turn = self.0.turns.take(user, 1, 0).await?;
+        let read = move || {
+            let read = read(&drawing);
+            drop(turn);
+            read
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Closed)?;
+        drop(entry);
+        Ok(read)
     }
 
-    /// The screen of this command; an empty one if nobody looked at it lately.
+    /// The screen of this command, with room for one of this size; an empty one if nobody looked at it lately.
     fn entry(
         &self,
         user: &UserId,
@@ -224,15 +247,23 @@ impl Screens {
         let now = Instant::now();
         let mut held = self.held();
         let key = (user.clone(), command.clone());
-        if let Some(entry) = held.screens.get_mut(&key) {
-            entry.used = now;
-            return Ok(Arc::clone(&entry.drawing));
-        }
         let bytes = cost(size);
-        while !held.has_room(user, bytes) {
+        let known = held.screens.get_mut(&key).map(|entry| {
+            entry.used = now;
+            (Arc::clone(&entry.drawing), entry.bytes)
+        });
+        let counted = known.as_ref().map_or(0, |(_, counted)| *counted);
+        // What it holds of it keeps it from being dropped itself.
+        while bytes > counted && !held.has_room(user, bytes - counted) {
             if !held.drop_oldest_of(user) {
+                drop(known);
+                held.drop_idle(&key);
                 return Err(ScreenError::NoRoom { size });
             }
+        }
+        if let Some((drawing, _)) = known {
+            held.grow(&key, bytes);
+            return Ok(drawing);
         }
         let drawing = Arc::new(AsyncMutex::new(Drawing::new(command)));
         let entry = Entry { drawing: Arc::clone(&drawing), bytes, used: now };
@@ -254,19 +285,6 @@ impl Screens {
         Ok(drawing)
     }
 
-    /// A screen that has grown counts as what it is now.
-    fn resized(&self, user: &UserId, command: &CommandId, drawing: &Drawing) {
-        let mut held = self.held();
-        let bytes = cost(drawing.shown().size);
-        let Held { screens, bytes: all, .. } = &mut *held;
-        if let Some(entry) = screens.get_mut(&(user.clone(), command.clone()))
-            && bytes > entry.bytes
-        {
-            *all = all.saturating_add(bytes - entry.bytes);
-            entry.bytes = bytes;
-        }
-    }
-
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.held()
     }
@@ -286,15 +304,35 @@ impl Held {
         has.saturating_add(bytes) <= BYTES.saturating_sub(self.bytes) / 2
     }
 
-    /// Drops the screen that this user looked at the longest ago. Whether there is one. One that is being looked at would
+    /// Drops the screen that this user looked at the longest ago. Whether there is one. One that is being looked at
+    /// would
     /// stay in memory without being counted.
     fn drop_oldest_of(&mut self, user: &UserId) -> bool {
         let is_idle = |entry: &Entry| Arc::strong_count(&entry.drawing) == 1;
         let of_user = self.screens.iter().filter(|((of, _), entry)| of == user && is_idle(entry));
         let oldest = of_user.min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
-        let Some(entry) = oldest.and_then(|key| self.screens.remove(&key)) else { return false };
+        oldest.is_some_and(|key| self.drop_idle(&key))
+    }
+
+    /// Drops this one, unless it is being looked at. Whether it was there.
+    fn drop_idle(&mut self, key: &(UserId, CommandId)) -> bool {
+        let is_idle = |entry: &Entry| Arc::strong_count(&entry.drawing) == 1;
+        if !self.screens.get(key).is_some_and(is_idle) {
+            return false;
+        }
+        let Some(entry) = self.screens.remove(key) else { return false };
         self.bytes = self.bytes.saturating_sub(entry.bytes);
         true
+    }
+
+    /// This one counts as so much, before it is drawn at that size.
+    fn grow(&mut self, key: &(UserId, CommandId), bytes: usize) {
+        if let Some(entry) = self.screens.get_mut(key)
+            && bytes > entry.bytes
+        {
+            self.bytes = self.bytes.saturating_add(bytes - entry.bytes);
+            entry.bytes = bytes;
+        }
     }
 
     fn sweep(&mut self, now: Instant) -> Sweeper {

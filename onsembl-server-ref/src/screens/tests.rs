@@ -1,7 +1,7 @@
 //! Screens over a real store: what is stored is shown, what was drawn is kept for a while, and users have their shares.
 
 use super::*;
-use crate::store::{CommandRow, NewSession, StoredBody, StoredRecord};
+use crate::store::{CommandRow, Keyframe, NewSession, StoredBody, StoredRecord};
 use bytes::Bytes;
 use onsembl_protocol::id::ChunkSequence;
 use onsembl_protocol::model::{SizeRecord, Stream};
@@ -23,7 +23,7 @@ impl Scene {
         let (store, receipts) = Store::open(dir.path(), AT).await.unwrap();
         drop(receipts);
         let user = UserId::new("u");
-        let agent = store.open_session(NewSession::first(&user)).await.unwrap().agent;
+        let agent = store.sessions().open(NewSession::first(&user)).await.unwrap().agent;
         Self { _dir: dir, store, user, agent }
     }
 
@@ -43,7 +43,7 @@ impl Scene {
             updated_at: AT,
             ended_at: None,
         };
-        self.store.insert_command(row).await.unwrap();
+        self.store.commands().insert(row).await.unwrap();
         command
     }
 
@@ -61,14 +61,26 @@ impl Scene {
             at: AT,
         };
         let _seen = *commits.borrow_and_update();
-        self.store.append_output(record).await.unwrap();
+        self.store.output().append(record).await.unwrap();
         commits.changed().await.unwrap();
     }
 
     async fn size(&self, command: &CommandId, offset: u64, columns: u64, rows: u64) {
         let size = TerminalSize::new(columns, rows).unwrap();
         let record = SizeRecord { incarnation: RUN, offset: ByteOffset(offset), size };
-        self.store.put_size(&self.user, command, record).unwrap().committed().await.unwrap();
+        self.store
+            .screens()
+            .put_size(&self.user, command, record)
+            .unwrap()
+            .committed()
+            .await
+            .unwrap();
+    }
+}
+
+impl Screens {
+    async fn look(&self, user: &UserId, command: &CommandId) -> Result<(Shown, Look), ScreenError> {
+        self.look_as(user, command, |shown, look| (shown, look)).await
     }
 }
 
@@ -86,7 +98,7 @@ async fn a_screen_is_what_is_stored_now_and_continues_where_it_was() {
     let (shown, look) = screens.look(&scene.user, &terminal).await.unwrap();
     assert_eq!((look.text().as_str(), shown.size.rows(), shown.whole), ("hello\n", 5, true));
     scene.write(&terminal, 2, 12, b" world".to_vec()).await;
-    let snapshot = screens.snapshot(&scene.user, &terminal).await.unwrap();
+    let snapshot = screens.snapshot_as(&scene.user, &terminal, |s| s).await.unwrap();
     let mut viewer = Screen::new(snapshot.size);
     viewer.feed(&snapshot.dump);
     assert_eq!((viewer.look().text().as_str(), snapshot.offset.0), ("hello world\n", 18));
@@ -112,7 +124,9 @@ async fn a_look_leaves_keyframes_and_the_next_server_begins_with_the_last() {
     assert_eq!(shown.offset.0, offset);
     let frame = async {
         loop {
-            if let Some(frame) = scene.store.last_keyframe(&scene.user, &terminal).await.unwrap() {
+            if let Some(frame) =
+                scene.store.screens().last_keyframe(&scene.user, &terminal).await.unwrap()
+            {
                 return frame;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -154,4 +168,69 @@ async fn a_screen_that_is_being_looked_at_makes_room_for_none() {
     assert!(matches!(look(1000), Err(ScreenError::NoRoom { .. })));
     drop(looked_at);
     assert!(look(1000).is_ok(), "the oldest makes room as soon as nobody looks at it");
+}
+
+#[tokio::test]
+async fn screens_that_grow_after_they_were_looked_at_take_no_more_than_their_user_may() {
+    let scene = Scene::new().await;
+    let screens = Screens::new(scene.store.clone());
+    let mut terminals = Vec::new();
+    for n in 0..40 {
+        let terminal = scene.command(&format!("terminal-{n}")).await;
+        scene.write(&terminal, 1, 0, b"x".to_vec()).await;
+        screens.look(&scene.user, &terminal).await.unwrap();
+        terminals.push(terminal);
+    }
+    for terminal in &terminals {
+        scene.size(terminal, 1, 300, 200).await;
+        screens.look(&scene.user, terminal).await.unwrap();
+        let held = screens.held();
+        assert!(held.bytes <= BYTES / 2, "{}", held.bytes);
+        let counted: usize = held.screens.values().map(|entry| entry.bytes).sum();
+        assert_eq!(counted, held.bytes);
+    }
+    // One that grows beyond all that there is, is refused, and goes.
+    let last = terminals.last().unwrap();
+    scene.size(last, 1, 1000, 1000).await;
+    let refused = screens.look(&scene.user, last).await.unwrap_err();
+    assert!(matches!(refused, ScreenError::NoRoom { .. }), "{refused}");
+    let held = screens.held();
+    assert!(!held.screens.contains_key(&(scene.user.clone(), last.clone())));
+    assert!(held.bytes <= BYTES / 2, "{}", held.bytes);
+}
+
+#[tokio::test]
+async fn a_keyframe_of_a_size_that_is_forgotten_is_not_drawn_beyond_what_is_counted() {
+    let scene = Scene::new().await;
+    let screens = Screens::new(scene.store.clone());
+    let terminal = scene.command("terminal-1").await;
+    scene.write(&terminal, 1, 0, b"ab".to_vec()).await;
+    let frame = Keyframe {
+        incarnation: RUN,
+        sequence: ChunkSequence(1),
+        offset: ByteOffset(2),
+        size: TerminalSize::new(1000, 1000).unwrap(),
+        whole: true,
+        dump: b"of another size".to_vec(),
+    };
+    let put = scene.store.screens().put_keyframe(&scene.user, &terminal, frame, ());
+    put.unwrap().committed().await.unwrap();
+    let (shown, look) = screens.look(&scene.user, &terminal).await.unwrap();
+    assert_eq!((shown.size, look.text().as_str()), (TerminalSize::DEFAULT, "ab\n"));
+}
+
+#[tokio::test]
+async fn keyframes_that_wait_to_be_written_have_a_bound() {
+    let scene = Scene::new().await;
+    let screens = Screens::new(scene.store.clone());
+    let places: Vec<_> = std::iter::from_fn(|| screens.0.frames.take(&scene.user)).collect();
+    assert_eq!(places.len(), FRAMES / 2);
+    let terminal = scene.command("terminal-1").await;
+    let line = vec![b'x'; 30_000];
+    for sequence in 1..=20 {
+        scene.write(&terminal, sequence, (sequence - 1) * 30_000, line.clone()).await;
+    }
+    screens.look(&scene.user, &terminal).await.unwrap();
+    scene.size(&terminal, 600_000, 90, 24).await;
+    assert_eq!(scene.store.screens().last_keyframe(&scene.user, &terminal).await.unwrap(), None);
 }

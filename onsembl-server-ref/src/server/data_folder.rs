@@ -21,17 +21,17 @@ pub(super) fn make_private(data: &Path) -> Result<(), StartError> {
         return Err(StartError::OpenFolder { path: data.to_owned(), mode: mode.to_string() });
     }
     if mode.is_open_to_others() {
-        warn!(data = %data.display(), %mode, "every user of this machine can look into the data folder; run chmod 700 on it");
+        warn!(data = %data.display(), %mode, "every user of this machine can read the data folder; run chmod 700 on it");
     }
     for name in FILES {
         let path = data.join(name);
         match private::close_to_others(&path) {
             Ok(None) => {}
             Ok(Some(before)) => {
-                warn!(path = %path.display(), %before, "a file of the server was open to every user of this machine; it is closed to them now");
+                warn!(path = %path.display(), %before, "a file of the server was accessible to every user of this machine; its mode is now restricted");
             }
             Err(error) => {
-                warn!(path = %path.display(), %error, "a file of the server may be open to every user of this machine; look at its owner and mode");
+                warn!(path = %path.display(), %error, "a file of the server may be accessible to every user of this machine; check its owner and mode");
             }
         }
     }

@@ -38,10 +38,10 @@ impl fmt::Display for Listening {
     }
 }
 
-/// Connections that the operating system accepts for us before we take them; it may allow fewer (`somaxconn`). A
+/// Connections that the operating system accepts for us before we take them: as many as it allows (`somaxconn`). A
 /// fleet that returns, or an attacker, comes faster than one thread can take connections, and what finds no room is
 /// tried again by its own system after 1 s, 3 s and 7 s only.
-const BACKLOG: u32 = 4096;
+const BACKLOG: u32 = 65_535;
 
 /// A listener with room for a fleet that returns at one moment.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -64,6 +64,7 @@ pub enum ListenError {
     Bind {
         address: SocketAddr,
         /// What the operating system says.
+        #[source]
         error: io::Error,
     },
     /// The listener is not usable.

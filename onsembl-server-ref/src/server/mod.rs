@@ -1,6 +1,6 @@
 //! A whole server as one value: to run by itself, or inside another axum service.
 //!
-//! By itself it listens, with bounds on connections that are not known yet:
+//! By itself it listens, with bounds on connections that are unknown yet:
 //!
 //! ```no_run
 //! use onsembl_server_ref::server::{Server, ServerOptions};
@@ -46,6 +46,9 @@ mod descriptors;
 mod listening;
 mod no_room;
 mod options;
+mod restore;
+
+pub(crate) use restore::{Restored, restore};
 
 pub use descriptors::raise_descriptor_limit;
 pub use listening::{ListenError, Listening};
@@ -56,23 +59,27 @@ pub use options::{
 #[cfg(feature = "otel")]
 pub use options::{TraceSettings, TracesError};
 
-use crate::auth::{Auth, Authenticator, KnownTokens, Opens, Tokens, Uses, keep_uses};
+use crate::auth::{Auth, Authenticator, KnownTokens, Opens, Signing, Uses, keep_uses};
 use crate::bounds::{Shares, TurnLimits, Turns};
 use crate::dashboard::{self, Dashboard};
 use crate::fleet_view::FleetViews;
+use crate::forgetting::Forgetting;
 use crate::http::{
-    self, AcceptLimits, App, Connections, LargeMessages, Listener, RoomLimits, TrustedProxies,
+    self, AcceptLimits, App, AppParts, Connections, LargeMessages, Listener, RoomLimits,
+    TrustedProxies,
 };
-use crate::hub::{Hub, HubParts, Request, Traces};
+use crate::hub::{Hub, HubParts, Joining, Request};
 use crate::metrics::Metrics;
 use crate::own_faults::FaultRecord;
 use crate::retention;
 use crate::screens::Screens;
-use crate::store::{self, Checked, Receipts, Store};
+use crate::service::Pulse;
+use crate::store::{self, Checked, Examined, Receipts, Store, UnreadableRow};
+use crate::traces::Traces;
 use crate::turned_away::TurnedAwayAgents;
 use axum::Router;
 use data_lock::DataLock;
-use onsembl_protocol::id::ServerInstanceId;
+use onsembl_protocol::id::{ServerInstanceId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
@@ -99,6 +106,9 @@ const AGENTS_OF_MS: i64 = 24 * 3600 * 1000;
 /// Descriptors that scrapers of metrics are counted against: a few of them at a time.
 const METRICS_DESCRIPTORS: u64 = 256;
 
+/// Hops of heartbeats that an observer has not looked at yet: some seconds of a large fleet.
+const OBSERVATIONS: usize = 16 * 1024;
+
 /// How long links may take to end when the server does.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -113,6 +123,8 @@ pub struct Server {
     accept_tasks: Vec<JoinHandle<()>>,
     proxies: TrustedProxies,
     lock: DataLock,
+    /// What signs tokens, unless another service has the accounts.
+    signing: Option<Signing>,
 }
 
 impl Server {
@@ -122,13 +134,14 @@ impl Server {
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
-        let tokens = Tokens::open(&options.data)?;
-        let data = Data::open(&options).await?;
+        let signing = Signing::open(&options.data)?;
         let counters = Counters::default();
+        let data = Data::open(&options, &counters).await?;
         let uses = Uses::new(counters.clone());
         let store = data.store.clone();
-        let auth = KnownTokens::new(tokens, store.clone(), uses.clone());
-        let server = Self::run(options, data, Authenticator::new(auth), counters).await?;
+        let auth = KnownTokens::new(signing.clone(), store.clone(), uses.clone());
+        let mut server = Self::run(options, data, Authenticator::new(auth), counters).await?;
+        server.signing = Some(signing);
         drop(server.app.links.spawn(keep_uses(uses, store, server.stop.clone())));
         Ok(server)
     }
@@ -141,8 +154,9 @@ impl Server {
         options: ServerOptions,
         auth: impl Auth,
     ) -> Result<Self, StartError> {
-        let data = Data::open(&options).await?;
-        Self::run(options, data, Authenticator::new(auth), Counters::default()).await
+        let counters = Counters::default();
+        let data = Data::open(&options, &counters).await?;
+        Self::run(options, data, Authenticator::new(auth), counters).await
     }
 
     /// What a dashboard's session needs.
@@ -193,7 +207,8 @@ impl Server {
             traces,
             observer: options.observer.map(observe),
         };
-        let (hub_loop, hub) = Hub::open(parts).await?;
+        let (came_from, hub) = tokio::join!(came_from(&store), Hub::open(parts));
+        let (hub_loop, hub) = hub?;
         let dashboard = Dashboard {
             hub: hub.clone(),
             fleet_views: fleet_views.clone(),
@@ -206,7 +221,9 @@ impl Server {
             slots: Shares::new(dashboard::SLOTS, dashboard::SLOTS_WEIGHT),
             turns: Turns::new(TurnLimits::each(dashboard::AT_WORK)),
         };
-        let app = App {
+        let joining = hub.joining().clone();
+        let connections = Connections::new(descriptors::allowed(), options.connections, joining);
+        let app = App::new(AppParts {
             auth,
             opens,
             fleet_views,
@@ -218,7 +235,7 @@ impl Server {
             metrics,
             own_faults,
             dashboard: Arc::new(dashboard),
-            connections: Connections::new(descriptors::allowed(), options.connections),
+            connections,
             origins: options.cors_origins.clone().into(),
             exports: Shares::new(http::EXPORTS, 1),
             doorways: Shares::new(usize::MAX, usize::MAX),
@@ -228,12 +245,20 @@ impl Server {
             refusals: Arc::default(),
             turned_away: TurnedAwayAgents::default(),
             links: TaskTracker::new(),
-        };
-        remember_agents(&app).await;
+        });
+        remember_agents(&app.connections, came_from);
         drop(app.links.spawn(app.opens.clone().keep(app.auth.clone(), stop.clone())));
         let keep = retention::keep(app.store.clone(), options.retention, stop.clone());
         drop(app.links.spawn(keep));
         drop(app.links.spawn(app.own_faults.clone().keep(app.store.clone(), stop.clone())));
+        let forgetting = Forgetting {
+            store: app.store.clone(),
+            hub: app.hub.downgrade(),
+            views: app.fleet_views.clone(),
+            rules,
+            kept: options.kept,
+        };
+        drop(app.links.spawn(forgetting.keep(stop.clone())));
         // The hub writes as long as it runs, also when the server was dropped without a stop.
         let (locked, ended) = (lock.clone(), stop.clone());
         let hub_task = tokio::spawn(async move {
@@ -243,7 +268,8 @@ impl Server {
         });
         info!(data = %options.data.display(), "started");
         let proxies = TrustedProxies::new(&options.trusted_proxies);
-        Ok(Self { app, stop, hub_task, accept_tasks: Vec::new(), proxies, lock })
+        let accept_tasks = Vec::new();
+        Ok(Self { app, stop, hub_task, accept_tasks, proxies, lock, signing: None })
     }
 
     /// Takes connections at this address, with TLS or without; port 0 takes a free one. A server may
@@ -273,10 +299,10 @@ impl Server {
         let listener =
             listening::bind(address).map_err(|error| ListenError::Bind { address, error })?;
         if !address.ip().is_loopback() {
-            warn!(%address, "whoever reaches this address reads the metrics of all users; keep others away");
+            warn!(%address, "this address serves the metrics of all users without authentication; restrict access to it");
         }
         // Apart from those of peers: a flood of them must not hide itself.
-        let connections = Connections::new(METRICS_DESCRIPTORS, 1);
+        let connections = Connections::new(METRICS_DESCRIPTORS, 1, Joining::default());
         let router = http::open_metrics(self.app.clone());
         let listening = self.accept_from(listener, None, router, connections)?;
         info!(address = %listening.address(), "serving metrics");
@@ -337,6 +363,34 @@ impl Server {
         http::open_metrics(self.app.clone())
     }
 
+    /// What answers as long as this server lives.
+    pub(crate) fn pulse(&self) -> Pulse {
+        Pulse::new(self.app.hub.clone(), &self.app.store)
+    }
+
+    /// Looks up now whether tokens were revoked under which something is open; otherwise it is done every 5 s.
+    pub(crate) fn look_up_tokens(&self) {
+        self.app.opens.look_up_soon();
+    }
+
+    /// Reads the signing secret again, beside everything else.
+    pub(crate) fn reload_secret(&self) {
+        let opens = self.app.opens.clone();
+        self.beside(move |signing| signing.reload(&opens));
+    }
+
+    /// Looks whether the signing secret on the disk is the one in use, beside everything else.
+    pub(crate) fn look_at_secret(&self) {
+        self.beside(Signing::look);
+    }
+
+    /// A disk that does not answer holds up nothing.
+    fn beside(&self, work: impl FnOnce(&Signing) + Send + 'static) {
+        if let Some(signing) = self.signing.clone() {
+            drop(tokio::task::spawn_blocking(move || work(&signing)));
+        }
+    }
+
     /// What went wrong or was tolerated.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -366,8 +420,8 @@ impl Server {
                 warn!(what, "did not end in time");
             }
         }
-        if let Err(error) = self.app.store.close(GOODBYE).await {
-            warn!(%error, "the database was not closed in order");
+        if let Err(error) = self.app.store.clone().close(GOODBYE).await {
+            warn!(%error, "the database could not be closed cleanly");
         }
         drop(self.lock);
     }
@@ -389,28 +443,45 @@ struct Data {
 }
 
 impl Data {
-    async fn open(options: &ServerOptions) -> Result<Self, StartError> {
+    async fn open(options: &ServerOptions, counters: &Counters) -> Result<Self, StartError> {
         data_folder::make_private(&options.data)?;
         let lock = DataLock::take(&options.data).await?;
         let now = SystemClock::new().now().wall;
         let (store, receipts) = Store::open_within(&options.data, now, options.store).await?;
         let data = options.data.clone();
         match tokio::task::spawn_blocking(move || store::check(&data, CHECKED_FOR)).await {
-            Ok(checked) => match checked? {
-                Checked::Whole => {}
-                Checked::InPart => info!(
-                    "the database is too large to be looked through at the start; no damage in the part that was"
-                ),
-            },
-            Err(error) => warn!(%error, "the database was not looked through"),
+            Ok(examined) => {
+                let Examined { checked, unreadable, others } = examined?;
+                match checked {
+                    Checked::Whole => {}
+                    Checked::InPart => info!(
+                        "the database is too large to be checked completely at start; the checked part is undamaged"
+                    ),
+                }
+                for UnreadableRow { table, key, column } in &unreadable {
+                    warn!(
+                        file = store::FILE_NAME,
+                        table,
+                        column,
+                        ?key,
+                        "a stored row holds invalid JSON; this column is ignored, and left unchanged"
+                    );
+                }
+                if others > 0 {
+                    warn!(others, "there are more such rows");
+                }
+                let count = unreadable.len().saturating_add(others);
+                (0..count).for_each(|_| counters.count("unreadable_rows"));
+            }
+            Err(error) => warn!(%error, "the database was not checked"),
         }
         Ok(Self { lock, store, receipts })
     }
 }
 
 /// The way of heartbeats to an observer. The hub must not run foreign code: it would wait for it.
-fn observe(observer: BeatObserver) -> mpsc::UnboundedSender<BeatSeen> {
-    let (see, mut seen) = mpsc::unbounded_channel();
+fn observe(observer: BeatObserver) -> mpsc::Sender<BeatSeen> {
+    let (see, mut seen) = mpsc::channel(OBSERVATIONS);
     drop(tokio::spawn(async move {
         while let Some(beat) = seen.recv().await {
             observer.see(beat);
@@ -418,20 +489,25 @@ fn observe(observer: BeatObserver) -> mpsc::UnboundedSender<BeatSeen> {
     }));
     see
 }
-/// A fleet returns when its server does, and finds the places that are kept for addresses of agents.
-async fn remember_agents(app: &App) {
-    let since = app.store.ages_by().unix_millis().saturating_sub(AGENTS_OF_MS);
+/// From where agents came before the start: the users and addresses.
+async fn came_from(store: &Store) -> Vec<(UserId, String)> {
+    let since = store.retention().ages_by().unix_millis().saturating_sub(AGENTS_OF_MS);
     let since = WallTime::from_unix_millis(since);
-    let from = match app.store.agents_came_from(since, RoomLimits::DEFAULT.remembered).await {
+    match store.sessions().agents_came_from(since, RoomLimits::DEFAULT.remembered).await {
         Ok(from) => from,
         Err(error) => {
-            return warn!(%error, "from where agents came before the start is not known; no places are kept for them");
+            warn!(%error, "the addresses of agents before the start are unknown; no connections are reserved for them");
+            Vec::new()
         }
-    };
+    }
+}
+
+/// A fleet returns when its server does, and finds the places that are kept for addresses of agents.
+fn remember_agents(connections: &Connections, from: Vec<(UserId, String)>) {
     for (user, peer) in from {
         // What a service of its own let in may have a peer that is no address.
         if let Ok(peer) = peer.parse::<SocketAddr>() {
-            app.connections.remember_agent(&user, peer.ip());
+            connections.remember_agent(&user, peer.ip());
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{ListenError, Listening, Server, ServerOptions, StartError, descriptors, listening};
 use crate::http::{self, AcceptLimits, Connections, Listener, TrustedProxies};
+use crate::hub::Joining;
 use axum::Json;
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -25,7 +26,7 @@ const NONE: u64 = 1 << 20;
 
 impl Server {
     /// Starts as [`start`](Self::start) and listens as [`listen`](Self::listen) do. On a disk without any room
-    /// it listens all the same, answers everything with 503 and the reason, and starts when there is room.
+    /// it listens anyway, answers everything with 503 and the reason, and starts when there is room.
     ///
     /// # Errors
     /// [`StartError`] of any other reason; in the inner result, the address cannot be had.
@@ -40,7 +41,7 @@ impl Server {
             match Self::start(options.clone()).await {
                 Ok(mut server) => {
                     if let Some(stand_in) = stand_in {
-                        info!("there is room on the disk again");
+                        info!("disk space is free again");
                         stand_in.leave().await;
                     }
                     return Ok(match server.listen(address, tls).await {
@@ -53,8 +54,7 @@ impl Server {
                 }
                 Err(error) if is_for_want_of_room(&error, &options.data) => {
                     if stand_in.is_none() {
-                        warn!(%error, "the disk is full, and nothing was reserved on it; the server listens, \
-                                       refuses everything, and starts when there is room");
+                        warn!(%error, "the disk is full and has no reserve; the server listens, refuses everything, and starts when space is free");
                         match StandIn::listen(address, tls.clone(), &options, &error).await {
                             Ok(listens) => stand_in = Some(listens),
                             Err(error) => return Ok(Err(error)),
@@ -104,7 +104,11 @@ impl StandIn {
             tcp,
             tls,
             router: router(why),
-            connections: Connections::new(descriptors::allowed(), options.connections),
+            connections: Connections::new(
+                descriptors::allowed(),
+                options.connections,
+                Joining::default(),
+            ),
             proxies: TrustedProxies::new(&options.trusted_proxies),
             counters: Counters::default(),
         };
@@ -116,7 +120,7 @@ impl StandIn {
     async fn leave(self) {
         self.stop.cancel();
         if tokio::time::timeout(AGAIN, self.task).await.is_err() {
-            warn!("some of those who asked meanwhile were left without an answer");
+            warn!("some requests in the meantime were not answered");
         }
     }
 }

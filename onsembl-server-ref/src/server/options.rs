@@ -6,6 +6,7 @@ pub use crate::hub::{BeatHop, BeatSeen};
 use crate::retention::Retention;
 use crate::store::{StoreError, StoreLimits};
 pub use ipnet::IpNet;
+pub use onsembl_protocol::fleet::KeptFor;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::server::RECORDING;
 #[cfg(feature = "otel")]
@@ -30,6 +31,9 @@ pub struct ServerOptions {
     pub recording: usize,
     /// How much stored output is kept; [`Retention::DEFAULT`] unless set.
     pub retention: Retention,
+    /// How long agents that are away are kept before they are forgotten: permanently unless set, and ephemeral ones for
+    /// [`KeptFor::EPHEMERAL`].
+    pub kept: KeptFor,
     /// Connections with a good token at a time; as many as the limit on file descriptors allows, and
     /// [`CONNECTIONS`] at most, unless set.
     pub connections: usize,
@@ -44,7 +48,8 @@ pub struct ServerOptions {
     /// Where the spans of commands go; nowhere unless set.
     #[cfg(feature = "otel")]
     pub traces: Option<TraceSettings>,
-    /// Is called with each hop of each heartbeat; nothing unless set.
+    /// Is called with each hop of each heartbeat; nothing unless set. If it does not keep up, it misses some, which the
+    /// counter `observations_dropped` counts.
     pub observer: Option<BeatObserver>,
 }
 
@@ -54,6 +59,15 @@ pub const CONNECTIONS: usize = 16_384;
 
 impl ServerOptions {
     /// The defaults, with the database in this folder.
+    ///
+    /// ```
+    /// use onsembl_protocol::session::ServerConfig;
+    /// use onsembl_server_ref::server::ServerOptions;
+    /// use std::time::Duration;
+    ///
+    /// let mut options = ServerOptions::new("/var/lib/onsembl");
+    /// options.agents = ServerConfig::DEFAULT.with_resume_window(Duration::from_secs(600));
+    /// ```
     #[must_use]
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
@@ -61,6 +75,7 @@ impl ServerOptions {
             agents: ServerConfig::DEFAULT,
             recording: RECORDING,
             retention: Retention::DEFAULT,
+            kept: KeptFor { ephemeral: KeptFor::EPHEMERAL, others: None },
             connections: CONNECTIONS,
             store: StoreLimits::DEFAULT,
             trusted_proxies: Vec::new(),
@@ -118,12 +133,13 @@ pub enum StartError {
     Folder {
         path: PathBuf,
         /// What the operating system says.
+        #[source]
         error: io::Error,
     },
     /// Others can replace what is in the data folder.
     #[error(
         "every user of this machine can write in the data folder {path} (mode {mode}), and so replace the signing \
-         secret; run `chmod 700 {path}`, and if others may have been there, look at what is in it"
+         secret; run `chmod 700 {path}`, and if others may have been there, check its contents"
     )]
     OpenFolder {
         path: PathBuf,
@@ -139,6 +155,27 @@ pub enum StartError {
     Lock {
         path: PathBuf,
         /// What the operating system says.
+        #[source]
         error: io::Error,
     },
+}
+
+impl StartError {
+    /// Whether the next start would fail as well, until a person has done something about the data folder. What else
+    /// fails may pass: another server ends, a disk answers again.
+    pub(crate) const fn needs_a_person(&self) -> bool {
+        match self {
+            Self::Secret(error) => match error {
+                SecretError::Exposed { .. }
+                | SecretError::Lost { .. }
+                | SecretError::TooShort { .. } => true,
+                SecretError::Io { .. } => false,
+            },
+            Self::Store(error) => error.needs_a_person(),
+            Self::OpenFolder { .. } => true,
+            #[cfg(feature = "otel")]
+            Self::Traces(_) => false,
+            Self::InUse(_) | Self::Folder { .. } | Self::Lock { .. } => false,
+        }
+    }
 }

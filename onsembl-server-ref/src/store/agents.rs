@@ -1,21 +1,24 @@
 //! Agents as they are stored, for the start of the server and for listings.
 
-use super::columns::{json, json_or_none, number, time, time_or_none};
+use super::beat_log::LastBeat;
+use super::columns::{json, number_at, time_or_none};
 use super::error::StoreError;
+use super::json_columns::{CAPABILITIES, LAST_METRICS};
 use super::line::{Needs, Routing};
-use super::{Store, Submitted};
-use onsembl_protocol::fleet::{ALIASES, Claim};
+use super::{Agents, Submitted};
+use onsembl_protocol::fleet::{ALIASES, Claim, EPHEMERAL};
 use onsembl_protocol::id::{
     AgentId, AgentKey, Epoch, InstanceId, JournalId, LineageId, PresenceVersion, TokenId, UserId,
 };
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// An agent.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct AgentRow {
     pub agent: AgentId,
     pub user: UserId,
@@ -54,6 +57,22 @@ pub struct AgentRow {
     pub claim: Option<Claim>,
 }
 
+/// Agents of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AgentCount {
+    /// How many there are.
+    pub(crate) agents: usize,
+    /// Whether any of them was not offline, as far as is stored.
+    pub(crate) is_awaited: bool,
+}
+
+/// What an [`AgentRow`] is made of, in the order in which it is read: to find each column by its name took half of the
+/// time.
+const ROWS: &str = "SELECT agent_id, user_id, agent_key, name, agent_type, version, host, epoch, status, since, because,
+                           presence_version, last_heartbeat, created_at, journal, lineage, held_by, instance,
+                           capabilities, last_metrics
+                    FROM agents LEFT JOIN sessions USING (agent_id, epoch)";
+
 /// The recorded heartbeat of an agent.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
@@ -65,55 +84,139 @@ pub struct AgentHeartbeat {
     pub metrics: Option<Value>,
 }
 
-impl Store {
+impl Agents<'_> {
     /// The agents of `user` (`None`: of all users) that are not deleted, in the order of their
     /// first session.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn agents(&self, user: Option<&UserId>) -> Result<Vec<AgentRow>, StoreError> {
-        const COLUMNS: &str = "SELECT agents.*, instance
-                               FROM agents LEFT JOIN sessions USING (agent_id, epoch)";
+    pub async fn list(self, user: Option<&UserId>) -> Result<Vec<AgentRow>, StoreError> {
         let user = user.cloned();
-        self.read(move |db| list(db, COLUMNS, user.as_ref(), AgentRow::from_row)).await
+        // Before the rows are read: what goes from the log into a row meanwhile is in both.
+        let mut last = self.store.0.beats.of(None);
+        let mut rows =
+            self.store.read(move |db| list(db, ROWS, user.as_ref(), AgentRow::from_row)).await?;
+        for row in &mut rows {
+            if let Some(last) = last.remove(&row.agent) {
+                show(last, &mut row.last_heartbeat, &mut row.last_metrics);
+            }
+        }
+        Ok(rows)
     }
 
-    /// The ids that agents went by as legacy wrappers: the latest `most` of each, oldest first.
+    /// How many agents each user has that are not deleted, and whether any of them is awaited: its last status is not
+    /// `offline`. Users without agents are not there.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub(crate) async fn aliases(
-        &self,
-        most: usize,
-    ) -> Result<HashMap<AgentId, Vec<AgentId>>, StoreError> {
-        self.read(move |db| {
-            let mut query =
-                db.prepare_cached("SELECT agent_id, alias FROM agent_aliases ORDER BY rowid")?;
-            let mut rows = query.query([])?;
-            let mut of_agents: HashMap<AgentId, Vec<AgentId>> = HashMap::new();
-            while let Some(row) = rows.next()? {
-                let (agent, alias): (String, String) = (row.get(0)?, row.get(1)?);
-                let aliases = of_agents.entry(agent.into()).or_default();
-                if aliases.len() >= most {
-                    let _ = aliases.remove(0);
+    pub(crate) async fn counts(self) -> Result<BTreeMap<UserId, AgentCount>, StoreError> {
+        self.store
+            .read(|db| {
+                // In the order of the table: grouped by the database, each row would be looked for by an index.
+                let mut query = db.prepare_cached(
+                    "SELECT user_id, status <> 'offline' FROM agents WHERE deleted_at IS NULL",
+                )?;
+                let mut rows = query.query([])?;
+                let mut counts: HashMap<String, AgentCount> = HashMap::new();
+                while let Some(row) = rows.next()? {
+                    let user = row.get_ref(0)?.as_str()?;
+                    let is_awaited: bool = row.get(1)?;
+                    match counts.get_mut(user) {
+                        Some(count) => {
+                            count.agents += 1;
+                            count.is_awaited |= is_awaited;
+                        }
+                        None => {
+                            let _ = counts
+                                .insert(user.to_owned(), AgentCount { agents: 1, is_awaited });
+                        }
+                    }
                 }
-                aliases.push(alias.into());
-            }
-            Ok(of_agents)
-        })
-        .await
+                Ok(counts.into_iter().map(|(user, count)| (user.into(), count)).collect())
+            })
+            .await
+    }
+
+    /// The agents of these users that are not deleted, of each in the order of their first session, and the latest
+    /// `most` ids that each went by as a legacy wrapper, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Crowded`], [`StoreError::Closed`].
+    pub(crate) async fn of_users(
+        self,
+        users: Vec<UserId>,
+        most: usize,
+    ) -> Result<Vec<(AgentRow, Vec<AgentId>)>, StoreError> {
+        let mut last = self.store.0.beats.of(None);
+        self.store
+            .read(move |db| {
+                let mut found = Vec::new();
+                // The database would write whole rows to sort them.
+                let mut query = db
+                    .prepare_cached(&format!("{ROWS} WHERE user_id = ?1 AND deleted_at IS NULL"))?;
+                for user in &users {
+                    let mut aliases = aliases(db, user, most)?;
+                    let mut rows: Vec<_> = query
+                        .query_map([user.as_str()], AgentRow::from_row)?
+                        .collect::<rusqlite::Result<_>>()?;
+                    rows.sort_by(|a, b| (a.created_at, &a.agent).cmp(&(b.created_at, &b.agent)));
+                    found.extend(rows.into_iter().map(|mut row| {
+                        if let Some(last) = last.remove(&row.agent) {
+                            show(last, &mut row.last_heartbeat, &mut row.last_metrics);
+                        }
+                        let aliases = aliases.remove(&row.agent).unwrap_or_default();
+                        (row, aliases)
+                    }));
+                }
+                Ok(found)
+            })
+            .await
+    }
+
+    /// Agents of all users that are offline, since before `others`, or, of those that are ephemeral, since before
+    /// `ephemeral`: the oldest first, and at most `most`.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub(crate) async fn away_since(
+        self,
+        ephemeral: WallTime,
+        others: Option<WallTime>,
+        most: usize,
+    ) -> Result<Vec<(UserId, AgentId)>, StoreError> {
+        let is_ephemeral = format!("\"{EPHEMERAL}\"");
+        self.store
+            .read(move |db| {
+                db.prepare_cached(
+                    "SELECT user_id, agent_id FROM agents
+                     WHERE deleted_at IS NULL AND status = 'offline'
+                       AND (since < ?2 OR since < ?1 AND instr(capabilities, ?3) > 0)
+                     ORDER BY since LIMIT ?4",
+                )?
+                .query_map(
+                    params![
+                        ephemeral.unix_millis(),
+                        others.map(WallTime::unix_millis),
+                        is_ephemeral,
+                        most as i64
+                    ],
+                    |row| Ok((row.get::<_, String>(0)?.into(), row.get::<_, String>(1)?.into())),
+                )?
+                .collect()
+            })
+            .await
     }
 
     /// Notes an id that an agent goes by; nothing changes if another of the user goes by it.
     pub(crate) fn put_alias(
-        &self,
+        self,
         user: &UserId,
         agent: &AgentId,
         alias: &AgentId,
     ) -> Result<Submitted<()>, StoreError> {
         let (user, agent, alias) = (user.clone(), agent.clone(), alias.clone());
         let routing = Routing::data(&user, Needs::BehindAll);
-        self.put(routing, "note alias", move |db| {
+        self.store.put(routing, "note alias", move |db| {
             note_alias(db, user.as_str(), alias.as_str(), agent.as_str())
         })
     }
@@ -122,16 +225,17 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn is_deleted(&self, user: &UserId, agent: &AgentId) -> Result<bool, StoreError> {
+    pub async fn is_deleted(self, user: &UserId, agent: &AgentId) -> Result<bool, StoreError> {
         let (user, agent) = (user.clone(), agent.clone());
-        self.read_for(&user.clone(), move |db| {
-            db.prepare_cached(
-                "SELECT 1 FROM agents
+        self.store
+            .read_for(&user.clone(), move |db| {
+                db.prepare_cached(
+                    "SELECT 1 FROM agents
                  WHERE agent_id = ?2 AND user_id = ?1 AND deleted_at IS NOT NULL",
-            )?
-            .exists([user.as_str(), agent.as_str()])
-        })
-        .await
+                )?
+                .exists([user.as_str(), agent.as_str()])
+            })
+            .await
     }
 
     /// The recorded heartbeats of the agents of `user` (`None`: of all users), read from the
@@ -139,13 +243,16 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn agent_heartbeats(
-        &self,
+    pub async fn heartbeats(
+        self,
         user: Option<&UserId>,
     ) -> Result<Vec<AgentHeartbeat>, StoreError> {
         const COLUMNS: &str = "SELECT agent_id, last_heartbeat, last_metrics FROM agents";
         let user = user.cloned();
-        self.read(move |db| list(db, COLUMNS, user.as_ref(), AgentHeartbeat::from_row)).await
+        let last = self.store.0.beats.of(None);
+        let list =
+            move |db: &Connection| list(db, COLUMNS, user.as_ref(), AgentHeartbeat::from_row);
+        Ok(AgentHeartbeat::all_with(self.store.read(list).await?, last))
     }
 
     /// The recorded heartbeats of these agents of `user`.
@@ -153,24 +260,27 @@ impl Store {
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Crowded`], [`StoreError::Closed`].
     pub(crate) async fn heartbeats_of(
-        &self,
+        self,
         user: &UserId,
         agents: Vec<AgentId>,
     ) -> Result<Vec<AgentHeartbeat>, StoreError> {
-        let of = user.clone();
-        self.read_for(user, move |db| {
-            let mut query = db.prepare_cached(
-                "SELECT agent_id, last_heartbeat, last_metrics FROM agents
+        let (of, last) = (user.clone(), self.store.0.beats.of(Some(&agents)));
+        let rows = self
+            .store
+            .read_for(user, move |db| {
+                let mut query = db.prepare_cached(
+                    "SELECT agent_id, last_heartbeat, last_metrics FROM agents
                  WHERE agent_id = ?1 AND user_id = ?2 AND deleted_at IS NULL",
-            )?;
-            let mut found = Vec::new();
-            for agent in agents {
-                let params = [agent.as_str(), of.as_str()];
-                found.extend(query.query_row(params, AgentHeartbeat::from_row).optional()?);
-            }
-            Ok(found)
-        })
-        .await
+                )?;
+                let mut found = Vec::new();
+                for agent in agents {
+                    let params = [agent.as_str(), of.as_str()];
+                    found.extend(query.query_row(params, AgentHeartbeat::from_row).optional()?);
+                }
+                Ok(found)
+            })
+            .await?;
+        Ok(AgentHeartbeat::all_with(rows, last))
     }
 
     /// Notes which journal an agent keeps. Takes its turn behind the updates of commands that were
@@ -179,19 +289,41 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub(crate) fn put_journal(
-        &self,
+        self,
         user: &UserId,
         agent: &AgentId,
         journal: Option<JournalId>,
     ) -> Result<Submitted<()>, StoreError> {
         let agent = agent.clone();
-        self.put(Routing::data(user, Needs::BehindAll), "set journal", move |db| {
+        self.store.put(Routing::data(user, Needs::BehindAll), "set journal", move |db| {
             let _ = db
                 .prepare_cached("UPDATE agents SET journal = ?2 WHERE agent_id = ?1")?
                 .execute(params![agent.as_str(), journal.as_ref().map(JournalId::as_str)])?;
             Ok(())
         })
     }
+}
+
+/// The ids that the agents of a user went by as legacy wrappers: the latest `most` of each, oldest first.
+fn aliases(
+    db: &Connection,
+    user: &UserId,
+    most: usize,
+) -> rusqlite::Result<HashMap<AgentId, Vec<AgentId>>> {
+    let mut query = db.prepare_cached(
+        "SELECT agent_id, alias FROM agent_aliases WHERE user_id = ?1 ORDER BY rowid",
+    )?;
+    let mut rows = query.query([user.as_str()])?;
+    let mut of_agents: HashMap<AgentId, Vec<AgentId>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let (agent, alias): (String, String) = (row.get(0)?, row.get(1)?);
+        let aliases = of_agents.entry(agent.into()).or_default();
+        if aliases.len() >= most {
+            let _ = aliases.remove(0);
+        }
+        aliases.push(alias.into());
+    }
+    Ok(of_agents)
 }
 
 /// An agent of this user goes by this id too. As many are kept as are looked at, the latest.
@@ -253,47 +385,64 @@ fn list<T>(
 }
 
 impl AgentRow {
+    /// Of a row of [`ROWS`].
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let text = |column: &str| row.get::<_, String>(column);
+        let text = |place: usize| row.get::<_, String>(place);
+        let time = |place: usize| row.get(place).map(WallTime::from_unix_millis);
+        let lineage: Option<String> = row.get(15)?;
+        let held_by: Option<String> = row.get(16)?;
         Ok(Self {
-            agent: text("agent_id")?.into(),
-            user: text("user_id")?.into(),
-            key: text("agent_key")?.into(),
-            name: text("name")?,
-            agent_type: text("agent_type")?,
-            version: row.get("version")?,
-            host: row.get("host")?,
-            capabilities: json(row, "capabilities")?,
-            epoch: Epoch(number(row, "epoch")?),
-            instance: row.get::<_, Option<String>>("instance")?.map(InstanceId::from),
-            status: text("status")?,
-            since: time(row, "since")?,
-            because: text("because")?,
-            presence_version: PresenceVersion(number(row, "presence_version")?),
-            last_heartbeat: time_or_none(row, "last_heartbeat")?,
-            last_metrics: json_or_none(row, "last_metrics")?,
-            created_at: time(row, "created_at")?,
-            journal: row.get::<_, Option<String>>("journal")?.map(JournalId::from),
-            claim: claim(row)?,
+            agent: text(0)?.into(),
+            user: text(1)?.into(),
+            key: text(2)?.into(),
+            name: text(3)?,
+            agent_type: text(4)?,
+            version: row.get(5)?,
+            host: row.get(6)?,
+            epoch: Epoch(number_at(row, 7, "epoch")?),
+            status: text(8)?,
+            since: time(9)?,
+            because: text(10)?,
+            presence_version: PresenceVersion(number_at(row, 11, "presence_version")?),
+            last_heartbeat: row.get::<_, Option<i64>>(12)?.map(WallTime::from_unix_millis),
+            created_at: time(13)?,
+            journal: row.get::<_, Option<String>>(14)?.map(JournalId::from),
+            claim: lineage.zip(held_by).map(|(lineage, token)| Claim {
+                lineage: LineageId::new(lineage),
+                token: TokenId::new(token),
+            }),
+            instance: row.get::<_, Option<String>>(17)?.map(InstanceId::from),
+            capabilities: json(row, &CAPABILITIES)?.unwrap_or_default(),
+            last_metrics: json(row, &LAST_METRICS)?,
         })
     }
 }
 
-fn claim(row: &Row<'_>) -> rusqlite::Result<Option<Claim>> {
-    let lineage: Option<String> = row.get("lineage")?;
-    let token: Option<String> = row.get("held_by")?;
-    Ok(lineage.zip(token).map(|(lineage, token)| Claim {
-        lineage: LineageId::new(lineage),
-        token: TokenId::new(token),
-    }))
+/// A heartbeat of the log is newer than what a row says.
+fn show(last: LastBeat, at: &mut Option<WallTime>, metrics: &mut Option<Value>) {
+    *at = Some(last.at);
+    let Some(text) = last.metrics else { return };
+    match serde_json::from_str(&text) {
+        Ok(value) => *metrics = Some(value),
+        Err(error) => tracing::warn!(%error, "metrics that were recorded are no JSON"),
+    }
 }
 
 impl AgentHeartbeat {
+    fn all_with(mut rows: Vec<Self>, mut last: HashMap<AgentId, LastBeat>) -> Vec<Self> {
+        for row in &mut rows {
+            if let Some(last) = last.remove(&row.agent) {
+                show(last, &mut row.at, &mut row.metrics);
+            }
+        }
+        rows
+    }
+
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             agent: row.get::<_, String>("agent_id")?.into(),
             at: time_or_none(row, "last_heartbeat")?,
-            metrics: json_or_none(row, "last_metrics")?,
+            metrics: json(row, &LAST_METRICS)?,
         })
     }
 }

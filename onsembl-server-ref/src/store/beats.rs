@@ -1,12 +1,11 @@
 //! Heartbeats on their way into the database: only the newest of each agent waits, so a database
 //! that is held for long costs one row of memory per agent, however many beats arrive.
 
-use super::Store;
-use super::columns::int;
+use super::beat_log::{self, BeatLog};
 use super::error::trouble_of;
 use onsembl_protocol::id::{AgentId, BeatSequence, Epoch};
 use onsembl_protocol::time::WallTime;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -38,18 +37,6 @@ pub struct Recorded {
     pub at: WallTime,
     /// When it was committed.
     pub committed_at: WallTime,
-}
-
-impl Store {
-    /// Records a heartbeat. Never waits: a newer beat of the same agent takes the place of one that
-    /// is not written yet. What was committed comes out of [`Receipts::recorded`].
-    ///
-    /// A beat that comes after the store was closed is dropped.
-    ///
-    /// [`Receipts::recorded`]: super::Receipts::recorded
-    pub fn record_heartbeat(&self, beat: HeartbeatRow) {
-        self.queue().beat(beat);
-    }
 }
 
 /// The newest unwritten beat of each agent.
@@ -121,7 +108,11 @@ impl Beats {
     ///
     /// # Errors
     /// Trouble of the database, which ends the attempt.
-    pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<BeatsWritten> {
+    pub(super) fn write(
+        &self,
+        db: &Connection,
+        log: &mut BeatLog,
+    ) -> rusqlite::Result<BeatsWritten> {
         let mut written = BeatsWritten::default();
         for beat in self.0.values() {
             #[cfg(onsembl_faults)]
@@ -129,30 +120,21 @@ impl Beats {
                 let _swallowed = db.execute("UPDATE agents SET no_such_column = 1", []).is_err();
                 continue;
             }
-            match write(db, beat) {
-                Ok(true) => written.recorded.push(BeatLabel::of(beat)),
+            match beat_log::is_present(db, &beat.agent, beat.epoch) {
+                Ok(true) => {
+                    log.add(db, &beat.agent, beat.epoch, beat.at, beat.metrics.as_deref())?;
+                    written.recorded.push(BeatLabel::of(beat));
+                }
                 Ok(false) => written.outdated.push(BeatLabel::of(beat)),
                 Err(error) if trouble_of(&error).is_some() => return Err(error),
                 Err(error) => written.refused.push((BeatLabel::of(beat), error)),
             }
         }
+        if !written.recorded.is_empty() {
+            log.write(db)?;
+        }
         Ok(written)
     }
-}
-
-fn write(db: &Connection, beat: &HeartbeatRow) -> rusqlite::Result<bool> {
-    let changed = db
-        .prepare_cached(
-            "UPDATE agents SET last_heartbeat = ?3, last_metrics = coalesce(?4, last_metrics)
-             WHERE agent_id = ?1 AND epoch = ?2 AND deleted_at IS NULL",
-        )?
-        .execute(params![
-            beat.agent.as_str(),
-            int(beat.epoch.0)?,
-            beat.at.unix_millis(),
-            beat.metrics.as_deref(),
-        ])?;
-    Ok(changed > 0)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! triggers), so looking costs one row. At the bound the oldest history of the same user is cut; never that of
 //! another, and never what is not over.
 
-use super::Store;
+use super::Budget;
 use super::columns::number;
 use super::commands::{CommandRow, SHORT_SPEC};
 use super::error::StoreError;
@@ -39,6 +39,7 @@ impl Default for StoreLimits {
 
 /// What a user has on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// Bytes of commands and their steps, with what their rows cost.
     pub commands: u64,
@@ -96,13 +97,11 @@ impl fmt::Display for OverBudget {
         match of {
             Charged::All => write!(
                 f,
-                "your commands and their output have {has} bytes on the disk of the server, and {limit} are the \
-                 limit (--user-bytes); older ones are being cut, or none is over: try again later"
+                "your commands and their output take {has} bytes on the server's disk, and the limit is {limit} (--user-bytes); older ones are being deleted, or none has ended: try again later"
             ),
             Charged::Agents => write!(
                 f,
-                "your agents and their history have {has} bytes on the disk of the server, and {limit} are the \
-                 limit (a quarter of --user-bytes); no new agent is taken: delete some that are not used"
+                "your agents and their history take {has} bytes on the server's disk, and the limit is {limit} (a quarter of --user-bytes); no new agent is accepted: delete unused ones"
             ),
         }
     }
@@ -120,11 +119,11 @@ const STEPS: usize = 16;
 const SLACK_PART: u64 = 16;
 /// Streams that one user may have open at a time: two of each command.
 const OPEN_STREAMS: u64 = 2 * FleetLimits::DEFAULT.open_commands as u64;
-/// Agents, with their sessions and presence events, have this part of what a user may have: so many as a fleet may hold
+/// Agents, with their sessions and presence events, have this part of what a user may have: as many as a fleet may hold
 /// take a quarter of that, each with the history that stays at the bound.
 const AGENTS_PART: u64 = 4;
-/// Presence events and sessions that stay of each agent of a user whose agents have more than that: first so many, and
-/// if that is not enough, so many. The latest stay, which say where each agent is and why.
+/// Presence events and sessions that stay of each agent of a user whose agents have more than that: first this many, and
+/// if that is not enough, this many. The latest stay, which say where each agent is and why.
 const KEPT_AT_BOUND: [(usize, usize); 2] = [(64, 16), (8, 2)];
 /// Agents that one transaction trims.
 const AGENTS_AT_ONCE: usize = 64;
@@ -180,7 +179,8 @@ pub(super) fn room_for_agent(
     Ok(if fits { Ok(()) } else { Err(OverBudget { of: Charged::Agents, has, limit }) })
 }
 
-/// Trims the history of some agents of a user behind the one of this key. The key of the last one; `None` if there are no
+/// Trims the history of some agents of a user behind the one of this key. The key of the last one; `None` if there
+/// are no
 /// more.
 fn trim_some(
     db: &Connection,
@@ -238,7 +238,8 @@ pub(super) fn make_room_for_output(
     Ok(())
 }
 
-/// Cuts the oldest history of a user that is over, until the user has room for this much, in at most this many steps (about
+/// Cuts the oldest history of a user that is over, until the user has room for this much, in at most this many
+/// steps (about
 /// as many records) at most. What the user has then.
 fn shrink(
     db: &Connection,
@@ -364,11 +365,12 @@ fn users_with_agents_over(db: &Connection, most: u64) -> rusqlite::Result<Vec<Us
         .collect()
 }
 
-impl Store {
-    /// Brings the agents of every user under their part of the bound, by the oldest of their sessions and presence events.
-    async fn trim_agents(&self) -> Result<(), StoreError> {
-        let most = of_agents(self.0.limits.user_bytes);
-        for user in self.read(move |db| users_with_agents_over(db, most)).await? {
+impl Budget<'_> {
+    /// Brings the agents of every user under their part of the bound, by the oldest of their sessions and presence
+    /// events.
+    async fn trim_agents(self) -> Result<(), StoreError> {
+        let most = of_agents(self.store.0.limits.user_bytes);
+        for user in self.store.read(move |db| users_with_agents_over(db, most)).await? {
             for kept in KEPT_AT_BOUND {
                 if self.usage(&user).await?.agents <= most {
                     break;
@@ -377,8 +379,10 @@ impl Store {
                 while let Some(last) = behind {
                     let of = user.clone();
                     let trim = move |db: &Connection| trim_some(db, &of, &last, kept);
-                    behind =
-                        self.write(super::line::Routing::upkeep(), "trim agents", 0, trim).await?;
+                    behind = self
+                        .store
+                        .write(super::line::Routing::upkeep(), "trim agents", 0, trim)
+                        .await?;
                 }
             }
         }
@@ -389,24 +393,25 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Crowded`], [`StoreError::Closed`].
-    pub async fn usage(&self, user: &UserId) -> Result<Usage, StoreError> {
+    pub async fn usage(self, user: &UserId) -> Result<Usage, StoreError> {
         let of = user.clone();
-        self.read_for(user, move |db| usage(db, &of)).await
+        self.store.read_for(user, move |db| usage(db, &of)).await
     }
 
     /// Brings every user under the bound, as far as one transaction each goes. Whether there is more to do.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Closed`].
-    pub async fn cut_over_budget(&self) -> Result<bool, StoreError> {
+    pub async fn cut_what_is_over(self) -> Result<bool, StoreError> {
         self.trim_agents().await?;
-        let budget = self.0.limits.user_bytes;
-        let users = self.read(move |db| users_over(db, budget)).await?;
+        let budget = self.store.0.limits.user_bytes;
+        let users = self.store.read(move |db| users_over(db, budget)).await?;
         let mut more = false;
         for user in users {
-            let terms = self.terms();
+            let terms = self.store.terms();
             let routing = super::line::Routing::upkeep();
             more |= self
+                .store
                 .write(routing, "cut over budget", 0, move |db| {
                     let before = usage(db, &user)?.bytes();
                     let after = shrink(db, &user, 0, retention::BATCH, terms)?;

@@ -42,12 +42,12 @@ pub(super) fn refusal(
     {
         let token = &bearer.token;
         return Ok(Some(format!(
-            "the token {token} is bound to another agent than {name:?}; make one by `onsembl-server token --agent`"
+            "the token {token} is bound to another agent than {name:?}; make one with `onsembl-server token --agent`"
         )));
     }
     if let Some(token) = reserved(db, new, agent)? {
         return Ok(Some(format!(
-            "the name {name:?} is kept for the agent of the token {token}; start this one under another name, or with a token that `onsembl-server token --agent {name}` makes"
+            "the name {name:?} is reserved for the token {token}; use that token, revoke it if it is lost (`onsembl-server token revoke {token}`), or start this agent under another name"
         )));
     }
     let Some(agent) = agent else { return Ok(None) };

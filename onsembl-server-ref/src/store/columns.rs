@@ -1,9 +1,10 @@
 //! Between columns and domain types: numbers, times and JSON. No table is named here.
 
+use super::json_columns::JsonColumn;
 use onsembl_protocol::time::WallTime;
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use std::error::Error as StdError;
 
 /// A counter as a column; numbers beyond 63 bits are refused, because they would not sort.
@@ -33,17 +34,23 @@ pub(super) fn time_or_none(row: &Row<'_>, column: &str) -> Result<Option<WallTim
     Ok(row.get::<_, Option<i64>>(column)?.map(WallTime::from_unix_millis))
 }
 
-/// JSON from a column.
-pub(super) fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|e| unreadable(row, column, Type::Text, e))
-}
-
-/// JSON that may be missing.
-pub(super) fn json_or_none(row: &Row<'_>, column: &str) -> Result<Option<Value>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|t| serde_json::from_str(&t).map_err(|e| unreadable(row, column, Type::Text, e)))
-        .transpose()
+/// JSON from a column; `None` if it holds none, or other JSON than it should. Such a column is left out, as if an
+/// earlier
+/// version had not written it: a row that another program changed, or a disk, must not keep all others from being read.
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &JsonColumn) -> Result<Option<T>> {
+    let Some(text) = row.get::<_, Option<String>>(column.name)? else { return Ok(None) };
+    match serde_json::from_str(&text) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => {
+            let (table, column_name) = (column.table, column.name);
+            let key = column.key_of(row);
+            tracing::warn!(
+                file = super::schema::FILE_NAME, table, column = column_name, ?key, %error,
+                "a stored row holds invalid JSON; this column is ignored, and left unchanged"
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// The error for a column that holds what it cannot hold.

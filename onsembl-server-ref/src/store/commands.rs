@@ -3,9 +3,10 @@
 use super::budget::{self, Terms};
 use super::columns::{json, time, time_or_none};
 use super::error::StoreError;
-use super::history;
+use super::history::{self, CommandChange};
+use super::json_columns::SPEC;
 use super::line::{Needs, Routing};
-use super::{Store, Submitted};
+use super::{Commands, Submitted};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -70,8 +71,8 @@ pub struct Listed {
 /// was adopted. The `spec` of an adopted command is short; a long one is not read at all.
 macro_rules! short_spec {
     () => {
-        r#"CASE WHEN octet_length(spec) < 4096 AND json_extract(spec, '$.adopted')
-                THEN '{"adopted":true}' ELSE 'null' END"#
+        r#"CASE WHEN octet_length(spec) >= 4096 OR NOT json_valid(spec) THEN 'null'
+                WHEN json_extract(spec, '$.adopted') THEN '{"adopted":true}' ELSE 'null' END"#
     };
 }
 pub(super) const SHORT_SPEC: &str = short_spec!();
@@ -83,7 +84,7 @@ const SHOWN: &str = concat!(
     " AS spec"
 );
 
-/// What came of inserting a command.
+/// The outcome of inserting a command.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Inserted {
@@ -92,65 +93,70 @@ pub enum Inserted {
     Existing(CommandRow),
 }
 
-impl Store {
+impl Commands<'_> {
     /// Stores a new command, unless the user has one of this id already.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if the agent is unknown, [`StoreError::OverBudget`] if the user may not have more
     /// on the disk, [`StoreError::NoRoom`] if it is full, [`StoreError::Crowded`], [`StoreError::Closed`].
-    pub async fn insert_command(&self, new: CommandRow) -> Result<Inserted, StoreError> {
+    pub async fn insert(self, new: CommandRow) -> Result<Inserted, StoreError> {
         let spec = new.spec.to_string();
         let bytes = 2 * (new.text.len() + spec.len());
-        let (routing, terms) = (Routing::control(&new.user, Needs::New), self.terms());
-        self.write(routing, "insert command", bytes, move |db| match known(db, &new)? {
-            Some(existing) => Ok(Ok(Inserted::Existing(existing))),
-            None => match budget::make_room(db, &new.user, budget::of_command(&new, &spec), terms)?
-            {
-                Ok(()) => insert(db, &new, &spec, terms).map(Ok),
-                Err(over) => Ok(Err(over)),
-            },
-        })
-        .await?
-        .map_err(StoreError::OverBudget)
+        let (routing, terms) = (Routing::control(&new.user, Needs::New), self.store.terms());
+        self.store
+            .write(routing, "insert command", bytes, move |db| match known(db, &new)? {
+                Some(existing) => Ok(Ok(Inserted::Existing(existing))),
+                None => {
+                    match budget::make_room(db, &new.user, budget::of_command(&new, &spec), terms)?
+                    {
+                        Ok(()) => insert(db, &new, &spec, terms).map(Ok),
+                        Err(over) => Ok(Err(over)),
+                    }
+                }
+            })
+            .await?
+            .map_err(StoreError::OverBudget)
     }
 
-    /// The first half of [`insert_command`](Self::insert_command) for one that may write before it is
+    /// The first half of [`insert`](Self::insert) for one that may write before it is
     /// known to be stored: in front of the output that is handed in later.
-    pub(crate) fn put_terminal(&self, new: CommandRow) -> Result<Submitted<Inserted>, StoreError> {
+    pub(crate) fn put_terminal(self, new: CommandRow) -> Result<Submitted<Inserted>, StoreError> {
         let spec = new.spec.to_string();
         let (routing, terms) =
-            (Routing::data(&new.user, Needs::Room(new.command.clone())), self.terms());
-        self.put(routing, "insert terminal", move |db| match known(db, &new)? {
+            (Routing::data(&new.user, Needs::Room(new.command.clone())), self.store.terms());
+        self.store.put(routing, "insert terminal", move |db| match known(db, &new)? {
             Some(existing) => Ok(Inserted::Existing(existing)),
             None => insert(db, &new, &spec, terms),
         })
     }
 
-    /// Sets the state of a command that is not over; of one that is nothing changes. Takes its turn behind the output that was handed in before, so
+    /// Sets the state of a command that is not over; of one that is nothing changes. Takes its turn behind the
+    /// output that was handed in before, so
     /// a reader that sees the end of a command stored finds its output stored too. Returns whether there
     /// is such a command that was not over.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn update_command(
-        &self,
+    pub async fn update(
+        self,
         user: &UserId,
         command: &CommandId,
         to: CommandUpdate,
     ) -> Result<bool, StoreError> {
-        self.put_command_update(user, command, to)?.committed().await
+        self.put_update(user, command, to)?.committed().await
     }
 
-    /// The first half of [`update_command`](Self::update_command).
-    pub(crate) fn put_command_update(
-        &self,
+    /// The first half of [`update`](Self::update).
+    pub(crate) fn put_update(
+        self,
         user: &UserId,
         command: &CommandId,
         to: CommandUpdate,
     ) -> Result<Submitted<bool>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        let (routing, terms) = (Routing::data(&user, Needs::Behind(command.clone())), self.terms());
-        self.put(routing, "update command", move |db| {
+        let (routing, terms) =
+            (Routing::data(&user, Needs::Behind(command.clone())), self.store.terms());
+        self.store.put(routing, "update command", move |db| {
             let updated = db
                 .prepare_cached(
                     "UPDATE commands
@@ -180,13 +186,16 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn open_commands(&self) -> Result<Vec<CommandRow>, StoreError> {
-        self.read(|db| {
-            db.prepare_cached("SELECT * FROM commands WHERE ended_at IS NULL ORDER BY created_at")?
+    pub async fn open(self) -> Result<Vec<CommandRow>, StoreError> {
+        self.store
+            .read(|db| {
+                db.prepare_cached(
+                    "SELECT * FROM commands WHERE ended_at IS NULL ORDER BY created_at",
+                )?
                 .query_map([], CommandRow::from_row)?
                 .collect()
-        })
-        .await
+            })
+            .await
     }
 
     /// The commands of a user, the newest first, of one agent if it is named; at most `limit`. Without their
@@ -194,22 +203,22 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Crowded`], [`StoreError::Closed`].
-    pub async fn commands(
-        &self,
+    pub async fn list(
+        self,
         user: &UserId,
         agent: Option<&AgentId>,
         limit: usize,
     ) -> Result<Vec<CommandRow>, StoreError> {
-        Ok(self.commands_behind(user, agent, None, limit, usize::MAX).await?.rows)
+        Ok(self.list_behind(user, agent, None, limit, usize::MAX).await?.rows)
     }
 
     /// The same, only those behind this one, and only as many as hold this many bytes of text, but one if there
     /// is one.
     ///
     /// # Errors
-    /// As [`commands`](Self::commands).
-    pub async fn commands_behind(
-        &self,
+    /// As [`list`](Self::list).
+    pub async fn list_behind(
+        self,
         user: &UserId,
         agent: Option<&AgentId>,
         after: Option<(WallTime, CommandId)>,
@@ -217,7 +226,8 @@ impl Store {
         bytes: usize,
     ) -> Result<Listed, StoreError> {
         let (of, agent) = (user.clone(), agent.cloned());
-        self.read_for(user, move |db| list(db, &of, agent.as_ref(), after.as_ref(), limit, bytes))
+        self.store
+            .read_for(user, move |db| list(db, &of, agent.as_ref(), after.as_ref(), limit, bytes))
             .await
     }
 
@@ -226,37 +236,51 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn commands_ended_since(
-        &self,
+    pub async fn ended_since(
+        self,
         at: WallTime,
         limit: usize,
     ) -> Result<Vec<CommandRow>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read(move |db| {
-            db.prepare_cached(&format!(
-                "SELECT {SHOWN} FROM
+        self.store
+            .read(move |db| {
+                db.prepare_cached(&format!(
+                    "SELECT {SHOWN} FROM
                      (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY ended_at DESC)
                                 AS place
                       FROM commands WHERE ended_at >= ?1)
                  WHERE place <= ?2 ORDER BY ended_at DESC"
-            ))?
-            .query_map(params![at.unix_millis(), limit], CommandRow::from_row)?
-            .collect()
-        })
-        .await
+                ))?
+                .query_map(params![at.unix_millis(), limit], CommandRow::from_row)?
+                .collect()
+            })
+            .await
     }
 
     /// A command, as it is stored.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn command(
-        &self,
+    pub async fn get(
+        self,
         user: &UserId,
         command: &CommandId,
     ) -> Result<Option<CommandRow>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        self.read_for(&user.clone(), move |db| select(db, &user, &command)).await
+        self.store.read_for(&user.clone(), move |db| select(db, &user, &command)).await
+    }
+
+    /// How a command came where it is, the oldest change first.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub async fn history(
+        self,
+        user: &UserId,
+        command: &CommandId,
+    ) -> Result<Vec<CommandChange>, StoreError> {
+        let (user, command) = (user.clone(), command.clone());
+        self.store.read_for(&user.clone(), move |db| history::of(db, &user, &command)).await
     }
 }
 
@@ -358,7 +382,8 @@ impl CommandRow {
             command: text("command_id")?.into(),
             agent: text("agent_id")?.into(),
             text: text("text")?,
-            spec: json(row, "spec")?,
+            // Of one that is open the text is left, and that is said.
+            spec: json(row, &SPEC)?.unwrap_or_default(),
             status: text("status")?,
             cause: row.get("cause")?,
             exit_code: row.get("exit_code")?,

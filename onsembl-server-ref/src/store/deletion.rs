@@ -2,7 +2,7 @@
 
 use super::error::StoreError;
 use super::line::{Needs, Routing};
-use super::{Store, claims};
+use super::{Deletion, claims};
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
@@ -15,7 +15,7 @@ pub(crate) const REMEMBERED: usize = 4096;
 /// version comes under the bound.
 const FORGOTTEN_BY_ONE: i64 = 4;
 
-impl Store {
+impl Deletion<'_> {
     /// Deletes an agent: it is not listed any more and can open no session. Its key stays taken, so
     /// that it does not come back as a new agent, and a lineage of tokens that holds no other ends with it.
     /// Returns whether there was such an agent.
@@ -23,38 +23,44 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn delete_agent(
-        &self,
+        self,
         user: &UserId,
         agent: &AgentId,
         at: WallTime,
     ) -> Result<bool, StoreError> {
-        let (user, agent, kept_from) = (user.clone(), agent.clone(), self.ages_by());
+        let (user, agent, kept_from) =
+            (user.clone(), agent.clone(), self.store.retention().ages_by());
         let routing = Routing::control(&user, Needs::Little);
-        self.write(routing, "delete agent", 0, move |db| {
-            let deleted = db
-                .prepare_cached(
-                    "UPDATE agents SET deleted_at = ?3, kept_from = ?4
+        self.store
+            .write(routing, "delete agent", 0, move |db| {
+                let deleted = db
+                    .prepare_cached(
+                        "UPDATE agents SET deleted_at = ?3, kept_from = ?4
                      WHERE agent_id = ?2 AND user_id = ?1 AND deleted_at IS NULL",
+                    )?
+                    .execute(params![
+                        user.as_str(),
+                        agent.as_str(),
+                        at.unix_millis(),
+                        kept_from.unix_millis()
+                    ])?;
+                if deleted > 0 {
+                    claims::deleted(db, user.as_str(), &agent, at)?;
+                    forget_beyond(db, &user, REMEMBERED as i64)?;
+                }
+                // A stop for an agent that was deleted could never be released.
+                db.prepare_cached(
+                    "UPDATE stops SET released_by = ?1, released_at = ?3
+                 WHERE user_id = ?1 AND agent_id = ?2 AND released_at IS NULL",
                 )?
                 .execute(params![
                     user.as_str(),
                     agent.as_str(),
-                    at.unix_millis(),
-                    kept_from.unix_millis()
+                    at.unix_millis()
                 ])?;
-            if deleted > 0 {
-                claims::deleted(db, user.as_str(), &agent, at)?;
-                forget_beyond(db, &user, REMEMBERED as i64)?;
-            }
-            // A stop for an agent that was deleted could never be released.
-            db.prepare_cached(
-                "UPDATE stops SET released_by = ?1, released_at = ?3
-                 WHERE user_id = ?1 AND agent_id = ?2 AND released_at IS NULL",
-            )?
-            .execute(params![user.as_str(), agent.as_str(), at.unix_millis()])?;
-            Ok(deleted > 0)
-        })
-        .await
+                Ok(deleted > 0)
+            })
+            .await
     }
 
     /// Forgets agents that were deleted and began to age before a time, with all that is stored of them, once
@@ -63,22 +69,23 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn forget_agents(&self, before: WallTime) -> Result<bool, StoreError> {
-        self.write(Routing::upkeep(), "forget agents", 0, move |db| {
-            let agents = of_query(
-                db,
-                "SELECT agent_id FROM agents
+    pub async fn forget_agents(self, before: WallTime) -> Result<bool, StoreError> {
+        self.store
+            .write(Routing::upkeep(), "forget agents", 0, move |db| {
+                let agents = of_query(
+                    db,
+                    "SELECT agent_id FROM agents
                  WHERE deleted_at IS NOT NULL AND coalesce(kept_from, deleted_at) < ?1
                    AND NOT EXISTS (SELECT 1 FROM commands
                                    WHERE commands.user_id = agents.user_id
                                      AND commands.agent_id = agents.agent_id)
                  ORDER BY coalesce(kept_from, deleted_at) LIMIT ?2",
-                params![before.unix_millis(), FORGOTTEN_AT_ONCE],
-            )?;
-            agents.iter().try_for_each(|agent| forget(db, agent))?;
-            Ok(agents.len() as i64 == FORGOTTEN_AT_ONCE)
-        })
-        .await
+                    params![before.unix_millis(), FORGOTTEN_AT_ONCE],
+                )?;
+                agents.iter().try_for_each(|agent| forget(db, agent))?;
+                Ok(agents.len() as i64 == FORGOTTEN_AT_ONCE)
+            })
+            .await
     }
 }
 

@@ -6,6 +6,7 @@
 use super::budget::OverBudget;
 use crate::bounds::NoTurn;
 use onsembl_protocol::id::AgentId;
+use onsembl_protocol::session;
 use onsembl_protocol::time::WallTime;
 use rusqlite::ErrorCode;
 use std::fmt;
@@ -71,6 +72,38 @@ impl StoreHealth {
     }
 }
 
+impl StoreHealth {
+    /// Whether nothing will be read or written any more.
+    pub(crate) const fn is_damaged(self) -> bool {
+        matches!(self, Self::Troubled { trouble: StoreTrouble::Damaged, .. })
+    }
+
+    /// Whether it may take any time until a write is committed.
+    pub(crate) const fn is_stuck(self) -> bool {
+        match self {
+            Self::Healthy | Self::Scarce { .. } => false,
+            Self::Troubled { trouble, .. } => match trouble {
+                StoreTrouble::Full | StoreTrouble::Failed => true,
+                // Another program has it for a moment; damage is told of otherwise.
+                StoreTrouble::Busy | StoreTrouble::Damaged => false,
+            },
+        }
+    }
+
+    /// Why nothing is recorded, as connections are told; `None` if writes are committed.
+    pub(crate) const fn trouble(self) -> Option<session::StoreTrouble> {
+        match self {
+            Self::Healthy => None,
+            Self::Scarce { .. } => Some(session::StoreTrouble::Full),
+            Self::Troubled { trouble, .. } => Some(match trouble {
+                StoreTrouble::Busy => session::StoreTrouble::Busy,
+                StoreTrouble::Full => session::StoreTrouble::Full,
+                StoreTrouble::Failed | StoreTrouble::Damaged => session::StoreTrouble::Failed,
+            }),
+        }
+    }
+}
+
 impl fmt::Display for StoreHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -78,7 +111,7 @@ impl fmt::Display for StoreHealth {
             Self::Troubled { since, trouble } => write!(f, "{trouble} since {since}"),
             Self::Scarce { since } => write!(
                 f,
-                "disk full since {since}: new commands are refused, output waits; make room"
+                "disk full since {since}: new commands are refused, output waits; free disk space"
             ),
         }
     }
@@ -165,13 +198,13 @@ pub enum StoreError {
     #[error(transparent)]
     OverBudget(OverBudget),
     /// The disk is full, and this needs room. It was not done.
-    #[error("the disk of the server is full; nothing new is stored until there is room")]
+    #[error("the disk of the server is full; nothing new is stored until space is free")]
     NoRoom,
     /// Too much that this user asked for waits already. Nothing was done; ask again later.
-    #[error("too many reads of the database of yours wait: {limit}; wait for their answers")]
+    #[error("too many of your database reads are waiting: {limit}; wait for their answers")]
     Crowded { limit: String },
     /// A read took more than its time, in which others wait for their turns. Ask for less.
-    #[error("the read took more than its share of the database's time; ask for less at once")]
+    #[error("the read took more than its share of the database's time; request less at once")]
     TooLong,
     /// The store is closed, or was closed before the request was committed.
     #[error("the store is closed")]
@@ -188,6 +221,29 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether opening fails again until a person has done something.
+    pub(crate) const fn needs_a_person(&self) -> bool {
+        match self {
+            Self::Newer { .. }
+            | Self::Foreign { .. }
+            | Self::Damaged { .. }
+            | Self::Migration { .. }
+            | Self::NoWal { .. } => true,
+            Self::Directory { .. }
+            | Self::Thread(_)
+            | Self::Trouble { .. }
+            | Self::Refused(_)
+            | Self::Unreadable(_)
+            | Self::OverBudget(_)
+            | Self::NoRoom
+            | Self::Crowded { .. }
+            | Self::TooLong
+            | Self::Closed
+            | Self::Unwritten { .. }
+            | Self::Hanging => false,
+        }
+    }
+
     /// Whether a row was refused because the command that it belongs to is not stored.
     pub fn is_unknown_command(&self) -> bool {
         let Self::Refused(rusqlite::Error::SqliteFailure(failure, _)) = self else { return false };

@@ -1,6 +1,7 @@
 //! Whose a database is, before anything in it is changed; and whether it is whole, before anything is built on it.
 
 use super::error::{StoreError, StoreTrouble, trouble_of};
+use super::json_columns::{self, UnreadableRow};
 use super::schema::{FILE_NAME, open_reader};
 use rusqlite::{Connection, ErrorCode};
 use std::path::Path;
@@ -65,11 +66,22 @@ pub enum Checked {
     InPart,
 }
 
-/// Looks for damage in the database in `dir`, at most for `within`. Blocks.
+/// What was found in a database that is not damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examined {
+    /// How much was looked at.
+    pub checked: Checked,
+    /// Rows with a column that cannot be read and is left out wherever they are: the first of them.
+    pub unreadable: Vec<UnreadableRow>,
+    /// How many there are besides.
+    pub others: usize,
+}
+
+/// Looks for damage in the database in `dir`, and for rows that cannot be read, at most for `within`. Blocks.
 ///
 /// # Errors
 /// [`StoreError::Damaged`], or that it cannot be read.
-pub fn check(dir: &Path, within: Duration) -> Result<Checked, StoreError> {
+pub fn check(dir: &Path, within: Duration) -> Result<Examined, StoreError> {
     let db = open_reader(&dir.join(FILE_NAME))?;
     let interrupt = db.get_interrupt_handle();
     let (done, is_done) = mpsc::channel::<()>();
@@ -86,17 +98,37 @@ pub fn check(dir: &Path, within: Duration) -> Result<Checked, StoreError> {
         // Without a limit it might last for minutes.
         let _watch = watch.map_err(StoreError::Thread)?;
         let found = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        let found = match found {
+            Ok(found) if found == "ok" => unreadable(&db),
+            Ok(why) => return Err(StoreError::Damaged { why }),
+            Err(error) => Err(error),
+        };
         drop(done);
         match found {
-            Ok(found) if found == "ok" => Ok(Checked::Whole),
-            Ok(why) => Err(StoreError::Damaged { why }),
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-                Ok(Checked::InPart)
+            Ok((unreadable, others)) => {
+                Ok(Examined { checked: Checked::Whole, unreadable, others })
             }
-            Err(error) if trouble_of(&error) == Some(StoreTrouble::Busy) => Ok(Checked::InPart),
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
+                    || trouble_of(&error) == Some(StoreTrouble::Busy) =>
+            {
+                Ok(Examined { checked: Checked::InPart, unreadable: Vec::new(), others: 0 })
+            }
             Err(error) => Err(error.into()),
         }
     })
+}
+
+/// The rows that cannot be read, of all tables.
+fn unreadable(db: &Connection) -> rusqlite::Result<(Vec<UnreadableRow>, usize)> {
+    let (mut named, mut others) = (Vec::new(), 0_usize);
+    for column in json_columns::ALL {
+        let room = json_columns::NAMED.saturating_sub(named.len());
+        let (found, count) = column.unreadable(db, room)?;
+        others += count - found.len();
+        named.extend(found);
+    }
+    Ok((named, others))
 }
 
 #[cfg(test)]
@@ -158,7 +190,8 @@ mod tests {
     fn a_damaged_page_is_found_and_a_whole_database_is_not_blamed() {
         let dir = filled();
         let minute = Duration::from_secs(60);
-        assert_eq!(check(dir.path(), minute).unwrap(), Checked::Whole);
+        let whole = Examined { checked: Checked::Whole, unreadable: Vec::new(), others: 0 };
+        assert_eq!(check(dir.path(), minute).unwrap(), whole);
         let mut file = fs::File::options().write(true).open(dir.path().join(FILE_NAME)).unwrap();
         let length = file.metadata().unwrap().len();
         for page in (20..length / 8192).step_by(7) {
@@ -173,6 +206,6 @@ mod tests {
     #[test]
     fn a_check_ends_when_its_time_is_over() {
         let dir = filled();
-        assert_eq!(check(dir.path(), Duration::ZERO).unwrap(), Checked::InPart);
+        assert_eq!(check(dir.path(), Duration::ZERO).unwrap().checked, Checked::InPart);
     }
 }

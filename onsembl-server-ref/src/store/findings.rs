@@ -1,9 +1,10 @@
 //! What agents found while they were away, as they told it. Only added, and removed from the old end; a verdict is made
 //! of it when somebody asks.
 
-use super::Store;
+use super::Findings;
 use super::columns::{int, json, time};
 use super::error::StoreError;
+use super::json_columns::TOLD;
 use super::line::{Needs, Routing};
 use onsembl_protocol::diagnosis::{PastFinding, ToldAt};
 use onsembl_protocol::fleet::FindingsRecord;
@@ -17,20 +18,21 @@ const KEPT: i64 = 256;
 /// Bytes kept of one agent; the latest message is kept in any case. An absence takes 100 to 500.
 pub(crate) const KEPT_BYTES: usize = 64 * 1024;
 
-impl Store {
+impl Findings<'_> {
     /// Keeps what an agent of this user found. The same number of the same process replaces what was kept under it.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if the user has no such agent, [`StoreError::Closed`].
-    pub(crate) async fn keep_findings(
-        &self,
+    pub(crate) async fn keep(
+        self,
         user: &UserId,
         record: FindingsRecord,
     ) -> Result<(), StoreError> {
         // Evidence is no control: on a full disk it is refused, and its agent keeps it and tells it again.
         let (of, routing) = (user.clone(), Routing::control(user, Needs::New));
         let told = json!(record.told).to_string();
-        self.write(routing, "keep findings", told.len(), move |db| keep(db, &of, &record, &told))
+        self.store
+            .write(routing, "keep findings", told.len(), move |db| keep(db, &of, &record, &told))
             .await
     }
 
@@ -38,19 +40,20 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub(crate) async fn findings(
-        &self,
+    pub(crate) async fn of_agent(
+        self,
         user: &UserId,
         agent: &AgentId,
     ) -> Result<Vec<ToldAt>, StoreError> {
         let (of, agent) = (user.clone(), agent.clone());
-        self.read_for(user, move |db| {
-            let is_theirs = db
-                .prepare_cached("SELECT 1 FROM agents WHERE agent_id = ?1 AND user_id = ?2")?
-                .exists([agent.as_str(), of.as_str()])?;
-            if is_theirs { self::of(db, &agent, None) } else { Ok(Vec::new()) }
-        })
-        .await
+        self.store
+            .read_for(user, move |db| {
+                let is_theirs = db
+                    .prepare_cached("SELECT 1 FROM agents WHERE agent_id = ?1 AND user_id = ?2")?
+                    .exists([agent.as_str(), of.as_str()])?;
+                if is_theirs { self::of(db, &agent, None) } else { Ok(Vec::new()) }
+            })
+            .await
     }
 }
 
@@ -62,10 +65,11 @@ pub(super) fn of(
 ) -> rusqlite::Result<Vec<ToldAt>> {
     let rows = db
         .prepare_cached(
-            "SELECT at, told FROM findings WHERE agent_id = ?1 AND at >= ?2 ORDER BY id",
+            "SELECT agent_id, id, at, told FROM findings WHERE agent_id = ?1 AND at >= ?2 ORDER BY id",
         )?
         .query_map(params![agent.as_str(), since.map_or(i64::MIN, WallTime::unix_millis)], |row| {
-            Ok((time(row, "at")?, json::<Vec<PastFinding>>(row, "told")?))
+            let told: Option<Vec<PastFinding>> = json(row, &TOLD)?;
+            Ok((time(row, "at")?, told.unwrap_or_default()))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let each = rows
@@ -118,6 +122,7 @@ fn keep(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Store;
     use super::*;
     use crate::store::{CommandRow, NewSession, StoreLimits};
     use onsembl_protocol::fleet::LONGEST_FINDINGS;
@@ -152,16 +157,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, _receipts) = Store::open(dir.path(), at(0)).await.unwrap();
         let (user, other) = (UserId::new("u"), UserId::new("v"));
-        let agent = store.open_session(NewSession::first(&user)).await.unwrap().agent;
-        store.keep_findings(&user, record(&agent, 1, 1, "first")).await.unwrap();
-        store.keep_findings(&user, record(&agent, 2, 1, "second")).await.unwrap();
-        store.keep_findings(&user, record(&agent, 2, 2, "again")).await.unwrap();
-        let kept = store.findings(&user, &agent).await.unwrap();
+        let agent = store.sessions().open(NewSession::first(&user)).await.unwrap().agent;
+        store.findings().keep(&user, record(&agent, 1, 1, "first")).await.unwrap();
+        store.findings().keep(&user, record(&agent, 2, 1, "second")).await.unwrap();
+        store.findings().keep(&user, record(&agent, 2, 2, "again")).await.unwrap();
+        let kept = store.findings().of_agent(&user, &agent).await.unwrap();
         let said = |told: &ToldAt| told.told.finding.evidence.text("said").unwrap().to_owned();
         assert_eq!(kept.iter().map(said).collect::<Vec<_>>(), ["first", "again", "again"]);
         assert_eq!(kept[0].at, at(1001));
-        assert_eq!(store.findings(&other, &agent).await.unwrap(), []);
-        let foreign = store.keep_findings(&other, record(&agent, 3, 1, "no")).await;
+        assert_eq!(store.findings().of_agent(&other, &agent).await.unwrap(), []);
+        let foreign = store.findings().keep(&other, record(&agent, 3, 1, "no")).await;
         assert!(matches!(foreign, Err(StoreError::Refused(_))), "{foreign:?}");
     }
 
@@ -172,7 +177,7 @@ mod tests {
         let limits = StoreLimits { database: Some(8 << 20), ..StoreLimits::DEFAULT };
         let (store, _receipts) = Store::open_within(dir.path(), at(0), limits).await.unwrap();
         let user = UserId::new("u");
-        let agent = store.open_session(NewSession::first(&user)).await.unwrap().agent;
+        let agent = store.sessions().open(NewSession::first(&user)).await.unwrap().agent;
         let command = |n: i64| CommandRow {
             user: user.clone(),
             command: CommandId::new(format!("c{n}")),
@@ -188,13 +193,13 @@ mod tests {
             ended_at: None,
         };
         let mut n = 0;
-        while store.insert_command(command(n)).await.is_ok() {
+        while store.commands().insert(command(n)).await.is_ok() {
             n += 1;
             assert!(n < 1000, "it must become full");
         }
-        let refused = store.keep_findings(&user, record(&agent, 1, 1, "x")).await;
+        let refused = store.findings().keep(&user, record(&agent, 1, 1, "x")).await;
         assert!(matches!(refused, Err(StoreError::NoRoom)), "{refused:?}");
-        assert!(store.is_deleted(&user, &agent).await.is_ok());
+        assert!(store.agents().is_deleted(&user, &agent).await.is_ok());
     }
 
     #[tokio::test]
@@ -202,18 +207,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, _receipts) = Store::open(dir.path(), at(0)).await.unwrap();
         let user = UserId::new("u");
-        let agent = store.open_session(NewSession::first(&user)).await.unwrap().agent;
+        let agent = store.sessions().open(NewSession::first(&user)).await.unwrap().agent;
         for number in 0..300 {
-            store.keep_findings(&user, record(&agent, number, 1, "x")).await.unwrap();
+            store.findings().keep(&user, record(&agent, number, 1, "x")).await.unwrap();
         }
-        let kept = store.findings(&user, &agent).await.unwrap();
+        let kept = store.findings().of_agent(&user, &agent).await.unwrap();
         assert_eq!((kept.len(), kept[0].at), (KEPT as usize, at(1000 + 300 - KEPT)));
         // Of nearly the largest messages that there can be.
         let long = "x".repeat(256);
         for number in 300..400 {
-            store.keep_findings(&user, record(&agent, number, 32, &long)).await.unwrap();
+            store.findings().keep(&user, record(&agent, number, 32, &long)).await.unwrap();
         }
-        let kept = store.findings(&user, &agent).await.unwrap();
+        let kept = store.findings().of_agent(&user, &agent).await.unwrap();
         let bytes: usize = kept.iter().map(|told| json!([told.told]).to_string().len()).sum();
         assert!(bytes <= KEPT_BYTES + LONGEST_FINDINGS, "{bytes}");
         assert!(kept.len() >= 32, "the latest is kept whole");

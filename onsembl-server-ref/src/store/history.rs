@@ -1,9 +1,7 @@
 //! The history of commands: each change of status with its time and its cause.
 
-use super::Store;
 use super::columns::time;
 use super::commands::CommandUpdate;
-use super::error::StoreError;
 use onsembl_protocol::id::{CommandId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
@@ -15,6 +13,7 @@ const KEPT: i64 = 256;
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct CommandChange {
     pub at: WallTime,
     /// What it was from then on.
@@ -22,33 +21,24 @@ pub struct CommandChange {
     pub cause: Option<String>,
 }
 
-impl Store {
-    /// How a command came where it is, the oldest change first.
-    ///
-    /// # Errors
-    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn command_history(
-        &self,
-        user: &UserId,
-        command: &CommandId,
-    ) -> Result<Vec<CommandChange>, StoreError> {
-        let (user, command) = (user.clone(), command.clone());
-        self.read_for(&user.clone(), move |db| {
-            db.prepare_cached(
-                "SELECT at, status, cause FROM command_events
-                 WHERE user_id = ?1 AND command_id = ?2 ORDER BY number",
-            )?
-            .query_map([user.as_str(), command.as_str()], |row| {
-                Ok(CommandChange {
-                    at: time(row, "at")?,
-                    status: row.get("status")?,
-                    cause: row.get("cause")?,
-                })
-            })?
-            .collect()
+/// How a command came where it is, the oldest change first.
+pub(super) fn of(
+    db: &Connection,
+    user: &UserId,
+    command: &CommandId,
+) -> rusqlite::Result<Vec<CommandChange>> {
+    db.prepare_cached(
+        "SELECT at, status, cause FROM command_events
+         WHERE user_id = ?1 AND command_id = ?2 ORDER BY number",
+    )?
+    .query_map([user.as_str(), command.as_str()], |row| {
+        Ok(CommandChange {
+            at: time(row, "at")?,
+            status: row.get("status")?,
+            cause: row.get("cause")?,
         })
-        .await
-    }
+    })?
+    .collect()
 }
 
 /// Removes all changes of a command but the last.

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Requests of one lane in one transaction, so that 768 in all.
 pub(super) const BATCH_REQUESTS: usize = 256;
+/// This many records of output count as one request: written together, they cost as much.
+pub(crate) const RECORDS_PER_REQUEST: usize = 16;
 /// Bytes of output in one transaction (one chunk may exceed it).
 pub(super) const BATCH_OUTPUT: usize = 1024 * 1024;
 /// What a user gets into a transaction in one turn: a number of requests, and bytes of output (one chunk may exceed
@@ -42,33 +44,49 @@ pub(super) enum Needs {
     Room(CommandId),
 }
 
+/// Whether somebody waits for a request to be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    ForIt,
+    /// It only records.
+    Nobody,
+}
+
 /// In which line of the queue a request waits.
 #[derive(Clone, Debug)]
 pub(super) struct Routing {
     pub(super) lane: Lane,
     pub(super) asker: Asker,
     pub(super) needs: Needs,
+    pub(super) waits: Waits,
 }
 
 impl Routing {
     /// An order of a user: before everything else.
     pub(super) const fn order(asker: Asker) -> Self {
-        Self { lane: Lane::Orders, asker, needs: Needs::Little }
+        Self { lane: Lane::Orders, asker, needs: Needs::Little, waits: Waits::ForIt }
     }
 
     /// What is not held up by output.
     pub(super) fn control(user: &UserId, needs: Needs) -> Self {
-        Self { lane: Lane::Control, asker: Asker::User(user.clone()), needs }
+        let asker = Asker::User(user.clone());
+        Self { lane: Lane::Control, asker, needs, waits: Waits::ForIt }
+    }
+
+    /// The same, of what nobody waits for: it may wait for others.
+    pub(super) fn record(user: &UserId) -> Self {
+        Self { waits: Waits::Nobody, ..Self::control(user, Needs::Little) }
     }
 
     /// Output, and what must not overtake it.
     pub(super) fn data(user: &UserId, needs: Needs) -> Self {
-        Self { lane: Lane::Data, asker: Asker::User(user.clone()), needs }
+        let asker = Asker::User(user.clone());
+        Self { lane: Lane::Data, asker, needs, waits: Waits::ForIt }
     }
 
     /// Upkeep of the database: in turn with the output of users.
     pub(super) const fn upkeep() -> Self {
-        Self { lane: Lane::Data, asker: Asker::Server, needs: Needs::Little }
+        Self { lane: Lane::Data, asker: Asker::Server, needs: Needs::Little, waits: Waits::ForIt }
     }
 }
 
@@ -83,7 +101,10 @@ pub(super) struct QueuedWrite {
 pub(super) struct Line {
     of: HashMap<Asker, Own>,
     order: BTreeMap<i64, Asker>,
-    /// The turns of those of whom something is written on a full disk too.
+    /// Whether it is known what of it is written on a full disk too: only while the disk is full, since each record of
+    /// output would cost a good part more.
+    knows_small: bool,
+    /// The turns of those of whom something is.
     small: BTreeSet<i64>,
     /// Who has used up its share of the reserve.
     resting: Vec<Asker>,
@@ -114,14 +135,18 @@ enum Standing {
 }
 
 impl Own {
-    fn put(&mut self, at: i64, queued: QueuedWrite) {
-        self.small.add(at, &queued.routing.needs);
+    fn put(&mut self, at: i64, queued: QueuedWrite, knows_small: bool) {
+        if knows_small {
+            self.small.add(at, &queued.routing.needs);
+        }
         let _ = self.requests.insert(at, queued);
     }
 
-    fn take(&mut self, at: i64) -> Option<QueuedWrite> {
+    fn take(&mut self, at: i64, knows_small: bool) -> Option<QueuedWrite> {
         let queued = self.requests.remove(&at)?;
-        self.small.remove(at, &queued.routing.needs);
+        if knows_small {
+            self.small.remove(at, &queued.routing.needs);
+        }
         Some(queued)
     }
 
@@ -152,7 +177,7 @@ impl Line {
         let asker = queued.routing.asker.clone();
         let own = self.of.entry(asker.clone()).or_default();
         let at = own.requests.last_key_value().map_or(0, |(at, _)| at + 1);
-        own.put(at, queued);
+        own.put(at, queued, self.knows_small);
         self.len += 1;
         match own.standing {
             Standing::Idle => self.stand_last(asker),
@@ -165,7 +190,7 @@ impl Line {
         let asker = queued.routing.asker.clone();
         let own = self.of.entry(asker.clone()).or_default();
         let at = own.first().map_or(0, |(at, _)| at - 1);
-        own.put(at, queued);
+        own.put(at, queued, self.knows_small);
         self.len += 1;
         match own.standing {
             Standing::Idle => {
@@ -180,8 +205,11 @@ impl Line {
     /// Takes from each in turn, until one transaction has enough; on a full disk, from those that have not used up their
     /// shares of the reserve.
     pub(super) fn take(&mut self, batch: &mut Vec<QueuedWrite>, reserve: Option<&ReserveShares>) {
+        self.forget_small();
+        let most = BATCH_REQUESTS * RECORDS_PER_REQUEST;
+        let most_in_turn = TURN_REQUESTS * RECORDS_PER_REQUEST;
         let (mut count, mut output) = (0, 0);
-        while count < BATCH_REQUESTS
+        while count < most
             && let Some((turn, asker)) = self.order.pop_first()
         {
             let _ = self.small.remove(&turn);
@@ -191,10 +219,11 @@ impl Line {
             }
             let Some(own) = self.of.get_mut(&asker) else { continue };
             let (mut run, mut run_output) = (0, 0);
-            while count < BATCH_REQUESTS
+            while count < most
                 && let Some((at, next)) = own.first()
             {
                 let length = next.request.output_len();
+                let weight = next.request.weight();
                 if output > 0 && output + length > BATCH_OUTPUT {
                     // A user who had a turn is behind the others in the next transaction.
                     match run {
@@ -203,11 +232,11 @@ impl Line {
                     }
                     return;
                 }
-                if run == TURN_REQUESTS || run > 0 && run_output + length > TURN_OUTPUT {
+                if run > 0 && (run + weight > most_in_turn || run_output + length > TURN_OUTPUT) {
                     break;
                 }
-                batch.extend(own.take(at));
-                (count, run, self.len) = (count + 1, run + 1, self.len - 1);
+                batch.extend(own.take(at, self.knows_small));
+                (count, run, self.len) = (count + weight, run + weight, self.len - 1);
                 (output, run_output) = (output + length, run_output + length);
             }
             self.stand_last(asker);
@@ -215,8 +244,9 @@ impl Line {
     }
 
     /// Takes from each in turn what needs no room, and is behind nothing that does. Looks only at what it takes, however
-    /// much waits.
+    /// much waits, but for the first time after the disk was found to be full.
     pub(super) fn take_small(&mut self, batch: &mut Vec<QueuedWrite>, reserve: &ReserveShares) {
+        self.know_small();
         let (before, mut served) = (batch.len(), Vec::new());
         while batch.len() - before < BATCH_REQUESTS
             && let Some(turn) = self.small.pop_first()
@@ -236,7 +266,7 @@ impl Line {
                 && batch.len() - before < BATCH_REQUESTS
                 && let Some(at) = own.small.first()
             {
-                batch.extend(own.take(at));
+                batch.extend(own.take(at, self.knows_small));
                 (run, self.len) = (run + 1, self.len - 1);
                 #[cfg(test)]
                 {
@@ -247,6 +277,30 @@ impl Line {
         }
         for asker in served {
             self.stand_last(asker);
+        }
+    }
+
+    fn know_small(&mut self) {
+        if std::mem::replace(&mut self.knows_small, true) {
+            return;
+        }
+        for own in self.of.values_mut() {
+            for (at, queued) in &own.requests {
+                own.small.add(*at, &queued.routing.needs);
+            }
+            match own.standing {
+                Standing::InTurn(turn) if own.small.first().is_some() => {
+                    let _ = self.small.insert(turn);
+                }
+                Standing::InTurn(_) | Standing::Idle | Standing::Resting => {}
+            }
+        }
+    }
+
+    fn forget_small(&mut self) {
+        if std::mem::replace(&mut self.knows_small, false) {
+            self.small.clear();
+            self.of.values_mut().for_each(|own| own.small = Small::default());
         }
     }
 
@@ -284,6 +338,9 @@ impl Line {
 
     /// Whether something of it is written on a full disk may have changed.
     fn settle(&mut self, asker: &Asker, turn: i64) {
+        if !self.knows_small {
+            return;
+        }
         let has_small = self.of.get(asker).is_some_and(|own| own.small.first().is_some());
         let _ = if has_small { self.small.insert(turn) } else { self.small.remove(&turn) };
     }

@@ -4,8 +4,8 @@
 //! output, emergency stops, and tokens. "Stored" always means committed with `synchronous=FULL`. Nothing
 //! here decides anything; it gets what to write and says when it is written.
 //!
-//! - Writes go through a bounded queue to one thread, which commits whatever is queued at once.
-//!   Nothing waits for company, so a write is on its way to the disk within one commit.
+//! - Writes go through a bounded queue to one thread, which commits several in one transaction. What somebody waits
+//!   for is on its way to the disk at once, unless many ask; what only records waits a little for company (`pace.rs`).
 //! - A database that is busy, full or failing is retried for as long as it takes, and named in
 //!   [`Store::health`]. Methods that wait for a commit therefore have no time limit of their own:
 //!   callers race them against theirs. Dropping such a future is harmless; the write may still be
@@ -13,8 +13,13 @@
 //! - A write that breaks a rule of the schema is answered with [`StoreError::Refused`] and does not
 //!   touch the others of its transaction.
 //! - Reads use connections of their own and see what is committed.
+//!
+//! The queries are in the parts of the store, a file for each: `store.commands()`, `store.output()` and so on.
 
 mod agents;
+pub mod backup;
+mod beat_log;
+mod beat_slot;
 mod beats;
 mod budget;
 mod claims;
@@ -25,20 +30,26 @@ mod error;
 mod examine;
 mod findings;
 mod history;
+mod json_columns;
 mod keyboards;
 mod line;
 mod output;
 mod own_state;
+mod pace;
+mod parts;
 mod presence;
 mod queue;
 mod reader;
 mod reading;
+mod records;
 mod request;
 mod reserve;
 mod reserve_shares;
 mod retention;
 mod schema;
 mod screens;
+mod segment;
+mod segments;
 mod sessions;
 mod small;
 mod stops;
@@ -53,14 +64,19 @@ pub use beats::{HeartbeatRow, Recorded};
 pub use budget::{OverBudget, StoreLimits, Usage};
 pub use commands::{CommandRow, CommandUpdate, Inserted, Listed};
 pub use error::{OpenError, StoreError, StoreHealth, StoreTrouble};
-pub use examine::{Checked, check};
+pub use examine::{Checked, Examined, check};
 pub use history::CommandChange;
+pub use json_columns::UnreadableRow;
 pub(crate) use keyboards::StoredHold;
 pub use onsembl_protocol::fleet::{Cursor, StoredBody};
 pub use output::{OutputReceipt, StoredRecord};
 pub(crate) use own_state::OwnState;
-pub(crate) use presence::History;
+pub use parts::{
+    Agents, Budget, Commands, Deletion, Findings, Keyboards, Meta, Output, Presences, Reading,
+    Retention, Screens, Sessions, Stops, Streams, Tokens,
+};
 pub use presence::PresenceRow;
+pub(crate) use presence::{History, NewPresence};
 pub use retention::Cut;
 pub use schema::FILE_NAME;
 pub(crate) use screens::{KEYFRAME_BYTES, Keyframe};
@@ -70,6 +86,7 @@ pub(crate) use tokens::TOKENS_OF_USER;
 pub use tokens::{TokenForm, TokenKept, TokenRow, TokenSession, TokenUse};
 pub use writer::StoreCounters;
 
+use beat_log::{BeatLog, LastBeats};
 use budget::Terms;
 pub(crate) use budget::of_agents;
 pub(crate) use deletion::REMEMBERED as DELETED_KEPT;
@@ -118,6 +135,8 @@ struct Inner {
     finished: watch::Receiver<Option<usize>>,
     counters: Arc<Counters>,
     limits: StoreLimits,
+    /// The newest recorded heartbeat of each agent that beat lately.
+    beats: Arc<LastBeats>,
     /// What the clock of retention shows.
     ages_by: AtomicI64,
 }
@@ -160,10 +179,11 @@ impl Store {
         let dir = dir.to_owned();
         let open = move || -> Result<_, StoreError> {
             let (db, reserve, disk) = schema::open_with_reserve(&dir, now, limits.database)?;
-            let ages_by = retention::resume_clock(&db, now)?;
-            Ok((db, reserve, disk, ages_by))
+            let log = BeatLog::open(&db)?;
+            let ages_by = retention::resume_clock(&db, log.last().newest(), now)?;
+            Ok((db, log, reserve, disk, ages_by))
         };
-        let (db, reserve, disk, ages_by) = match spawn_blocking(open).await {
+        let (db, log, reserve, disk, ages_by) = match spawn_blocking(open).await {
             Ok(opened) => opened?,
             Err(stopped) => match stopped.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -185,10 +205,12 @@ impl Store {
             finished: finished_in,
             counters: Arc::clone(&counters),
         };
-        writer::start(db, reserve, disk, Arc::clone(&queue), outlets)?;
+        let beats = log.last();
+        writer::start((db, log), reserve, disk, Arc::clone(&queue), outlets)?;
         let readers = Arc::new(Readers::new(path));
         let ages_by = AtomicI64::new(ages_by.unix_millis());
-        let inner = Inner { queue, readers, health, commits, finished, counters, limits, ages_by };
+        let inner =
+            Inner { queue, readers, health, commits, finished, counters, limits, beats, ages_by };
         Ok((Self(Arc::new(inner)), Receipts { recorded, output }))
     }
 
@@ -205,6 +227,20 @@ impl Store {
     /// What the writer has done so far.
     pub fn counters(&self) -> StoreCounters {
         self.0.counters.read()
+    }
+
+    /// Records a heartbeat. Never waits: a newer beat of the same agent takes the place of one that
+    /// is not written yet. What was committed comes out of [`Receipts::recorded`].
+    ///
+    /// A beat that comes after the store was closed is dropped.
+    pub fn record_heartbeat(&self, beat: HeartbeatRow) {
+        self.queue().beat(beat);
+    }
+
+    /// Heartbeats wait no longer than this for others to be committed with, 60 ms unless it is less. For who must know
+    /// sooner whether they are recorded.
+    pub fn gather_within(&self, longest: Duration) {
+        self.queue().gather_within(longest);
     }
 
     /// Takes no more requests, writes what is queued, and closes the file. If that cannot be done

@@ -1,13 +1,14 @@
 //! Output on its way in: records as they were produced, and the receipts of what is stored. Reading
 //! is in `reading`, what the records add up to in `streams`.
 
-use super::Store;
+use super::Output;
 use super::budget::{self, Terms};
 use super::columns::int;
 use super::error::StoreError;
 use super::line::{Lane, Needs, Routing};
 use super::reader::Asker;
 use super::request::{QueuedRecord, Request};
+use super::segments::Appending;
 use super::streams::StreamRow;
 use crate::bounds::Turn;
 use onsembl_protocol::fleet::{LogRecord, StoredBody};
@@ -68,6 +69,7 @@ impl StoredRecord {
 /// What became of one record. Receipts of one command come in the order of its records.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct OutputReceipt {
     /// The owner of the command.
     pub user: UserId,
@@ -84,7 +86,7 @@ pub struct OutputReceipt {
     /// Where in the stream the record ends. If it is committed, everything before is too.
     pub end: ByteOffset,
     /// `Ok` if the record is committed, now or by an earlier copy of it. Otherwise it will never be
-    /// stored ([`StoreError::Refused`]; for one, its command is not known).
+    /// stored ([`StoreError::Refused`]; for one, its command is unknown).
     pub outcome: Result<(), StoreError>,
 }
 
@@ -104,7 +106,7 @@ impl OutputReceipt {
     }
 }
 
-impl Store {
+impl Output<'_> {
     /// Hands in a record, waiting only for room in the queue (8 MiB for all commands). What became
     /// of it comes out of [`Receipts::output`].
     ///
@@ -118,21 +120,21 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Closed`] only.
-    pub async fn append_output(&self, record: StoredRecord) -> Result<(), StoreError> {
+    pub async fn append(self, record: StoredRecord) -> Result<(), StoreError> {
         let asker = Asker::User(record.user.clone());
-        let room = self.queue().room(Lane::Data, &asker, record.body.byte_count()).await?;
+        let room = self.store.queue().room(Lane::Data, &asker, record.body.byte_count()).await?;
         self.hand_in(record, Some(room))
     }
 
     /// The same without waiting for room, for one whose senders are held back otherwise.
-    pub(crate) fn put_output(&self, record: StoredRecord) -> Result<(), StoreError> {
+    pub(crate) fn put(self, record: StoredRecord) -> Result<(), StoreError> {
         self.hand_in(record, None)
     }
 
-    fn hand_in(&self, record: StoredRecord, room: Option<Turn<Asker>>) -> Result<(), StoreError> {
+    fn hand_in(self, record: StoredRecord, room: Option<Turn<Asker>>) -> Result<(), StoreError> {
         let routing = Routing::data(&record.user, Needs::Room(record.command.clone()));
-        let queued = QueuedRecord::new(record, self.terms(), room);
-        self.queue().push(routing, Request::Output(Box::new(queued)))
+        let queued = QueuedRecord::new(record, self.store.terms(), room);
+        self.store.queue().push(routing, Request::Output(Box::new(queued)))
     }
 }
 
@@ -141,39 +143,59 @@ impl StoredRecord {
         Self::write_all(db, self, core::iter::once(self), terms)
     }
 
-    /// Writes records of the stream of `of`, in order; the row of the stream once.
+    /// Writes records of the run of `of`, in order; the row of each stream once.
     pub(super) fn write_all<'a>(
         db: &Connection,
-        of: &Self,
+        of: &'a Self,
         records: impl Iterator<Item = &'a Self>,
         terms: Terms,
     ) -> rusqlite::Result<()> {
-        let mut stream = StreamRow::read(db, of)?;
-        let mut added = 0;
+        let mut streams: Vec<(&Self, StreamRow, usize)> = Vec::with_capacity(1);
+        let mut chunks = Appending::new(db, of, terms.kept_from)?;
         for record in records {
-            added += usize::from(record.add_to(&mut stream, db, terms)?);
+            let at = streams.iter().position(|(of, ..)| of.stream == record.stream);
+            let at = match at {
+                Some(at) => at,
+                None => {
+                    streams.push((record, StreamRow::read(db, record)?, 0));
+                    streams.len() - 1
+                }
+            };
+            if let Some((_, row, added)) = streams.get_mut(at) {
+                *added += usize::from(record.add_to(row, &mut chunks, db, terms)?);
+            }
         }
-        if added == 0 {
-            return Ok(());
+        chunks.flush()?;
+        let (mut added, mut is_looked_at) = (0, false);
+        for (of, row, of_stream) in streams {
+            if of_stream > 0 {
+                added += of_stream;
+                row.write(db, of)?;
+                let (now, before) = row.charged();
+                is_looked_at |= budget::is_looked_at(before, now, terms);
+            }
         }
-        stream.write(db, of)?;
-        let (now, before) = stream.charged();
-        if budget::is_looked_at(before, now, terms) {
+        if is_looked_at {
             budget::make_room_for_output(db, &of.user, added, terms)?;
         }
         Ok(())
     }
 
-    /// Whether both are of one stream.
+    /// Whether both are of one run of a command.
     pub(super) fn is_beside(&self, other: &Self) -> bool {
-        self.stream == other.stream
-            && self.incarnation == other.incarnation
+        self.incarnation == other.incarnation
             && self.command == other.command
             && self.user == other.user
     }
 
     /// Whether anything of it is new.
-    fn add_to(&self, row: &mut StreamRow, db: &Connection, terms: Terms) -> rusqlite::Result<bool> {
+    fn add_to(
+        &self,
+        row: &mut StreamRow,
+        chunks: &mut Appending<'_>,
+        db: &Connection,
+        terms: Terms,
+    ) -> rusqlite::Result<bool> {
         let Some(admitted) = row.sums.admit(self.offset, self.body.clone()) else {
             return Ok(false);
         };
@@ -181,13 +203,19 @@ impl StoredRecord {
             row.removed(remove_open_gap(db, self)?);
         }
         for (offset, body) in admitted.hole.into_iter().chain([admitted.new]) {
-            let record = Self { offset, body, ..self.clone() };
-            record.insert(db, terms.kept_from)?;
-            row.keep(&record, terms.kept_from);
+            row.keep(&body, terms.kept_from);
+            let is_taken = match &body {
+                StoredBody::Chunk(bytes) => chunks.push(self, offset, bytes)?,
+                StoredBody::Gap { .. } => false,
+            };
+            if !is_taken {
+                Self { offset, body, ..self.clone() }.insert(db, terms.kept_from)?;
+            }
         }
         Ok(true)
     }
 
+    /// As a row of its own.
     pub(super) fn insert(&self, db: &Connection, kept_from: WallTime) -> rusqlite::Result<()> {
         let (bytes, length, because) = match &self.body {
             StoredBody::Chunk(bytes) => (Some(&**bytes), None, None),
@@ -196,7 +224,7 @@ impl StoredRecord {
             }
         };
         db.prepare_cached(
-            "INSERT INTO output_records (user_id, command_id, incarnation, sequence, stream, offset,
+            "INSERT INTO output_singles (user_id, command_id, incarnation, sequence, stream, offset,
                                          bytes, gap_length, gap_because, at, kept_from)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
@@ -219,7 +247,7 @@ impl StoredRecord {
 
 fn remove_open_gap(db: &Connection, of: &StoredRecord) -> rusqlite::Result<usize> {
     db.prepare_cached(
-        "DELETE FROM output_records
+        "DELETE FROM output_singles
          WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
            AND bytes IS NULL AND gap_length IS NULL",
     )?

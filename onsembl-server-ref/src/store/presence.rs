@@ -4,14 +4,16 @@
 
 use super::columns::{int, json, number, time};
 use super::error::StoreError;
-use super::line::{Needs, Routing};
-use super::{Store, Submitted, findings};
+use super::json_columns::EVIDENCE;
+use super::line::Routing;
+use super::{Presences, Submitted, findings};
 use onsembl_protocol::diagnosis::{BeatVerdict, ToldAt, Transition};
 use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
 use serde::Deserialize as _;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Events kept of one agent, the latest: with two for each lost link, those of a bad week.
 pub(crate) const KEPT: usize = 1024;
@@ -29,11 +31,32 @@ pub struct PresenceRow {
     pub epoch: Epoch,
     /// The status from now on.
     pub status: String,
-    /// Why, for people.
+    /// The reason, shown to people.
     pub because: String,
     /// What the decision was made from.
     pub evidence: Value,
     pub at: WallTime,
+}
+
+/// A presence event that is to be added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewPresence {
+    pub(crate) agent: AgentId,
+    pub(crate) version: PresenceVersion,
+    pub(crate) epoch: Epoch,
+    pub(crate) status: Cow<'static, str>,
+    pub(crate) because: String,
+    /// As JSON.
+    pub(crate) evidence: String,
+    pub(crate) at: WallTime,
+}
+
+impl From<PresenceRow> for NewPresence {
+    fn from(row: PresenceRow) -> Self {
+        let PresenceRow { agent, version, epoch, status, because, evidence, at } = row;
+        let (status, evidence) = (status.into(), evidence.to_string());
+        Self { agent, version, epoch, status, because, evidence, at }
+    }
 }
 
 /// What is recorded of the absences of one agent.
@@ -49,7 +72,7 @@ impl PresenceRow {
     /// The name of the published presence in the evidence, as the core writes it.
     pub(crate) const TYPED: &str = "presence";
 
-    /// The name of what the ledger of heartbeats said, as the core writes it.
+    /// The name of what the hop tracker said, as the core writes it.
     pub(crate) const BEATS: &str = "beats";
 
     fn from_row(row: &Row<'_>, agent: &AgentId) -> rusqlite::Result<Self> {
@@ -59,7 +82,7 @@ impl PresenceRow {
             epoch: Epoch(number(row, "epoch")?),
             status: row.get("status")?,
             because: row.get("because")?,
-            evidence: json(row, "evidence")?,
+            evidence: json(row, &EVIDENCE)?.unwrap_or_default(),
             at: time(row, "at")?,
         })
     }
@@ -80,20 +103,20 @@ impl PresenceRow {
     }
 }
 
-impl Store {
+impl Presences<'_> {
     /// The presence events of an agent of this user that are kept, the oldest first.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub(crate) async fn presence_log(
-        &self,
+    pub(crate) async fn log(
+        self,
         user: &UserId,
         agent: &AgentId,
     ) -> Result<Vec<PresenceRow>, StoreError> {
         let (of, agent) = (user.clone(), agent.clone());
-        self.read_for(user, move |db| {
+        self.store.read_for(user, move |db| {
             db.prepare_cached(
-                "SELECT version, epoch, status, because, evidence, at FROM presence_events
+                "SELECT agent_id, version, epoch, status, because, evidence, at FROM presence_events
                  WHERE agent_id = ?1
                      AND agent_id IN (SELECT agent_id FROM agents WHERE agent_id = ?1 AND user_id = ?2)
                  ORDER BY version",
@@ -106,33 +129,34 @@ impl Store {
 
     /// The latest transitions of each of these agents of this user, the oldest first: those since `from`, and in
     /// front of them as far as the session that they begin with, but at most `each`. An agent that has none is there
-    /// all the same, one of another user is not.
+    /// anyway, one of another user is not.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Crowded`], [`StoreError::Closed`].
-    pub(crate) async fn latest_presences(
-        &self,
+    pub(crate) async fn latest(
+        self,
         user: &UserId,
         agents: Vec<AgentId>,
         from: WallTime,
         each: usize,
     ) -> Result<Vec<(AgentId, History)>, StoreError> {
         let of = user.clone();
-        self.read_for(user, move |db| {
-            let mut owned = db.prepare_cached(
+        self.store
+            .read_for(user, move |db| {
+                let mut owned = db.prepare_cached(
                 "SELECT 1 FROM agents WHERE agent_id = ?1 AND user_id = ?2 AND deleted_at IS NULL",
             )?;
-            let mut found = Vec::with_capacity(agents.len());
-            for agent in agents {
-                if owned.exists([agent.as_str(), of.as_str()])? {
-                    let log = latest(db, &agent, from, each)?;
-                    let told = findings::of(db, &agent, log.first().map(|first| first.at))?;
-                    found.push((agent, History { log, told }));
+                let mut found = Vec::with_capacity(agents.len());
+                for agent in agents {
+                    if owned.exists([agent.as_str(), of.as_str()])? {
+                        let log = latest(db, &agent, from, each)?;
+                        let told = findings::of(db, &agent, log.first().map(|first| first.at))?;
+                        found.push((agent, History { log, told }));
+                    }
                 }
-            }
-            Ok(found)
-        })
-        .await
+                Ok(found)
+            })
+            .await
     }
 
     /// Adds a presence event and shows the agent as it says. `since` of the agent moves only when
@@ -141,22 +165,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] if the agent is unknown or has an event of this version already,
     /// [`StoreError::Closed`].
-    pub async fn append_presence(&self, event: PresenceRow) -> Result<(), StoreError> {
-        let evidence = event.evidence.to_string();
-        self.put(Routing::upkeep(), "append presence", move |db| append(db, &event, &evidence))?
+    pub async fn append(self, event: PresenceRow) -> Result<(), StoreError> {
+        let event = NewPresence::from(event);
+        self.store
+            .put(Routing::upkeep(), "append presence", move |db| append(db, &event))?
             .committed()
             .await
     }
 
-    /// The first half of [`append_presence`](Self::append_presence), of an agent of this user.
-    pub(crate) fn put_presence(
-        &self,
+    /// The first half of [`append`](Self::append), of an agent of this user.
+    pub(crate) fn put(
+        self,
         user: &UserId,
-        event: PresenceRow,
+        event: NewPresence,
     ) -> Result<Submitted<()>, StoreError> {
-        let evidence = event.evidence.to_string();
-        let routing = Routing::control(user, Needs::Little);
-        self.put(routing, "append presence", move |db| append(db, &event, &evidence))
+        let routing = Routing::record(user);
+        self.store.put(routing, "append presence", move |db| append(db, &event))
     }
 }
 
@@ -167,7 +191,7 @@ fn latest(
     each: usize,
 ) -> rusqlite::Result<Vec<Transition>> {
     let mut query = db.prepare_cached(
-        "SELECT version, epoch, status, because, evidence, at FROM presence_events
+        "SELECT agent_id, version, epoch, status, because, evidence, at FROM presence_events
          WHERE agent_id = ?1 ORDER BY version DESC LIMIT ?2",
     )?;
     let most = i64::try_from(each).unwrap_or(i64::MAX);
@@ -190,7 +214,7 @@ pub(super) fn trim(db: &Connection, agent: &AgentId) -> rusqlite::Result<()> {
     keep(db, agent, KEPT)
 }
 
-/// Removes all but the latest events of an agent, so many of them.
+/// Removes all but the latest events of an agent, this many of them.
 pub(super) fn keep(db: &Connection, agent: &AgentId, events: usize) -> rusqlite::Result<()> {
     let behind = i64::try_from(events).unwrap_or(i64::MAX).saturating_sub(1);
     db.prepare_cached(
@@ -202,7 +226,7 @@ pub(super) fn keep(db: &Connection, agent: &AgentId, events: usize) -> rusqlite:
     .map(drop)
 }
 
-fn append(db: &Connection, event: &PresenceRow, evidence: &str) -> rusqlite::Result<()> {
+fn append(db: &Connection, event: &NewPresence) -> rusqlite::Result<()> {
     let (version, epoch) = (int(event.version.0)?, int(event.epoch.0)?);
     db.prepare_cached(
         "INSERT INTO presence_events (agent_id, version, epoch, status, because, evidence, at)
@@ -214,7 +238,7 @@ fn append(db: &Connection, event: &PresenceRow, evidence: &str) -> rusqlite::Res
         epoch,
         event.status,
         event.because,
-        evidence,
+        event.evidence,
         event.at.unix_millis(),
     ])?;
     if event.version.0.is_multiple_of(TRIMMED_EVERY) {

@@ -3,11 +3,12 @@
 
 use super::budget::Terms;
 use super::error::{StoreError, trouble_of};
-use super::line::QueuedWrite;
+use super::line::{QueuedWrite, RECORDS_PER_REQUEST};
 use super::output::{OutputReceipt, StoredRecord};
 use super::reader::Asker;
 use crate::bounds::Turn;
 use rusqlite::Connection;
+use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 /// A request in the queue. The permit is its place there, and is given back when it is answered.
@@ -22,6 +23,14 @@ impl Request {
         match self {
             Self::Call(_) => 0,
             Self::Output(queued) => queued.record.body.byte_count(),
+        }
+    }
+
+    /// What it counts of a transaction, in records of output.
+    pub(super) const fn weight(&self) -> usize {
+        match self {
+            Self::Call(_) => RECORDS_PER_REQUEST,
+            Self::Output(_) => 1,
         }
     }
 
@@ -74,46 +83,96 @@ pub(super) fn run_alone(placed: &mut QueuedWrite, db: &Connection) -> rusqlite::
     placed.request.run(db, Undo::WithTransaction)
 }
 
-/// Runs all of them, in order. Neighbours of one stream are written in one go; where that breaks a rule
-/// of the schema, one by one, to find which of them it was.
+/// Runs all of them, in order. Records of one run of a command are written in one go, if nothing but records is between
+/// them; where that breaks a rule of the schema, one by one, to find which of them it was.
 ///
 /// # Errors
 /// Trouble of the database, which ends the attempt.
 pub(super) fn run_all(mut requests: &mut [QueuedWrite], db: &Connection) -> rusqlite::Result<()> {
     while !requests.is_empty() {
-        let count = neighbours(requests).max(1);
-        let (now, later) = std::mem::take(&mut requests).split_at_mut(count);
+        let records = requests.iter().take_while(|queued| queued.request.record().is_some());
+        let count = records.count();
+        let (now, later) = std::mem::take(&mut requests).split_at_mut(count.max(1));
         requests = later;
-        if count > 1 && run_together(now, db)? {
-            continue;
-        }
-        for queued in now {
-            queued.request.run(db, Undo::ToSavepoint)?;
+        match (count, now) {
+            (0 | 1, now) => {
+                for queued in now {
+                    queued.request.run(db, Undo::ToSavepoint)?;
+                }
+            }
+            (_, records) => run_records(records, db)?,
         }
     }
     Ok(())
 }
 
-/// How many of the first requests are records of one stream.
-fn neighbours(requests: &[QueuedWrite]) -> usize {
-    let mut records = requests.iter().map_while(|queued| queued.request.record());
-    let Some(first) = records.next() else { return 0 };
-    1 + records.take_while(|next| next.is_beside(first)).count()
+/// Runs records of output, those of each run of a command together, in the order in which the first of each came. What is
+/// refused is rare, so it is looked for only when something was.
+fn run_records(requests: &mut [QueuedWrite], db: &Connection) -> rusqlite::Result<()> {
+    let runs = runs(requests);
+    if runs.len() > 1 && run_together(requests, &runs, db)? {
+        return Ok(());
+    }
+    for run in runs {
+        if run.len() > 1 && run_together(requests, std::slice::from_ref(&run), db)? {
+            continue;
+        }
+        for at in run {
+            if let Some(queued) = requests.get_mut(at) {
+                queued.request.run(db, Undo::ToSavepoint)?;
+            }
+        }
+    }
+    Ok(())
 }
 
-/// Whether all of these records could be written.
-fn run_together(requests: &mut [QueuedWrite], db: &Connection) -> rusqlite::Result<bool> {
+/// Which of these requests are records of the same run of a command.
+fn runs(requests: &[QueuedWrite]) -> Vec<Vec<usize>> {
+    let mut runs: Vec<Vec<usize>> = Vec::new();
+    let mut places: HashMap<(&str, &str, u64), usize> = HashMap::new();
+    let mut before: Option<(&StoredRecord, usize)> = None;
+    for (at, queued) in requests.iter().enumerate() {
+        let Some(record) = queued.request.record() else { continue };
+        let place = match before {
+            Some((last, place)) if last.is_beside(record) => place,
+            Some(_) | None => {
+                let key = (record.user.as_str(), record.command.as_str(), record.incarnation.0);
+                *places.entry(key).or_insert_with(|| {
+                    runs.push(Vec::new());
+                    runs.len() - 1
+                })
+            }
+        };
+        if let Some(run) = runs.get_mut(place) {
+            run.push(at);
+        }
+        before = Some((record, place));
+    }
+    runs
+}
+
+/// Whether all records of these runs could be written.
+fn run_together(
+    requests: &mut [QueuedWrite],
+    runs: &[Vec<usize>],
+    db: &Connection,
+) -> rusqlite::Result<bool> {
     let written = undoable(db, Undo::ToSavepoint, &mut |db| {
-        let records = || requests.iter().filter_map(|queued| queued.request.queued());
-        // They age from the first of them on: moments before.
-        records().next().map_or(Ok(()), |of| {
-            StoredRecord::write_all(db, &of.record, records().map(|q| &q.record), of.terms)
-        })
+        for run in runs {
+            let of_run = run.iter().filter_map(|at| requests.get(*at));
+            let of_run: Vec<&QueuedRecord> = of_run.filter_map(|q| q.request.queued()).collect();
+            // They age from the first of them on: moments before.
+            if let Some(first) = of_run.first() {
+                let records = of_run.iter().map(|queued| &queued.record);
+                StoredRecord::write_all(db, &first.record, records, first.terms)?;
+            }
+        }
+        Ok(())
     })?;
-    for queued in requests.iter_mut() {
-        match &mut queued.request {
-            Request::Output(queued) => queued.refused = None,
-            Request::Call(_) => {}
+    for at in runs.iter().flatten() {
+        match requests.get_mut(*at).map(|queued| &mut queued.request) {
+            Some(Request::Output(queued)) => queued.refused = None,
+            Some(Request::Call(_)) | None => {}
         }
     }
     Ok(written.is_ok())

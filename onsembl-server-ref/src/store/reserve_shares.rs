@@ -20,7 +20,7 @@ pub(super) struct ReserveShares {
 }
 
 impl ReserveShares {
-    /// Of a reserve of so many bytes, of which nothing is used.
+    /// Of a reserve of this many bytes, of which nothing is used.
     pub(super) fn new(total: u64) -> Self {
         Self { total, ..Self::default() }
     }

@@ -2,13 +2,14 @@
 //! at the beginning of its stream; commands that are too old go as a whole. Which chunks go of a stream, and what
 //! stands for them, the core decides; and by which clock they age.
 
-use super::Store;
+use super::Retention;
 use super::columns::{int, number, time};
 use super::error::StoreError;
 use super::keyboards;
 use super::line::Routing;
 use super::output::StoredRecord;
 use super::screens;
+use super::segments::{self, Aged, CommandNumber};
 use super::streams::stream;
 use onsembl_protocol::fleet::{RetentionClock, StreamCut};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
@@ -54,15 +55,15 @@ pub(super) struct CommandCut {
     pub(super) left: Part,
 }
 
-impl Store {
+impl Retention<'_> {
     /// Cuts stored output that began to age before a time, and the oldest of the user who has the most while
     /// there are more than this many bytes: about 512 records, to be called again while there is more. Sums of
     /// streams stay what they are.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn cut_output(&self, before: WallTime, most: u64) -> Result<Cut, StoreError> {
-        self.write(Routing::upkeep(), "cut output", 0, move |db| cut(db, before, most)).await
+    pub async fn cut_output(self, before: WallTime, most: u64) -> Result<Cut, StoreError> {
+        self.store.write(Routing::upkeep(), "cut output", 0, move |db| cut(db, before, most)).await
     }
 
     /// Removes commands that are over and began to age before a time, with their steps and their output: a
@@ -70,34 +71,40 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn remove_commands(&self, before: WallTime) -> Result<bool, StoreError> {
-        self.write(Routing::upkeep(), "remove commands", 0, move |db| remove_old(db, before)).await
+    pub async fn remove_commands(self, before: WallTime) -> Result<bool, StoreError> {
+        self.store
+            .write(Routing::upkeep(), "remove commands", 0, move |db| remove_old(db, before))
+            .await
     }
 
     /// What the clock of retention shows: what is stored ages from then on.
     #[must_use]
-    pub fn ages_by(&self) -> WallTime {
-        WallTime::from_unix_millis(self.0.ages_by.load(Ordering::Relaxed))
+    pub fn ages_by(self) -> WallTime {
+        WallTime::from_unix_millis(self.store.0.ages_by.load(Ordering::Relaxed))
     }
 
     /// Sets the clock of retention.
-    pub fn set_ages_by(&self, at: WallTime) {
-        self.0.ages_by.store(at.unix_millis(), Ordering::Relaxed);
+    pub fn set_ages_by(self, at: WallTime) {
+        self.store.0.ages_by.store(at.unix_millis(), Ordering::Relaxed);
     }
 
     /// Keeps what the clock of retention shows for the next run.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub(crate) async fn keep_clock(&self) -> Result<(), StoreError> {
+    pub(crate) async fn keep_clock(self) -> Result<(), StoreError> {
         let at = self.ages_by();
-        self.write(Routing::upkeep(), "keep clock", 0, move |db| write_clock(db, at)).await
+        self.store.write(Routing::upkeep(), "keep clock", 0, move |db| write_clock(db, at)).await
     }
 }
 
 /// What the clock of retention continues from: where the run before left it; in a database of an earlier schema,
 /// and in a new one, the newest time that is in it.
-pub(super) fn resume_clock(db: &Connection, wall: WallTime) -> rusqlite::Result<WallTime> {
+pub(super) fn resume_clock(
+    db: &Connection,
+    newest_beat: Option<WallTime>,
+    wall: WallTime,
+) -> rusqlite::Result<WallTime> {
     let kept: Option<String> = db
         .query_row("SELECT value FROM meta WHERE key = ?1", [CLOCK], |row| row.get(0))
         .optional()?;
@@ -114,7 +121,8 @@ pub(super) fn resume_clock(db: &Connection, wall: WallTime) -> rusqlite::Result<
             |row| row.get(0),
         )?,
     };
-    Ok(RetentionClock::resumed(kept, newest.map(WallTime::from_unix_millis), wall).shows())
+    let newest = newest.map(WallTime::from_unix_millis).max(newest_beat);
+    Ok(RetentionClock::resumed(kept, newest, wall).shows())
 }
 
 fn write_clock(db: &Connection, at: WallTime) -> rusqlite::Result<()> {
@@ -269,8 +277,9 @@ pub(super) fn remove_command(
 ) -> rusqlite::Result<()> {
     screens::remove(db, user, command)?;
     keyboards::remove(db, user, command)?;
+    segments::remove(db, user, command)?;
     for table in [
-        "DELETE FROM output_records WHERE user_id = ?1 AND command_id = ?2",
+        "DELETE FROM output_singles WHERE user_id = ?1 AND command_id = ?2",
         "DELETE FROM output_streams WHERE user_id = ?1 AND command_id = ?2",
         "DELETE FROM command_events WHERE user_id = ?1 AND command_id = ?2",
         "DELETE FROM commands WHERE user_id = ?1 AND command_id = ?2",
@@ -287,6 +296,20 @@ fn oldest(db: &Connection) -> rusqlite::Result<Option<Oldest>> {
     )?
     .query_row([], Oldest::from_row)
     .optional()
+}
+
+/// Cuts the first chunks of the stream of a record.
+#[cfg(test)]
+pub(super) fn cut_first(
+    db: &Connection,
+    of: &StoredRecord,
+    before: WallTime,
+    over: u64,
+    most: usize,
+) -> rusqlite::Result<()> {
+    let StoredRecord { user, command, incarnation, stream, at, .. } = of.clone();
+    let oldest = Oldest { user, command, incarnation, stream, at };
+    oldest.cut(db, before, over, most, Gaps::Stay).map(drop)
 }
 
 impl Oldest {
@@ -312,43 +335,39 @@ impl Oldest {
     ) -> rusqlite::Result<(u64, usize)> {
         let key = (self.user.as_str(), self.command.as_str(), self.stream.as_str());
         let incarnation = int(self.incarnation.0)?;
-        let mut query = db.prepare_cached(
-            "SELECT sequence, offset, length(bytes) AS length, gap_length,
-                    coalesce(kept_from, at) AS at
-             FROM output_records
-             WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
-               AND (bytes IS NOT NULL OR (?6 AND gap_length IS NOT NULL))
-             ORDER BY offset, sequence LIMIT ?5",
-        )?;
-        let limit = i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX);
-        let with_gaps = gaps == Gaps::Go;
-        let mut rows = query.query(params![key.0, key.1, incarnation, key.2, limit, with_gaps])?;
+        let number = segments::number_of(db, &self.user, &self.command)?;
+        let limit = most.saturating_add(1);
         let mut cut = StreamCut::new(before, over, most);
-        while let Some(row) = rows.next()? {
-            let sequence = ChunkSequence(number(row, "sequence")?);
-            let offset = ByteOffset(number(row, "offset")?);
-            let goes = match row.get::<_, Option<i64>>("length")? {
-                Some(_) => cut.look(sequence, offset, number(row, "length")?, time(row, "at")?),
-                None => {
-                    cut.look_gap(sequence, offset, number(row, "gap_length")?, time(row, "at")?)
-                }
+        for first in self.first(db, number, limit, gaps)? {
+            let First { sequence, offset, length, at, is_gap } = first;
+            let goes = if is_gap {
+                cut.look_gap(sequence, offset, length, at)
+            } else {
+                cut.look(sequence, offset, length, at)
             };
             if !goes {
                 break;
             }
         }
-        drop(rows);
         let mut fewer = 0_i64;
         if let Some((sequence, body)) = cut.marker() {
             let gone = db
                 .prepare_cached(
-                    "DELETE FROM output_records
+                    "DELETE FROM output_singles
                  WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
                    AND offset < ?5",
                 )?
                 .execute(params![key.0, key.1, incarnation, key.2, int(cut.end().0)?])?;
+            let of_segments = match number {
+                Some(number) => {
+                    segments::cut_stream(db, number, self.incarnation, self.stream, cut.end())?
+                }
+                None => 0,
+            };
             // But one stands for them.
-            fewer = i64::try_from(gone).unwrap_or(i64::MAX).saturating_sub(1);
+            fewer = i64::try_from(gone.saturating_add(of_segments))
+                .unwrap_or(i64::MAX)
+                .saturating_sub(1);
             StoredRecord {
                 user: self.user.clone(),
                 command: self.command.clone(),
@@ -381,4 +400,66 @@ impl Oldest {
         ])?;
         Ok((cut.bytes(), cut.chunks()))
     }
+
+    /// Its first records, in the order of their offsets: at most `limit`, and those gaps that may go.
+    fn first(
+        &self,
+        db: &Connection,
+        command: Option<CommandNumber>,
+        limit: usize,
+        gaps: Gaps,
+    ) -> rusqlite::Result<Vec<First>> {
+        let mut query = db.prepare_cached(
+            "SELECT sequence, offset, coalesce(length(bytes), gap_length) AS length,
+                    bytes IS NULL AS is_gap, coalesce(kept_from, at) AS at
+             FROM output_singles
+             WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
+               AND (bytes IS NOT NULL OR (?6 AND gap_length IS NOT NULL))
+             ORDER BY offset, sequence LIMIT ?5",
+        )?;
+        let rows = query.query_map(
+            params![
+                self.user.as_str(),
+                self.command.as_str(),
+                int(self.incarnation.0)?,
+                self.stream.as_str(),
+                i64::try_from(limit).unwrap_or(i64::MAX),
+                gaps == Gaps::Go
+            ],
+            |row| {
+                Ok(First {
+                    sequence: ChunkSequence(number(row, "sequence")?),
+                    offset: ByteOffset(number(row, "offset")?),
+                    length: number(row, "length")?,
+                    at: time(row, "at")?,
+                    is_gap: row.get("is_gap")?,
+                })
+            },
+        )?;
+        let mut first = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        if let Some(command) = command {
+            let chunks =
+                segments::first_of_stream(db, command, self.incarnation, self.stream, limit)?;
+            first.extend(chunks.into_iter().map(|Aged { entry, kept_from }| First {
+                sequence: entry.sequence,
+                offset: entry.offset,
+                length: entry.length as u64,
+                at: kept_from,
+                is_gap: false,
+            }));
+            first.sort_by_key(|first| (first.offset, first.sequence));
+            first.truncate(limit);
+        }
+        Ok(first)
+    }
+}
+
+/// A record at the beginning of a stream.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    sequence: ChunkSequence,
+    offset: ByteOffset,
+    length: u64,
+    at: WallTime,
+    is_gap: bool,
 }

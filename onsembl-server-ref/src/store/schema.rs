@@ -50,6 +50,9 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0011_kept_names.sql")),
     M::up(include_str!("migrations/0012_screens.sql")),
     M::up(include_str!("migrations/0013_keyboards.sql")),
+    M::up(include_str!("migrations/0014_left_holds.sql")),
+    M::up(include_str!("migrations/0015_beat_log.sql")),
+    M::up(include_str!("migrations/0016_output_segments.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -128,11 +131,7 @@ fn set_up(path: &Path, now: WallTime) -> Result<Opened, StoreError> {
     db.set_prepared_statement_cache_capacity(STATEMENTS);
 
     let owner = examine::owner(&db, path)?;
-    let found = schema_version(&db)?;
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
-    }
+    let found = known_version(&db, path)?;
     // Without effect on a database that has tables.
     db.pragma_update(None, "page_size", PAGE_BYTES)?;
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
@@ -164,6 +163,19 @@ fn set_up(path: &Path, now: WallTime) -> Result<Opened, StoreError> {
         )?;
     }
     Ok(Opened::Ready(db))
+}
+
+/// The version of its schema, if this program knows it.
+///
+/// # Errors
+/// It is of a newer program.
+pub(super) fn known_version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let found = schema_version(db)?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(found)
 }
 
 fn schema_version(db: &Connection) -> rusqlite::Result<i64> {

@@ -1,7 +1,7 @@
 //! What screens of terminals are built from besides output: sizes with their places, and keyframes. A keyframe is a
 //! short cut: without it more output is read, or the oldest of what was drawn is missing.
 
-use super::Store;
+use super::Screens;
 use super::budget;
 use super::columns::{int, number, unreadable};
 use super::error::StoreError;
@@ -39,20 +39,20 @@ impl Keyframe {
     }
 }
 
-impl Store {
+impl Screens<'_> {
     /// A terminal has this size from there. The same place again counts as the last time; keyframes behind it were
     /// drawn at another size, and go.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
     pub(crate) fn put_size(
-        &self,
+        self,
         user: &UserId,
         command: &CommandId,
         record: SizeRecord,
     ) -> Result<Submitted<()>, StoreError> {
         let (of, command) = (user.clone(), command.clone());
-        self.put(Routing::data(user, Needs::BehindAll), "size of a terminal", move |db| {
+        self.store.put(Routing::data(user, Needs::BehindAll), "size of a terminal", move |db| {
             note_size(db, &of, &command, record)
         })
     }
@@ -62,40 +62,44 @@ impl Store {
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub(crate) async fn sizes(
-        &self,
+        self,
         user: &UserId,
         command: &CommandId,
     ) -> Result<Vec<SizeRecord>, StoreError> {
         let (of, command) = (user.clone(), command.clone());
-        self.read_for(user, move |db| {
-            db.prepare_cached(
-                "SELECT incarnation, offset, columns, rows FROM screen_sizes
+        self.store
+            .read_for(user, move |db| {
+                db.prepare_cached(
+                    "SELECT incarnation, offset, columns, rows FROM screen_sizes
                  WHERE user_id = ?1 AND command_id = ?2 ORDER BY incarnation, offset",
-            )?
-            .query_map([of.as_str(), command.as_str()], |row| {
-                Ok(SizeRecord {
-                    incarnation: Incarnation(number(row, "incarnation")?),
-                    offset: ByteOffset(number(row, "offset")?),
-                    size: size(row)?,
-                })
-            })?
-            .collect()
-        })
-        .await
+                )?
+                .query_map([of.as_str(), command.as_str()], |row| {
+                    Ok(SizeRecord {
+                        incarnation: Incarnation(number(row, "incarnation")?),
+                        offset: ByteOffset(number(row, "offset")?),
+                        size: size(row)?,
+                    })
+                })?
+                .collect()
+            })
+            .await
     }
 
-    /// Keeps a keyframe, if its user has room for it. It is of no use to who has to wait for it.
+    /// Keeps a keyframe, if its user has room for it. It is of no use to who has to wait for it. `place` is held until it
+    /// is written, or not.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
     pub(crate) fn put_keyframe(
-        &self,
+        self,
         user: &UserId,
         command: &CommandId,
         frame: Keyframe,
+        place: impl Send + 'static,
     ) -> Result<Submitted<()>, StoreError> {
-        let (of, command, terms) = (user.clone(), command.clone(), self.terms());
-        self.put(Routing::data(user, Needs::BehindAll), "keyframe", move |db| {
+        let (of, command, terms) = (user.clone(), command.clone(), self.store.terms());
+        self.store.put(Routing::data(user, Needs::BehindAll), "keyframe", move |db| {
+            let _held = &place;
             let has = budget::usage(db, &of)?.bytes();
             if has.saturating_add(frame.dump.len() as u64) > terms.budget {
                 return Ok(());
@@ -109,31 +113,32 @@ impl Store {
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub(crate) async fn last_keyframe(
-        &self,
+        self,
         user: &UserId,
         command: &CommandId,
     ) -> Result<Option<Keyframe>, StoreError> {
         let (of, command) = (user.clone(), command.clone());
-        self.read_for(user, move |db| {
-            db.prepare_cached(
-                "SELECT incarnation, offset, sequence, columns, rows, whole, dump
+        self.store
+            .read_for(user, move |db| {
+                db.prepare_cached(
+                    "SELECT incarnation, offset, sequence, columns, rows, whole, dump
                  FROM screen_keyframes
                  WHERE user_id = ?1 AND command_id = ?2
                  ORDER BY incarnation DESC, offset DESC LIMIT 1",
-            )?
-            .query_row([of.as_str(), command.as_str()], |row| {
-                Ok(Keyframe {
-                    incarnation: Incarnation(number(row, "incarnation")?),
-                    sequence: ChunkSequence(number(row, "sequence")?),
-                    offset: ByteOffset(number(row, "offset")?),
-                    size: size(row)?,
-                    whole: row.get("whole")?,
-                    dump: row.get("dump")?,
+                )?
+                .query_row([of.as_str(), command.as_str()], |row| {
+                    Ok(Keyframe {
+                        incarnation: Incarnation(number(row, "incarnation")?),
+                        sequence: ChunkSequence(number(row, "sequence")?),
+                        offset: ByteOffset(number(row, "offset")?),
+                        size: size(row)?,
+                        whole: row.get("whole")?,
+                        dump: row.get("dump")?,
+                    })
                 })
+                .optional()
             })
-            .optional()
-        })
-        .await
+            .await
     }
 
     /// What an agent shows: its latest terminal, or else its latest command.
@@ -141,23 +146,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Closed`].
     pub(crate) async fn shown_by(
-        &self,
+        self,
         user: &UserId,
         agent: &AgentId,
     ) -> Result<Option<CommandId>, StoreError> {
         let (of, agent) = (user.clone(), agent.clone());
-        self.read_for(user, move |db| {
-            db.prepare_cached(
-                "SELECT command_id FROM (SELECT command_id, created_at FROM commands
+        self.store
+            .read_for(user, move |db| {
+                db.prepare_cached(
+                    "SELECT command_id FROM (SELECT command_id, created_at FROM commands
                                          WHERE user_id = ?1 AND agent_id = ?2
                                          ORDER BY created_at DESC LIMIT 1024)
                  ORDER BY substr(command_id, 1, 9) = 'terminal-' DESC, created_at DESC LIMIT 1",
-            )?
-            .query_row([of.as_str(), agent.as_str()], |row| row.get::<_, String>(0))
-            .optional()
-            .map(|found| found.map(CommandId::new))
-        })
-        .await
+                )?
+                .query_row([of.as_str(), agent.as_str()], |row| row.get::<_, String>(0))
+                .optional()
+                .map(|found| found.map(CommandId::new))
+            })
+            .await
     }
 }
 

@@ -8,13 +8,15 @@ use super::error::{OpenError, StoreError};
 use super::line::{Needs, Routing};
 use super::presence;
 use super::reader::Asker;
-use super::{Store, Submitted, stops};
+use super::{Sessions, Submitted, stops};
 use onsembl_protocol::fleet;
 use onsembl_protocol::id::{
     AgentId, Epoch, InstanceId, PresenceVersion, SessionId, StopId, UserId,
 };
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Sessions kept of one agent, the latest: those of an hour of an agent that comes back all the time.
@@ -27,7 +29,7 @@ const TRIMMED_EVERY: u64 = 16;
 pub struct NewSession {
     /// The `sub` of its token. Nothing of another user is ever looked at.
     pub user: UserId,
-    /// What is known of the peer. An alias is remembered for the agent.
+    /// The liveness of the peer. An alias is remembered for the agent.
     pub known: fleet::NewSession,
 }
 
@@ -72,13 +74,13 @@ pub struct OpenedSession {
     /// The version to continue from: that of the agent's latest presence event, or the floor of the
     /// caller if that is greater.
     pub presence_version: PresenceVersion,
-    /// The stop that is in force on the agent, if it is not known.
+    /// The stop that is in force on the agent, if it is unknown.
     pub unknown_stop: Option<StopId>,
     /// Whether the agent was never seen before.
     pub created: bool,
 }
 
-impl Store {
+impl Sessions<'_> {
     /// Finds out which agent a peer is and gives it the next epoch, in one transaction.
     ///
     /// It is the user's agent with this key; else one whose id it claims; else one that is known
@@ -89,86 +91,72 @@ impl Store {
     /// # Errors
     /// [`OpenError::Deleted`] if that agent was deleted, [`OpenError::Held`] if another lineage holds it;
     /// [`OpenError::Store`] otherwise, which never means that the agent is unknown.
-    pub async fn open_session(&self, new: NewSession) -> Result<OpenedSession, OpenError> {
+    pub async fn open(self, new: NewSession) -> Result<OpenedSession, OpenError> {
         // Outside of the request, so that a repeated attempt does not change the id.
         let minted = AgentId::new(Uuid::now_v7().to_string());
         let bytes = new.bytes();
         let needs = self.needs_of(&new).await?;
         let routing = Routing::control(&new.user, needs);
-        let budget = self.terms().budget;
+        let budget = self.store.terms().budget;
         let open = move |db: &Connection| open(db, &new, &minted, budget);
-        self.write(routing, "open session", bytes, open).await?.map_err(|not| match not {
+        self.store.write(routing, "open session", bytes, open).await?.map_err(|not| match not {
             NotOpened::Deleted(agent) => OpenError::Deleted(agent),
             NotOpened::Held(why) => OpenError::Held(why),
             NotOpened::Full(full) => OpenError::Store(StoreError::OverBudget(full)),
         })
     }
 
-    /// What the session of a peer needs of the disk. The reserve is for what is there already: out of it, one token could
+    /// What the session of a peer needs of the disk. The reserve is for what is there already: out of it, one token
+    /// could
     /// have new agents written until nothing is left for the stops and ends of all others.
-    async fn needs_of(&self, new: &NewSession) -> Result<Needs, OpenError> {
-        if self.0.health.borrow().has_room() {
+    async fn needs_of(self, new: &NewSession) -> Result<Needs, OpenError> {
+        if self.store.0.health.borrow().has_room() {
             return Ok(Needs::Little);
         }
         let wanted = new.clone();
-        let found = self.read_for(&new.user, move |db| find(db, &wanted)).await?;
+        let found = self.store.read_for(&new.user, move |db| find(db, &wanted)).await?;
         Ok(if found.is_some() { Needs::Little } else { Needs::New })
     }
 
-    /// From where the agents came that were in session at or after a time, by the time that their last session began:
-    /// the newest ones, at most `limit`.
+    /// From where agents came whose sessions were open at or after a time: of each address the newest session, and of
+    /// those the newest ones, at most `limit`, by the time that they began.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub(crate) async fn agents_came_from(
-        &self,
+        self,
         at: WallTime,
         limit: usize,
     ) -> Result<Vec<(UserId, String)>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read(move |db| {
-            let mut newest: Vec<_> = db
-                .prepare_cached(
-                    "SELECT user_id, peer FROM agents
-                     JOIN sessions USING (agent_id, epoch)
-                     WHERE deleted_at IS NULL AND (closed_at IS NULL OR closed_at >= ?1)
-                     ORDER BY opened_at DESC LIMIT ?2",
-                )?
-                .query_map(params![at.unix_millis(), limit], |row| {
-                    Ok((UserId::new(row.get::<_, String>(0)?), row.get(1)?))
-                })?
-                .collect::<rusqlite::Result<_>>()?;
-            newest.reverse();
-            Ok(newest)
-        })
-        .await
+        self.store.read(move |db| agents_came_from(db, at, limit)).await
     }
 
     /// Notes the end of a session. Returns whether it was open.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn close_session(
-        &self,
+    pub async fn close(
+        self,
         session: &SessionId,
         at: WallTime,
         because: &str,
     ) -> Result<bool, StoreError> {
         let (session, because) = (session.clone(), because.to_owned());
         let close = move |db: &Connection| close(db, &session, at, &because);
-        self.put(Routing::upkeep(), "close session", close)?.committed().await
+        self.store.put(Routing::upkeep(), "close session", close)?.committed().await
     }
 
-    /// The first half of [`close_session`](Self::close_session), of an agent of this user.
-    pub(crate) fn put_session_end(
-        &self,
+    /// The first half of [`close`](Self::close), of an agent of this user.
+    pub(crate) fn put_end(
+        self,
         user: &UserId,
         session: SessionId,
         at: WallTime,
         because: String,
     ) -> Result<Submitted<bool>, StoreError> {
-        let routing = Routing::control(user, Needs::Little);
-        self.put(routing, "close session", move |db| close(db, &session, at, &because))
+        self.store.put(Routing::record(user), "close session", move |db| {
+            close(db, &session, at, &because)
+        })
     }
 
     /// Notes the end of all sessions that are still open: those of a server that died. To be called
@@ -176,22 +164,18 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn close_left_sessions(
-        &self,
-        at: WallTime,
-        because: &str,
-    ) -> Result<usize, StoreError> {
-        self.put_left_sessions_end(at, because)?.committed().await
+    pub async fn close_left(self, at: WallTime, because: &str) -> Result<usize, StoreError> {
+        self.put_end_of_left(at, because)?.committed().await
     }
 
-    /// The first half of [`close_left_sessions`](Self::close_left_sessions).
-    pub(crate) fn put_left_sessions_end(
-        &self,
+    /// The first half of [`close_left`](Self::close_left).
+    pub(crate) fn put_end_of_left(
+        self,
         at: WallTime,
         because: &str,
     ) -> Result<Submitted<usize>, StoreError> {
         let because = because.to_owned();
-        self.put(Routing::order(Asker::Server), "close left sessions", move |db| {
+        self.store.put(Routing::order(Asker::Server), "close left sessions", move |db| {
             db.prepare_cached(
                 "UPDATE sessions SET closed_at = ?1, closed_because = ?2 WHERE closed_at IS NULL",
             )?
@@ -199,23 +183,97 @@ impl Store {
         })
     }
 
-    /// Raises the presence version of every agent to the one that a new run of the server continues
-    /// from, before anything is published under it (PROTOCOL.md, P-62).
-    pub async fn raise_presence_versions(&self) -> Result<(), StoreError> {
-        self.put_presence_versions()?.committed().await
-    }
-
-    /// The first half of [`raise_presence_versions`](Self::raise_presence_versions): written before anything
-    /// that is handed in later.
-    pub(crate) fn put_presence_versions(&self) -> Result<Submitted<()>, StoreError> {
-        self.put(Routing::order(Asker::Server), "raise presence versions", move |db| {
-            let floor = PresenceVersion(0);
-            let by = floor.after_restart().0 - floor.0;
-            db.prepare_cached("UPDATE agents SET presence_version = presence_version + ?1")?
-                .execute(params![i64::try_from(by).unwrap_or(i64::MAX)])
-                .map(drop)
+    /// Raises the presence versions of all agents of these users to those that a new run of the server continues from,
+    /// before anything is published under them (PROTOCOL.md, P-62): written before anything that is handed in later.
+    pub(crate) fn put_presence_versions(
+        self,
+        users: Vec<UserId>,
+    ) -> Result<Submitted<()>, StoreError> {
+        self.store.put(Routing::order(Asker::Server), "raise presence versions", move |db| {
+            let by = raised_by();
+            let mut raise = db.prepare_cached(
+                "UPDATE agents SET presence_version = presence_version + ?1 WHERE user_id = ?2",
+            )?;
+            for user in &users {
+                let _ = raise.execute(params![by, user.as_str()])?;
+            }
+            Ok(())
         })
     }
+
+    /// The same of some agents of a user, in turn with what others write.
+    pub(crate) fn put_presence_versions_of(
+        self,
+        user: &UserId,
+        agents: Vec<AgentId>,
+    ) -> Result<Submitted<()>, StoreError> {
+        let routing = Routing::control(user, Needs::Little);
+        self.store.put(routing, "raise presence versions", move |db| {
+            let by = raised_by();
+            let mut raise = db.prepare_cached(
+                "UPDATE agents SET presence_version = presence_version + ?1 WHERE agent_id = ?2",
+            )?;
+            for agent in &agents {
+                let _ = raise.execute(params![by, agent.as_str()])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The newest session of an address.
+struct CameFrom {
+    opened_at: i64,
+    peer: String,
+    agent: String,
+}
+
+/// Looks at sessions in the order of the table, and only of those that remain for whose they are: a fleet comes from few
+/// addresses.
+fn agents_came_from(
+    db: &Connection,
+    at: WallTime,
+    limit: usize,
+) -> rusqlite::Result<Vec<(UserId, String)>> {
+    let mut sessions = db.prepare_cached(
+        "SELECT opened_at, peer, agent_id FROM sessions WHERE closed_at IS NULL OR closed_at >= ?1",
+    )?;
+    let mut rows = sessions.query([at.unix_millis()])?;
+    let mut newest: HashMap<String, CameFrom> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let opened_at: i64 = row.get(0)?;
+        let peer = row.get_ref(1)?.as_str()?;
+        let address = peer.rsplit_once(':').map_or(peer, |(address, _)| address);
+        match newest.get_mut(address) {
+            Some(known) if known.opened_at > opened_at => {}
+            Some(known) => {
+                known.opened_at = opened_at;
+                peer.clone_into(&mut known.peer);
+                known.agent = row.get(2)?;
+            }
+            None => {
+                let from = CameFrom { opened_at, peer: peer.to_owned(), agent: row.get(2)? };
+                let _ = newest.insert(address.to_owned(), from);
+            }
+        }
+    }
+    let mut newest: Vec<_> = newest.into_values().collect();
+    newest.sort_by_key(|from| Reverse(from.opened_at));
+    newest.truncate(limit);
+    let mut owner =
+        db.prepare_cached("SELECT user_id FROM agents WHERE agent_id = ?1 AND deleted_at IS NULL")?;
+    let mut found = Vec::with_capacity(newest.len());
+    for from in newest.into_iter().rev() {
+        let user: Option<String> = owner.query_row([from.agent], |row| row.get(0)).optional()?;
+        found.extend(user.map(|user| (UserId::new(user), from.peer)));
+    }
+    Ok(found)
+}
+
+/// By how much a new run of the server raises presence versions.
+fn raised_by() -> i64 {
+    let floor = PresenceVersion(0);
+    i64::try_from(floor.after_restart().0 - floor.0).unwrap_or(i64::MAX)
 }
 
 fn close(
@@ -244,7 +302,7 @@ fn trim(db: &Connection, opened: &OpenedSession) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Removes all but the latest sessions of an agent, so many of them, and those that are open.
+/// Removes all but the latest sessions of an agent, this many of them, and those that are open.
 pub(super) fn keep(db: &Connection, agent: &AgentId, sessions: usize) -> rusqlite::Result<()> {
     db.prepare_cached(
         "DELETE FROM sessions WHERE agent_id = ?1 AND closed_at IS NOT NULL AND epoch <=

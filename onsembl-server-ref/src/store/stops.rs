@@ -1,6 +1,6 @@
 //! Emergency stops: which are in force, and which were.
 
-use super::Store;
+use super::Stops;
 use super::columns::time;
 use super::error::StoreError;
 use super::line::Routing;
@@ -14,15 +14,16 @@ use rusqlite::{Connection, Row, params};
 /// Released stops kept of one user: a person orders few, and asks after the latest.
 pub(crate) const RELEASED: usize = 1024;
 
-impl Store {
+impl Stops<'_> {
     /// Stores an order of this user. Storing it again changes nothing.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if its agent is unknown, [`StoreError::Closed`].
-    pub async fn insert_stop(&self, user: &UserId, order: StopOrder) -> Result<(), StoreError> {
+    pub async fn insert(self, user: &UserId, order: StopOrder) -> Result<(), StoreError> {
         let user = user.clone();
         let routing = Routing::order(Asker::User(user.clone()));
-        self.write(routing, "stop", order.reason.len(), move |db| write(db, &user, &order, None))
+        self.store
+            .write(routing, "stop", order.reason.len(), move |db| write(db, &user, &order, None))
             .await
     }
 
@@ -31,8 +32,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Refused`] if an agent is unknown, [`StoreError::Closed`].
-    pub async fn release_stops(
-        &self,
+    pub async fn release(
+        self,
         user: &UserId,
         orders: Vec<StopOrder>,
         by: &UserId,
@@ -41,26 +42,28 @@ impl Store {
         let (user, by) = (user.clone(), by.clone());
         let bytes = orders.iter().map(|order| order.reason.len()).sum();
         let routing = Routing::order(Asker::User(user.clone()));
-        self.write(routing, "release", bytes, move |db| {
-            orders.iter().try_for_each(|order| write(db, &user, order, Some((&by, at))))
-        })
-        .await
+        self.store
+            .write(routing, "release", bytes, move |db| {
+                orders.iter().try_for_each(|order| write(db, &user, order, Some((&by, at))))
+            })
+            .await
     }
 
     /// The orders of all users that are in force, the oldest first. None is for an agent that is deleted.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn stops_in_force(&self) -> Result<Vec<(UserId, StopOrder)>, StoreError> {
-        self.read(|db| {
-            db.prepare_cached(
-                "SELECT stops.* FROM stops LEFT JOIN agents USING (agent_id)
+    pub async fn in_force(self) -> Result<Vec<(UserId, StopOrder)>, StoreError> {
+        self.store
+            .read(|db| {
+                db.prepare_cached(
+                    "SELECT stops.* FROM stops LEFT JOIN agents USING (agent_id)
                  WHERE released_at IS NULL AND deleted_at IS NULL ORDER BY at",
-            )?
-            .query_map([], from_row)?
-            .collect()
-        })
-        .await
+                )?
+                .query_map([], from_row)?
+                .collect()
+            })
+            .await
     }
 }
 

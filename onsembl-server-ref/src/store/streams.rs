@@ -1,13 +1,13 @@
 //! What the records of a stream add up to: one row a stream, kept in the transaction of each record,
 //! so that positions and sums never need a scan.
 
-use super::Store;
+use super::Streams;
 use super::budget;
 use super::columns::{int, number, number_at, unreadable};
 use super::error::StoreError;
 use super::output::StoredRecord;
 use super::reader::Asker;
-use onsembl_protocol::fleet::{StoredBody, StoredPosition, StreamSums};
+use onsembl_protocol::fleet::{self, LogPosition, StoredBody, StoredPosition, StreamSums};
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::{GapCause, Stream};
 use onsembl_protocol::time::WallTime;
@@ -34,6 +34,13 @@ pub struct StreamPosition {
 }
 
 impl StreamPosition {
+    /// The same, as a fleet goes by it.
+    pub(crate) fn of_fleet(self) -> fleet::StreamPosition {
+        let Self { command, incarnation, stream, committed, delivered, gaps, open_gap, kept: _ } =
+            self;
+        fleet::StreamPosition { command, incarnation, stream, committed, delivered, gaps, open_gap }
+    }
+
     /// Where a log of the output continues.
     pub fn stored(&self) -> StoredPosition {
         StoredPosition {
@@ -51,13 +58,13 @@ const AT_ONCE: usize = 64;
 const COLUMNS: &str = "s.command_id, s.incarnation, s.stream, s.next, s.delivered, s.gaps,
                        s.open_gap, s.kept";
 
-impl Store {
+impl Streams<'_> {
     /// How far the streams of these commands are stored. Streams without a record are not there.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn output_positions(
-        &self,
+    pub async fn positions(
+        self,
         user: &UserId,
         commands: Vec<CommandId>,
     ) -> Result<Vec<StreamPosition>, StoreError> {
@@ -75,7 +82,7 @@ impl Store {
             let user = user.clone();
             let asker = Asker::User(user.clone());
             let read = move |db: &Connection| positions(db, &user, &some);
-            all.extend(self.0.readers.read(asker, bytes, read).await?);
+            all.extend(self.store.0.readers.read(asker, bytes, read).await?);
         }
     }
 
@@ -84,24 +91,59 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn output_positions_of_agent(
-        &self,
+    pub async fn positions_of_agent(
+        self,
         user: &UserId,
         agent: &AgentId,
         limit: usize,
     ) -> Result<Vec<StreamPosition>, StoreError> {
         let (user, agent) = (user.clone(), agent.clone());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read_for(&user.clone(), move |db| {
-            db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM commands AS c
+        self.store
+            .read_for(&user.clone(), move |db| {
+                db.prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM commands AS c
                  JOIN output_streams AS s USING (user_id, command_id)
                  WHERE c.user_id = ?1 AND c.agent_id = ?2 ORDER BY c.created_at DESC LIMIT ?3"
-            ))?
-            .query_map(params![user.as_str(), agent.as_str(), limit], from_row)?
-            .collect()
-        })
-        .await
+                ))?
+                .query_map(params![user.as_str(), agent.as_str(), limit], from_row)?
+                .collect()
+            })
+            .await
+    }
+
+    /// The end of the output of a command: after its last record, and in each stream.
+    ///
+    /// # Errors
+    /// As [`positions`](Self::positions).
+    pub(crate) async fn log_position(
+        self,
+        user: &UserId,
+        command: &CommandId,
+    ) -> Result<LogPosition, StoreError> {
+        // The positions first: what is stored in between is behind the end then, and is taken once more.
+        let positions = self.positions(user, vec![command.clone()]).await?;
+        let end = self.store.reading().end(user, command).await?;
+        Ok((end, positions.into_iter().map(StreamPosition::of_fleet).collect()))
+    }
+
+    /// How far the streams of an agent's commands are stored, at most `limit` of them, and those of the commands that
+    /// it reported.
+    ///
+    /// # Errors
+    /// As [`positions`](Self::positions).
+    pub(crate) async fn balance(
+        self,
+        user: &UserId,
+        agent: &AgentId,
+        reported: Vec<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<StreamPosition>, StoreError> {
+        let mut stored = self.positions_of_agent(user, agent, limit).await?;
+        let mut others = reported;
+        others.retain(|command| stored.iter().all(|position| position.command != *command));
+        stored.extend(self.positions(user, others).await?);
+        Ok(stored)
     }
 }
 
@@ -223,9 +265,9 @@ impl StreamRow {
     }
 
     /// A record was stored, and can be read from now on.
-    pub(super) fn keep(&mut self, record: &StoredRecord, kept_from: WallTime) {
+    pub(super) fn keep(&mut self, body: &StoredBody, kept_from: WallTime) {
         self.records = self.records.saturating_add(1);
-        if let StoredBody::Chunk(bytes) = &record.body {
+        if let StoredBody::Chunk(bytes) = body {
             if self.kept == 0 && !bytes.is_empty() {
                 self.oldest_at = Some(kept_from);
             }

@@ -10,11 +10,13 @@ enum Bound {
     OfProgram,
     /// One for each user: whoever lets users in adds to it.
     OfUser,
+    /// Rows are written over, and there are as many as the newest of all agents make.
+    Ring,
     /// The operator alone adds to it.
     Operator,
 }
 
-const BOUNDS: [(&str, Bound); 18] = [
+const BOUNDS: [(&str, Bound); 21] = [
     ("agent_aliases", Bound::Removed(include_str!("agents.rs"), "agent: the latest 8")),
     (
         "agents",
@@ -23,6 +25,7 @@ const BOUNDS: [(&str, Bound); 18] = [
             "user: 65,536 and a share of its bytes, deleted ones 4,096 and as long as history is kept",
         ),
     ),
+    ("beat_log", Bound::Ring),
     (
         "command_events",
         Bound::Removed(
@@ -40,8 +43,16 @@ const BOUNDS: [(&str, Bound); 18] = [
         ),
     ),
     ("meta", Bound::OfProgram),
+    ("output_commands", Bound::Removed(include_str!("segments.rs"), "command: one")),
     (
-        "output_records",
+        "output_segments",
+        Bound::Removed(
+            include_str!("segments.rs"),
+            "user: its bytes; over all users `--keep-bytes`",
+        ),
+    ),
+    (
+        "output_singles",
         Bound::Removed(include_str!("output.rs"), "user: its bytes; over all users `--keep-bytes`"),
     ),
     (
@@ -106,7 +117,7 @@ fn every_table_has_a_bound_and_what_removes_its_rows() {
                     || source.contains(&format!("DELETE FROM {table} "));
                 assert!(removes, "{table} is to have {per}, and nothing there removes the others");
             }
-            Bound::OfProgram | Bound::OfUser | Bound::Operator => {}
+            Bound::OfProgram | Bound::OfUser | Bound::Ring | Bound::Operator => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Tokens: what is known of each, and which are not accepted any more. Which agents their lineages hold is
 //! beside this, in `claims.rs`.
 
-use super::Store;
+use super::Tokens;
 use super::columns::{time, time_or_none};
 use super::error::StoreError;
 use super::line::{Needs, Routing};
@@ -21,6 +21,7 @@ const SESSIONS: usize = 200;
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct TokenRow {
     pub token: TokenId,
     pub user: UserId,
@@ -56,6 +57,7 @@ pub enum TokenForm {
 /// A token was shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct TokenUse {
     /// The token as it is listed if it is not known yet: only signed ones are not.
     pub token: TokenRow,
@@ -66,6 +68,7 @@ pub struct TokenUse {
 /// A session that a token opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct TokenSession {
     pub agent: AgentId,
     pub name: String,
@@ -101,35 +104,36 @@ impl TokenRow {
 const COLUMNS: &str = "SELECT tokens.*, revoked_at, note
                        FROM tokens LEFT JOIN revoked_tokens USING (token_id)";
 
-impl Store {
+impl Tokens<'_> {
     /// Keeps a new token. One that passes an agent on and is not used yet replaces those of its
     /// kind that were made before.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn insert_token(&self, row: TokenRow) -> Result<TokenKept, StoreError> {
+    pub async fn insert(self, row: TokenRow) -> Result<TokenKept, StoreError> {
         let routing = Routing::control(&row.user, Needs::New);
         // A clock that is ahead takes good tokens for expired.
-        let observed = row.made_at.min(self.ages_by());
-        self.write(routing, "keep token", 256, move |db| insert(db, &row, observed)).await
+        let observed = row.made_at.min(self.store.retention().ages_by());
+        self.store.write(routing, "keep token", 256, move |db| insert(db, &row, observed)).await
     }
 
     /// What is known of a token.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn token(&self, token: &TokenId) -> Result<Option<TokenRow>, StoreError> {
-        self.token_for(Asker::Server, token).await
+    pub async fn get(self, token: &TokenId) -> Result<Option<TokenRow>, StoreError> {
+        self.get_for(Asker::Server, token).await
     }
 
     /// The same, in the line of who shows it.
-    pub(crate) async fn token_for(
-        &self,
+    pub(crate) async fn get_for(
+        self,
         asker: Asker,
         token: &TokenId,
     ) -> Result<Option<TokenRow>, StoreError> {
         let token = token.clone();
-        self.0
+        self.store
+            .0
             .readers
             .read(asker, token.as_str().len(), move |db| {
                 db.prepare_cached(&format!("{COLUMNS} WHERE token_id = ?1"))?
@@ -143,79 +147,128 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn tokens(&self, user: Option<&UserId>) -> Result<Vec<TokenRow>, StoreError> {
+    pub async fn list(self, user: Option<&UserId>) -> Result<Vec<TokenRow>, StoreError> {
         let user = user.cloned();
-        self.read(move |db| match &user {
-            Some(user) => db
-                .prepare_cached(&format!("{COLUMNS} WHERE user_id = ?1 ORDER BY made_at DESC"))?
-                .query_map([user.as_str()], TokenRow::from_row)?
-                .collect(),
-            None => db
-                .prepare_cached(&format!("{COLUMNS} ORDER BY user_id, made_at DESC"))?
-                .query_map([], TokenRow::from_row)?
-                .collect(),
-        })
-        .await
+        self.store
+            .read(move |db| match &user {
+                Some(user) => db
+                    .prepare_cached(&format!("{COLUMNS} WHERE user_id = ?1 ORDER BY made_at DESC"))?
+                    .query_map([user.as_str()], TokenRow::from_row)?
+                    .collect(),
+                None => db
+                    .prepare_cached(&format!("{COLUMNS} ORDER BY user_id, made_at DESC"))?
+                    .query_map([], TokenRow::from_row)?
+                    .collect(),
+            })
+            .await
+    }
+
+    /// The tokens of a user, the newest first, in the line of that user: at most twice [`TOKENS_OF_USER`].
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`], [`StoreError::Crowded`].
+    pub(crate) async fn list_of(self, user: &UserId) -> Result<Vec<TokenRow>, StoreError> {
+        let of = user.clone();
+        self.store
+            .read_for(user, move |db| {
+                db.prepare_cached(&format!("{COLUMNS} WHERE user_id = ?1 ORDER BY made_at DESC"))?
+                    .query_map([of.as_str()], TokenRow::from_row)?
+                    .collect()
+            })
+            .await
+    }
+
+    /// A token of a user, in the line of that user.
+    ///
+    /// # Errors
+    /// As of [`list_of`](Self::list_of).
+    pub(crate) async fn get_of(
+        self,
+        user: &UserId,
+        token: &TokenId,
+    ) -> Result<Option<TokenRow>, StoreError> {
+        let (of, token) = (user.clone(), token.clone());
+        self.store.read_for(user, move |db| one_of(db, &of, &token)).await
+    }
+
+    /// Revokes a listed token of this user permanently. What it was before; `None` if none of theirs has this id, and
+    /// then nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub(crate) async fn revoke_of(
+        self,
+        user: &UserId,
+        token: &TokenId,
+        at: WallTime,
+        note: &'static str,
+    ) -> Result<Option<TokenRow>, StoreError> {
+        let (of, token) = (user.clone(), token.clone());
+        let routing = Routing::order(Asker::User(user.clone()));
+        self.store
+            .write(routing, "revoke own token", token.as_str().len(), move |db| {
+                let known = one_of(db, &of, &token)?;
+                if known.is_some() {
+                    let _is_new = revoke(db, token.as_str(), at, note)?;
+                }
+                Ok(known)
+            })
+            .await
     }
 
     /// The sessions that a token opened, the latest first.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn sessions_of_token(
-        &self,
-        token: &TokenId,
-    ) -> Result<Vec<TokenSession>, StoreError> {
+    pub async fn sessions_of(self, token: &TokenId) -> Result<Vec<TokenSession>, StoreError> {
         let token = token.clone();
-        self.read(move |db| {
-            db.prepare_cached(
-                "SELECT agent_id, name, peer, opened_at, closed_at, closed_because
+        self.store
+            .read(move |db| {
+                db.prepare_cached(
+                    "SELECT agent_id, name, peer, opened_at, closed_at, closed_because
                  FROM sessions JOIN agents USING (agent_id)
                  WHERE token_id = ?1 ORDER BY opened_at DESC LIMIT ?2",
-            )?
-            .query_map(params![token.as_str(), SESSIONS as i64], |row| {
-                Ok(TokenSession {
-                    agent: row.get::<_, String>("agent_id")?.into(),
-                    name: row.get("name")?,
-                    peer: row.get("peer")?,
-                    opened_at: time(row, "opened_at")?,
-                    closed_at: time_or_none(row, "closed_at")?,
-                    because: row.get("closed_because")?,
-                })
-            })?
-            .collect()
-        })
-        .await
+                )?
+                .query_map(params![token.as_str(), SESSIONS as i64], |row| {
+                    Ok(TokenSession {
+                        agent: row.get::<_, String>("agent_id")?.into(),
+                        name: row.get("name")?,
+                        peer: row.get("peer")?,
+                        opened_at: time(row, "opened_at")?,
+                        closed_at: time_or_none(row, "closed_at")?,
+                        because: row.get("closed_because")?,
+                    })
+                })?
+                .collect()
+            })
+            .await
     }
 
     /// Notes when tokens were shown. Of a signed one this is when it gets its place in the list.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<(), StoreError> {
+    pub async fn note_uses(self, uses: Vec<TokenUse>) -> Result<(), StoreError> {
         let bytes = uses.len() * 256;
-        self.write(Routing::upkeep(), "note uses of tokens", bytes, move |db| {
-            uses.iter().try_for_each(|shown| note_use(db, shown))
-        })
-        .await
+        self.store
+            .write(Routing::upkeep(), "note uses of tokens", bytes, move |db| {
+                uses.iter().try_for_each(|shown| note_use(db, shown))
+            })
+            .await
     }
 
-    /// Revokes a token for good. Revoking it again changes nothing.
+    /// Revokes a token permanently. Revoking it again changes nothing.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn revoke_token(
-        &self,
-        token_id: &str,
-        at: WallTime,
-        note: &str,
-    ) -> Result<(), StoreError> {
+    pub async fn revoke(self, token_id: &str, at: WallTime, note: &str) -> Result<(), StoreError> {
         let (token_id, note) = (token_id.to_owned(), note.to_owned());
         let routing = Routing::order(Asker::Server);
-        self.write(routing, "revoke token", token_id.len() + note.len(), move |db| {
-            revoke(db, &token_id, at, &note).map(drop)
-        })
-        .await
+        self.store
+            .write(routing, "revoke token", token_id.len() + note.len(), move |db| {
+                revoke(db, &token_id, at, &note).map(drop)
+            })
+            .await
     }
 
     /// Revokes all tokens of a lineage. Returns how many were good until then, as far as they are listed.
@@ -223,7 +276,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn revoke_lineage(
-        &self,
+        self,
         user: &UserId,
         lineage: &LineageId,
         at: WallTime,
@@ -231,10 +284,11 @@ impl Store {
     ) -> Result<usize, StoreError> {
         let (user, lineage, note) = (user.clone(), lineage.clone(), note.to_owned());
         let routing = Routing::order(Asker::User(user.clone()));
-        self.write(routing, "revoke lineage", note.len(), move |db| {
-            revoke_lineage(db, user.as_str(), lineage.as_str(), at, &note)
-        })
-        .await
+        self.store
+            .write(routing, "revoke lineage", note.len(), move |db| {
+                revoke_lineage(db, user.as_str(), lineage.as_str(), at, &note)
+            })
+            .await
     }
 
     /// Revokes all tokens of a user that were made until now, those included that were never shown here.
@@ -243,79 +297,83 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn revoke_user(
-        &self,
+        self,
         user: &UserId,
         at: WallTime,
         note: &str,
     ) -> Result<usize, StoreError> {
         let (user, note) = (user.clone(), note.to_owned());
         let routing = Routing::order(Asker::User(user.clone()));
-        self.write(routing, "revoke user", note.len(), move |db| {
-            db.prepare_cached(
-                "INSERT INTO revoked_users (user_id, made_until, note) VALUES (?1, ?2, ?3)
+        self.store
+            .write(routing, "revoke user", note.len(), move |db| {
+                db.prepare_cached(
+                    "INSERT INTO revoked_users (user_id, made_until, note) VALUES (?1, ?2, ?3)
                  ON CONFLICT (user_id) DO UPDATE
                  SET made_until = max(made_until, excluded.made_until), note = excluded.note",
-            )?
-            .execute(params![user.as_str(), at.unix_millis(), note])?;
-            db.prepare_cached(
-                "INSERT INTO revoked_tokens (token_id, revoked_at, note)
+                )?
+                .execute(params![user.as_str(), at.unix_millis(), note])?;
+                db.prepare_cached(
+                    "INSERT INTO revoked_tokens (token_id, revoked_at, note)
                  SELECT token_id, ?2, ?3 FROM tokens WHERE user_id = ?1
                  ON CONFLICT (token_id) DO NOTHING",
-            )?
-            .execute(params![user.as_str(), at.unix_millis(), note])
-        })
-        .await
+                )?
+                .execute(params![user.as_str(), at.unix_millis(), note])
+            })
+            .await
     }
 
     /// Until when the tokens of a user that were made are revoked, all together.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn user_revoked_until(&self, user: &UserId) -> Result<Option<WallTime>, StoreError> {
+    pub async fn user_revoked_until(self, user: &UserId) -> Result<Option<WallTime>, StoreError> {
         let user = user.clone();
-        self.read_for(&user.clone(), move |db| {
-            db.prepare_cached("SELECT made_until FROM revoked_users WHERE user_id = ?1")?
-                .query_row([user.as_str()], |row| time(row, "made_until"))
-                .optional()
-        })
-        .await
+        self.store
+            .read_for(&user.clone(), move |db| {
+                db.prepare_cached("SELECT made_until FROM revoked_users WHERE user_id = ?1")?
+                    .query_row([user.as_str()], |row| time(row, "made_until"))
+                    .optional()
+            })
+            .await
     }
 
     /// Forgets the tokens of `user` (`None`: of all users) that had expired by then. Returns how many.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn forget_expired_tokens(
-        &self,
+    pub async fn forget_expired(
+        self,
         user: Option<&UserId>,
         at: WallTime,
     ) -> Result<usize, StoreError> {
         let user = user.cloned();
-        self.write(Routing::upkeep(), "forget tokens", 0, move |db| {
-            db.prepare_cached(
-                "DELETE FROM tokens WHERE expires_at <= ?1 AND (?2 IS NULL OR user_id = ?2)",
-            )?
-            .execute(params![at.unix_millis(), user.as_ref().map(UserId::as_str)])
-        })
-        .await
+        self.store
+            .write(Routing::upkeep(), "forget tokens", 0, move |db| {
+                db.prepare_cached(
+                    "DELETE FROM tokens WHERE expires_at <= ?1 AND (?2 IS NULL OR user_id = ?2)",
+                )?
+                .execute(params![at.unix_millis(), user.as_ref().map(UserId::as_str)])
+            })
+            .await
     }
 
     /// Whether a token was revoked.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Closed`]; neither says that the token is good.
-    pub async fn is_revoked(&self, token_id: &str) -> Result<bool, StoreError> {
+    pub async fn is_revoked(self, token_id: &str) -> Result<bool, StoreError> {
         self.is_revoked_for(Asker::Server, token_id).await
     }
 
     /// The same, in the line of whose it is.
     pub(crate) async fn is_revoked_for(
-        &self,
+        self,
         asker: Asker,
         token_id: &str,
     ) -> Result<bool, StoreError> {
         let token_id = token_id.to_owned();
-        self.0
+        self.store
+            .0
             .readers
             .read(asker, token_id.len(), move |db| {
                 db.prepare_cached("SELECT 1 FROM revoked_tokens WHERE token_id = ?1")?
@@ -323,6 +381,12 @@ impl Store {
             })
             .await
     }
+}
+
+fn one_of(db: &Connection, user: &UserId, token: &TokenId) -> rusqlite::Result<Option<TokenRow>> {
+    db.prepare_cached(&format!("{COLUMNS} WHERE token_id = ?1 AND user_id = ?2"))?
+        .query_row([token.as_str(), user.as_str()], TokenRow::from_row)
+        .optional()
 }
 
 /// `observed` is the time by which tokens are known to have expired.
@@ -385,7 +449,7 @@ fn count(db: &Connection, row: &TokenRow) -> rusqlite::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// A revoked or expired random token goes with its revocation: one that is not known is not accepted either. A signed
+/// A revoked or expired random token goes with its revocation: one that is unknown is not accepted either. A signed
 /// one only leaves the list.
 fn make_room(db: &Connection, row: &TokenRow, observed: WallTime) -> rusqlite::Result<bool> {
     let going = match row.form {
@@ -488,6 +552,7 @@ impl TokenRow {
 
 #[cfg(test)]
 mod look_ups {
+    use super::super::Store;
     use super::super::wall_now;
     use super::*;
     use std::sync::Arc;
@@ -505,7 +570,7 @@ mod look_ups {
                 tokio::spawn(async move {
                     let (asker, token) =
                         (Asker::User(UserId::new("a")), TokenId::new(n.to_string()));
-                    assert!(store.token_for(asker, &token).await.unwrap().is_none());
+                    assert!(store.tokens().get_for(asker, &token).await.unwrap().is_none());
                     done.fetch_add(1, Ordering::SeqCst);
                 })
             })
@@ -516,7 +581,7 @@ mod look_ups {
         for _ in 0..3 {
             let before = done.load(Ordering::SeqCst);
             let asker = Asker::User(UserId::new("b"));
-            let _ = store.token_for(asker, &TokenId::new("b")).await.unwrap();
+            let _ = store.tokens().get_for(asker, &TokenId::new("b")).await.unwrap();
             let passed = done.load(Ordering::SeqCst) - before;
             assert!(passed < 100, "{passed} look-ups of another user went first");
         }

@@ -1,8 +1,9 @@
 //! The one writer: a thread that owns the connection, takes whatever is queued into one
 //! transaction, commits it, and only then answers. A batch that fails by trouble of the database
 //! is tried again until it succeeds or the store is closed; the trouble is published meanwhile.
-//! What the requests do is not known here.
+//! What the requests do is unknown here.
 
+use super::beat_log::BeatLog;
 use super::beats::{BeatsWritten, Recorded};
 use super::error::{StoreError, StoreHealth, StoreTrouble, trouble_of};
 use super::line::{Needs, QueuedWrite};
@@ -50,6 +51,7 @@ pub(super) struct Counters {
 
 /// What the writer has done since the store was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct StoreCounters {
     /// Transactions committed.
     pub commits: u64,
@@ -81,7 +83,7 @@ impl fmt::Debug for Outlets {
 
 /// Starts the thread. It ends when the queue is closed.
 pub(super) fn start(
-    db: Connection,
+    (db, log): (Connection, BeatLog),
     reserve: Reserve,
     disk: Disk,
     queue: Arc<Queue>,
@@ -94,7 +96,7 @@ pub(super) fn start(
         let (queue, outlets) = (&*queue, &outlets);
         queue.has_reserve(reserve.bytes());
         let mut writer =
-            Writer { db, reserve, disk, patience: PATIENCE, look_at: now, queue, outlets };
+            Writer { db, log, reserve, disk, patience: PATIENCE, look_at: now, queue, outlets };
         if disk == Disk::Scarce {
             writer.became_scarce();
         }
@@ -132,6 +134,7 @@ impl Drop for Ending<'_> {
 
 struct Writer<'a> {
     db: Connection,
+    log: BeatLog,
     reserve: Reserve,
     disk: Disk,
     /// How long room is not looked for after the disk was found to be full, and until when.
@@ -171,7 +174,7 @@ impl Writer<'_> {
             if batch.len() == 0 {
                 return 0;
             }
-            match attempt(&self.db, &mut batch) {
+            match attempt(&self.db, &mut self.log, &mut batch) {
                 Ok(beats) => {
                     self.healed();
                     self.answer(batch, beats);
@@ -240,7 +243,7 @@ impl Writer<'_> {
         let since = since(before);
         tracing::warn!(
             "the disk is full: new commands are refused and output waits at its agents; \
-                        stops, ends and sessions are written out of the reserve. Make room"
+                        stops, ends and sessions are written from the reserve. Free disk space"
         );
         self.outlets.health.send_replace(StoreHealth::Scarce { since });
     }
@@ -253,7 +256,7 @@ impl Writer<'_> {
         {
             self.disk = Disk::Ample;
             self.queue.reserve_restored();
-            tracing::info!("there is room on the disk again; everything is written again");
+            tracing::info!("disk space is free again; everything is written again");
             let before = *self.outlets.health.borrow();
             match before {
                 StoreHealth::Scarce { .. } => {
@@ -280,7 +283,7 @@ impl Writer<'_> {
     fn healed(&self) {
         let before = *self.outlets.health.borrow();
         if let StoreHealth::Troubled { since, trouble } = before {
-            tracing::info!(%since, "commits again after: {trouble}");
+            tracing::info!(%since, "commits succeed again after: {trouble}");
             self.outlets.health.send_replace(match self.disk {
                 Disk::Ample => StoreHealth::Healthy,
                 Disk::Scarce => StoreHealth::Scarce { since },
@@ -348,8 +351,16 @@ fn since(before: StoreHealth) -> WallTime {
 }
 
 /// Runs the whole batch in one transaction and commits it; after an error nothing of it is kept.
-fn attempt(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsWritten> {
-    let done = run_and_commit(db, batch);
+fn attempt(
+    db: &Connection,
+    log: &mut BeatLog,
+    batch: &mut Batch,
+) -> rusqlite::Result<BeatsWritten> {
+    let done = run_and_commit(db, log, batch);
+    match done {
+        Ok(_) => log.committed(),
+        Err(_) => log.failed(),
+    }
     // Some failures have ended the transaction already.
     if done.is_err()
         && !db.is_autocommit()
@@ -360,9 +371,13 @@ fn attempt(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsWritten>
     done
 }
 
-fn run_and_commit(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsWritten> {
+fn run_and_commit(
+    db: &Connection,
+    log: &mut BeatLog,
+    batch: &mut Batch,
+) -> rusqlite::Result<BeatsWritten> {
     db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let beats = batch.beats.write(db)?;
+    let beats = batch.beats.write(db, log)?;
     match batch.requests.as_mut_slice() {
         [only] if batch.beats.len() == 0 => run_alone(only, db)?,
         all => run_all(all, db)?,
@@ -374,15 +389,19 @@ fn run_and_commit(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsW
 #[cfg(test)]
 mod tests {
     use super::super::error::StoreError;
-    use super::super::line::{Lane, Routing};
+    use super::super::line::{Lane, Routing, Waits};
     use super::super::reader::Asker;
     use super::super::request::Asked;
     use super::super::schema::open_writer;
     use super::*;
     use tokio::sync::oneshot;
 
-    const ROUTING: Routing =
-        Routing { lane: Lane::Control, asker: Asker::Server, needs: Needs::Little };
+    const ROUTING: Routing = Routing {
+        lane: Lane::Control,
+        asker: Asker::Server,
+        needs: Needs::Little,
+        waits: Waits::ForIt,
+    };
 
     type Answer = oneshot::Receiver<Result<usize, StoreError>>;
 
@@ -417,13 +436,13 @@ mod tests {
         let requests = [small, large].map(|request| QueuedWrite { routing: ROUTING, request });
         let mut batch = Batch { requests: requests.into(), ..Batch::default() };
 
-        let error = attempt(&db, &mut batch).unwrap_err();
+        let error = attempt(&db, &mut BeatLog::new(), &mut batch).unwrap_err();
         assert_eq!(trouble_of(&error), Some(StoreTrouble::Full));
         assert!(db.is_autocommit());
         assert_eq!(notes(&db), 0);
 
         confine(&db, 1000);
-        attempt(&db, &mut batch).unwrap();
+        attempt(&db, &mut BeatLog::new(), &mut batch).unwrap();
         assert_eq!(notes(&db), 2);
         for queued in batch.requests {
             let Request::Call(call) = queued.request else { panic!("no output here") };
@@ -451,7 +470,7 @@ mod tests {
             finished: finished_in,
             counters: Arc::default(),
         };
-        start(db, reserve, Disk::Ample, Arc::clone(&queue), outlets).unwrap();
+        start((db, BeatLog::new()), reserve, Disk::Ample, Arc::clone(&queue), outlets).unwrap();
         let (large, answer) = note(&queue, "note", 100_000).await;
         queue.push(ROUTING, large).unwrap();
 
@@ -487,7 +506,7 @@ mod tests {
         let (mate, mate_answer) = note(&queue, "note", 1).await;
         queue.push(ROUTING, bad).unwrap();
         queue.push(ROUTING, mate).unwrap();
-        start(db, reserve, Disk::Ample, Arc::clone(&queue), outlets).unwrap();
+        start((db, BeatLog::new()), reserve, Disk::Ample, Arc::clone(&queue), outlets).unwrap();
 
         assert!(bad_answer.await.is_err());
         assert!(mate_answer.await.is_err());

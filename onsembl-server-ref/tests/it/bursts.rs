@@ -66,7 +66,7 @@ async fn hundreds_of_commands_at_once_reach_the_agent_now_and_after_a_lost_link(
     assert_eq!(world.agent("ann").await["because"], "session opened");
 }
 
-/// As many requests as one dashboard may have under way, answered at the same moment.
+/// As many requests as one dashboard may have in progress, answered at the same moment.
 #[tokio::test]
 async fn a_dashboard_gets_all_its_answers_and_a_limit_it_can_read() {
     let world = World::start().await;

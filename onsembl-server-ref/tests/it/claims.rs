@@ -98,7 +98,7 @@ async fn commands_for_a_name_do_not_go_to_who_goes_by_it() {
     let world = World::start().await;
     let (leaked, _) = world.token_from("ann", TokenKind::Agent, now());
     let name = "name of key-1";
-    // It was there first, and the agent takes its name all the same.
+    // It was there first, and the agent takes its name anyway.
     let (mut early, _) = welcomed(&world, &leaked, named_wrapper_hello(name, "harmless")).await;
     let token = world.token("ann", TokenKind::Agent);
     let (mut link, _) = welcomed(&world, &token, key("key-1")).await;
@@ -151,7 +151,7 @@ async fn the_name_for_which_a_token_was_made_is_that_agents_alone() {
     // Before its agent was ever there, while it is, and while it is away.
     for hello in [named("key-2"), wrapper.clone()] {
         let why = refused(&world, &leaked, hello).await;
-        assert!(why.contains(made.id.as_str()) && why.contains("is kept"), "{why}");
+        assert!(why.contains(made.id.as_str()) && why.contains("is reserved for"), "{why}");
     }
     let (mut link, id) = welcomed(&world, &made.text, key("key-1")).await;
     let _ = refused(&world, &leaked, named("key-2")).await;

@@ -95,7 +95,7 @@ async fn exec_says_what_is_wrong_with_a_command_before_it_asks_for_it() {
     assert!(code == Some(125) && said.contains("there is nothing to run"), "{said}");
     assert!(!said.contains("COMMAND_REQUEST") && !said.contains("payload"), "{said}");
     let (code, said) = run(&mut exec(&["ada", "ls", "-l"])).await;
-    assert!(code == Some(2) && said.contains("the command goes behind `--`"), "{said}");
+    assert!(code == Some(2) && said.contains("put the command after `--`"), "{said}");
     let (code, said) = run(&mut exec(&["ada"])).await;
     assert!(code == Some(2) && said.contains("exec AGENT -- ls -l"), "{said}");
     let (code, said) = run(&mut exec(&["--help"])).await;
@@ -105,9 +105,17 @@ async fn exec_says_what_is_wrong_with_a_command_before_it_asks_for_it() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("text");
+    let from = path.to_str().unwrap();
     std::fs::write(&path, "x".repeat(70_000)).unwrap();
-    let (code, said) = run(&mut exec(&["--text-from", path.to_str().unwrap(), "ada"])).await;
-    assert!(code == Some(125) && said.contains("70000 bytes") && said.contains("64 KiB"), "{said}");
+    for words in [&["--secret-from", from, "ada"][..], &["--text-from", from, "--all"]] {
+        let (code, said) = run(&mut exec(words)).await;
+        let is_named = said.contains("70000 bytes") && said.contains("64 KiB");
+        assert!(code == Some(125) && is_named, "{said}");
+    }
+    std::fs::write(&path, "x".repeat(1_100_000)).unwrap();
+    let (code, said) = run(&mut exec(&["--text-from", from, "ada"])).await;
+    let is_named = said.contains("1100000 bytes") && said.contains("1 MiB");
+    assert!(code == Some(125) && is_named, "{said}");
     // Text that would be dropped in silence.
     let mut cat = exec(&["ada", "--", "cat"]);
     let _ = cat.stdin(std::fs::File::open(&path).unwrap());
@@ -216,10 +224,10 @@ async fn sighup_brings_the_renewed_certificate_and_never_the_end() {
     std::fs::copy(newer.path().join("cert.pem"), dir.path().join("cert.pem")).unwrap();
     signal(&server, "-HUP");
     let line = next_with(&mut log, "certificate").await;
-    assert!(line.contains("keeping the one in use"), "{line}");
+    assert!(line.contains("keeping the current one"), "{line}");
     std::fs::copy(newer.path().join("key.pem"), dir.path().join("key.pem")).unwrap();
     signal(&server, "-HUP");
-    let line = next_with(&mut log, "read again").await;
+    let line = next_with(&mut log, "reloaded").await;
     assert!(line.contains("SIGHUP"), "{line}");
     assert!(dials(newer.path()).await);
     // A key that others can use is taken, and said so each time.

@@ -122,7 +122,7 @@ async fn a_stop_of_some_agents_leaves_the_others_and_names_those_that_do_not_exi
         (&error["code"], &error["context"]["agentId"]),
         (&json!("AGENT_NOT_FOUND"), &json!("nobody"))
     );
-    // Those that exist are stopped all the same.
+    // Those that exist are stopped anyway.
     let stop_id = ada.expect("EMERGENCY_STOP").await["stopId"].clone();
     assert_eq!(shown(&mut ordering, &ada_id, "told").await["all"], false);
     ordering.send(page_command("b", &bob_id, "work", &[])).await;
@@ -169,7 +169,7 @@ async fn a_legacy_wrapper_is_shown_as_not_confirmed_by_stop_by_commands_and_by_d
     let token = world.token("ann", TokenKind::Dashboard);
     let listed = world.get("/api/commands", Some(&token)).await.json()["commands"][0].clone();
     assert_eq!(listed["status"], "cancelling", "{listed}");
-    assert_eq!(listed["cause"], "cancel not confirmed: this kind of agent cannot");
+    assert_eq!(listed["cause"], "cancel not confirmed: this agent cannot confirm");
     let view = world.agent("ann").await;
     assert_eq!(view["stopped"]["state"], "not-confirmed", "{view}");
 }

@@ -1,4 +1,4 @@
-//! Gaps, and going on where the output is stored.
+//! Gaps, and continuing where the output is stored.
 
 use crate::extended::{agent, agent_with};
 use crate::fixture::World;

@@ -87,9 +87,9 @@ async fn its_keys_open_links_and_pages_and_close_them_when_they_are_deleted() {
     for (path, key, status, why) in [
         ("/api/agents", None, 401, "no API key"),
         ("/api/agents", Some("wrong"), 401, "unknown API key"),
-        ("/api/agents", Some("agent-key"), 401, "of the kind `agent`"),
-        ("/ws/agent", Some("ann-key"), 401, "of the kind `dashboard`"),
-        ("/ws/dashboard", Some("agent-key"), 401, "of the kind `agent`"),
+        ("/api/agents", Some("agent-key"), 401, "of kind `agent`"),
+        ("/ws/agent", Some("ann-key"), 401, "of kind `dashboard`"),
+        ("/ws/dashboard", Some("agent-key"), 401, "of kind `agent`"),
         ("/api/agents", Some("ann-key"), 200, ""),
     ] {
         let (got, body) = scene.get(path, key).await;

@@ -64,7 +64,7 @@ async fn a_command_goes_from_pending_to_its_exit_code_and_the_report_is_acknowle
     assert_eq!((&request["command"], &request["args"]), (&json!("work"), &json!(["a", "b"])));
     assert_eq!(request["userId"], "ann");
     let queued = scene.status("cmd-1", "queued").await;
-    let waits = "waits for its agent, or for a free place on it";
+    let waits = "waiting for a free slot on its agent";
     assert_eq!((&queued["because"], &queued["agentId"]), (&json!(waits), &json!(scene.id)));
     scene.agent.send(command_ack("cmd-1", "RECEIVED")).await;
     let delivered = scene.status("cmd-1", "delivered").await;
@@ -219,7 +219,7 @@ async fn a_command_the_agent_never_got_is_sent_again_and_one_it_lost_is_over() {
     let _ = scene.status("cmd-1", "running").await;
     scene.back("run-1", &[]).await;
     let lost = scene.status("cmd-1", "unknown").await;
-    assert_eq!(lost["because"], "the agent is back and does not know it any more");
+    assert_eq!(lost["because"], "the agent is back and no longer knows it");
 }
 
 #[tokio::test]

@@ -23,6 +23,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A day: tokens of the tests outlive them.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// Whether this is the crate as it is published, without the documents that are beside it in the repository.
+pub(crate) fn is_packaged() -> bool {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml.orig").exists()
+}
+
 /// Heartbeats each 400 ms, stale after 1.2 s, timed out after 2.5 s, given up after 2 s more.
 pub(crate) fn fast() -> ServerConfig {
     rules(400, 1200, 2500, 2000)
@@ -30,11 +35,9 @@ pub(crate) fn fast() -> ServerConfig {
 
 pub(crate) fn rules(interval: u64, stale: u64, timeout: u64, resume: u64) -> ServerConfig {
     let ms = Duration::from_millis;
-    ServerConfig {
-        timing: HeartbeatTiming::new(ms(interval), ms(stale), ms(timeout)).unwrap(),
-        resume_window: ms(resume),
-        ..ServerConfig::DEFAULT
-    }
+    ServerConfig::DEFAULT
+        .with_timing(HeartbeatTiming::new(ms(interval), ms(stale), ms(timeout)).unwrap())
+        .with_resume_window(ms(resume))
 }
 
 pub(crate) struct World {

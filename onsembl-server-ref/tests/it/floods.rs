@@ -119,8 +119,9 @@ async fn never_say_hello(world: &World) {
 
 /// Requests that are begun and never ended, or never even begun.
 async fn drip(world: &World) {
-    let drips = ["", "GET /ws/agent HTTP/1.1\r\nHost: x\r\n", "G"];
-    let cut = drips.map(|begin| {
+    // What is sent on is right at each moment, also if it is read at once with what was before it.
+    let drips = [("", ""), ("GET /ws/agent HTTP/1.1\r\nHost: x\r\n", "X-Drip: 1\r\n"), ("G", "E")];
+    let cut = drips.map(|(begin, more)| {
         let address = world.address();
         async move {
             let began = Instant::now();
@@ -130,7 +131,7 @@ async fn drip(world: &World) {
             let drip = async {
                 loop {
                     tokio::time::sleep(Duration::from_millis(500)).await;
-                    if begin.is_empty() || write.write_all(b"X-Drip: 1\r\n").await.is_err() {
+                    if more.is_empty() || write.write_all(more.as_bytes()).await.is_err() {
                         std::future::pending::<()>().await;
                     }
                 }

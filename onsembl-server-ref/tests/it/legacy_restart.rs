@@ -31,7 +31,7 @@ async fn working(world: &World) -> (Peer, String, Peer) {
     (link, id, dashboard)
 }
 
-/// Wrappers of that age go by their own id for ever.
+/// Wrappers of that age go by their own id forever.
 #[tokio::test]
 async fn a_wrapper_that_keeps_its_own_id_is_the_same_process_after_a_restart_of_the_server() {
     let mut world = World::start().await;

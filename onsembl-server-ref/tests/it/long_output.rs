@@ -89,8 +89,12 @@ async fn a_row_of_an_earlier_version_is_read_in_chunks() {
     let _ = agent.expect("OUTPUT_ACK").await;
     let text = "\u{1}".repeat(1 << 20);
     let bytes = text.as_bytes();
-    let set = "UPDATE output_records SET bytes = ?1 WHERE command_id = 'cmd-1'";
+    // As versions before stored it, with a row for each chunk.
+    let set = "INSERT INTO output_singles
+               SELECT user_id, command_id, incarnation, sequence, stream, offset, ?1, NULL, NULL, at, kept_from
+               FROM output_records WHERE command_id = 'cmd-1'";
     assert_eq!(world.database().execute(set, [bytes]).unwrap(), 1);
+    assert_eq!(world.database().execute("DELETE FROM output_segments", []).unwrap(), 1);
     let lines = read(&world).await;
     assert_eq!(whole(&lines), text);
     assert!(lines.last().unwrap().get("end").is_some());

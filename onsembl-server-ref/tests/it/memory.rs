@@ -2,10 +2,11 @@
 
 use crate::fixture::PATIENCE;
 use crate::frames::{dashboard_hello, page_command, quoted, wrapper_hello, wrapper_output};
-use crate::peer::Peer;
+use crate::peer::{Peer, Request};
 use serde_json::json;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -20,25 +21,43 @@ struct Program {
     dir: TempDir,
 }
 
+fn serve(data: &Path) -> (Child, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_onsembl-server"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().rsplit('/').next().unwrap().parse().unwrap();
+    (child, address)
+}
+
 impl Program {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_onsembl-server"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(dir.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().rsplit('/').next().unwrap().parse().unwrap();
+        let (child, address) = serve(dir.path());
         Self { child, address, dir }
     }
 
+    fn end(&mut self) {
+        self.child.kill().unwrap();
+        let _ = self.child.wait().unwrap();
+    }
+
+    fn start_again(&mut self) {
+        (self.child, self.address) = serve(self.dir.path());
+    }
+
     fn token(&self, kind: &str) -> String {
+        self.token_of("eve", kind)
+    }
+
+    fn token_of(&self, user: &str, kind: &str) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_onsembl-server"))
-            .args(["token", "--user", "eve", "--kind", kind, "--data"])
+            .args(["token", "--user", user, "--kind", kind, "--data"])
             .arg(self.dir.path())
             .output()
             .unwrap();
@@ -73,6 +92,40 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Agents that are away take no memory until their user is heard of.
+#[tokio::test]
+async fn a_start_with_many_agents_that_are_away_takes_no_more_memory_than_without() {
+    const AGENTS: u64 = 20_000;
+    let mut server = Program::start();
+    let (link, _) = server.wrapper("mock-1").await;
+    let (empty, _) = server.memory();
+    link.close(Some(1000)).await;
+    server.end();
+    let db = rusqlite::Connection::open(server.dir.path().join("onsembl.db")).unwrap();
+    let copied = db
+        .execute(
+            "INSERT INTO agents (agent_id, user_id, agent_key, name, agent_type, version, host, capabilities, epoch,
+                                 status, since, because, presence_version, created_at)
+             WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+             SELECT agent_id || n, user_id || (n % 4), agent_key || n, name || n, agent_type, version, host,
+                    capabilities, epoch, 'offline', since, because, presence_version, created_at
+             FROM n, (SELECT * FROM agents LIMIT 1)",
+            [AGENTS as i64],
+        )
+        .unwrap();
+    assert_eq!(copied as u64, AGENTS);
+    drop(db);
+    server.start_again();
+    let (now, most) = server.memory();
+    assert!(most < empty + 16 * MIB, "{} MiB, and {} without", most / MIB, empty / MIB);
+    // The fleet of one user is read: a quarter of them.
+    let token = server.token_of("eve1", "dashboard");
+    let page = Request::get("/api/agents").bearer(Some(&token)).send(server.address).await;
+    assert!(!page.json()["agents"].as_array().unwrap().is_empty());
+    let (read, _) = server.memory();
+    assert!(read > now, "{read} {now}");
 }
 
 /// An operating-system command of a terminal that never ends is swallowed, not kept.

@@ -226,10 +226,10 @@ async fn what_is_no_recording_ends_with_2_and_names_the_line() {
     let cut: String = text.split_inclusive('\n').take(3).collect();
     let changed = text.replacen("Wake", "wake", 1);
     for (file, why) in [
-        (cut.as_str(), "breaks off after line 3"),
-        (changed.as_str(), "line 3: its check does not fit"),
+        (cut.as_str(), "is cut off after line 3"),
+        (changed.as_str(), "line 3: its check does not match"),
         ("", "the file is empty"),
-        ("{}", "line 1: this is no Onsembl recording"),
+        ("{}", "line 1: not an Onsembl recording"),
         (r#"{"format":"onsembl-recording","version":99}"#, "format 99"),
     ] {
         let (code, out, err) = replayed(&[&text, file]).await;
@@ -256,7 +256,7 @@ where
 {
     let head: Head<M> =
         Head { agent: "a".into(), config: ServerConfig::DEFAULT, seeds: vec![], dropped: 0 };
-    let at = |seconds| Now::from_origin(Duration::from_secs(seconds));
+    let at = |seconds| Now::without_suspend(Duration::from_secs(seconds));
     let origin = ServerOrigin::New { version: Default::default(), epoch: Default::default() };
     let mut out = Vec::new();
     let (mut script, _) = Script::begin(&head, origin, at(1), &mut out).unwrap();

@@ -1,7 +1,7 @@
 //! The server ends in order and comes back on the same data.
 
 use crate::extended::{agent, agent_with};
-use crate::fixture::{World, rules};
+use crate::fixture::{PATIENCE, World, rules};
 use crate::frames::{
     Chunk, beat, command_ack, command_complete, dashboard_hello, extended_dashboard_hello,
     page_command,
@@ -66,6 +66,58 @@ async fn who_does_not_come_back_is_offline_after_the_resume_window_and_stays_so(
     let still = world.agent("ann").await;
     assert_eq!((&still["status"], &still["since"]), (&lost["status"], &lost["since"]));
     assert_eq!(still["because"], lost["because"]);
+}
+
+/// At the start nothing of a fleet is read whose agents are all away.
+#[tokio::test]
+async fn a_fleet_that_is_away_at_a_start_is_read_for_whoever_comes_first() {
+    let mut world = World::with(rules(200, 500, 1000, 300)).await;
+    for user in ["ann", "bob", "eve"] {
+        let (link, _) = agent(&world, user, "key-1", "run-1").await;
+        link.close(Some(1000)).await;
+        let (link, _) = wrapper(&world, user, "mock-1").await;
+        link.close(Some(1000)).await;
+    }
+    let away = async |world: &World, user: &str| {
+        let begin = Instant::now();
+        loop {
+            let agents = world.agents(user).await;
+            if agents.len() == 2 && agents.iter().all(|agent| agent["status"] == "offline") {
+                return agents;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{agents:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut before = Vec::new();
+    for user in ["ann", "bob", "eve"] {
+        before.push(away(&world, user).await);
+    }
+    world.restart().await;
+    world.metric_when(r#"onsembl_agents{status="offline"}"#, 6).await;
+
+    // One agent comes first.
+    let (_link, ack) = agent(&world, "ann", "key-1", "run-2").await;
+    let of = |agents: &[Value], name: &str| {
+        let with = |agent: &&Value| agent["name"].as_str().unwrap().contains(name);
+        agents.iter().find(with).unwrap()["agent_id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ack["agentId"], of(&before[0], "key-1"));
+    assert_eq!(ack["extensions"]["epoch"], 2);
+    assert_eq!(world.agents("ann").await.len(), 2, "with those that are away");
+    // A wrapper comes first, by the id of its own making.
+    let (_link, id) = wrapper(&world, "bob", "mock-1").await;
+    assert_eq!(id, of(&before[1], "mock-1"));
+    // A reader comes first, and many at one moment.
+    let readers = (0..32).map(|_| world.agents("eve"));
+    for seen in futures::future::join_all(readers).await {
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        for agent in &seen {
+            let same = before[2].iter().find(|same| same["agent_id"] == agent["agent_id"]).unwrap();
+            assert_eq!((&agent["since"], &agent["because"]), (&same["since"], &same["because"]));
+        }
+    }
+    world.metric_when(r#"onsembl_agents{status="offline"}"#, 4).await;
 }
 
 #[tokio::test]

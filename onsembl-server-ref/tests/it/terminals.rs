@@ -147,7 +147,7 @@ async fn keys_that_waited_for_an_agent_that_comes_back_without_terminals_are_not
     let _ = dashboard.expect_that("COMMAND_STATUS", |s| s["status"] == "queued").await;
     let (mut link, _) = with_features(&world, &plain).await;
     let failed = dashboard.expect_that("COMMAND_STATUS", |s| s["status"] == "failed").await;
-    assert!(failed["because"].as_str().unwrap().contains("knows no terminals"), "{failed}");
+    assert!(failed["because"].as_str().unwrap().contains("has no terminal support"), "{failed}");
     let sent = link.all_until_pong().await;
     assert!(sent.iter().all(|message| message["type"] != "COMMAND_REQUEST"), "{sent:?}");
 }

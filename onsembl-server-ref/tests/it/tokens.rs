@@ -28,8 +28,8 @@ async fn only_good_tokens_open_links_and_the_others_hear_why() {
     revoke(&world, &id);
     let cases = [
         (None, 401, "no token"),
-        (Some("nonsense".to_owned()), 401, "no token of an onsembl-server"),
-        (Some(World::start().await.token("ann", Agent)), 401, "not one of this server"),
+        (Some("nonsense".to_owned()), 401, "invalid token"),
+        (Some(World::start().await.token("ann", Agent)), 401, "not from this server"),
         (Some(world.token_from("ann", Agent, long_ago).0), 401, "expired"),
         (Some(world.token("ann", Dashboard)), 401, "kind"),
         (Some(revoked), 403, "revoked"),
@@ -273,7 +273,7 @@ async fn no_log_line_holds_a_token() {
     drop(world);
 
     let log = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
-    assert!(log.contains("logged-user") && log.contains("turned away"), "it was captured");
+    assert!(log.contains("logged-user") && log.contains("was refused"), "it was captured");
     for token in [&revoked, &expired, &good, &dashboard, &refreshed, &nonsense] {
         // The last part of a JSON Web Token is what makes it one.
         let secret = token.rsplit('.').next().unwrap();

@@ -61,7 +61,7 @@ async fn presence_and_drops_are_told_with_their_causes() {
     // Its link breaks.
     drop(link);
     let _ = world.agent_is("ann", "reconnecting").await;
-    // Another process was there at once: it was not stopped for good.
+    // Another process was there at once: it was not stopped permanently.
     let stopped = ("agent-restarted", "high", true);
     let said = why_when(&world, "ann", &id, |said| drops(said).len() == 2).await;
     assert_eq!(drops(&said), [stopped, ("unknown", "low", false)], "{said}");
@@ -99,7 +99,7 @@ async fn presence_and_drops_are_told_with_their_causes() {
     assert!(text.lines().count() <= 10, "{text}");
     assert!(text.starts_with("It is reconnecting since "), "{text}");
     assert!(text.contains("agent-restarted (confidence high)"), "{text}");
-    assert!(text.contains("What to do: nothing; look at the server's log"), "{text}");
+    assert!(text.contains("What to do: nothing; check the server's log"), "{text}");
 }
 
 /// What the page of a command says, as soon as it is as wanted.
@@ -173,7 +173,7 @@ async fn a_fleet_is_told_of_at_a_glance_and_the_restart_of_its_server_comes_firs
         links.push(link);
     }
     let (mut of_bob, _) = agent(&world, "bob", "key-9", "run-1").await;
-    assert_eq!(lines(&world, "ann", &["--all"]).await, "All 4 agents are well.\n");
+    assert_eq!(lines(&world, "ann", &["--all"]).await, "All 4 agents are healthy.\n");
 
     let mut all: Vec<&mut Peer> = links.iter_mut().chain([&mut of_bob]).collect();
     world.restart_heard_by(&mut all).await;
@@ -203,10 +203,10 @@ async fn a_fleet_is_told_of_at_a_glance_and_the_restart_of_its_server_comes_firs
     let text = lines(&world, "ann", &["--all", "--since", "1h"]).await;
     assert!(text.starts_with("Incident from "), "{text}");
     for part in [
-        "4 agents fell: server-restarted (confidence high)",
-        "What to do: nothing; look at the server's log if it was not meant.",
+        "4 agents dropped: server-restarted (confidence high)",
+        "What to do: nothing; check the server's log if it was not intended.",
         "name of key-3 is reconnecting since ",
-        "3 of 4 agents are well.",
+        "3 of 4 agents are healthy.",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -272,7 +272,7 @@ async fn a_command_is_told_of_from_its_acceptance_to_its_end() {
     assert!(summary(&said).contains("acknowledged by the agent"), "{said}");
     link.send(command_ack("cmd-1", "EXECUTING")).await;
     let said = command_waits(&world, "cmd-1", "end").await;
-    assert!(summary(&said).contains("it has written nothing yet"), "{said}");
+    assert!(summary(&said).contains("it has written no output yet"), "{said}");
     // Output with a hole in it.
     let chunk = |sequence, offset| Chunk {
         command: "cmd-1",
@@ -323,7 +323,7 @@ async fn a_command_is_told_of_from_its_acceptance_to_its_end() {
     let _ = world.agent_when("ann", |a| a["paused"] == true).await;
     order(&mut dashboard, "cmd-2", &id, &json!({})).await;
     let said = command_waits(&world, "cmd-2", "resume").await;
-    assert_eq!(said["action"], format!("`onsembl-server control '{name}' resume`"));
+    assert_eq!(said["action"], format!("`onsembl control '{name}' resume`"));
 
     // Nobody else is told, and not that there is one.
     let bob = world.token("bob", TokenKind::Dashboard);
@@ -355,13 +355,13 @@ async fn what_keeps_a_command_from_its_agent_is_told_with_the_agents_explanation
     for part in [
         "It is queued and its agent name of key-1 is offline since ",
         "agent-stopped, confidence high",
-        "It is sent when the agent is back.",
+        "It will be sent when the agent is back.",
     ] {
         assert!(summary.contains(part), "{part}: {said}");
     }
-    assert_eq!(said["action"], "start it again when it is wanted");
+    assert_eq!(said["action"], "start it again when it is needed");
 
-    // The database takes nothing: the command is in no list, and is told of all the same.
+    // The database takes nothing: the command is in no list, and is told of anyway.
     let (mut link, _) = journaling(&world, "run-2").await;
     let _ = link.expect("COMMAND_REQUEST").await;
     let held = world.hold_database();

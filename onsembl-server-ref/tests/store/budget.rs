@@ -30,14 +30,14 @@ impl Scene {
         let mut limits = StoreLimits::DEFAULT;
         limits.user_bytes = user_bytes;
         let (store, receipts) = Store::open_within(dir.path(), at(0), limits).await.unwrap();
-        let agent = store.open_session(hello("u", "k", "s")).await.unwrap().agent;
-        let other = store.open_session(hello("other", "k", "t")).await.unwrap().agent;
+        let agent = store.sessions().open(hello("u", "k", "s")).await.unwrap().agent;
+        let other = store.sessions().open(hello("other", "k", "t")).await.unwrap().agent;
         Self { store, receipts, agent, other, dir }
     }
 
     async fn ask(&self, id: &str, text: usize) -> Result<Inserted, StoreError> {
         let row = CommandRow { text: "x".repeat(text), ..command(&self.agent, id) };
-        self.store.insert_command(row).await
+        self.store.commands().insert(row).await
     }
 
     async fn end(&self, id: &str) {
@@ -50,24 +50,25 @@ impl Scene {
             ended: true,
         };
         let id = CommandId::new(id);
-        assert!(self.store.update_command(&user("u"), &id, end).await.unwrap());
+        assert!(self.store.commands().update(&user("u"), &id, end).await.unwrap());
     }
 
     async fn write(&mut self, record: StoredRecord) {
-        self.store.append_output(record).await.unwrap();
+        self.store.output().append(record).await.unwrap();
         for receipt in self.receipts.output.recv().await.unwrap() {
             receipt.outcome.unwrap();
         }
     }
 
     async fn text(&self, id: &str) -> Option<usize> {
-        let row = self.store.command(&user("u"), &CommandId::new(id)).await.unwrap();
+        let row = self.store.commands().get(&user("u"), &CommandId::new(id)).await.unwrap();
         row.map(|row| row.text.len())
     }
 
     async fn output(&self, id: &str) -> Vec<Result<usize, GapCause>> {
         let id = CommandId::new(id);
-        let read = self.store.read_output(&user("u"), &id, None, None, usize::MAX).await.unwrap();
+        let read =
+            self.store.reading().read(&user("u"), &id, None, None, usize::MAX).await.unwrap();
         let body = |record: StoredRecord| match record.body {
             StoredBody::Chunk(bytes) => Ok(bytes.len()),
             StoredBody::Gap { because, .. } => Err(because),
@@ -76,7 +77,7 @@ impl Scene {
     }
 
     async fn usage(&self, of: &str) -> Usage {
-        self.store.usage(&user(of)).await.unwrap()
+        self.store.budget().usage(&user(of)).await.unwrap()
     }
 
     /// The sums that are kept, and those that a scan finds.
@@ -119,7 +120,7 @@ fn rows(dir: &Path, query: &str) -> Vec<(String, i64, i64, i64)> {
 async fn a_flood_of_commands_costs_its_user_the_oldest_and_another_nothing() {
     let mut scene = Scene::new(500 * KIB as u64).await;
     let theirs = CommandRow { user: user("other"), ..command(&scene.other, "theirs") };
-    scene.store.insert_command(theirs).await.unwrap();
+    scene.store.commands().insert(theirs).await.unwrap();
     scene.ask("first", 50 * KIB).await.unwrap();
     scene.write(chunk("first", 1, 1, &[b'x'; 10 * KIB])).await;
     scene.end("first").await;
@@ -132,10 +133,12 @@ async fn a_flood_of_commands_costs_its_user_the_oldest_and_another_nothing() {
     scene.check();
     assert_eq!(scene.text("first").await, Some(256), "it is still known, but not what it said");
     assert_eq!(scene.output("first").await, [Err(GapCause::Retention)]);
-    let history = scene.store.command_history(&user("u"), &CommandId::new("first")).await.unwrap();
+    let history =
+        scene.store.commands().history(&user("u"), &CommandId::new("first")).await.unwrap();
     assert_eq!(history.len(), 1, "how it ended");
     assert_eq!(scene.text("c99").await, Some(50 * KIB));
-    let theirs = scene.store.command(&user("other"), &CommandId::new("theirs")).await.unwrap();
+    let theirs =
+        scene.store.commands().get(&user("other"), &CommandId::new("theirs")).await.unwrap();
     assert_eq!(theirs.unwrap().text, "echo");
 }
 
@@ -161,10 +164,10 @@ async fn an_adopted_command_is_listed_as_adopted_before_and_after_it_is_cut() {
     let scene = Scene::new(200 * KIB as u64).await;
     let spec = serde_json::json!({ "adopted": true, "command": "" });
     let row = CommandRow { text: String::new(), spec, ..command(&scene.agent, "a") };
-    let _ = scene.store.insert_command(row).await.unwrap();
+    let _ = scene.store.commands().insert(row).await.unwrap();
     scene.end("a").await;
     let listed = || async {
-        let all = scene.store.commands(&user("u"), None, 100).await.unwrap();
+        let all = scene.store.commands().list(&user("u"), None, 100).await.unwrap();
         all.into_iter().find(|row| row.command.as_str() == "a").unwrap().spec
     };
     assert_eq!(listed().await, serde_json::json!({ "adopted": true }));
@@ -193,7 +196,7 @@ async fn what_is_not_over_is_never_cut_and_one_command_too_many_is_refused_by_na
         assert_eq!(scene.text(&format!("c{n}")).await, Some(50 * KIB));
     }
     let theirs = CommandRow { user: user("other"), ..command(&scene.other, "theirs") };
-    scene.store.insert_command(theirs).await.unwrap();
+    scene.store.commands().insert(theirs).await.unwrap();
     scene.end("c0").await;
     scene.ask("again", 40 * KIB).await.expect("one is over and can go");
 }
@@ -250,7 +253,7 @@ async fn what_was_cut_is_forgotten_after_a_day_and_only_then() {
     };
     assert!(matches!(refused, StoreError::OverBudget(_)), "{refused}");
     assert!(scene.text("c0").await.is_some());
-    scene.store.set_ages_by(at(2 * DAY));
+    scene.store.retention().set_ages_by(at(2 * DAY));
     scene.ask("later", 10).await.unwrap();
     assert!(scene.text("c0").await.is_none());
     scene.check();
@@ -266,10 +269,10 @@ async fn nothing_of_an_agent_grows_for_ever() {
     for n in 0..600 {
         let mut again = hello("u", "k", &format!("again {n}"));
         again.known.alias = Some(format!("alias {n}"));
-        scene.store.open_session(again).await.unwrap();
+        scene.store.sessions().open(again).await.unwrap();
     }
     for version in 1..=1500 {
-        scene.store.append_presence(presence(&scene.agent, version)).await.unwrap();
+        scene.store.presence().append(presence(&scene.agent, version)).await.unwrap();
     }
     let id = CommandId::new("c");
     let _ = scene.ask("c", 1).await.unwrap();
@@ -282,7 +285,7 @@ async fn nothing_of_an_agent_grows_for_ever() {
             at: at(n),
             ended: false,
         };
-        let _ = scene.store.update_command(&user("u"), &id, to).await.unwrap();
+        let _ = scene.store.commands().update(&user("u"), &id, to).await.unwrap();
     }
     assert!((200..=257).contains(&count("command_events")), "{}", count("command_events"));
     for n in 0..1200 {
@@ -293,7 +296,7 @@ async fn nothing_of_an_agent_grows_for_ever() {
             by: user("u"),
             at: at(n),
         };
-        scene.store.release_stops(&user("u"), vec![order], &user("u"), at(n)).await.unwrap();
+        scene.store.stops().release(&user("u"), vec![order], &user("u"), at(n)).await.unwrap();
     }
     assert!((1000..=1025).contains(&count("stops")), "{}", count("stops"));
     let events = count("presence_events");
@@ -323,20 +326,20 @@ async fn agents_and_their_history_have_a_part_of_the_bound() {
     let scene = Scene::new(2000 * KIB as u64).await;
     let part = 500 * KIB as u64;
     for version in 1..=1000 {
-        scene.store.append_presence(presence(&scene.agent, version)).await.unwrap();
+        scene.store.presence().append(presence(&scene.agent, version)).await.unwrap();
     }
     assert!(scene.usage("u").await.agents > part);
-    let refused = scene.store.open_session(hello("u", "new", "new")).await.unwrap_err();
+    let refused = scene.store.sessions().open(hello("u", "new", "new")).await.unwrap_err();
     assert!(refused.to_string().contains("a quarter of --user-bytes"), "{refused}");
-    let _ = scene.store.open_session(hello("u", "k", "known")).await.unwrap();
-    let _ = scene.store.open_session(hello("other", "new", "of another")).await.unwrap();
-    while scene.store.cut_over_budget().await.unwrap() {}
+    let _ = scene.store.sessions().open(hello("u", "k", "known")).await.unwrap();
+    let _ = scene.store.sessions().open(hello("other", "new", "of another")).await.unwrap();
+    while scene.store.budget().cut_what_is_over().await.unwrap() {}
     assert!(scene.usage("u").await.agents < part);
     let left = "SELECT 'x', count(*), max(version), 0 FROM presence_events";
     assert_eq!(rows(scene.dir.path(), left), [("x".to_owned(), 64, 1000, 0)]);
     let mut taken = 0;
     while let Ok(opened) =
-        scene.store.open_session(hello("u", &taken.to_string(), &format!("s {taken}"))).await
+        scene.store.sessions().open(hello("u", &taken.to_string(), &format!("s {taken}"))).await
     {
         assert!(opened.created);
         taken += 1;
@@ -350,7 +353,7 @@ async fn agents_and_their_history_have_a_part_of_the_bound() {
 async fn what_ended_lately_is_found_of_each_user() {
     let scene = Scene::new(u64::MAX).await;
     let theirs = CommandRow { user: user("other"), ..command(&scene.other, "theirs") };
-    scene.store.insert_command(theirs).await.unwrap();
+    scene.store.commands().insert(theirs).await.unwrap();
     let end = CommandUpdate {
         status: "completed".to_owned(),
         cause: None,
@@ -360,12 +363,12 @@ async fn what_ended_lately_is_found_of_each_user() {
         ended: true,
     };
     let id = CommandId::new("theirs");
-    assert!(scene.store.update_command(&user("other"), &id, end).await.unwrap());
+    assert!(scene.store.commands().update(&user("other"), &id, end).await.unwrap());
     for n in 0..20 {
         let _ = scene.ask(&format!("c{n}"), 1).await.unwrap();
         scene.end(&format!("c{n}")).await;
     }
-    let found = scene.store.commands_ended_since(at(1), 10).await.unwrap();
+    let found = scene.store.commands().ended_since(at(1), 10).await.unwrap();
     assert_eq!(found.iter().filter(|row| row.user == user("u")).count(), 10);
     assert!(found.iter().any(|row| row.command == id), "{}", found.len());
 }

@@ -81,7 +81,7 @@ pub(crate) fn hello(user: &str, key: &str, session: &str) -> NewSession {
 }
 
 pub(crate) async fn one_agent(store: &Store) -> OpenedSession {
-    store.open_session(hello("u", "k", "s")).await.unwrap()
+    store.sessions().open(hello("u", "k", "s")).await.unwrap()
 }
 
 pub(crate) fn beat(agent: &AgentId, epoch: Epoch, sequence: u64) -> HeartbeatRow {

@@ -1,7 +1,7 @@
 //! The file: migrations, what survives an end of the process, and closing.
 
 use crate::common::{
-    HeldLock, PATIENCE, at, beside, chunk, command, fresh, hello, one_agent, open, user,
+    HeldLock, PATIENCE, at, beat, beside, chunk, command, fresh, hello, one_agent, open, user,
 };
 use onsembl_protocol::id::CommandId;
 use onsembl_server_ref::store::{FILE_NAME, Store, StoreError};
@@ -13,7 +13,7 @@ async fn opening_again_keeps_everything() {
     let dir = tempfile::tempdir().unwrap();
     for epoch in 1..=3 {
         let (store, _receipts) = open(dir.path()).await;
-        let session = store.open_session(hello("u", "k", &format!("s{epoch}"))).await.unwrap();
+        let session = store.sessions().open(hello("u", "k", &format!("s{epoch}"))).await.unwrap();
         assert_eq!((session.epoch.0, session.created), (epoch, epoch == 1));
         store.close(PATIENCE).await.unwrap();
     }
@@ -46,23 +46,30 @@ async fn a_directory_that_cannot_be_is_named() {
 #[tokio::test]
 async fn what_was_answered_survives_a_kill() {
     let (dir, store, mut receipts) = fresh().await;
-    let agent = one_agent(&store).await.agent;
-    store.insert_command(command(&agent, "c")).await.unwrap();
-    store.append_output(chunk("c", 1, 1, b"out")).await.unwrap();
+    let opened = one_agent(&store).await;
+    let agent = opened.agent;
+    store.commands().insert(command(&agent, "c")).await.unwrap();
+    store.output().append(chunk("c", 1, 1, b"out")).await.unwrap();
     receipts.output.recv().await.unwrap();
+    for sequence in [1, 2] {
+        store.record_heartbeat(beat(&agent, opened.epoch, sequence));
+        receipts.recorded.recv().await.unwrap();
+    }
 
     let killed = tempfile::tempdir().unwrap();
     for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")] {
         fs::copy(dir.path().join(&name), killed.path().join(&name)).unwrap();
     }
     let (again, _receipts) = open(killed.path()).await;
-    assert_eq!(again.agents(None).await.unwrap()[0].agent, agent);
+    let listed = again.agents().list(None).await.unwrap().remove(0);
+    assert_eq!((listed.agent, listed.last_heartbeat), (agent, Some(at(2))));
+    assert_eq!(listed.last_metrics, Some(serde_json::json!({ "n": 2 })));
     let output =
-        again.read_output(&user("u"), &CommandId::new("c"), None, None, 100).await.unwrap();
+        again.reading().read(&user("u"), &CommandId::new("c"), None, None, 100).await.unwrap();
     assert_eq!(output, [chunk("c", 1, 1, b"out")]);
 
-    assert_eq!(again.close_left_sessions(at(9), "server restarted").await.unwrap(), 1);
-    assert_eq!(again.close_left_sessions(at(9), "server restarted").await.unwrap(), 0);
+    assert_eq!(again.sessions().close_left(at(9), "server restarted").await.unwrap(), 1);
+    assert_eq!(again.sessions().close_left(at(9), "server restarted").await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -70,10 +77,10 @@ async fn closing_and_dropping_write_what_is_queued() {
     for close in [true, false] {
         let (dir, store, mut receipts) = fresh().await;
         let agent = one_agent(&store).await.agent;
-        store.insert_command(command(&agent, "c")).await.unwrap();
+        store.commands().insert(command(&agent, "c")).await.unwrap();
         let lock = HeldLock::take(dir.path());
         for sequence in 1..=1000 {
-            store.append_output(chunk("c", 1, sequence, b"12345678")).await.unwrap();
+            store.output().append(chunk("c", 1, sequence, b"12345678")).await.unwrap();
         }
         lock.release();
         if close {
@@ -98,9 +105,9 @@ async fn a_closed_store_says_so() {
     let (_dir, store, _receipts) = fresh().await;
     let other = store.clone();
     store.close(PATIENCE).await.unwrap();
-    assert!(matches!(other.agents(None).await, Err(StoreError::Closed)));
-    assert!(matches!(other.revoke_token("t", at(0), "").await, Err(StoreError::Closed)));
-    assert!(matches!(other.append_output(chunk("c", 1, 1, b"")).await, Err(StoreError::Closed)));
+    assert!(matches!(other.agents().list(None).await, Err(StoreError::Closed)));
+    assert!(matches!(other.tokens().revoke("t", at(0), "").await, Err(StoreError::Closed)));
+    assert!(matches!(other.output().append(chunk("c", 1, 1, b"")).await, Err(StoreError::Closed)));
     other.close(PATIENCE).await.unwrap();
 }
 
@@ -109,7 +116,7 @@ async fn closing_under_a_lock_ends_in_time_and_tells_what_was_lost() {
     let (dir, store, _receipts) = fresh().await;
     let lock = HeldLock::take(dir.path());
     let other = store.clone();
-    let waiting = tokio::spawn(async move { other.revoke_token("t", at(0), "").await });
+    let waiting = tokio::spawn(async move { other.tokens().revoke("t", at(0), "").await });
     store.health().wait_for(|h| h.to_string().starts_with("database busy")).await.unwrap();
 
     let closing = tokio::time::timeout(PATIENCE, store.close(Duration::from_millis(100)));

@@ -38,9 +38,9 @@ fn end() -> CommandUpdate {
 async fn filled() -> (TempDir, Store, Receipts, AgentId, u64) {
     let dir = tempfile::tempdir().unwrap();
     let (store, receipts) = Store::open_within(dir.path(), at(0), limits()).await.unwrap();
-    let agent = store.open_session(hello("u", "k", "s")).await.unwrap().agent;
+    let agent = store.sessions().open(hello("u", "k", "s")).await.unwrap().agent;
     for id in ["c", "quiet"] {
-        store.insert_command(command(&agent, id)).await.unwrap();
+        store.commands().insert(command(&agent, id)).await.unwrap();
     }
     let mut health = store.health();
     let mut handed_in = 0;
@@ -49,7 +49,7 @@ async fn filled() -> (TempDir, Store, Receipts, AgentId, u64) {
         assert!(handed_in < 1000, "it must become full");
         let record = chunk("c", 1, handed_in, &[b'x'; 64 * 1024]);
         // What waits for room is handed in as well: its place in the queue is not free any more.
-        let _ = tokio::time::timeout(Duration::from_secs(1), store.append_output(record)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), store.output().append(record)).await;
     }
     (dir, store, receipts, agent, handed_in)
 }
@@ -61,7 +61,7 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 #[tokio::test]
 async fn what_ends_stops_or_reports_is_written_and_what_is_new_is_refused() {
     let (_dir, store, _receipts, agent, _) = filled().await;
-    let refused = soon(store.insert_command(command(&agent, "new"))).await.unwrap_err();
+    let refused = soon(store.commands().insert(command(&agent, "new"))).await.unwrap_err();
     assert!(matches!(refused, StoreError::NoRoom), "{refused}");
     assert!(refused.to_string().contains("full"), "{refused}");
     for n in 0..200 {
@@ -72,22 +72,25 @@ async fn what_ends_stops_or_reports_is_written_and_what_is_new_is_refused() {
             by: UserId::new("u"),
             at: at(n),
         };
-        soon(store.insert_stop(&user("u"), order)).await.unwrap();
-        soon(store.open_session(hello("u", "k", &format!("s{n}")))).await.unwrap();
+        soon(store.stops().insert(&user("u"), order)).await.unwrap();
+        soon(store.sessions().open(hello("u", "k", &format!("s{n}")))).await.unwrap();
     }
     let quiet = CommandId::new("quiet");
-    assert!(soon(store.update_command(&user("u"), &quiet, end())).await.unwrap());
+    assert!(soon(store.commands().update(&user("u"), &quiet, end())).await.unwrap());
     assert!(is_scarce(&store.health().borrow()));
-    assert!(soon(store.command(&user("u"), &quiet)).await.unwrap().unwrap().ended_at.is_some());
+    assert!(
+        soon(store.commands().get(&user("u"), &quiet)).await.unwrap().unwrap().ended_at.is_some()
+    );
 }
 
 /// Else one token could use up the reserve of all by agents that it makes up.
 #[tokio::test]
 async fn an_agent_that_nobody_knows_yet_is_not_written_out_of_the_reserve() {
     let (_dir, store, _receipts, _, _) = filled().await;
-    let refused = soon(store.open_session(hello("u", "another key", "s-new"))).await.unwrap_err();
+    let refused =
+        soon(store.sessions().open(hello("u", "another key", "s-new"))).await.unwrap_err();
     assert!(refused.to_string().contains("full"), "{refused}");
-    let known = soon(store.open_session(hello("u", "k", "s-known"))).await.unwrap();
+    let known = soon(store.sessions().open(hello("u", "k", "s-known"))).await.unwrap();
     assert!(!known.created);
 }
 
@@ -96,9 +99,9 @@ async fn an_end_does_not_overtake_the_output_that_waits_before_it() {
     let (_dir, store, _receipts, _, _) = filled().await;
     let id = CommandId::new("c");
     let owner = user("u");
-    let ended = store.update_command(&owner, &id, end());
+    let ended = store.commands().update(&owner, &id, end());
     assert!(tokio::time::timeout(Duration::from_millis(500), ended).await.is_err());
-    assert!(store.command(&user("u"), &id).await.unwrap().unwrap().ended_at.is_none());
+    assert!(store.commands().get(&user("u"), &id).await.unwrap().unwrap().ended_at.is_none());
 }
 
 #[tokio::test]
@@ -109,16 +112,16 @@ async fn it_starts_again_on_the_full_disk_and_goes_on_by_itself_when_there_is_ro
     drop(receipts);
     let (store, _receipts) =
         soon(Store::open_within(dir.path(), at(0), limits())).await.expect("it opens");
-    soon(store.close_left_sessions(at(1), "server restarted")).await.unwrap();
+    soon(store.sessions().close_left(at(1), "server restarted")).await.unwrap();
     let mut tried = 0;
-    while soon(store.insert_command(command(&agent, &format!("n{tried}")))).await.is_ok() {
+    while soon(store.commands().insert(command(&agent, &format!("n{tried}")))).await.is_ok() {
         tried += 1;
         assert!(tried < 100_000, "it is full");
     }
     assert!(is_scarce(&store.health().borrow()));
     // Room appears: old output is cut.
-    while soon(store.cut_output(at(99), u64::MAX)).await.unwrap().more {}
+    while soon(store.retention().cut_output(at(99), u64::MAX)).await.unwrap().more {}
     let mut health = store.health();
     soon(health.wait_for(|health| *health == StoreHealth::Healthy)).await.unwrap();
-    soon(store.insert_command(command(&agent, "after"))).await.unwrap();
+    soon(store.commands().insert(command(&agent, "after"))).await.unwrap();
 }

@@ -14,13 +14,13 @@ async fn what_is_in_force_is_there_after_a_restart_and_what_was_released_is_not(
     let (dir, store, receipts) = fresh().await;
     let agent = one_agent(&store).await.agent;
     let (all, one) = (order("1", StopScope::All), order("2", StopScope::Agent(agent)));
-    store.insert_stop(&user("u"), all.clone()).await.unwrap();
-    store.insert_stop(&user("u"), one.clone()).await.unwrap();
-    store.insert_stop(&user("u"), one.clone()).await.unwrap();
-    store.release_stops(&user("u"), vec![all], &user("u"), at(6)).await.unwrap();
+    store.stops().insert(&user("u"), all.clone()).await.unwrap();
+    store.stops().insert(&user("u"), one.clone()).await.unwrap();
+    store.stops().insert(&user("u"), one.clone()).await.unwrap();
+    store.stops().release(&user("u"), vec![all], &user("u"), at(6)).await.unwrap();
     drop((store, receipts));
     let (store, _receipts) = open(dir.path()).await;
-    assert_eq!(store.stops_in_force().await.unwrap(), [(user("u"), one)]);
+    assert_eq!(store.stops().in_force().await.unwrap(), [(user("u"), one)]);
 }
 
 #[tokio::test]
@@ -28,19 +28,19 @@ async fn a_stop_for_an_agent_that_is_deleted_is_in_force_no_more() {
     let (dir, store, receipts) = fresh().await;
     let agent = one_agent(&store).await.agent;
     let one = order("2", StopScope::Agent(agent.clone()));
-    assert!(store.delete_agent(&user("u"), &agent, at(6)).await.unwrap());
+    assert!(store.deletion().delete_agent(&user("u"), &agent, at(6)).await.unwrap());
     // It was on its way while the agent was deleted.
-    store.insert_stop(&user("u"), one).await.unwrap();
+    store.stops().insert(&user("u"), one).await.unwrap();
     drop((store, receipts));
     let (store, _receipts) = open(dir.path()).await;
-    assert_eq!(store.stops_in_force().await.unwrap(), []);
+    assert_eq!(store.stops().in_force().await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_release_that_is_stored_first_holds() {
     let (_dir, store, _receipts) = fresh().await;
     let all = order("1", StopScope::All);
-    store.release_stops(&user("u"), vec![all.clone()], &user("u"), at(6)).await.unwrap();
-    store.insert_stop(&user("u"), all).await.unwrap();
-    assert_eq!(store.stops_in_force().await.unwrap(), []);
+    store.stops().release(&user("u"), vec![all.clone()], &user("u"), at(6)).await.unwrap();
+    store.stops().insert(&user("u"), all).await.unwrap();
+    assert_eq!(store.stops().in_force().await.unwrap(), []);
 }

@@ -29,7 +29,7 @@ async fn a_held_lock_is_named_read_around_and_healed() {
     for sequence in 3..=10_000 {
         store.record_heartbeat(beat(&opened.agent, opened.epoch, sequence));
     }
-    let rows = store.agent_heartbeats(None).await.unwrap();
+    let rows = store.agents().heartbeats(None).await.unwrap();
     assert_eq!(rows[0].at, Some(at(1)), "reads go on, and show what is committed");
     assert!(receipts.recorded.try_recv().is_err(), "nothing is recorded that is not committed");
 
@@ -46,10 +46,10 @@ async fn a_held_lock_is_named_read_around_and_healed() {
     let after = store.counters();
     assert_eq!(after.writes - before.writes, 1, "one row for all beats that waited");
     assert!(after.failures > before.failures);
-    assert_eq!(store.agent_heartbeats(None).await.unwrap()[0].at, Some(at(10_000)));
+    assert_eq!(store.agents().heartbeats(None).await.unwrap()[0].at, Some(at(10_000)));
 }
 
-/// As when a start reads a page that was not checked: waiting callers can learn that they wait in vain.
+/// As when a start reads a page that was not checked: waiting callers can learn that nothing will come.
 #[tokio::test]
 async fn damage_is_told_from_other_trouble() {
     let (dir, store, _receipts) = fresh().await;
@@ -62,7 +62,7 @@ async fn damage_is_told_from_other_trouble() {
     let mut health = store.health();
     let waits = tokio::spawn({
         let store = store.clone();
-        async move { store.revoke_token("t", at(0), "").await }
+        async move { store.tokens().revoke("t", at(0), "").await }
     });
     let damaged =
         |h: &StoreHealth| matches!(h, StoreHealth::Troubled { trouble: StoreTrouble::Damaged, .. });
@@ -79,7 +79,7 @@ async fn what_is_queued_together_is_committed_together() {
     let mut writes: Vec<_> = (0..100)
         .map(|n| {
             let store = store.clone();
-            Box::pin(async move { store.revoke_token(&format!("t{n}"), at(0), "").await })
+            Box::pin(async move { store.tokens().revoke(&format!("t{n}"), at(0), "").await })
         })
         .collect();
     for write in &mut writes {
@@ -102,11 +102,11 @@ async fn a_refused_request_does_not_sink_its_mates() {
     let lock = HeldLock::take(dir.path());
     let orphan = command(&AgentId::new("unknown"), "orphan");
     let taken = hello("u", "other", "s");
-    let mut first = Box::pin(store.insert_command(command(&agent, "first")));
-    let mut orphan = Box::pin(store.insert_command(orphan));
+    let mut first = Box::pin(store.commands().insert(command(&agent, "first")));
+    let mut orphan = Box::pin(store.commands().insert(orphan));
     // Fails at its last statement, the session, after it made an agent.
-    let mut taken = Box::pin(store.open_session(taken));
-    let mut last = Box::pin(store.insert_command(command(&agent, "last")));
+    let mut taken = Box::pin(store.sessions().open(taken));
+    let mut last = Box::pin(store.commands().insert(command(&agent, "last")));
     assert!(futures::poll!(&mut first).is_pending());
     assert!(futures::poll!(&mut orphan).is_pending());
     assert!(futures::poll!(&mut taken).is_pending());
@@ -117,8 +117,12 @@ async fn a_refused_request_does_not_sink_its_mates() {
     assert!(matches!(orphan.await, Err(StoreError::Refused(_))));
     assert!(taken.await.is_err());
     last.await.unwrap();
-    assert_eq!(store.open_commands().await.unwrap().len(), 2);
-    assert_eq!(store.agents(None).await.unwrap().len(), 1, "nothing of a refused request is kept");
+    assert_eq!(store.commands().open().await.unwrap().len(), 2);
+    assert_eq!(
+        store.agents().list(None).await.unwrap().len(),
+        1,
+        "nothing of a refused request is kept"
+    );
     assert_eq!(*store.health().borrow(), StoreHealth::Healthy, "a bad request is no trouble");
     assert_eq!(store.counters().refused, 2);
 }
@@ -127,11 +131,11 @@ async fn a_refused_request_does_not_sink_its_mates() {
 async fn a_dropped_future_does_no_harm() {
     let (dir, store, _receipts) = fresh().await;
     let lock = HeldLock::take(dir.path());
-    let mut opening = Box::pin(store.open_session(hello("u", "k", "s1")));
+    let mut opening = Box::pin(store.sessions().open(hello("u", "k", "s1")));
     assert!(futures::poll!(&mut opening).is_pending());
     drop(opening);
     lock.release();
-    let next = store.open_session(hello("u", "k", "s2")).await.unwrap();
+    let next = store.sessions().open(hello("u", "k", "s2")).await.unwrap();
     assert_eq!((next.epoch, next.created), (Epoch(2), false), "the write was carried out");
 }
 
@@ -143,9 +147,9 @@ async fn a_database_that_is_locked_can_be_opened_and_written_later() {
     let (store, _receipts) = open(dir.path()).await;
     let mut health = store.health();
     let writer = store.clone();
-    let writing = tokio::spawn(async move { writer.revoke_token("t", at(0), "").await });
+    let writing = tokio::spawn(async move { writer.tokens().revoke("t", at(0), "").await });
     health.wait_for(busy).await.unwrap();
     lock.release();
     writing.await.unwrap().unwrap();
-    assert!(store.is_revoked("t").await.unwrap());
+    assert!(store.tokens().is_revoked("t").await.unwrap());
 }

@@ -1,18 +1,18 @@
 //! Performs the actions of the agent's machine: dials, sends, closes, wakes it. Decides nothing.
 
+use super::dialling::{Dialled, Dialling};
+use super::links::{Links, send_data};
 use super::notice::{AgentNotice, SendError};
-use super::particulars::{Particulars, Warning, log_report};
 use super::profile::{DriverConfig, random_seed};
+use super::reporting::Reporting;
 use super::session_beats::SessionBeats;
-use super::token_watch::TokenWatch;
 use crate::clock::SystemClock;
 use crate::counters::Counters;
 use crate::link::{DialError, Dialer, Frame, Link, Received};
-use crate::log_limit::LogLimit;
-use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, QueueFull, TryDataError};
+use crate::pump::{self, LinkEvent, LinkHandle, LinkInput};
 use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
-use onsembl_protocol::diagnosis::{BeatLedger, BeatReport, End};
+use onsembl_protocol::diagnosis::{BeatReport, End, HopTracker};
 use onsembl_protocol::id::{AgentId, CommandId, LinkId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::Seen;
@@ -21,47 +21,36 @@ use onsembl_protocol::session::frames::{
     self, AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
 };
 use onsembl_protocol::session::{
-    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
+    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentReport, AgentStatus, EndOrder,
 };
 use onsembl_protocol::time::{Deadline, Timestamp};
 use onsembl_protocol::wire::payload::{HealthMetrics, ServerHeartbeat};
 use onsembl_protocol::wire::{AgentToServer, MessageSet as _};
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
-
-/// Frames that may wait for the owner of the driver; then the link is not read.
-const INBOX: usize = 64;
 
 /// Keeps one agent connected. See the [module](super) for how to use it.
 pub struct AgentDriver {
     machine: AgentConnection,
-    config: DriverConfig,
+    deadline: Deadline,
     clock: SystemClock,
     counters: Counters,
-    dialer: Arc<dyn Dialer>,
+    dialling: Dialling,
+    links: Links,
     frames: AgentFrames,
     metrics: Box<dyn FnMut() -> HealthMetrics + Send>,
-    inbox: mpsc::Receiver<LinkEvent>,
-    inbox_entry: mpsc::Sender<LinkEvent>,
-    dial: Option<(LinkId, JoinHandle<Result<Link, DialError>>)>,
-    link: Option<LinkHandle>,
-    shown: AgentStatus,
-    token_watch: TokenWatch,
-    /// A link that was opened with a newer token, for the next dial.
-    ready: Option<Link>,
-    deadline: Deadline,
-    notices: VecDeque<AgentNotice>,
-    room_wanted: bool,
-    links_open: usize,
-    /// What the next report is about, in particular.
-    particulars: Particulars,
-    /// Which warnings were written lately.
-    warned: LogLimit<(), Warning>,
+    reporting: Reporting,
     beats: SessionBeats,
+    notices: VecDeque<AgentNotice>,
+    room: Room,
+}
+
+/// Whether the owner waits for room for output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Wanted,
+    Unwanted,
 }
 
 impl fmt::Debug for AgentDriver {
@@ -85,29 +74,20 @@ impl AgentDriver {
         config: DriverConfig,
         seed: u64,
     ) -> Self {
-        let (inbox_entry, inbox) = mpsc::channel(INBOX);
+        let counters = Counters::default();
         Self {
             machine: AgentConnection::new(config.agent, seed),
-            frames: AgentFrames::new(profile, config.limits),
-            config,
-            clock: SystemClock::new(),
-            counters: Counters::default(),
-            dialer: Arc::new(dialer),
-            metrics: Box::new(HealthMetrics::default),
-            inbox,
-            inbox_entry,
-            dial: None,
-            link: None,
-            shown: AgentStatus::Idle,
-            token_watch: TokenWatch::default(),
-            ready: None,
             deadline: Deadline::Never,
-            notices: VecDeque::new(),
-            room_wanted: false,
-            links_open: 0,
-            particulars: Particulars::None,
-            warned: LogLimit::new(),
+            clock: SystemClock::new(),
+            dialling: Dialling::new(dialer),
+            links: Links::new(config.pump, counters.clone()),
+            counters,
+            frames: AgentFrames::new(profile, config.limits),
+            metrics: Box::new(HealthMetrics::default),
+            reporting: Reporting::new(),
             beats: SessionBeats::NONE,
+            notices: VecDeque::new(),
+            room: Room::Unwanted,
         }
     }
 
@@ -123,7 +103,7 @@ impl AgentDriver {
         self.feed(AgentEvent::Start);
     }
 
-    /// Ends the connection for good. Keep calling [`next`](Self::next) until it has reported
+    /// Ends the connection permanently. Keep calling [`next`](Self::next) until it has reported
     /// `closed`, await [`closed`](Self::closed), and drop the driver then.
     pub fn stop(&mut self) {
         self.feed(AgentEvent::Stop);
@@ -137,8 +117,8 @@ impl AgentDriver {
     /// After a [`stop`](Self::stop): returns when no link is left, so the close frame has been sent or
     /// never will be. Bounded by the close timeout of the link. Cancel-safe.
     pub async fn closed(&mut self) {
-        while self.links_open > 0 {
-            if let Some(event) = self.inbox.recv().await {
+        while !self.links.are_closed() {
+            if let Some(event) = self.links.inbox.recv().await {
                 self.on_link_event(event);
             }
         }
@@ -150,14 +130,17 @@ impl AgentDriver {
             if let Some(notice) = self.notices.pop_front() {
                 return notice;
             }
+            let Links { inbox, current, .. } = &mut self.links;
             // Input first: frames that have arrived count before any deadline that has passed.
             tokio::select! {
                 biased;
-                Some(event) = self.inbox.recv() => self.on_link_event(event),
-                (link, dialled) = dialled(&mut self.dial) => self.on_dialled(link, dialled),
-                ready = self.token_watch.another() => self.on_another_token(ready),
-                () = room(self.link.as_ref()), if self.room_wanted => {
-                    self.room_wanted = false;
+                Some(event) = inbox.recv() => self.on_link_event(event),
+                dialled = self.dialling.next() => match dialled {
+                    Dialled::Over(link, dialled) => self.on_dialled(link, dialled),
+                    Dialled::AnotherToken => self.feed(AgentEvent::TokenChanged),
+                },
+                () = Links::room(current.as_ref()), if self.room == Room::Wanted => {
+                    self.room = Room::Unwanted;
                     self.notices.push_back(AgentNotice::Room);
                 }
                 () = self.clock.sleep_until(self.deadline.min(self.beats.deadline())) => self.let_arrive().await,
@@ -168,7 +151,7 @@ impl AgentDriver {
             }
             if self.beats.deadline().is_due(now.monotonic) {
                 self.beats.looked(now);
-                self.note_beats(BeatLedger::look);
+                self.note_beats(HopTracker::look);
             }
         }
     }
@@ -178,37 +161,36 @@ impl AgentDriver {
     async fn let_arrive(&mut self) {
         let late = self.deadline.min(self.beats.deadline()).overdue_by(self.clock.now().monotonic);
         pump::let_arrive(late).await;
-        while let Ok(event) = self.inbox.try_recv() {
+        while let Ok(event) = self.links.inbox.try_recv() {
             self.on_link_event(event);
         }
     }
 
-    /// All that the ledger of heartbeats says of the session; `None` without one, and with a legacy server.
+    /// All that the hop tracker says of the session; `None` without one, and with a legacy server.
     pub fn beats(&self) -> Option<BeatReport> {
         self.beats.report(self.clock.now())
     }
 
-    /// Notes something of the heartbeats. If the ledger says something else then, the owner is told, and the server
+    /// Notes something of the heartbeats. If the hop tracker says something else then, the owner is told, and the server
     /// of what it cannot see.
-    fn note_beats(&mut self, what: impl FnOnce(&mut BeatLedger, Timestamp)) {
+    fn note_beats(&mut self, what: impl FnOnce(&mut HopTracker, Timestamp)) {
         let now = self.clock.now();
-        let Some(verdict) = self.beats.note(self.link.as_ref(), now, what) else { return };
+        let Some(verdict) = self.beats.note(self.links.current(), now, what) else { return };
         match verdict.stopped {
             Some(stop) => {
                 self.counters.count("heartbeats_missed");
                 warn!(hop = %stop.hop, cause = %stop.cause, ways = verdict.ways.word(End::Agent), "heartbeats stop; `onsembl-agent status` follows them");
             }
-            None => info!(
-                ways = verdict.ways.word(End::Agent),
-                "the ledger of heartbeats says something else"
-            ),
+            None => {
+                info!(ways = verdict.ways.word(End::Agent), "the hop tracker has a new verdict");
+            }
         }
         self.notices.push_back(AgentNotice::Beats(verdict));
         if let Some(hop) = verdict.for_server() {
             let told = AgentToServer::Fault(frames::told_of_hop(hop));
             if self.send(&told).is_err() {
                 self.counters.count("hops_not_told");
-                debug!(%hop, "the server was not told where heartbeats stop");
+                debug!(%hop, "the server was not notified where heartbeats stop");
             }
         }
     }
@@ -235,7 +217,7 @@ impl AgentDriver {
         if self.is_too_long(message, &frame) {
             return self.in_session().map(drop);
         }
-        self.send_data(frame)
+        send_data(self.in_session()?, frame)
     }
 
     /// Whether it would not go out. Then it is dropped: it would not go out over the next link either.
@@ -260,15 +242,7 @@ impl AgentDriver {
     /// # Errors
     /// There is no session, or no room.
     pub fn send_binary(&mut self, message: Bytes) -> Result<(), SendError> {
-        self.send_data(Frame::Binary(message))
-    }
-
-    fn send_data(&self, frame: Frame) -> Result<(), SendError> {
-        match self.in_session()?.try_data(frame) {
-            Ok(()) => Ok(()),
-            Err(TryDataError::Full(_)) => Err(SendError::Full),
-            Err(TryDataError::Closed) => Err(SendError::NoSession),
-        }
+        send_data(self.in_session()?, Frame::Binary(message))
     }
 
     /// Whether [`send_output`](Self::send_output) would succeed now.
@@ -279,7 +253,7 @@ impl AgentDriver {
     /// Requests one [`AgentNotice::Room`] as soon as [`send_output`](Self::send_output) may succeed
     /// again. None is given while there is no link.
     pub fn want_room(&mut self) {
-        self.room_wanted = true;
+        self.room = Room::Wanted;
     }
 
     /// Sets whether this agent is paused by order. Each heartbeat reports it; after a change the next one is
@@ -288,6 +262,11 @@ impl AgentDriver {
         if self.frames.set_pausing(pausing) {
             self.feed(AgentEvent::News);
         }
+    }
+
+    /// Looks now whether there is another token than the one in use, as is done every few seconds without it.
+    pub fn look_at_token(&mut self) {
+        self.dialling.look_at_token();
     }
 
     /// The content of the next hello. Its owner keeps the list of open commands up to date.
@@ -321,7 +300,7 @@ impl AgentDriver {
     }
 
     fn in_session(&self) -> Result<&LinkHandle, SendError> {
-        match (self.frames.session(), &self.link) {
+        match (self.frames.session(), self.links.current()) {
             (Some(_), Some(link)) => Ok(link),
             (None, _) | (Some(_), None) => Err(SendError::NoSession),
         }
@@ -341,32 +320,27 @@ impl AgentDriver {
         for action in step.actions {
             self.perform(action);
         }
-        self.token_watch.want(self.machine.token_use(), &self.dialer);
-    }
-
-    fn on_another_token(&mut self, ready: Option<Link>) {
-        self.ready = ready;
-        self.feed(AgentEvent::TokenChanged);
+        self.dialling.want_token(self.machine.token_use());
     }
 
     fn perform(&mut self, mut action: AgentAction) {
         let wall = self.clock.now().wall;
         if let AgentAction::SendBeat { seen: Some(seen), .. } = &mut action {
-            self.note_beats(|ledger, now| *seen = ledger.vouch(*seen, now));
+            self.note_beats(|hops, now| *seen = hops.vouch(*seen, now));
         }
         let text = self.frames.outgoing(&action, wall, || (self.metrics)());
         if let Some((link, text)) = text {
             let frame = Frame::Text(text.to_owned());
             match action {
                 AgentAction::SendBeat { sequence, seen, .. } => {
-                    self.note_beats(|ledger, now| {
-                        ledger.on_made(sequence, now);
+                    self.note_beats(|hops, now| {
+                        hops.on_made(sequence, now);
                         if let Some(seen) = seen {
-                            ledger.on_answered(seen.sequence, now);
+                            hops.on_answered(seen.sequence, now);
                         }
-                        ledger.on_queued(sequence, now);
+                        hops.on_queued(sequence, now);
                     });
-                    self.put(link, frame, LinkHandle::heartbeat);
+                    self.links.put(link, frame, LinkHandle::heartbeat);
                 }
                 AgentAction::Dial(_)
                 | AgentAction::SendHello(_)
@@ -375,20 +349,11 @@ impl AgentDriver {
                 | AgentAction::Close(..)
                 | AgentAction::Report(_)
                 | AgentAction::Impaired(_)
-                | AgentAction::Overslept(_) => self.put(link, frame, LinkHandle::control),
+                | AgentAction::Overslept(_) => self.links.put(link, frame, LinkHandle::control),
             }
         }
         match action {
-            AgentAction::Dial(link) => {
-                let (dialer, ready) = (Arc::clone(&self.dialer), self.ready.take());
-                let dial = async move {
-                    match ready {
-                        Some(opened) => Ok(opened),
-                        None => dialer.dial().await,
-                    }
-                };
-                self.dial = Some((link, tokio::spawn(dial)));
-            }
+            AgentAction::Dial(link) => self.dialling.begin(link),
             AgentAction::SendHello(_) | AgentAction::SendPong { .. } => {}
             AgentAction::SendBeat { sequence, .. } => {
                 debug!(%sequence, "heartbeat sent");
@@ -396,28 +361,10 @@ impl AgentDriver {
             }
             AgentAction::Probe(link) => {
                 debug!(%link, "heartbeat sent as a native ping");
-                self.put(link, Frame::Ping, LinkHandle::control);
+                self.links.put(link, Frame::Ping, LinkHandle::control);
             }
             AgentAction::Close(link, cause) => self.close(link, cause),
-            AgentAction::Report(report) => {
-                let because = self.particulars.told(&report);
-                self.particulars = Particulars::None;
-                let before = std::mem::replace(&mut self.shown, report.status);
-                log_report(&self.warned, &report, before, &because);
-                match report.status {
-                    AgentStatus::Connected { .. } | AgentStatus::Stale { .. } => {}
-                    AgentStatus::Idle
-                    | AgentStatus::Connecting { .. }
-                    | AgentStatus::Joining
-                    | AgentStatus::TimedOut { .. }
-                    | AgentStatus::Reconnecting { .. }
-                    | AgentStatus::Closed => self.beats.end(),
-                }
-                if report.blames_address(before, self.machine.token_use()) {
-                    self.dialer.hello_failed();
-                }
-                self.notices.push_back(AgentNotice::Reported(report));
-            }
+            AgentAction::Report(report) => self.report(report),
             AgentAction::Impaired(impairment) => {
                 match impairment {
                     Some(ails) => {
@@ -439,51 +386,41 @@ impl AgentDriver {
         }
     }
 
-    fn put(
-        &mut self,
-        link: LinkId,
-        frame: Frame,
-        queue: impl FnOnce(&LinkHandle, Frame) -> Result<(), QueueFull>,
-    ) {
-        if let Some(l) = self.link.as_ref().filter(|l| l.id() == link)
-            && queue(l, frame).is_err()
-        {
-            self.counters.count("control_queue_full");
-            warn!(%link, "the server does not read; closing the link");
+    fn report(&mut self, report: AgentReport) {
+        let (before, found) = self.reporting.on_report(&report);
+        match report.status {
+            AgentStatus::Connected { .. } | AgentStatus::Stale { .. } => {}
+            AgentStatus::Idle
+            | AgentStatus::Connecting { .. }
+            | AgentStatus::Joining
+            | AgentStatus::TimedOut { .. }
+            | AgentStatus::Reconnecting { .. }
+            | AgentStatus::Closed => self.beats.end(),
         }
+        if report.blames_address(before, self.machine.token_use()) {
+            self.dialling.blame_address();
+        }
+        self.notices.extend(found.map(|(finding, lasted)| AgentNotice::Found(finding, lasted)));
+        self.notices.push_back(AgentNotice::Reported(report));
     }
 
     fn close(&mut self, link: LinkId, cause: CloseCause) {
-        if let Some((_, dial)) = self.dial.take_if(|(dialling, _)| *dialling == link) {
-            dial.abort();
-        }
-        if let Some(l) = self.link.take_if(|l| l.id() == link) {
-            debug!(%link, %cause, "closing the link");
-            match cause.is_abrupt() {
-                true => l.abort(cause),
-                false => l.close(cause),
-            }
-        }
+        self.dialling.abort(link);
+        self.links.close(link, cause);
     }
 
     fn on_dialled(&mut self, link: LinkId, dialled: Result<Link, DialError>) {
         match dialled {
             Ok(opened) => {
                 info!(%link, server = %opened.peer, "link open");
-                let entry = self.inbox_entry.clone();
-                self.links_open += 1;
                 self.notices.push_back(AgentNotice::LinkOpened(opened.local));
-                self.link = Some(pump::spawn(opened, link, self.config.pump, entry));
+                self.links.open(link, opened);
                 self.feed(AgentEvent::LinkUp(link));
             }
             Err(error) => {
                 self.counters.count("dial_failures");
-                let (failure, fault) = (error.failure, error.fault);
-                self.particulars = Particulars::Dial(fault);
-                match self.warned.allow((), Warning::Dial(fault, error.address)) {
-                    Some(more) => warn!(%link, cause = fault.as_str(), more, %error, "dial failed"),
-                    None => debug!(%link, cause = fault.as_str(), %error, "dial failed again"),
-                }
+                self.reporting.on_dial_failed(link, &error);
+                let failure = error.failure;
                 self.notices.push_back(AgentNotice::DialFailed(error));
                 self.feed(AgentEvent::DialFailed(link, failure));
             }
@@ -492,15 +429,14 @@ impl AgentDriver {
 
     fn on_link_event(&mut self, event: LinkEvent) {
         let link = event.link;
-        let current = self.link.as_ref().is_some_and(|l| l.id() == link);
+        let current = self.links.is_current(link);
         match event.what {
             LinkInput::Ended(end) => {
-                self.links_open = self.links_open.saturating_sub(1);
+                self.links.on_ended(link);
                 if current {
                     self.counters.count("links_ended");
                     debug!(%link, %end, "link ended");
-                    self.link = None;
-                    self.particulars = Particulars::Link(end.clone());
+                    self.reporting.on_link_ended(end.clone());
                     self.notices.push_back(AgentNotice::LinkEnded(end.clone()));
                 }
                 self.feed(AgentEvent::LinkDown(link, end.reason));
@@ -525,11 +461,7 @@ impl AgentDriver {
         let AgentRead { inbound, content } = self.frames.read(link, text, self.clock.now().wall);
         if let FromServer::Refused(error) = &content {
             self.counters.count("hello_refused");
-            let (code, text) = (&error.code, &error.message);
-            match self.warned.allow((), Warning::HelloRefused) {
-                Some(more) => warn!(%code, more, ?text, "the server refused the hello"),
-                None => debug!(%code, ?text, "the server refused the hello again"),
-            }
+            self.reporting.on_hello_refused(error);
         }
         self.beats.heard(self.clock.now());
         match (inbound, &content) {
@@ -579,10 +511,10 @@ impl AgentDriver {
         let Some(sequence) = beat.sequence else { return };
         let (told, seen) = (beat.stopped_at, beat.seen.map(Seen::from));
         let recorded = beat.recorded.map(|recorded| recorded.sequence);
-        self.note_beats(|ledger, now| {
-            ledger.on_told(told, now);
-            ledger.on_received(sequence, now);
-            ledger.on_handled(sequence, seen, recorded, now);
+        self.note_beats(|hops, now| {
+            hops.on_told(told, now);
+            hops.on_received(sequence, now);
+            hops.on_handled(sequence, seen, recorded, now);
         });
     }
 
@@ -597,25 +529,5 @@ impl AgentDriver {
             recorded: beat.recorded,
             lag: beat.recording_lag,
         });
-    }
-}
-
-async fn dialled(
-    dial: &mut Option<(LinkId, JoinHandle<Result<Link, DialError>>)>,
-) -> (LinkId, Result<Link, DialError>) {
-    let Some((link, task)) = dial else { return std::future::pending().await };
-    let link = *link;
-    let outcome = match task.await {
-        Ok(outcome) => outcome,
-        Err(closed) => Err(DialError::new(DialFailure::Unreachable, closed.to_string())),
-    };
-    *dial = None;
-    (link, outcome)
-}
-
-async fn room(link: Option<&LinkHandle>) {
-    match link {
-        Some(link) => link.room().await,
-        None => std::future::pending().await,
     }
 }

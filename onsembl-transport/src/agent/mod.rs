@@ -7,7 +7,7 @@
 //! agent.start();
 //! loop {
 //!     match agent.next().await {
-//!         AgentNotice::Reported(report) => println!("{} because {}", report.status.name(), report.cause),
+//!         AgentNotice::Reported(report) => println!("{} because {}", report.status.as_str(), report.cause),
 //!         AgentNotice::Message(message) => println!("{message:?}"),
 //!         _ => {}
 //!     }
@@ -18,10 +18,12 @@
 //! [`AgentConnection`]: onsembl_protocol::session::AgentConnection
 //! [`Dialer`]: crate::Dialer
 
+mod dialling;
 mod driver;
+mod links;
 mod notice;
-mod particulars;
 mod profile;
+mod reporting;
 mod session_beats;
 mod token_watch;
 

@@ -4,6 +4,7 @@ use crate::link::{DialError, LinkEnd};
 use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::liveness::Impairment;
+use onsembl_protocol::model::Finding;
 use onsembl_protocol::session::AgentReport;
 use onsembl_protocol::session::frames::AgentSession;
 use onsembl_protocol::wire::ServerToAgent;
@@ -22,6 +23,8 @@ pub enum AgentNotice {
     LinkOpened(Option<IpAddr>),
     /// The link ended, in these particulars. What it means is [reported](Self::Reported) next.
     LinkEnded(LinkEnd),
+    /// Something was found that explains an absence, and had lasted so long by then. The report of it is next.
+    Found(Finding, Duration),
     /// The connection changed its status.
     Reported(AgentReport),
     /// The server refused the hello, for this reason. Comes behind the report.
@@ -37,7 +40,7 @@ pub enum AgentNotice {
     /// Output may be taken again; comes once for each
     /// [`want_room`](super::AgentDriver::want_room).
     Room,
-    /// The ledger of heartbeats says something else than before; [`beats`](super::AgentDriver::beats) has all of it.
+    /// The hop tracker says something else than before; [`beats`](super::AgentDriver::beats) has all of it.
     Beats(BeatVerdict),
     /// A heartbeat was handed to the link.
     BeatSent(BeatSequence),

@@ -6,6 +6,7 @@ use onsembl_protocol::session::AgentConfig;
 
 /// Settings of a driver; the defaults suit.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct DriverConfig {
     /// Times of the connection.
     pub agent: AgentConfig,

@@ -5,6 +5,7 @@ use crate::log_limit::LogLimit;
 use onsembl_protocol::session::TokenUse;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
@@ -21,6 +22,8 @@ pub(super) struct TokenWatch(Option<Watch>);
 
 struct Watch {
     wanted: TokenUse,
+    /// The next look is not to wait for its time.
+    soon: Arc<Notify>,
     /// Completes when there is one, with a link that was opened with it if one was tried.
     task: AbortOnDropHandle<Option<Link>>,
 }
@@ -31,18 +34,26 @@ impl TokenWatch {
         if self.0.as_ref().map_or(TokenUse::None, |watch| watch.wanted) == wanted {
             return;
         }
-        let dialer = Arc::clone(dialer);
+        let (dialer, soon) = (Arc::clone(dialer), Arc::new(Notify::new()));
+        let asked = Arc::clone(&soon);
         let task = match wanted {
             TokenUse::None => None,
             TokenUse::EndsTheWait => Some(tokio::spawn(async move {
                 while !dialer.has_another_token().await {
-                    tokio::time::sleep(LOOK_WHILE_WAITING).await;
+                    pause(LOOK_WHILE_WAITING, &asked).await;
                 }
                 None
             })),
-            TokenUse::RenewsTheSession => Some(tokio::spawn(with_a_link(dialer))),
+            TokenUse::RenewsTheSession => Some(tokio::spawn(with_a_link(dialer, asked))),
         };
-        self.0 = task.map(|task| Watch { wanted, task: AbortOnDropHandle::new(task) });
+        self.0 = task.map(|task| Watch { wanted, soon, task: AbortOnDropHandle::new(task) });
+    }
+
+    /// Looks now, if another token is wanted at all, and continues from there.
+    pub(super) fn look(&self) {
+        if let Some(Watch { soon, .. }) = &self.0 {
+            soon.notify_one();
+        }
     }
 
     /// Completes once, when there is another token.
@@ -58,11 +69,19 @@ impl TokenWatch {
     }
 }
 
+/// From one look to the next, unless somebody asks for it sooner.
+async fn pause(time: Duration, asked: &Notify) {
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        () = asked.notified() => {}
+    }
+}
+
 /// Waits for another token, and opens a link with it before that of the session is given up.
-async fn with_a_link(dialer: Arc<dyn Dialer>) -> Option<Link> {
+async fn with_a_link(dialer: Arc<dyn Dialer>, asked: Arc<Notify>) -> Option<Link> {
     let warned = LogLimit::new();
     loop {
-        tokio::time::sleep(LOOK_IN_SESSION).await;
+        pause(LOOK_IN_SESSION, &asked).await;
         if !dialer.has_another_token().await {
             continue;
         }

@@ -6,7 +6,7 @@ use super::http::{self, Exchange};
 use super::{DialerError, ProxyRule, ServerUrl};
 use crate::link::DialError;
 use crate::secret::Secret;
-use crate::tls::TlsRoots;
+use crate::tls::TlsConfig;
 use ::http::{HeaderValue, Method, Request, header};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 /// What a request does if the server takes it twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repetition {
-    /// Nothing more. It is sent again where it is not known that it came there.
+    /// Nothing more. It is sent again where it is unknown that it came there.
     Harmless,
     /// It has an effect of its own. It is sent again only where it did not go out.
     Harmful,
@@ -30,8 +30,27 @@ pub enum Repetition {
 
 /// Asks one server for pages.
 ///
-/// One address after the other is tried, as by [`WebSocketDialer`](crate::websocket::WebSocketDialer): one that says nothing, or
+/// One address after the other is tried, as by [`WebSocketDialer`](crate::websocket::WebSocketDialer): one that
+/// says nothing, or
 /// behind which a proxy has no server, hides no other.
+///
+/// ```no_run
+/// use onsembl_transport::secret::Secret;
+/// use onsembl_transport::tls::TlsConfig;
+/// use onsembl_transport::{HttpClient, ProxyRule};
+/// use std::time::Duration;
+///
+/// # async fn ask(token: Secret) -> Result<(), Box<dyn std::error::Error>> {
+/// let (url, proxy) = ("https://control.example".parse()?, ProxyRule::from_env());
+/// let patience = Duration::from_secs(10);
+/// let client = HttpClient::new(url, TlsConfig::native(), &proxy, token, patience)?;
+/// let mut answer = client.get("/api/agents").await?;
+/// while let Some(part) = answer.chunk().await? {
+///     println!("{} bytes", part.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct HttpClient {
     connector: Connector,
     token: Secret,
@@ -45,12 +64,12 @@ impl HttpClient {
     /// There are no certificates to trust.
     pub fn new(
         url: ServerUrl,
-        roots: &TlsRoots,
+        tls: impl Into<TlsConfig>,
         proxy: &ProxyRule,
         token: Secret,
         patience: Duration,
     ) -> Result<Self, DialerError> {
-        Ok(Self { connector: Connector::new(url, roots, proxy)?, token, patience })
+        Ok(Self { connector: Connector::new(url, tls.into(), proxy)?, token, patience })
     }
 
     /// Gets a page of the server, whatever its status. `path` begins with a slash.
@@ -74,6 +93,14 @@ impl HttpClient {
         self.ask(Method::POST, path, Some(json), repetition).await
     }
 
+    /// Asks the server to delete what a page is about.
+    ///
+    /// # Errors
+    /// There is no answer. Whether the server did it is then not known.
+    pub async fn delete(&self, path: &str) -> Result<HttpAnswer, DialError> {
+        self.ask(Method::DELETE, path, None, Repetition::Harmless).await
+    }
+
     async fn ask(
         &self,
         method: Method,
@@ -88,7 +115,7 @@ impl HttpClient {
         let by = Instant::now() + self.patience;
         let mut candidates = self.connector.candidates(by).await?;
         loop {
-            // What fails in here failed before anything was sent, and goes on to the next one by itself.
+            // What fails in here failed before anything was sent, and continues to the next one by itself.
             let Opened { stream, heard, trial, by } = candidates.open().await?;
             let whom = format!("{} at {}", self.connector.url(), trial.address());
             let late = format!("{whom}: nothing came");
@@ -203,7 +230,7 @@ impl HttpAnswer {
             Ok(Err(error)) => Err(io::Error::other(http::told(&error))),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("nothing came for {} s", self.patience.as_secs()),
+                format!("nothing was received for {} s", self.patience.as_secs()),
             )),
         }
     }
@@ -226,7 +253,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(4);
 
-    /// Takes connections and answers each request with this text, in which NONCE stands for what it sent; nothing if there is no
+    /// Takes connections and answers each request with this text, in which NONCE stands for what it sent; nothing
+    /// if there is no
     /// text. How many requests came.
     async fn at(answer: Option<&'static str>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -257,7 +285,7 @@ mod tests {
         let url = "http://control.test".parse().unwrap();
         let rule = ProxyRule::direct();
         let token = Secret::new("t");
-        let mut client = HttpClient::new(url, &TlsRoots::Native, &rule, token, PATIENCE).unwrap();
+        let mut client = HttpClient::new(url, TlsConfig::native(), &rule, token, PATIENCE).unwrap();
         client.connector.set_addresses(addresses.to_vec());
         client
     }

@@ -8,7 +8,8 @@ use super::race::race;
 use super::url::{Scheme, ServerUrl};
 use super::{DialerError, ProxyRule, http};
 use crate::link::DialError;
-use crate::tls::{ClientTls, TlsError, TlsFault, TlsRoots};
+use crate::sockets::no_delay;
+use crate::tls::{ClientTls, TlsConfig, TlsFault, check_host};
 use ::http::{HeaderValue, Method, Request, header};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -20,9 +21,9 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::rustls::pki_types::ServerName;
 
-/// How long one address may take while there are others. Half of what a dial may take in all; a request may take longer,
+/// How long one address may take while there are others. Half of what a dial may take in all; a request may take
+/// longer,
 /// but a person who waits for an emergency stop is not to wait longer for an address that says nothing.
 const ONE_ADDRESS: Duration = Duration::from_secs(5);
 
@@ -37,7 +38,7 @@ pub(crate) type Stream = Box<dyn Io>;
 /// Opens streams to one server.
 pub(crate) struct Connector {
     url: ServerUrl,
-    roots: TlsRoots,
+    config: TlsConfig,
     tls: Option<Arc<ClientTls>>,
     proxy: Result<Option<Proxy>, InvalidProxy>,
     addresses: Option<Vec<SocketAddr>>,
@@ -45,29 +46,28 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// A connector to the server of `url`. `roots` are read now if anything needs TLS.
+    /// A connector to the server of `url`. The certificates of `config` are read now if anything needs TLS.
     pub(crate) fn new(
         url: ServerUrl,
-        roots: &TlsRoots,
+        config: TlsConfig,
         rule: &ProxyRule,
     ) -> Result<Self, DialerError> {
         let proxy = rule.proxy_for(&url);
         let over_tls = matches!(&proxy, Ok(Some(proxy)) if proxy.scheme == Scheme::Tls);
         let tls = match url.scheme() {
             Scheme::Plain if !over_tls => None,
-            Scheme::Plain | Scheme::Tls => Some(Arc::new(ClientTls::new(roots)?)),
+            Scheme::Plain | Scheme::Tls => Some(Arc::new(ClientTls::new(&config)?)),
         };
         if url.scheme() == Scheme::Tls {
-            let _ = server_name(url.certified_host())?;
+            check_host(url.certified_host())?;
         }
-        let roots = roots.clone();
-        Ok(Self { url, roots, tls, proxy, addresses: None, memory: Memory::default() })
+        Ok(Self { url, config, tls, proxy, addresses: None, memory: Memory::default() })
     }
 
     /// The same with another rule for proxies.
     pub(crate) fn with_proxy(self, rule: &ProxyRule) -> Result<Self, DialerError> {
         let addresses = self.addresses;
-        Ok(Self { addresses, ..Self::new(self.url, &self.roots, rule)? })
+        Ok(Self { addresses, ..Self::new(self.url, self.config, rule)? })
     }
 
     /// Dials these addresses, whatever the name of the server or of the proxy stands for.
@@ -286,8 +286,7 @@ impl Connector {
             |TlsFault { fault, why }| HandshakeError { failure: DialFailure::Tls, fault, why };
         let refused = |why: String| failed(TlsFault { fault: DialFault::TlsFailed, why });
         let Some(tls) = &self.tls else { return Err(refused("TLS was not set up".to_owned())) };
-        let name = server_name(host).map_err(|e| refused(e.to_string()))?;
-        match timeout_at(by, tls.connect(name, stream)).await {
+        match timeout_at(by, tls.connect(host, stream)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream) as Stream),
             Ok(Err(fault)) => Err(failed(fault)),
             Err(_) => Err(HandshakeError {
@@ -362,7 +361,7 @@ impl Connector {
         match timeout_at(by, asked).await {
             Ok(tunnel) => tunnel,
             Err(_) => {
-                Err(DialError::new(DialFailure::TimedOut, format!("{whom} says nothing in time"))
+                Err(DialError::new(DialFailure::TimedOut, format!("{whom} did not answer in time"))
                     .with_fault(DialFault::ProxyUnanswered))
             }
         }
@@ -436,10 +435,6 @@ impl Drop for Trial<'_> {
     }
 }
 
-fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
-    ServerName::try_from(host.to_owned()).map_err(|_| TlsError::HostName(host.to_owned()))
-}
-
 fn list(addresses: &[SocketAddr]) -> String {
     let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     shown.join(", ")
@@ -454,13 +449,5 @@ pub(crate) async fn within<T>(
     match timeout_at(by, work).await {
         Ok(result) => result,
         Err(_) => Err(DialError::new(DialFailure::TimedOut, late.1).with_fault(late.0)),
-    }
-}
-
-/// Small frames are not to wait for acknowledgements of earlier ones. A socket that refuses this
-/// counts as closed, and its next use will report it.
-pub(crate) fn no_delay(stream: &TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
 }

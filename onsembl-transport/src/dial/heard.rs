@@ -144,7 +144,7 @@ mod tests {
         drop(far);
         let mut all = Vec::new();
         let _ = stream.read_to_end(&mut all).await.unwrap();
-        assert_eq!(all, parts.concat(), "what is kept is passed on all the same");
+        assert_eq!(all, parts.concat(), "what is kept is passed on anyway");
         heard
     }
 

@@ -2,6 +2,7 @@
 
 use super::Heard;
 use crate::link::DialError;
+use crate::tls::{self, TlsFault};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
@@ -132,6 +133,9 @@ pub(crate) fn failure(error: &hyper::Error, what: &str) -> DialError {
 
 /// The same, and what was heard instead of an answer.
 pub(crate) fn failure_after(error: &hyper::Error, heard: &Heard) -> DialError {
+    if let Some(TlsFault { fault, why }) = tls::alert_behind(error) {
+        return DialError::new(DialFailure::Tls, why).with_fault(fault);
+    }
     match heard.foreign() {
         Some((fault, how)) => DialError::new(DialFailure::NotAServer(0), how).with_fault(fault),
         None if heard.is_empty() && error.is_incomplete_message() => {

@@ -27,7 +27,7 @@ mod this_machine;
 mod url;
 
 pub use client::{HttpAnswer, HttpClient, Repetition};
-pub(crate) use connect::{Connector, Opened, no_delay, unconnected, within};
+pub(crate) use connect::{Connector, Opened, unconnected, within};
 pub use heard::Clocks;
 pub(crate) use heard::Heard;
 #[cfg(test)]
@@ -50,6 +50,6 @@ pub enum DialerError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A header that cannot be sent. Names the header, never its value.
-    #[error("the header {0:?} has a name or a value that HTTP cannot carry")]
+    #[error("the header {0:?} has a name or value that is invalid in HTTP")]
     Header(String),
 }

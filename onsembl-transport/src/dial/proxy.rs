@@ -68,6 +68,13 @@ impl ProxyRule {
 
     /// This proxy for everything, but for what the environment excepts in `NO_PROXY`.
     ///
+    /// ```
+    /// use onsembl_transport::ProxyRule;
+    ///
+    /// assert!(ProxyRule::through("http://proxy.example:3128").is_ok());
+    /// assert!(ProxyRule::through("not a proxy").is_err());
+    /// ```
+    ///
     /// # Errors
     /// It is no proxy that can be used.
     pub fn through(url: &str) -> Result<Self, InvalidProxy> {
@@ -121,7 +128,7 @@ impl Proxy {
         // It reads the credentials too.
         let read = Matcher::builder().all(url).build();
         let any = Uri::from_static("http://any.invalid/");
-        let read = read.intercept(&any).ok_or_else(|| invalid("it is no URL of a proxy"))?;
+        let read = read.intercept(&any).ok_or_else(|| invalid("it is not the URL of a proxy"))?;
         let uri = read.uri();
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Plain,
@@ -133,7 +140,7 @@ impl Proxy {
         };
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         if host.is_empty() {
-            return Err(invalid("it names no host"));
+            return Err(invalid("it has no host"));
         }
         let port = match (uri.authority().and_then(port_of), scheme) {
             (Some(PortOf::Written(port)), _) => port,

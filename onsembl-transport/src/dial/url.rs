@@ -13,14 +13,14 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidUrl {
-    /// It is no URL at all.
+    /// It is not a URL.
     #[error("the server URL cannot be read ({0}); write it like wss://host:port/path")]
     Syntax(String),
     /// Another scheme than the four, or none.
     #[error("the server URL must begin with ws://, wss://, http:// or https://")]
     Scheme,
     /// No host in it.
-    #[error("the server URL names no host")]
+    #[error("the server URL has no host")]
     Host,
     /// Not a number, 0, or above 65535.
     #[error("the server URL has no usable port; write a number from 1 to 65535, or none")]
@@ -192,7 +192,8 @@ pub(super) enum PortOf {
     Scheme,
 }
 
-/// The port of an authority without credentials; `None` if it is not one that can be dialled. The library takes one above
+/// The port of an authority without credentials; `None` if it is not one that can be dialled. The library takes one
+/// above
 /// 65535 for none at all, and the token would be sent to whoever listens at the port of the scheme.
 pub(super) fn port_of(authority: &Authority) -> Option<PortOf> {
     match authority.as_str().strip_prefix(authority.host())?.strip_prefix(':') {

@@ -1,10 +1,9 @@
 //! Framed links over TCP and Unix sockets: dialling and listening.
 
 use super::link;
-use crate::dial::no_delay;
-use crate::limits::LinkLimits;
+use crate::limits::{DIAL_TIMEOUT, LinkLimits};
 use crate::link::{DialError, Dialer, Link, Listener};
-use crate::websocket::DIAL_TIMEOUT;
+use crate::sockets::no_delay;
 use async_trait::async_trait;
 use onsembl_protocol::session::{DialFailure, DialFault};
 use std::io;
@@ -24,6 +23,17 @@ enum Address {
 }
 
 /// Dials one address for framed links.
+///
+/// ```no_run
+/// use onsembl_transport::Dialer;
+/// use onsembl_transport::framed::FramedDialer;
+///
+/// # async fn dial() -> Result<(), Box<dyn std::error::Error>> {
+/// let link = FramedDialer::unix("/run/onsembl.sock").dial().await?;
+/// # drop(link);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct FramedDialer {
     address: Address,

@@ -23,10 +23,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use thiserror::Error;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt as lines};
+use tracing_subscriber::{EnvFilter, Registry, fmt as lines, reload};
 
 /// How often it is said how many lines were left out.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -84,7 +85,7 @@ impl LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRules {
     rules: String,
-    /// What `RUST_LOG` says in vain.
+    /// What of `RUST_LOG` cannot be used.
     unread: Option<String>,
 }
 
@@ -120,14 +121,18 @@ pub enum LogError {
         /// As they were given.
         rules: String,
         /// What is wrong with them.
-        why: String,
+        #[source]
+        why: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Something else in this process logs already.
-    #[error("the log of this process was begun already")]
+    #[error("the log of this process was already started")]
     Begun,
     /// No thread can be had.
     #[error("cannot start the thread of the log: {0}")]
     Thread(#[from] io::Error),
+    /// The log is not there any more.
+    #[error("the log has ended")]
+    Ended,
 }
 
 /// The log of this process. When it is dropped, the lines that were left out last are counted.
@@ -135,6 +140,7 @@ pub enum LogError {
 #[must_use = "dropping it ends the counts of lines that are left out"]
 pub struct Log {
     limit: LineLimit,
+    filter: reload::Handle<EnvFilter, Registry>,
     end: Option<Sender<()>>,
     reporter: Option<JoinHandle<()>>,
 }
@@ -151,8 +157,7 @@ pub fn begin(
     format: LogFormat,
 ) -> Result<Log, LogError> {
     let LogRules { rules, unread } = rules;
-    let filter = EnvFilter::try_new(rules)
-        .map_err(|why| LogError::Rules { rules: rules.clone(), why: why.to_string() })?;
+    let (filter, handle) = reload::Layer::new(filter_of(rules)?);
     let limit = LineLimit::new();
     let (ansi, writer) = match to {
         LogTo::Stderr => (io::stderr().is_terminal(), BoxMakeWriter::new(io::stderr)),
@@ -182,7 +187,23 @@ pub fn begin(
             reported.report(Instant::now());
         }
     })?;
-    Ok(Log { limit, end: Some(end), reporter: Some(reporter) })
+    Ok(Log { limit, filter: handle, end: Some(end), reporter: Some(reporter) })
+}
+
+fn filter_of(rules: &str) -> Result<EnvFilter, LogError> {
+    let unreadable = |why: ParseError| LogError::Rules { rules: rules.to_owned(), why: why.into() };
+    EnvFilter::try_new(rules).map_err(unreadable)
+}
+
+impl Log {
+    /// From here on what these rules ask for is logged instead.
+    ///
+    /// # Errors
+    /// [`LogError`]: the rules from before hold.
+    pub fn reload(&self, rules: &LogRules) -> Result<(), LogError> {
+        let filter = filter_of(&rules.rules)?;
+        self.filter.reload(filter).map_err(|_| LogError::Ended)
+    }
 }
 
 impl Drop for Log {
@@ -210,5 +231,13 @@ mod tests {
         }
         let unread = LogRules::of(None, Some("a=b=c=d"), "info");
         assert_eq!((unread.rules.as_str(), unread.unread.as_deref()), ("info", Some("a=b=c=d")));
+    }
+
+    #[test]
+    fn rules_that_make_no_sense_say_why_once() {
+        let refused = filter_of("a=b=c=d").unwrap_err();
+        let cause = std::error::Error::source(&refused).expect("a cause").to_string();
+        let said = onsembl_protocol::shown::Causes(&refused).to_string();
+        assert_eq!((said.matches(&cause).count(), said), (1, refused.to_string()));
     }
 }

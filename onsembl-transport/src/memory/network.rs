@@ -13,6 +13,21 @@ use tokio::sync::mpsc;
 const BACKLOG: usize = 16;
 
 /// A dialer and the listener it reaches. Each link holds up to `capacity` frames a direction.
+///
+/// ```
+/// use onsembl_transport::memory::network;
+/// use onsembl_transport::{Dialer, Frame, Listener, Received};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let (dialer, mut listener) = network(16);
+/// let (dialled, accepted) = tokio::join!(dialer.dial(), listener.accept());
+/// let (mut agent, mut server) = (dialled.unwrap(), accepted.unwrap());
+///
+/// agent.writer.send(Frame::Text("hello".to_owned())).await.unwrap();
+/// agent.writer.flush().await.unwrap();
+/// assert!(matches!(server.reader.receive().await, Ok(Received::Text(text)) if text == "hello"));
+/// # });
+/// ```
 pub fn network(capacity: usize) -> (MemoryDialer, MemoryListener) {
     let (links, accepted) = mpsc::channel(BACKLOG);
     let dialer = MemoryDialer { links, capacity, wiring: Arc::default() };

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod handle;
+mod queues;
 mod task;
 
 pub use backlog::SharedBacklog;
@@ -13,12 +14,15 @@ pub use handle::{Closed, LinkHandle, QueueFull, TryDataError};
 
 use crate::link::{BudgetShare, Link, LinkEnd, Received};
 use onsembl_protocol::id::LinkId;
+use queues::Queues;
 use std::sync::Arc;
 use std::time::Duration;
+use task::Patience;
 use tokio::sync::mpsc;
 
 /// Queues and deadlines of one pump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PumpConfig {
     /// Control frames that may wait. One more, and the peer is taken not to be reading.
     pub control_queue: usize,
@@ -60,6 +64,7 @@ impl Default for PumpConfig {
 /// Something happened on a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct LinkEvent {
     pub link: LinkId,
     pub what: LinkInput,
@@ -124,7 +129,10 @@ pub(crate) fn spawn_sharing(
     events: mpsc::Sender<LinkEvent>,
     shared: Option<Arc<SharedBacklog>>,
 ) -> LinkHandle {
-    let (handle, queues) = handle::queues(id, &config, shared);
-    tokio::spawn(task::run(link, id, config, queues, events));
+    let Link { reader, writer, peer, local: _ } = link;
+    let queues = Arc::new(Queues::new(&config, shared, peer));
+    let handle = LinkHandle::new(id, Arc::clone(&queues));
+    let patience = Patience { write: config.write_timeout, close: config.close_timeout };
+    tokio::spawn(task::run((reader, writer), id, patience, queues, events));
     handle
 }

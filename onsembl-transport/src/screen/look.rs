@@ -1,5 +1,6 @@
 //! What a screen shows at one moment, apart from how it came there.
 
+use super::clusters::Clusters;
 use avt::{Cell, Pen, ScreenKind, Terminal};
 use onsembl_protocol::model::TerminalSize;
 use std::fmt::Write;
@@ -21,6 +22,7 @@ pub struct Look {
 
 /// Where a cursor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cursor {
     /// From 1 to the number of columns, and one more behind the last character of a full row.
     pub column: u16,
@@ -35,7 +37,7 @@ pub struct Cursor {
 pub struct Row {
     /// Its text, cut where the style changes.
     pub runs: Vec<Run>,
-    /// The text goes on in the next row: the line was too long for the screen.
+    /// The text continues in the next row: the line was too long for the screen.
     pub continues: bool,
 }
 
@@ -51,6 +53,7 @@ pub struct Run {
 /// How a character looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct Style {
     pub foreground: Option<Color>,
     pub background: Option<Color>,
@@ -73,13 +76,18 @@ pub enum Color {
 }
 
 impl Look {
-    pub(super) fn of(terminal: &Terminal, size: TerminalSize, title: Option<&str>) -> Self {
+    pub(super) fn of(
+        terminal: &Terminal,
+        clusters: &Clusters,
+        size: TerminalSize,
+        title: Option<&str>,
+    ) -> Self {
         let cursor = terminal.cursor();
         let from_one = |at: usize| u16::try_from(at).unwrap_or(u16::MAX).saturating_add(1);
         let rows = terminal.screen().visible_lines().map(|line| Row {
             runs: line
                 .chunks(|one, next| one.pen() != next.pen())
-                .map(|cells| run(&cells))
+                .map(|cells| run(&cells, clusters))
                 .collect(),
             continues: line.is_wrapped(),
         });
@@ -184,9 +192,13 @@ impl Style {
     }
 }
 
-fn run(cells: &[Cell]) -> Run {
+fn run(cells: &[Cell], clusters: &Clusters) -> Run {
     let style = cells.first().map(|cell| style(cell.pen())).unwrap_or_default();
-    Run { text: cells.iter().map(Cell::char).collect(), style }
+    let mut text = String::new();
+    for cell in cells {
+        clusters.expand(cell.char(), &mut text);
+    }
+    Run { text, style }
 }
 
 fn style(pen: &Pen) -> Style {

@@ -4,23 +4,30 @@
 //! [`Screen`] interprets through the crate `avt`, the only model tried whose dump continues exactly. It has no
 //! scrollback, so it takes as much memory as its size asks for, see [`Screen::bytes`].
 //!
-//! Known limits: a combining character is left out, because the model would give it a cell of its own; a position that
-//! is asked for in origin mode is counted from the top of the screen; a character is repeated (`CSI n b`) for one row at
-//! most.
+//! Known limits: widths are those of single characters, so that each part of an emoji that is joined, and each
+//! colour of
+//! skin, has cells of its own, and a selector of its form does not widen one; a character has 32 bytes of marks at
+//! most, and a
+//! screen 512 different ones that have any; a mark that comes after another colour was set gives its base that
+//! colour. A
+//! position that is asked for in origin mode is counted from the top of the screen; a character is repeated (`CSI n b`)
+//! for one row at most.
 
+mod clusters;
 mod decoder;
 mod look;
 mod title;
 
 pub use look::{Color, Cursor, Look, Row, Run, Style};
 
+use clusters::{Clusters, Place, Room};
 use decoder::Decoder;
 use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::terminal::{Modes, Piece, SequenceKind, Sequences};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 use title::Title;
-use unicode_width::UnicodeWidthChar;
 
 /// Ends whatever sequence the model is in.
 const CANCEL: char = '\u{18}';
@@ -28,8 +35,22 @@ const CANCEL: char = '\u{18}';
 const BYTES_OF_A_CELL: u64 = 2 * 32;
 /// What a model takes beside its cells.
 const BYTES_BESIDE: u64 = 8 * 1024;
+/// Cells that are drawn between two looks at the clock, for each byte: some 10 ms of clearing a screen.
+const CELLS_OF_A_PIECE: usize = 4 << 20;
+/// Bytes between two looks at the clock, on the largest screen and on a small one.
+const LEAST_PIECE: usize = 4;
+const MOST_PIECE: usize = 4096;
 
 /// The screen of one terminal.
+///
+/// ```
+/// use onsembl_transport::protocol::model::TerminalSize;
+/// use onsembl_transport::screen::Screen;
+///
+/// let mut screen = Screen::new(TerminalSize::new(20, 4).unwrap());
+/// screen.feed(b"\x1b[1mhello\x1b[0m\r\nworld");
+/// assert_eq!(screen.cursor(), (6, 2)); // behind the last letter
+/// ```
 pub struct Screen {
     terminal: avt::Terminal,
     size: TerminalSize,
@@ -37,9 +58,32 @@ pub struct Screen {
     decoder: Decoder,
     modes: Modes,
     title: Title,
+    clusters: Clusters,
+    inserting: Inserting,
     faults: u64,
     /// Kept between calls, so that nothing is allocated for each piece.
     text: String,
+}
+
+/// Whether what is printed shifts what stands behind it. The model does not say, and resets it where programs do not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Inserting {
+    /// It is to be looked up.
+    #[default]
+    Unknown,
+    On,
+    Off,
+}
+
+impl Inserting {
+    fn look_up(&mut self, terminal: &avt::Terminal, modes: &Modes) -> bool {
+        if *self == Self::Unknown {
+            // A program that never switched it on does not pay for a dump.
+            let is_on = modes.inserts() && terminal.dump().contains("\x1b[4h");
+            *self = if is_on { Self::On } else { Self::Off };
+        }
+        *self == Self::On
+    }
 }
 
 impl fmt::Debug for Screen {
@@ -58,6 +102,8 @@ impl Screen {
             decoder: Decoder::default(),
             modes: Modes::default(),
             title: Title::default(),
+            clusters: Clusters::default(),
+            inserting: Inserting::default(),
             faults: 0,
             text: String::new(),
         }
@@ -65,7 +111,9 @@ impl Screen {
 
     /// Memory that the screen of a terminal of this size takes at most, in bytes.
     pub fn bytes(size: TerminalSize) -> u64 {
-        u64::from(size.columns()) * u64::from(size.rows()) * BYTES_OF_A_CELL + BYTES_BESIDE
+        u64::from(size.columns()) * u64::from(size.rows()) * BYTES_OF_A_CELL
+            + BYTES_BESIDE
+            + Clusters::BYTES
     }
 
     /// Takes what the program wrote. Characters and sequences may be cut anywhere.
@@ -74,6 +122,28 @@ impl Screen {
         if catch_unwind(AssertUnwindSafe(|| self.interpret(bytes))).is_err() {
             *self = Self { faults: self.faults.saturating_add(1), ..Self::new(self.size) };
         }
+    }
+
+    /// Takes what the program wrote until it is this late, and at least a little. Gives how many bytes it took: what is
+    /// left is for the next call.
+    pub fn feed_until(&mut self, bytes: &[u8], until: Instant) -> usize {
+        let most = self.piece();
+        let mut left = bytes;
+        while !left.is_empty() {
+            let (piece, rest) = left.split_at(most.min(left.len()));
+            self.feed(piece);
+            left = rest;
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        bytes.len() - left.len()
+    }
+
+    /// Bytes between two looks at the clock. Two of them can clear the whole screen.
+    fn piece(&self) -> usize {
+        let cells = usize::from(self.size.columns()) * usize::from(self.size.rows());
+        (CELLS_OF_A_PIECE / cells.max(1)).clamp(LEAST_PIECE, MOST_PIECE)
     }
 
     /// The terminal got another size.
@@ -86,7 +156,7 @@ impl Screen {
         }
     }
 
-    /// How often the model failed on what it was fed and began anew with an empty screen: a defect of the model.
+    /// How often the model failed on what it was fed and began again with an empty screen: a defect of the model.
     pub fn faults(&self) -> u64 {
         self.faults
     }
@@ -116,7 +186,11 @@ impl Screen {
     pub fn dump(&self) -> Vec<u8> {
         let mut bytes = self.title.setting();
         bytes.extend_from_slice(&self.modes.setting());
-        bytes.extend_from_slice(for_any_terminal(&self.terminal.dump()).as_bytes());
+        let mut text = String::new();
+        for character in for_any_terminal(&self.terminal.dump()).chars() {
+            self.clusters.expand(character, &mut text);
+        }
+        bytes.extend_from_slice(text.as_bytes());
         bytes.extend_from_slice(self.decoder.pending());
         bytes.extend_from_slice(&self.sequences.pending());
         bytes
@@ -124,12 +198,13 @@ impl Screen {
 
     /// What it shows.
     pub fn look(&self) -> Look {
-        Look::of(&self.terminal, self.size, self.title.text())
+        Look::of(&self.terminal, &self.clusters, self.size, self.title.text())
     }
 
     fn interpret(&mut self, bytes: &[u8]) {
         let columns = self.size.columns();
-        let Self { terminal, sequences, decoder, modes, title, text, .. } = self;
+        let Self { terminal, sequences, decoder, modes, title, clusters, inserting, text, .. } =
+            self;
         sequences.read(bytes, |piece| {
             if !matches!(piece, Piece::Plain(_)) {
                 // A character that something interrupted.
@@ -142,8 +217,7 @@ impl Screen {
                     text.clear();
                     decoder.read(plain, text);
                     modes.read(plain);
-                    text.retain(takes_a_place);
-                    terminal.feed(text.as_str());
+                    print(terminal, clusters, (&mut *inserting, &*modes), text);
                 }
                 Piece::Sequence { kind, bytes, body } => match kind {
                     SequenceKind::Control if repeats_beyond(body, columns) => {
@@ -152,6 +226,9 @@ impl Screen {
                     SequenceKind::Escape | SequenceKind::Control => {
                         control(terminal, bytes);
                         switch(modes, kind, bytes, body);
+                        if matches!(bytes.last(), Some(b'h' | b'l' | b'p' | b'c')) {
+                            *inserting = Inserting::Unknown;
+                        }
                     }
                     SequenceKind::Command => title.command(body),
                     SequenceKind::Device | SequenceKind::Application | SequenceKind::Ignored => {}
@@ -163,6 +240,55 @@ impl Screen {
             }
         });
     }
+}
+
+/// Prints a text; what is a mark goes to the character before it.
+fn print(
+    terminal: &mut avt::Terminal,
+    clusters: &mut Clusters,
+    (inserting, modes): (&mut Inserting, &Modes),
+    text: &str,
+) {
+    let mut plain = String::new();
+    for character in text.chars() {
+        match Place::of(character) {
+            Place::Own => plain.push(clusters.own(character)),
+            Place::Mark => {
+                terminal.feed(plain.as_str());
+                plain.clear();
+                if clusters.room() == Room::LookAgain {
+                    clusters.keep(&terminal.dump());
+                }
+                let inserts = inserting.look_up(terminal, modes);
+                mark(terminal, clusters, inserts, character);
+            }
+            Place::None => {}
+        }
+    }
+    terminal.feed(plain.as_str());
+}
+
+/// Puts a mark on the character before the cursor, by printing what stands for both in its place. Without one there
+/// it is
+/// left out.
+fn mark(terminal: &mut avt::Terminal, clusters: &mut Clusters, inserts: bool, mark: char) {
+    let cursor = terminal.cursor();
+    let row = terminal.screen().visible_lines().nth(cursor.row);
+    let cells = row.map(avt::Line::cells).unwrap_or_default();
+    let before = |columns: usize| {
+        let at = cursor.col.checked_sub(columns)?;
+        cells.get(at).map(|cell| (at, *cell))
+    };
+    // The second half of a wide one has no width.
+    let found = match before(1) {
+        Some((_, half)) if half.width() == 0 => before(2),
+        found => found,
+    };
+    let Some((at, cell)) = found else { return };
+    let Some(marked) = clusters.with_mark(cell.char(), mark) else { return };
+    let column = at.saturating_add(1);
+    let (off, on) = if inserts { ("\x1b[4l", "\x1b[4h") } else { ("", "") };
+    terminal.feed(format!("{off}\x1b[{column}G{marked}{on}").as_str());
 }
 
 fn fresh(size: TerminalSize) -> avt::Terminal {
@@ -179,7 +305,7 @@ fn fresh(size: TerminalSize) -> avt::Terminal {
 fn repeats_beyond(body: &[u8], columns: u16) -> bool {
     let digits = body.strip_suffix(b"b").filter(|digits| digits.iter().all(u8::is_ascii_digit));
     let count = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-    // What is no number of that many digits is larger than any screen.
+    // Anything but a number of that many digits is larger than any screen.
     count.is_some_and(|count| !count.is_empty() && count.parse().map_or(true, |n: u16| n > columns))
 }
 
@@ -198,11 +324,6 @@ fn switch(modes: &mut Modes, kind: SequenceKind, bytes: &[u8], body: &[u8]) {
         modes.read(bytes);
     }
     modes.read(&[0x18]);
-}
-
-/// The model prints what terminals pass over.
-fn takes_a_place(character: char) -> bool {
-    character != '\u{7f}' && character.width() != Some(0)
 }
 
 /// The model writes colours as `38:2:R:G:B`, which xterm.js reads as a colour space and two colours of three, and a

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// A hello that waits for its owner to say whose it is.
 #[derive(Clone, Debug)]
 pub struct HelloClaim<A> {
-    /// The link it came over. Answer with [`Shard::join`](super::Shard::join) or
+    /// Its link. Answer with [`Shard::join`](super::Shard::join) or
     /// [`Shard::refuse`](super::Shard::refuse).
     pub link: LinkId,
     /// What was established when the link was accepted.
@@ -56,7 +56,7 @@ pub enum ShardEvent<A> {
     Welcomed {
         key: Key,
         link: LinkId,
-        /// What the agent speaks.
+        /// The dialect of the agent.
         dialect: Dialect,
         /// What the session may rely on.
         capabilities: Capabilities,
@@ -80,10 +80,10 @@ pub enum ShardEvent<A> {
     Presence {
         key: Key,
         presence: Presence,
-        /// What the ledger of heartbeats says of the session that is under way, or ended with this.
+        /// What the hop tracker says of the session that is in progress, or ended with this.
         beats: Option<BeatVerdict>,
     },
-    /// The ledger of heartbeats of a session says something else than before.
+    /// The verdict of a session's hop tracker changed.
     Beats { key: Key, verdict: BeatVerdict },
     /// The agent said something that is not about its connection.
     Message {

@@ -10,14 +10,17 @@
 mod events;
 mod lanes;
 mod link;
-mod parking;
+mod links;
+mod machines;
 mod perform;
 mod receive;
 mod shard;
+mod unread;
 
 pub use events::{HelloClaim, ShardEvent};
 pub use lanes::{LANE_BACKLOG, LANE_FRAMES};
 pub use link::{Lane, LinkTicket};
+pub use machines::RECORDING;
 #[doc(no_inline)]
 pub use onsembl_protocol::session::frames::{Admission, SessionRules};
-pub use shard::{RECORDING, Shard};
+pub use shard::Shard;

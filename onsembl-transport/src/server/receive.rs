@@ -3,7 +3,7 @@
 use super::events::{HelloClaim, ShardEvent};
 use super::link::LinkEntry;
 use super::shard::Shard;
-use crate::link::{BudgetShare, Frame, LinkEnd, Received};
+use crate::link::{LinkEnd, Received};
 use crate::pump::{LinkEvent, LinkInput};
 use bytes::Bytes;
 use onsembl_protocol::close::CloseReason;
@@ -15,7 +15,6 @@ use onsembl_protocol::session::frames::{self, FromAgent, ServerRead};
 use onsembl_protocol::session::{
     AcceptedAction, AcceptedEvent, Complaint, Discarded, FrameForm, ServerEvent, ServerInbound,
 };
-use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::AgentHeartbeat;
 use onsembl_protocol::wire::{AgentFrame, AgentToServer, DecodeError, ServerToAgent};
 use tracing::{debug, error, info, warn};
@@ -64,22 +63,15 @@ impl<A> Shard<A> {
     }
 
     fn on_ended(&mut self, link: LinkId, reason: CloseReason, detail: &str) {
-        self.unpark(link);
-        let Some(entry) = self.links.remove(&link) else { return };
-        if let Some(at) = entry.due {
-            let _ = self.due.remove(&(at, link));
-        }
-        if entry.owes_hello() {
-            self.greeting = self.greeting.saturating_sub(1);
-        }
+        let Some(entry) = self.links.remove(link) else { return };
         self.counters.count("links_ended");
         let end = LinkEnd { reason, detail: detail.to_owned() };
-        info!(%link, peer = %entry.peer, because = %end, "link ended");
+        info!(%link, peer = %entry.handle.peer(), because = %end, "link ended");
         match entry.key {
             Some(key) => {
                 let session = entry.session;
                 self.events.push_back(ShardEvent::LinkEnded { key, link, session, reason });
-                self.parting = entry.beats.map(|beats| beats.verdict(self.clock.now()));
+                self.parting = entry.beats.map(|beats| beats.verdict(self.now()));
                 self.feed(key, ServerEvent::LinkDown(link, reason));
                 self.parting = None;
             }
@@ -111,18 +103,11 @@ impl<A> Shard<A> {
     }
 
     fn at_link_with(&mut self, link: LinkId, event: AcceptedEvent, mut about: About<'_>) {
-        let now = self.clock.now();
-        let Some(entry) = self.links.get_mut(&link) else { return };
-        let owed_hello = entry.owes_hello();
-        let step = entry.machine.handle(event, now);
-        if owed_hello && !entry.owes_hello() {
-            self.greeting = self.greeting.saturating_sub(1);
-            entry.share = BudgetShare::default();
-        }
-        self.arm(link, step.deadline);
+        let now = self.now();
+        let Some(step) = self.links.handle(link, event, now) else { return };
         if step.actions.lost() > 0 {
             self.counters.count("actions_lost");
-            error!(%link, ?event, "a link asked for more than a step can hold; a part is not done");
+            error!(%link, ?event, "a link returned more actions than a step holds; some are lost");
         }
         let mut to_read = None;
         for action in step.actions {
@@ -138,12 +123,12 @@ impl<A> Shard<A> {
                 AcceptedAction::Identify => self.on_hello(link, about.take()),
                 AcceptedAction::Hear(inbound) => self.hear(link, inbound, &about),
                 AcceptedAction::AskToPark => self.ask_to_park(link),
-                AcceptedAction::SendNativePing => self.ping(link),
+                AcceptedAction::SendNativePing => self.links.ping(link),
                 AcceptedAction::Deliver => self.deliver(link, about.take()),
                 AcceptedAction::Pong => self.answer_probe(link, &about),
                 AcceptedAction::WelcomeAgain => self.welcome_again(link, &about),
                 AcceptedAction::Complain(complaint) => self.complain(link, complaint, &about),
-                AcceptedAction::Close(cause) => self.close(link, cause),
+                AcceptedAction::Close(cause) => self.links.close(link, cause),
             }
         }
         // Behind the actions: what is read is the next event of the same machine.
@@ -158,13 +143,13 @@ impl<A> Shard<A> {
     }
 
     fn defer(&mut self, link: LinkId, about: About<'_>) {
-        if let (Some(entry), About::Text(text)) = (self.links.get_mut(&link), about) {
+        if let (Some(entry), About::Text(text)) = (self.links.get_mut(link), about) {
             entry.deferred.push(text);
         }
     }
 
     fn release(&mut self, link: LinkId) {
-        if let Some(entry) = self.links.get_mut(&link) {
+        if let Some(entry) = self.links.get_mut(link) {
             entry.handle.resume();
             let deferred = std::mem::take(&mut entry.deferred);
             self.released.extend(deferred.into_iter().map(|text| (link, text)));
@@ -172,28 +157,20 @@ impl<A> Shard<A> {
     }
 
     fn ask_to_park(&mut self, link: LinkId) {
-        if let Some(named) = self.links.get(&link).and_then(|entry| entry.named.clone()) {
+        if let Some(named) = self.links.get(link).and_then(|entry| entry.named.clone()) {
             self.events.push_back(ShardEvent::Silent { link, named });
         }
     }
 
-    pub(super) fn ping(&mut self, link: LinkId) {
-        if let Some(entry) = self.links.get(&link)
-            && entry.handle.control(Frame::Ping).is_err()
-        {
-            self.counters.count("control_queue_full");
-        }
-    }
-
     fn deliver(&mut self, link: LinkId, about: About<'_>) {
-        let key = self.links.get(&link).and_then(|entry| entry.key);
+        let key = self.links.key_of(link);
         if let (Some(key), About::Message(_, message, _)) = (key, about) {
             if let AgentToServer::Fault(report) = &*message
                 && let Some(hop) = frames::told_hop(report)
             {
-                self.note_beats(link, |ledger, now| ledger.on_told(Some(hop), now));
+                self.note_beats(link, |hops, now| hops.on_told(Some(hop), now));
             }
-            let now = self.clock.now();
+            let now = self.now();
             self.events.push_back(ShardEvent::Message { key, message, now });
         }
     }
@@ -209,7 +186,7 @@ impl<A> Shard<A> {
 
     fn welcome_again(&mut self, link: LinkId, about: &About<'_>) {
         if let About::Message(id, ..) = about {
-            let agent = self.links.get(&link).and_then(|entry| entry.agent.clone());
+            let agent = self.links.get(link).and_then(|entry| entry.agent.clone());
             let ack = frames::welcome_again(id.clone(), agent);
             self.send_to(link, &ServerToAgent::Ack(ack));
         }
@@ -221,25 +198,6 @@ impl<A> Shard<A> {
         while let Some((link, text)) = self.released.pop_front() {
             let arrived = AcceptedEvent::Arrived(FrameForm::Text);
             self.at_link_with(link, arrived, About::Text(text));
-        }
-    }
-
-    /// Puts the deadline of a link in its order.
-    pub(super) fn arm(&mut self, link: LinkId, deadline: Deadline) {
-        let Some(entry) = self.links.get_mut(&link) else { return };
-        let due = match deadline {
-            Deadline::At(at) => Some(at),
-            Deadline::Never => None,
-        };
-        if entry.due == due {
-            return;
-        }
-        if let Some(at) = entry.due {
-            let _ = self.due.remove(&(at, link));
-        }
-        entry.due = due;
-        if let Some(at) = due {
-            let _ = self.due.insert((at, link));
         }
     }
 
@@ -263,7 +221,7 @@ impl<A> Shard<A> {
             FromAgent::Message(_, AgentFrame::Pong(pong)) => {
                 let note = FrameNote::of_type("PONG", bytes);
                 // A late heartbeat on a link that was taken over is not one of the process in session.
-                let key = self.links.get(&link).and_then(|entry| entry.key);
+                let key = self.links.key_of(link);
                 if key.is_some_and(|key| self.link_of(key) == Some(link)) {
                     let message = Box::new(AgentToServer::Pong(pong));
                     self.deliver(link, About::Message(None, message, note));
@@ -273,7 +231,7 @@ impl<A> Shard<A> {
             FromAgent::Message(id, AgentFrame::Other(message)) => {
                 let note = FrameNote::message(&*message, bytes);
                 if let AgentToServer::Unknown(kind) = &*message
-                    && !self.links.get(&link).is_some_and(LinkEntry::owes_hello)
+                    && !self.links.get(link).is_some_and(LinkEntry::owes_hello)
                 {
                     self.counters.count("unknown_types");
                     debug!(%link, ?kind, "an agent sent a type that this version does not know");
@@ -291,19 +249,19 @@ impl<A> Shard<A> {
 
     /// For logs.
     fn peer(&self, link: LinkId) -> Option<&str> {
-        self.links.get(&link).map(|entry| entry.peer.as_str())
+        self.links.get(link).map(|entry| entry.handle.peer())
     }
 
     fn on_hello(&mut self, link: LinkId, about: About<'_>) {
         let About::Message(id, message, _) = about else { return };
         let AgentToServer::Connect(hello) = *message else { return };
-        let Some(entry) = self.links.get_mut(&link) else { return };
+        let Some(entry) = self.links.get_mut(link) else { return };
         entry.handle.pause();
         entry.hello = id;
-        let peer = entry.peer.clone();
+        let peer = entry.handle.peer().to_owned();
         if let Some(auth) = entry.auth.take() {
             let hello = Box::new(hello);
-            self.events.push_back(ShardEvent::Hello(HelloClaim { link, auth, hello, peer }));
+            self.events.push_back(ShardEvent::Hello(HelloClaim { link, auth: *auth, hello, peer }));
         }
     }
 
@@ -331,15 +289,15 @@ impl<A> Shard<A> {
         {
             return;
         }
-        let now = self.clock.now();
+        let now = self.now();
         self.heard(link, now);
-        if let Some(key) = self.links.get(&link).and_then(|entry| entry.key) {
+        if let Some(key) = self.links.key_of(link) {
             self.events.push_back(ShardEvent::Heard { key, at: now.wall });
             if let (About::Beat(_, seen), ServerInbound::Heartbeat { sequence: Some(n), .. }) =
                 (about, what)
             {
-                self.note_beats_at(now, link, |ledger, now| {
-                    ledger.on_handled(n, *seen, None, now);
+                self.note_beats_at(now, link, |hops, now| {
+                    hops.on_handled(n, *seen, None, now);
                 });
             }
             self.feed_at(key, ServerEvent::Received(link, what), now, Some(about.note()));
@@ -354,17 +312,17 @@ impl<A> Shard<A> {
         beat: &AgentHeartbeat<Id>,
         bytes: usize,
     ) {
-        let Some(entry) = self.links.get_mut(&link) else { return };
+        let Some(entry) = self.links.get_mut(link) else { return };
         let key = entry.key;
         let (mut changed, pausing) = (false, Pausing::of(beat.paused));
         // Before the hello, and of a diagnosis connection, it says nothing of an agent.
         if key.is_some() {
-            entry.metrics = beat.health_metrics;
+            entry.metrics = beat.health_metrics.map(Box::new);
             changed = std::mem::replace(&mut entry.pausing, pausing) != pausing;
         }
         let note = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
         if let Some(sequence) = beat.sequence {
-            self.note_beats(link, |ledger, now| ledger.on_received(sequence, now));
+            self.note_beats(link, |hops, now| hops.on_received(sequence, now));
         }
         let seen = beat.seen.map(Seen::from);
         self.at_link_with(link, event, About::Beat(note, seen));

@@ -1,7 +1,8 @@
 //! Why a handshake of a client failed, told so that a person knows what to do: each fault has a sentence of
 //! its own. Whom to trust is decided by the verifier of rustls; here its verdicts are only witnessed.
 
-use super::{end_of, name};
+use super::files::end_of;
+use super::{TlsFault, name};
 use onsembl_protocol::session::DialFault;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,18 +18,10 @@ use tokio_rustls::rustls::{
 };
 use webpki::EndEntityCert;
 
-/// What was wrong with a handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TlsFault {
-    pub(crate) fault: DialFault,
-    /// May be empty.
-    pub(crate) why: String,
-}
-
-/// The verifier of rustls, and what was remarkable about the last chain whose issuer it did not know.
-#[derive(Debug)]
+/// What was remarkable about the last certificates that were shown.
+#[derive(Debug, Default)]
 pub(super) struct Witness {
-    verifier: Arc<WebPkiServerVerifier>,
+    /// The last chain whose issuer is unknown.
     seen: Mutex<Option<Stranger>>,
     /// When the last certificate of a server ends, be it good or not.
     ends: Mutex<Option<SystemTime>>,
@@ -59,8 +52,9 @@ impl Stranger {
 }
 
 impl Witness {
-    pub(super) const fn new(verifier: Arc<WebPkiServerVerifier>) -> Self {
-        Self { verifier, seen: Mutex::new(None), ends: Mutex::new(None) }
+    /// A server showed this certificate.
+    pub(super) fn saw(&self, first: &CertificateDer<'_>) {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = end_of(first);
     }
 
     /// What a failed handshake means, and what to do if the fault alone does not say it.
@@ -70,7 +64,7 @@ impl Witness {
         let Some(fault) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {
             return match error.kind() {
                 io::ErrorKind::UnexpectedEof => tls(
-                    "the connection ended within it; what is there may speak no TLS, or not take this client",
+                    "the connection ended within it; the peer may not speak TLS, or may reject this client",
                 ),
                 _ => tls(&error.to_string()),
             };
@@ -83,12 +77,7 @@ impl Witness {
             Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
                 TlsFault { fault: DialFault::NoTls, why: String::new() }
             }
-            Error::AlertReceived(AlertDescription::NoApplicationProtocol) => tls(
-                "what is there speaks no HTTP/1.1 (ALPN), which WebSockets need; allow it beside HTTP/2 there",
-            ),
-            Error::AlertReceived(AlertDescription::ProtocolVersion) => {
-                tls("what is there speaks neither TLS 1.2 nor 1.3; allow one of them there")
-            }
+            Error::AlertReceived(alert) => tls(&alerted(*alert)),
             other => tls(&other.to_string()),
         }
     }
@@ -116,7 +105,7 @@ impl Witness {
                 let wanted = expected.to_str();
                 let why = match presented.is_empty() {
                     true => format!(
-                        "it names no host, and has to name {wanted} (as subjectAltName; a common name does not count)"
+                        "it has no host name, and must name {wanted} (as subjectAltName; a common name does not count)"
                     ),
                     false => format!(
                         "it is for {}, and not for {wanted}; check the host in the URL",
@@ -127,7 +116,7 @@ impl Witness {
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
                 DialFault::CertificateUnfit,
-                "it is not one for servers (extended key usage); issue one with serverAuth".to_owned(),
+                "it is not a server certificate (extended key usage); issue one with serverAuth".to_owned(),
             ),
             CertificateError::UnknownIssuer => (DialFault::CertificateUntrusted, self.stranger()),
             // Two of one name, with keys of different kinds, show so.
@@ -140,7 +129,7 @@ impl Witness {
             CertificateError::Other(other) => {
                 let why = match other.0.downcast_ref::<webpki::Error>() {
                     Some(webpki::Error::CaUsedAsEndEntity) => {
-                        "it is that of a CA, which no server may use; issue one with basicConstraints CA:FALSE".to_owned()
+                        "it is a CA certificate, which a server must not use; issue one with basicConstraints CA:FALSE".to_owned()
                     }
                     Some(_) | None => other.0.to_string(),
                 };
@@ -159,10 +148,10 @@ impl Witness {
                 "it was issued by \"{issuer}\", which is not trusted here, and came without an intermediate certificate; give the server its whole chain, or trust the issuer (--tls-ca)"
             ),
             Some(Stranger::Chain { issuer }) => format!(
-                "its chain leads to \"{issuer}\", which is not trusted here; trust it (--tls-ca) unless something on the way intercepts TLS"
+                "its chain leads to \"{issuer}\", which is not trusted here; trust it (--tls-ca) unless something on the path intercepts TLS"
             ),
             None => {
-                "no issuer that is trusted here issued it; trust its issuer (--tls-ca)".to_owned()
+                "none of the issuers trusted here issued it; trust its issuer (--tls-ca)".to_owned()
             }
         }
     }
@@ -177,8 +166,21 @@ impl Witness {
     }
 }
 
+/// The verifier of rustls, and who looks on.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    verifier: Arc<WebPkiServerVerifier>,
+    witness: Arc<Witness>,
+}
+
+impl Verifier {
+    pub(super) fn new(verifier: Arc<WebPkiServerVerifier>, witness: &Arc<Witness>) -> Self {
+        Self { verifier, witness: Arc::clone(witness) }
+    }
+}
+
 /// Verdicts are those of rustls.
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -188,11 +190,11 @@ impl ServerCertVerifier for Witness {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let (first, others) = (end_entity, intermediates);
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = end_of(first);
+        self.witness.saw(first);
         let verdict =
             self.verifier.verify_server_cert(first, others, server_name, ocsp_response, now);
         if let Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) = verdict {
-            *self.seen() = Stranger::of(first, others);
+            *self.witness.seen() = Stranger::of(first, others);
         }
         verdict
     }
@@ -218,6 +220,33 @@ impl ServerCertVerifier for Witness {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.verifier.supported_verify_schemes()
     }
+}
+
+/// What the peer's alert means.
+#[allow(clippy::wildcard_enum_match_arm, reason = "an enum of another crate")]
+fn alerted(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => "the peer requires a client certificate (mutual TLS), and this client sent none".to_owned(),
+        AlertDescription::UnknownCA => "the peer does not trust the issuer of this client's certificate".to_owned(),
+        AlertDescription::NoApplicationProtocol => "the peer does not offer HTTP/1.1 (ALPN), which WebSockets need; enable it beside HTTP/2".to_owned(),
+        AlertDescription::ProtocolVersion => "the peer supports neither TLS 1.2 nor 1.3; enable one of them".to_owned(),
+        other => Error::AlertReceived(other).to_string(),
+    }
+}
+
+/// The alert behind an error of what is carried by TLS: in TLS 1.3 a server judges a client's certificate when the
+/// client has begun to speak already.
+pub(crate) fn alert_behind(error: &(dyn std::error::Error + 'static)) -> Option<TlsFault> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let fault = inner.and_then(|inner| inner.downcast_ref::<Error>());
+        if let Some(Error::AlertReceived(alert)) = fault {
+            return Some(TlsFault { fault: DialFault::TlsFailed, why: alerted(*alert) });
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn date(time: UnixTime) -> String {

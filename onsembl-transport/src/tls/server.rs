@@ -1,9 +1,7 @@
 //! TLS of a server: one certificate chain and its key, read again when they were renewed.
 
-use super::{
-    Stamp, TlsError, begin_of, certificates, check_writers, end_of, file_error, provider,
-    unexpected,
-};
+use super::TlsError;
+use super::files::{Stamp, begin_of, certificates, end_of, private_key, provider, unexpected};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,10 +10,23 @@ use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 /// TLS of a server: one certificate chain and its key. All clones share them.
+///
+/// ```no_run
+/// use onsembl_transport::LinkLimits;
+/// use onsembl_transport::tls::ServerTls;
+/// use onsembl_transport::websocket::WebSocketListener;
+/// use tokio::net::TcpListener;
+///
+/// # async fn listen() -> Result<(), Box<dyn std::error::Error>> {
+/// let tls = ServerTls::from_pem_files("/etc/onsembl/server.pem", "/etc/onsembl/server.key")?;
+/// let tcp = TcpListener::bind("0.0.0.0:8443").await?;
+/// let listener = WebSocketListener::new(tcp, Some(tls), LinkLimits::DEFAULT);
+/// # drop(listener);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ServerTls {
     shared: Arc<Shared>,
@@ -122,7 +133,7 @@ impl ServerTls {
     /// ([`LinkLimits::handshake`](crate::limits::LinkLimits::handshake)).
     ///
     /// # Errors
-    /// The client left, or speaks no TLS that is acceptable.
+    /// The client left, or does not offer acceptable TLS.
     pub async fn accept<S>(
         &self,
         stream: S,
@@ -146,9 +157,7 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<Acceptor, TlsError> {
     let chain = certificates(certificate)?;
     let begins = chain.iter().filter_map(begin_of).max();
     let ends = chain.iter().filter_map(end_of).min();
-    check_writers("private key", key)?;
-    let secret =
-        PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("private key", key, e))?;
+    let secret = private_key(key)?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(unexpected)?
@@ -157,7 +166,7 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<Acceptor, TlsError> {
         .map_err(|e| TlsError::Pair {
             certificate: certificate.into(),
             key: key.into(),
-            why: e.to_string(),
+            why: e.into(),
         })?;
     Ok((Arc::new(config).into(), begins, ends))
 }

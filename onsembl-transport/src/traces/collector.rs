@@ -2,7 +2,7 @@
 
 use super::settings::{TraceSettings, TracesError};
 use crate::dial::{Connector, ProxyRule, ServerUrl, http as exchange};
-use crate::tls::TlsRoots;
+use crate::tls::TlsConfig;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, Uri, header};
@@ -28,21 +28,20 @@ impl Collector {
     /// Its URL cannot be used, or there are no certificates to trust.
     pub(super) fn new(settings: &TraceSettings) -> Result<Self, TracesError> {
         let endpoint = &settings.endpoint;
-        let unusable =
-            |why: &str| TracesError::Endpoint { endpoint: endpoint.clone(), why: why.to_owned() };
-        let uri: Uri = endpoint.parse().map_err(|_| unusable("it is no URL"))?;
+        let unusable = |why: &str| TracesError::endpoint(endpoint, why);
+        let uri: Uri = endpoint.parse().map_err(|_| unusable("it is not a URL"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(unusable("it has no scheme, or no host"));
         };
         let url: ServerUrl = format!("{scheme}://{authority}")
             .parse()
-            .map_err(|error| TracesError::url(endpoint, &error))?;
-        let roots = match &settings.certificate {
-            Some(path) => TlsRoots::Pem(path.clone()),
-            None => TlsRoots::Native,
+            .map_err(|error| TracesError::endpoint(endpoint, error))?;
+        let tls = match &settings.certificate {
+            Some(path) => TlsConfig::pem_file(path),
+            None => TlsConfig::native(),
         };
-        let connector = Connector::new(url, &roots, &ProxyRule::from_env())
-            .map_err(|error| TracesError::dialer(endpoint, &error))?;
+        let connector = Connector::new(url, tls, &ProxyRule::from_env())
+            .map_err(|error| TracesError::endpoint(endpoint, error))?;
         Ok(Self { connector, timeout: settings.timeout })
     }
 

@@ -50,7 +50,7 @@ impl Tracer {
             .with_protocol(Protocol::HttpBinary)
             .with_timeout(settings.timeout)
             .build()
-            .map_err(|error| TracesError::Exporter(error.to_string()))?;
+            .map_err(|error| TracesError::Exporter(error.into()))?;
         exporter.set_resource(&resource(&settings.service));
         let (queue, waiting) = mpsc::channel(QUEUE);
         let scope = InstrumentationScope::builder("onsembl")
@@ -81,7 +81,7 @@ impl Tracer {
             if let Some(more) = full.allow((), ()) {
                 tracing::warn!(
                     more,
-                    "the collector of traces does not keep up; spans are dropped, and nothing else is held up"
+                    "the trace collector does not keep up; spans are dropped, nothing else is affected"
                 );
             }
         }
@@ -97,7 +97,7 @@ impl Tracer {
         };
         if timeout(within, flush).await.is_err() {
             self.0.counters.count("trace_flushes_unfinished");
-            tracing::warn!("the collector of traces did not take all spans in time");
+            tracing::warn!("the trace collector did not accept all spans in time");
         }
     }
 }
@@ -186,7 +186,7 @@ impl Export {
                 spans,
                 more,
                 error = ?why,
-                "the collector of traces did not take spans; they are lost, and nothing else is held up"
+                "the trace collector did not accept spans; they are lost, nothing else is affected"
             );
         }
     }

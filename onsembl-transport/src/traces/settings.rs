@@ -1,6 +1,6 @@
 //! Where spans go, by the variables that OpenTelemetry names.
 
-use crate::dial::{DialerError, InvalidUrl};
+use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
@@ -23,6 +23,9 @@ pub struct TraceSettings {
     pub(super) certificate: Option<PathBuf>,
 }
 
+/// What is the [source](StdError::source) of an error here.
+type Cause = Box<dyn StdError + Send + Sync>;
+
 /// Why no traces can be exported.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -32,23 +35,23 @@ pub enum TracesError {
         "{variable} is {value:?}, and this program exports only by {only}; set it so, or unset it"
     )]
     Unsupported { variable: &'static str, value: String, only: &'static str },
-    #[error("{variable} is {value:?}, which is no number of milliseconds")]
+    #[error("{variable} is {value:?}, which is not a number of milliseconds")]
     NoNumber { variable: &'static str, value: String },
     #[error(
         "the endpoint of the collector, {endpoint:?}, cannot be used: {why}; give a URL as http://127.0.0.1:4318"
     )]
-    Endpoint { endpoint: String, why: String },
+    Endpoint {
+        endpoint: String,
+        #[source]
+        why: Cause,
+    },
     #[error("cannot set up the export of traces: {0}")]
-    Exporter(String),
+    Exporter(#[source] Cause),
 }
 
 impl TracesError {
-    pub(super) fn url(endpoint: &str, error: &InvalidUrl) -> Self {
-        Self::Endpoint { endpoint: endpoint.to_owned(), why: error.to_string() }
-    }
-
-    pub(super) fn dialer(endpoint: &str, error: &DialerError) -> Self {
-        Self::Endpoint { endpoint: endpoint.to_owned(), why: error.to_string() }
+    pub(super) fn endpoint(endpoint: &str, why: impl Into<Cause>) -> Self {
+        Self::Endpoint { endpoint: endpoint.to_owned(), why: why.into() }
     }
 }
 

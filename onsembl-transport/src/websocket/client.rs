@@ -1,12 +1,13 @@
 //! Dialling a WebSocket server: a token, a stream, an upgrade, all within the dial's time-out.
 
-use super::over;
+use super::halves;
+use super::header::Role;
 use super::upgrade::{Asked, Upgrade};
 use crate::dial::{Clocks, Connector, DialerError, Opened, ProxyRule, Scheme, unconnected, within};
-use crate::limits::LinkLimits;
+use crate::limits::{DIAL_TIMEOUT, LinkLimits};
 use crate::link::{DialError, Dialer, Link};
 use crate::secret::{Secret, TokenSource, os_error};
-use crate::tls::TlsRoots;
+use crate::tls::TlsConfig;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -17,17 +18,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::Role;
-
-/// How long a dial may take in all. Nearly 10 s: several retransmissions of a lost first packet, and
-/// still well below the time after which a person thinks that nothing happens. Half a second less than
-/// [the machine](onsembl_protocol::session::AgentConfig) waits, which can only say that there was no answer:
-/// the dialer says which step hung, and where.
-pub const DIAL_TIMEOUT: Duration = Duration::from_millis(9_500);
 
 type QueryValue = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// Dials one server. A `wss` or `https` URL is dialled with TLS or not at all.
+///
+/// ```no_run
+/// use onsembl_transport::Dialer;
+/// use onsembl_transport::secret::TokenFile;
+/// use onsembl_transport::tls::TlsConfig;
+/// use onsembl_transport::websocket::WebSocketDialer;
+///
+/// # async fn dial() -> Result<(), Box<dyn std::error::Error>> {
+/// let dialer = WebSocketDialer::new("https://control.example", "/ws/agent", TlsConfig::native())?
+///     .with_token(TokenFile("/etc/onsembl/agent.token".into())); // read at each dial
+/// let link = dialer.dial().await?;
+/// println!("connected to {}", link.peer);
+/// # Ok(())
+/// # }
+/// ```
 pub struct WebSocketDialer {
     connector: Connector,
     default_path: String,
@@ -47,14 +56,18 @@ pub struct WebSocketDialer {
 
 impl WebSocketDialer {
     /// A dialer for `url` (`ws`, `wss`, `http` or `https`), which asks for `default_path` below the
-    /// URL's path, unless that names a WebSocket itself. `roots` matter for the secure schemes only;
-    /// they are read now, and again when they change. A proxy is used as the environment says.
+    /// URL's path, unless that names a WebSocket itself. `tls` matters for the secure schemes only;
+    /// its files are read now, and again when they change. A proxy is used as the environment says.
     ///
     /// # Errors
     /// The URL is unusable, or there are no certificates to trust.
-    pub fn new(url: &str, default_path: &str, roots: &TlsRoots) -> Result<Self, DialerError> {
+    pub fn new(
+        url: &str,
+        default_path: &str,
+        tls: impl Into<TlsConfig>,
+    ) -> Result<Self, DialerError> {
         Ok(Self {
-            connector: Connector::new(url.parse()?, roots, &ProxyRule::from_env())?,
+            connector: Connector::new(url.parse()?, tls.into(), &ProxyRule::from_env())?,
             default_path: default_path.to_owned(),
             token: None,
             asking: Arc::default(),
@@ -237,7 +250,7 @@ impl WebSocketDialer {
             };
             let address = trial.address();
             let upgrade = Upgrade::new(&asked)?;
-            let late = (DialFault::Unanswered, "took the connection, and nothing came");
+            let late = (DialFault::Unanswered, "accepted the connection, and sent nothing");
             let failed = match within(by, late, upgrade.over(stream, heard, &self.clocks, by)).await
             {
                 Ok(stream) => {
@@ -245,7 +258,7 @@ impl WebSocketDialer {
                     trial.got_through();
                     let peer = format!("{} at {address}", self.shown());
                     let rest = Bytes::new();
-                    let link = over(stream, rest, Role::Client, peer, self.limits).await;
+                    let link = halves::link(stream, rest, Role::Client, peer, self.limits);
                     return Ok(Link { local, ..link });
                 }
                 Err(error) => error.at(address),

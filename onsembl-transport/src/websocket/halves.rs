@@ -1,48 +1,82 @@
-//! The two halves of a WebSocket link, and what the library's errors mean for it.
+//! The two halves of a WebSocket link.
 //!
-//! Both halves share the socket behind a lock that is held for one poll and never across a wait.
+//! Both halves share the socket behind a lock that is held for one poll and never across a wait. A link that is
+//! idle holds no buffer: what is read goes into a page of the thread first, and of that only what belongs to a message
+//! that is not complete, or to the next one, is kept.
 
+use super::fault::Fault;
+use super::header::{Opcode, Role};
+use super::inbound::{Inbound, Incoming};
+use super::outbound::Outbound;
 use crate::limits::LinkLimits;
 use crate::link::{self, Link, LinkEnd, LinkReader, LinkWriter, Received, close_frame};
 use crate::waker::{Half, HalfWakers};
 use async_trait::async_trait;
-use futures::{Sink, Stream};
+use bytes::{Buf as _, Bytes};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason, Initiator};
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout_at};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
-/// Larger messages leave no buffer of their size behind, and are sent in fragments of this size: 32 KiB, a chunk
-/// of output.
+/// Larger messages are sent in fragments of this size (RFC 6455, section 5.4): 32 KiB, a chunk of output. So no
+/// more than that of a message is in the buffer at a time, and pongs need not wait for the rest.
 const LARGE: usize = 32 * 1024;
+/// Bytes that are read at once of a frame that is longer.
+const PAGE: usize = 64 * 1024;
 
-pub(super) fn link<S>(socket: WebSocketStream<S>, peer: String, limits: LinkLimits) -> Link
+thread_local! {
+    /// Where links read into, one at a time: what a link is to keep is copied out of it.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Gives `read` a page of this many bytes.
+fn with_page<T>(bytes: usize, read: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut page) => {
+            if page.len() < bytes {
+                page.resize(bytes, 0);
+            }
+            read(page.get_mut(..bytes).unwrap_or_default())
+        }
+        // A stream that reads another link to be read.
+        Err(_) => read(&mut vec![0; bytes]),
+    })
+}
+
+/// A link over a stream whose handshake is done, and of which `unread` was read already.
+pub(super) fn link<S>(
+    stream: S,
+    unread: Bytes,
+    role: Role,
+    peer: String,
+    limits: LinkLimits,
+) -> Link
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let state = State {
-        socket,
-        large: None,
-        fragments: VecDeque::new(),
-        pong_due: false,
+        stream,
+        unread,
+        inbound: Inbound::new(role, limits.message_bytes),
+        outbound: Outbound::new(role, limits.write_buffer()),
+        sending: None,
+        is_pong_due: false,
         closed_with: None,
-        peer_closed: false,
+        is_peer_closed: false,
         ended: None,
     };
-    let shared = Arc::new(Shared { wakers: HalfWakers::new(), state: Mutex::new(state) });
+    let LinkLimits { message_bytes, buffers, farewell, handshake: _ } = limits;
+    let (wakers, state) = (HalfWakers::new(), Mutex::new(state));
+    let shared = Arc::new(Shared { wakers, read: buffers.read, message_bytes, farewell, state });
     Link {
-        reader: Box::new(Reader { shared: Arc::clone(&shared), limits, leave_by: None }),
-        writer: Box::new(Writer { shared, limits }),
+        reader: Box::new(Reader { shared: Arc::clone(&shared), leave_by: None }),
+        writer: Box::new(Writer { shared }),
         peer,
         local: None,
     }
@@ -50,24 +84,44 @@ where
 
 struct Shared<S> {
     wakers: HalfWakers,
+    /// Bytes that are read at once.
+    read: usize,
+    /// Bytes of the longest message.
+    message_bytes: usize,
+    /// How long the farewell may last.
+    farewell: Duration,
     state: Mutex<State<S>>,
 }
 
 struct State<S> {
-    socket: WebSocketStream<S>,
-    /// A large message that was read last. While it is there, the library makes room for the next one in a
-    /// buffer of its own; with no other user of it, it would keep this message's for as long as the link lives.
-    large: Option<Bytes>,
-    /// What is left of a large message that is being sent.
-    fragments: VecDeque<Message>,
-    /// A pong was queued, but the socket would not take it yet.
-    pong_due: bool,
+    stream: S,
+    /// What was read behind the message that was given last.
+    unread: Bytes,
+    inbound: Inbound,
+    outbound: Outbound,
+    /// The message that is being sent, which was taken and is not in the buffer yet.
+    sending: Option<Sending>,
+    /// A pong waits, and the socket would not take it yet.
+    is_pong_due: bool,
     /// Our own close frame is on its way.
     closed_with: Option<CloseCause>,
     /// The peer's close frame was read: it sends no more.
-    peer_closed: bool,
+    is_peer_closed: bool,
     /// The reader has seen the end.
-    ended: Option<LinkEnd>,
+    ended: Option<Box<LinkEnd>>,
+}
+
+/// What one read of the stream brought.
+enum Read {
+    Part,
+    Whole(Incoming),
+    End,
+}
+
+/// A message, or what is left of it.
+struct Sending {
+    opcode: Opcode,
+    rest: Bytes,
 }
 
 impl<S> Shared<S> {
@@ -85,89 +139,115 @@ impl<S> Shared<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, LinkEnd>> {
+    fn poll_receive(
+        &mut self,
+        bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Received, LinkEnd>> {
         if let Some(end) = &self.ended {
-            return Poll::Ready(Err(end.clone()));
+            return Poll::Ready(Err(LinkEnd::clone(end)));
         }
         self.answer_ping(cx);
-        let end = loop {
-            let received = Pin::new(&mut self.socket).poll_next(cx);
-            self.large = None;
-            match ready!(received) {
-                Some(Ok(Message::Text(text))) => {
-                    if text.len() > LARGE {
-                        self.large = Some(text.clone().into());
-                    }
-                    return Poll::Ready(Ok(Received::Text(text.as_str().to_owned())));
-                }
-                Some(Ok(Message::Binary(data))) => {
-                    if data.len() > LARGE {
-                        self.large = Some(data.clone());
-                    }
-                    return Poll::Ready(Ok(Received::Binary(data)));
-                }
-                Some(Ok(Message::Ping(_))) => {
-                    self.pong_due = true;
+        let end = match ready!(self.poll_incoming(bytes, cx)) {
+            Ok(Some(Incoming::Text(text))) => return Poll::Ready(Ok(Received::Text(text))),
+            Ok(Some(Incoming::Binary(data))) => return Poll::Ready(Ok(Received::Binary(data))),
+            Ok(Some(Incoming::Ping(payload))) => {
+                // Nothing follows our own close frame.
+                if self.closed_with.is_none() {
+                    self.outbound.pong(payload);
+                    self.is_pong_due = true;
                     self.answer_ping(cx);
-                    return Poll::Ready(Ok(Received::Control));
                 }
-                Some(Ok(Message::Pong(_))) => return Poll::Ready(Ok(Received::Control)),
-                Some(Ok(Message::Close(frame))) => {
-                    self.peer_closed = true;
-                    break match frame {
-                        Some(frame) => LinkEnd::peer(Some(frame.code.into()), &frame.reason),
-                        None => LinkEnd::peer(None, ""),
-                    };
-                }
-                // Raw frames are only ever given to the library, never by it.
-                Some(Ok(Message::Frame(_))) => {}
-                Some(Err(error)) => break meaning(error),
-                None => break LinkEnd::broken(Breakage::EndOfStream, ""),
+                return Poll::Ready(Ok(Received::Control));
             }
+            Ok(Some(Incoming::Pong)) => return Poll::Ready(Ok(Received::Control)),
+            Ok(Some(Incoming::Close(said))) => {
+                self.is_peer_closed = true;
+                let said = said.as_ref().map(|(code, text)| (*code, text.as_str()));
+                if self.closed_with.is_none() {
+                    self.outbound.close(said);
+                }
+                LinkEnd::peer(said.map(|(code, _)| code), said.map_or("", |(_, text)| text))
+            }
+            Ok(None) => LinkEnd::broken(Breakage::EndOfStream, ""),
+            Err(end) => end,
         };
+        self.unread = Bytes::new();
         let end = self.own(end);
-        self.ended = Some(end.clone());
+        self.ended = Some(Box::new(end.clone()));
         Poll::Ready(Err(end))
     }
 
-    /// The library queues a pong, but writes it only when it is polled again, and the caller may
-    /// have something else to do first. Failures are left to the next read: it may still find the
-    /// peer's close frame, which says more.
+    /// The next message or control frame; `None` at the end of the stream. Reads this many bytes at once.
+    fn poll_incoming(
+        &mut self,
+        bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Incoming>, LinkEnd>> {
+        let Self { stream, unread, inbound, .. } = self;
+        if !unread.is_empty() {
+            let (taken, incoming) = inbound.read(unread).map_err(Fault::end)?;
+            unread.advance(taken);
+            if unread.is_empty() {
+                *unread = Bytes::new();
+            }
+            if incoming.is_some() {
+                return Poll::Ready(Ok(incoming));
+            }
+        }
+        loop {
+            // Of a long frame as much as it has, so that nothing is left over.
+            let bytes = bytes.max(inbound.left().min(PAGE)).max(1);
+            let read = with_page(bytes, |page: &mut [u8]| -> Poll<Result<Read, LinkEnd>> {
+                let mut page = ReadBuf::new(page);
+                ready!(Pin::new(&mut *stream).poll_read(cx, &mut page))?;
+                let read = page.filled();
+                if read.is_empty() {
+                    return Poll::Ready(Ok(Read::End));
+                }
+                let (taken, incoming) = inbound.read(read).map_err(Fault::end)?;
+                if let Some(rest) = read.get(taken..).filter(|rest| !rest.is_empty()) {
+                    *unread = Bytes::copy_from_slice(rest);
+                }
+                Poll::Ready(Ok(incoming.map_or(Read::Part, Read::Whole)))
+            });
+            match ready!(read)? {
+                Read::Part => {}
+                Read::Whole(incoming) => return Poll::Ready(Ok(Some(incoming))),
+                Read::End => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+
+    /// A pong is to go out at once, and the caller may have something else to do first. Failures are left to the next
+    /// read: it may still find the peer's close frame, which says more.
     fn answer_ping(&mut self, cx: &mut Context<'_>) {
-        if self.pong_due {
-            self.pong_due = Pin::new(&mut self.socket).poll_flush(cx).is_pending();
+        if self.is_pong_due {
+            self.is_pong_due = self.poll_write_all(cx).is_pending();
         }
     }
 
     fn poll_send(
         &mut self,
-        message: &mut Option<Message>,
+        message: &mut Option<Sending>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), LinkEnd>> {
         self.still_open()?;
         ready!(self.poll_fragments(cx))?;
-        if let Some(whole) = message.take() {
-            // From here on it is taken, whole, whether this is polled again or not.
-            self.fragments.extend(fragments(whole));
-        }
+        // From here on it is taken, whole, whether this is polled again or not.
+        self.sending = message.take();
         self.poll_fragments(cx)
     }
 
-    /// Hands what is left of a message to the library, which keeps a buffer as large as the largest that it
-    /// ever wrote at once.
+    /// Puts what is left of a message into the buffer, as far as there is room.
     fn poll_fragments(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
-        while !self.fragments.is_empty() {
-            let mut socket = Pin::new(&mut self.socket);
-            ready!(socket.as_mut().poll_ready(cx)).map_err(meaning)?;
-            let Some(next) = self.fragments.pop_front() else { break };
-            match socket.as_mut().start_send(next) {
-                Ok(()) => {}
-                // Pongs have filled the buffer. They go first, then there is room.
-                Err(Error::WriteBufferFull(back)) => {
-                    self.fragments.push_front(*back);
-                    ready!(socket.as_mut().poll_flush(cx)).map_err(meaning)?;
-                }
-                Err(error) => return Poll::Ready(Err(self.own(meaning(error)))),
+        while self.sending.is_some() {
+            ready!(self.poll_room(cx))?;
+            let Some(Sending { opcode, mut rest }) = self.sending.take() else { break };
+            let part = rest.split_to(rest.len().min(LARGE));
+            self.outbound.frame((opcode, rest.is_empty()), &part);
+            if !rest.is_empty() {
+                self.sending = Some(Sending { opcode: Opcode::Continuation, rest });
             }
         }
         Poll::Ready(Ok(()))
@@ -176,40 +256,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
         self.still_open()?;
         ready!(self.poll_fragments(cx))?;
-        let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
-        Poll::Ready(flushed.map_err(|error| self.own(meaning(error))))
+        let flushed = ready!(self.poll_write_all(cx));
+        Poll::Ready(flushed.map_err(|error| self.own(error)))
     }
 
     /// Queues the close frame once, then flushes it.
     fn poll_close(&mut self, cause: CloseCause, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
         if self.closed_with.is_none() {
             ready!(self.poll_fragments(cx))?;
-            // Room first: the library drops a close frame that finds its buffer full.
-            ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(meaning)?;
+            ready!(self.poll_room(cx))?;
             self.closed_with = Some(cause);
-            let (code, text) = close_frame(cause);
-            let frame = CloseFrame { code: code.into(), reason: text.into() };
-            let close = Message::Close(Some(frame));
-            Pin::new(&mut self.socket).start_send(close).map_err(meaning)?;
+            self.outbound.close(Some(close_frame(cause)));
         }
-        Pin::new(&mut self.socket).poll_flush(cx).map_err(meaning)
+        self.poll_write_all(cx)
     }
 
-    /// Reads what the peer still sends, past any framing, until it hangs up.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0u8; 4096];
-        loop {
-            let mut buf = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(self.socket.get_mut()).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => {}
-                Ok(()) | Err(_) => return Poll::Ready(()),
+    /// Writes until another frame may be put into the buffer.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        while self.outbound.is_full() {
+            ready!(self.poll_write(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        while !self.outbound.unwritten().is_empty() {
+            ready!(self.poll_write(cx))?;
+        }
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(LinkEnd::from)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        let unwritten = self.outbound.unwritten();
+        match ready!(Pin::new(&mut self.stream).poll_write(cx, unwritten))? {
+            0 => Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionReset).into())),
+            bytes => {
+                self.outbound.wrote(bytes);
+                Poll::Ready(Ok(()))
             }
         }
     }
 
+    /// Reads what the peer still sends, past any framing, until it hangs up.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        with_page(4096, |page| {
+            loop {
+                let mut page = ReadBuf::new(&mut *page);
+                match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut page)) {
+                    Ok(()) if !page.filled().is_empty() => {}
+                    Ok(()) | Err(_) => return Poll::Ready(()),
+                }
+            }
+        })
+    }
+
     fn still_open(&self) -> Result<(), LinkEnd> {
         match (&self.ended, self.closed_with) {
-            (Some(end), _) => Err(end.clone()),
+            (Some(end), _) => Err(LinkEnd::clone(end)),
             (None, Some(cause)) => Err(LinkEnd::local(cause, "")),
             (None, None) => Ok(()),
         }
@@ -224,49 +327,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
     }
 }
 
-/// A message as it is sent: a large one in fragments (RFC 6455, section 5.4).
-#[allow(clippy::wildcard_enum_match_arm, reason = "an enum of another crate")]
-fn fragments(message: Message) -> Vec<Message> {
-    let (kind, bytes) = match message {
-        Message::Text(text) if text.len() > LARGE => (Data::Text, Bytes::from(text)),
-        Message::Binary(bytes) if bytes.len() > LARGE => (Data::Binary, bytes),
-        small => return vec![small],
-    };
-    let count = bytes.len().div_ceil(LARGE);
-    let fragment = |n: usize| {
-        let kind = if n == 0 { kind } else { Data::Continue };
-        let end = bytes.len().min((n + 1) * LARGE);
-        let payload = bytes.slice(n * LARGE..end);
-        Message::Frame(Frame::message(payload, OpCode::Data(kind), n + 1 == count))
-    };
-    (0..count).map(fragment).collect()
-}
-
-/// What an error of the library says about the end of the link.
-fn meaning(error: Error) -> LinkEnd {
-    match error {
-        Error::Io(error) => error.into(),
-        Error::Capacity(error) => LinkEnd::local(CloseCause::TooBig, error.to_string()),
-        Error::Utf8(error) => LinkEnd::local(CloseCause::InvalidText, error),
-        Error::Protocol(
-            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
-        )
-        | Error::ConnectionClosed
-        | Error::AlreadyClosed => LinkEnd::broken(Breakage::EndOfStream, ""),
-        Error::Protocol(error) => LinkEnd::local(CloseCause::ProtocolError, error.to_string()),
-        Error::AttackAttempt => LinkEnd::local(CloseCause::ProtocolError, "attack attempt"),
-        // None of these comes from a socket whose handshake is done.
-        Error::WriteBufferFull(_)
-        | Error::Tls(_)
-        | Error::Url(_)
-        | Error::Http(_)
-        | Error::HttpFormat(_) => LinkEnd::local(CloseCause::Internal, error.to_string()),
-    }
-}
-
 struct Reader<S> {
     shared: Arc<Shared<S>>,
-    limits: LinkLimits,
     /// Until when the farewell may last, once it has begun.
     leave_by: Option<Instant>,
 }
@@ -278,16 +340,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<S> {
         if end.reason.initiator == Initiator::Link {
             return;
         }
-        let by = *self.leave_by.get_or_insert_with(|| Instant::now() + self.limits.farewell);
+        let by = *self.leave_by.get_or_insert_with(|| Instant::now() + self.shared.farewell);
         let farewell = poll_fn(|cx| {
             self.shared.poll(Half::Reader, cx, |state, cx| {
-                if state.peer_closed {
-                    ready!(Pin::new(&mut state.socket).poll_flush(cx)).map_err(meaning)?;
+                if state.is_peer_closed {
+                    ready!(state.poll_write_all(cx))?;
                 } else {
                     ready!(state.poll_close(end.reason.cause, cx))?;
                 }
-                ready!(Pin::new(state.socket.get_mut()).poll_shutdown(cx))?;
-                if !state.peer_closed {
+                ready!(Pin::new(&mut state.stream).poll_shutdown(cx))?;
+                if !state.is_peer_closed {
                     ready!(state.poll_drain(cx));
                 }
                 Poll::Ready(Ok::<(), LinkEnd>(()))
@@ -304,10 +366,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<S> {
 #[async_trait]
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> LinkReader for Reader<S> {
     async fn receive(&mut self) -> Result<Received, LinkEnd> {
-        let received = poll_fn(|cx| self.shared.poll(Half::Reader, cx, State::poll_receive)).await;
+        let shared = &self.shared;
+        let received = poll_fn(|cx| {
+            shared.poll(Half::Reader, cx, |state, cx| state.poll_receive(shared.read, cx))
+        })
+        .await;
         if let Err(end) = &received {
             self.shared.wakers.wake();
-            self.leave(end).await;
+            Box::pin(self.leave(end)).await;
         }
         received
     }
@@ -315,25 +381,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> LinkReader for Reader<S> {
 
 struct Writer<S> {
     shared: Arc<Shared<S>>,
-    limits: LinkLimits,
 }
 
 #[async_trait]
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> LinkWriter for Writer<S> {
     async fn send(&mut self, frame: link::Frame) -> Result<(), LinkEnd> {
-        let (length, limit) = (frame.len(), self.limits.message_bytes);
+        let (length, limit) = (frame.len(), self.shared.message_bytes);
         if length > limit {
             // Whoever sends it drops it, and says what it was. That the link ended would help nobody: the same message
             // would end the next one.
             tracing::error!(length, limit, "a message of our own is too long; it is dropped");
             return Ok(());
         }
-        let message = match frame {
-            link::Frame::Text(text) => Message::Text(text.into()),
-            link::Frame::Binary(bytes) => Message::Binary(bytes),
-            link::Frame::Ping => Message::Ping(Bytes::new()),
+        let (opcode, rest) = match frame {
+            link::Frame::Text(text) => (Opcode::Text, text.into()),
+            link::Frame::Binary(bytes) => (Opcode::Binary, bytes),
+            link::Frame::Ping => (Opcode::Ping, Bytes::new()),
         };
-        let mut message = Some(message);
+        let mut message = Some(Sending { opcode, rest });
         poll_fn(|cx| {
             self.shared.poll(Half::Writer, cx, |state, cx| state.poll_send(&mut message, cx))
         })
@@ -348,7 +413,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> LinkWriter for Writer<S> {
         poll_fn(|cx| {
             self.shared.poll(Half::Writer, cx, |state, cx| {
                 if let Some(end) = &state.ended {
-                    return Poll::Ready(Err(end.clone()));
+                    return Poll::Ready(Err(LinkEnd::clone(end)));
                 }
                 state.poll_close(cause, cx)
             })

@@ -1,24 +1,30 @@
-//! WebSocket links over tokio-tungstenite: client, server, and streams that were upgraded elsewhere.
+//! WebSocket links: client, server, and streams that were upgraded elsewhere.
 //!
-//! The library's types stay inside this folder. Limits and buffers are ours ([`LinkLimits`]): the
-//! library's defaults cost 135 KiB a link and bound neither the write buffer nor a message as the
-//! wire does.
+//! The frames are read and written here (`header.rs`, `inbound.rs`, `outbound.rs`; no I/O), because no library
+//! gives the buffers of an idle link back: `docs/ARCHITECTURE.md`, section 9. A test holds them against tungstenite, which does
+//! the handshakes.
 
+#[cfg(test)]
+mod agreement_tests;
 mod client;
+mod fault;
 mod halves;
+mod header;
+mod inbound;
+mod outbound;
 mod server;
 mod upgrade;
 
 pub use crate::dial::{DialerError, InvalidUrl};
-pub use client::{DIAL_TIMEOUT, WebSocketDialer};
+pub use crate::limits::DIAL_TIMEOUT;
+pub use client::WebSocketDialer;
 pub use server::{AcceptError, WebSocketListener, accept_key, accept_websocket};
 
 use crate::limits::LinkLimits;
 use crate::link::Link;
 use bytes::Bytes;
+use header::Role;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// Makes a link of a stream that has been upgraded already, by an HTTP service that answered 101
 /// (see [`accept_key`]).
@@ -34,24 +40,5 @@ pub async fn upgraded<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    over(stream, already_read.into(), Role::Server, peer.into(), limits).await
-}
-
-/// A link over a stream whose handshake is done.
-async fn over<S>(stream: S, rest: Bytes, role: Role, peer: String, limits: LinkLimits) -> Link
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let config = Some(config(&limits));
-    let socket = WebSocketStream::from_partially_read(stream, rest.into(), role, config).await;
-    halves::link(socket, peer, limits)
-}
-
-fn config(limits: &LinkLimits) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(limits.buffers.read)
-        .write_buffer_size(limits.write_buffer())
-        .max_write_buffer_size(limits.write_bound())
-        .max_message_size(Some(limits.message_bytes))
-        .max_frame_size(Some(limits.message_bytes))
+    halves::link(stream, already_read.into(), Role::Server, peer.into(), limits)
 }

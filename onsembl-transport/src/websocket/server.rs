@@ -4,10 +4,10 @@
 //! callers must prove who they are before they get in, put an HTTP service in front, which answers
 //! 101 with [`accept_key`] and hands the stream to [`upgraded`](super::upgraded).
 
-use super::{config, upgraded};
-use crate::dial::no_delay;
+use super::upgraded;
 use crate::limits::LinkLimits;
 use crate::link::{Link, Listener, log_line};
+use crate::sockets::no_delay;
 use crate::tls::ServerTls;
 use async_trait::async_trait;
 use std::io;
@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::accept_async_with_config;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, handshake::derive_accept_key};
 
 /// Handshakes that a listener carries on at once. More callers wait in the backlog of the port;
@@ -37,7 +38,7 @@ pub enum AcceptError {
     #[error("the peer did not finish its handshake in time")]
     TimedOut,
     /// The peer sent something else than a WebSocket upgrade, and got HTTP 400.
-    #[error("the peer did not ask for a WebSocket: {0}")]
+    #[error("the peer did not request a WebSocket: {0}")]
     NotAnUpgrade(String),
     /// The connection or its TLS handshake failed.
     #[error("the connection failed during the handshake: {0}")]
@@ -61,7 +62,9 @@ where
 {
     let handshake = async {
         // Over a borrowed stream, so that a refusal can still be written to it.
-        match accept_async_with_config(&mut stream, Some(config(&limits))).await {
+        // It needs no buffers for frames: it reads none.
+        let config = WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0);
+        match accept_async_with_config(&mut stream, Some(config)).await {
             Ok(_) => Ok(()),
             Err(WebSocketError::Io(error)) => Err(AcceptError::Io(error)),
             Err(error) => {
@@ -85,7 +88,7 @@ async fn refuse(stream: &mut (impl AsyncWrite + Unpin), why: &str) -> io::Result
     stream.shutdown().await
 }
 
-/// A TCP port that takes WebSocket links in, with or without TLS. Handshakes go on side by side,
+/// A TCP port that takes WebSocket links in, with or without TLS. Handshakes continue side by side,
 /// so that a slow caller delays no other.
 #[derive(Debug)]
 pub struct WebSocketListener {
@@ -117,7 +120,7 @@ impl Listener for WebSocketListener {
             tokio::select! {
                 Some(done) = self.handshakes.join_next() => match done {
                     Ok(Ok(link)) => return Ok(link),
-                    Ok(Err(error)) => tracing::debug!(%error, "a caller did not get in"),
+                    Ok(Err(error)) => tracing::debug!(%error, "a client failed the handshake"),
                     Err(error) => tracing::error!(%error, "a handshake failed because of an internal error"),
                 },
                 caller = self.tcp.accept(), if self.handshakes.len() < HANDSHAKES => {

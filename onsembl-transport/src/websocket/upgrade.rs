@@ -52,15 +52,15 @@ impl Upgrade {
             .header(NONCE_HEADER, &nonce)
             .body(Full::new(Bytes::new()))
             .map_err(|e| {
-                let text = format!("cannot ask for the upgrade: {e}");
+                let text = format!("cannot request the upgrade: {e}");
                 DialError::new(DialFailure::Unreachable, text)
             })?;
         if let Some(token) = asked.token {
             if !token.can_be_shown() {
-                return Err(unfit("it holds characters that no header can carry, or none"));
+                return Err(unfit("it is empty, or has characters that are invalid in a header"));
             }
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-                .map_err(|_| unfit("it cannot stand in a header"))?;
+                .map_err(|_| unfit("it is not valid in a header"))?;
             value.set_sensitive(true);
             let _ = request.headers_mut().insert(header::AUTHORIZATION, value);
         }
@@ -108,7 +108,7 @@ fn granted<B>(answer: &Response<B>, accept: &str) -> Result<(), DialError> {
     if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
         || headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL)
     {
-        return odd("it grants what was not asked for");
+        return odd("it grants something that was not requested");
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::peers::{Given, Order};
 use onsembl_protocol::fleet::{
-    self, CommandRecord, Fleet, FleetAction, FleetEvent, FleetLimits, Flow, Inserted, LogPosition,
+    CommandRecord, Fleet, FleetAction, FleetEvent, FleetLimits, Flow, Inserted, LogPosition,
     OpenedSession, Question, Receipt, RecordOutcome, SeatId, SeatOrigin, StoreAnswer, Token, Write,
 };
 use onsembl_protocol::id::{
@@ -14,7 +14,7 @@ use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Deadline;
 use onsembl_transport::counters::Counters;
-use onsembl_transport::server::{Admission, Lane, SessionRules, Shard, ShardEvent};
+use onsembl_transport::server::{Lane, SessionRules, Shard, ShardEvent};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -51,11 +51,8 @@ pub(super) struct Owner {
 
 impl Owner {
     pub(super) fn new(watched: UserId, given: Given, fleets: Fleets) -> Self {
-        let rules = SessionRules {
-            server_instance: ServerInstanceId::new("srv"),
-            features: SERVER_FEATURES.to_vec(),
-            output_window: OUTPUT_WINDOW,
-        };
+        let rules = SessionRules::new(ServerInstanceId::new("srv"), SERVER_FEATURES.to_vec())
+            .with_output_window(OUTPUT_WINDOW);
         let shard = Shard::new(rules, ServerConfig::DEFAULT, Limits::DEFAULT, Counters::default());
         let (users, keys, seats) = Default::default();
         Self { shard, watched, given, fleets, users, keys, seats }
@@ -160,10 +157,10 @@ impl Owner {
             FleetAction::Park { link, seat } => self.at(seat, |shard, key| shard.park(link, key)),
             FleetAction::GiveUpSilent(link) => self.shard.give_up_silent(link),
             FleetAction::WelcomeProbe { link, admission } => {
-                self.shard.welcome_probe(link, &of_fleet(admission));
+                self.shard.welcome_probe(link, &admission);
             }
             FleetAction::Admit { seat, link, admission } => {
-                self.at(seat, |shard, key| shard.admitted(key, link, of_fleet(admission)));
+                self.at(seat, |shard, key| shard.admitted(key, link, admission));
             }
             FleetAction::Reject { seat, link, cause, why } => {
                 self.at(seat, |shard, key| shard.rejected(key, link, cause, &why));
@@ -266,11 +263,6 @@ fn reaches_user(action: &FleetAction) -> bool {
         | FleetAction::Ask(_)
         | FleetAction::Note(_) => false,
     }
-}
-
-fn of_fleet(admission: fleet::Admission) -> Admission {
-    let fleet::Admission { agent, session, epoch, stopped } = admission;
-    Admission { agent, session, epoch, stopped }
 }
 
 impl Store {

@@ -61,7 +61,7 @@ fn without_times(text: &str) -> String {
         } else if plain.ends_with("LinkId(") {
             "<link>"
         } else if plain.ends_with("\"ageMs\"") {
-            // By the clock that goes on while the machine sleeps, which is not paused here.
+            // By the clock that continues while the machine sleeps, which is not paused here.
             "<age>"
         } else {
             part
@@ -182,7 +182,7 @@ impl Peer {
 
     async fn harm(&mut self) {
         match self.random.below(7) {
-            // It owes a hello for ever, and claims to be an agent of the other user.
+            // It owes a hello forever, and claims to be an agent of the other user.
             0 => {
                 self.hang_up();
                 self.dial(Some(AgentId::new("agent-0")));
@@ -250,7 +250,7 @@ impl Peer {
         self.links += 1;
         let (own, link, cable) = memory::pair_with_cable(64);
         let (user, lane) = (UserId::new(self.user), Lane::new(self.user));
-        let ticket = LinkTicket { link, auth: user, lane, named, share: Default::default() };
+        let ticket = LinkTicket::new(link, user, lane).with_named(named);
         let _ = self.orders.send(Order::Link(ticket));
         let name = format!("agent {} link {}", self.agent, self.links);
         let reading = tokio::spawn(read(own.reader, name, self.given.clone()));

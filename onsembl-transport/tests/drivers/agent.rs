@@ -26,20 +26,13 @@ pub(crate) struct Agent {
 }
 
 pub(crate) fn profile(instance: &str) -> AgentProfile {
-    AgentProfile {
-        name: "dev".into(),
-        agent_type: AgentType::Custom,
-        version: "0.1.0".into(),
-        host: "test".into(),
-        key: AgentKey::new("k"),
-        instance: InstanceId::new(instance),
-        features: vec![Feature::Heartbeats],
-        probe: false,
-        open_commands: vec![],
-        journal: None,
-        max_parallel: None,
-        stop: None,
-    }
+    let mut it = AgentProfile::new("dev", AgentKey::new("k"), InstanceId::new(instance));
+    it.agent_type = AgentType::Custom;
+    it.version = "0.1.0".into();
+    it.host = "test".into();
+    it.features = vec![Feature::Heartbeats];
+    it.open_commands = vec![];
+    it
 }
 
 impl Agent {
@@ -99,7 +92,7 @@ impl Agent {
     }
 
     pub(crate) fn story(&self, from: Duration) -> Vec<&'static str> {
-        self.reports(from).iter().map(|(_, status, _)| status.name()).collect()
+        self.reports(from).iter().map(|(_, status, _)| status.as_str()).collect()
     }
 
     /// When the server was heard last, before `until`.

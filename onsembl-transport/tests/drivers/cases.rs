@@ -84,7 +84,7 @@ async fn a_frozen_cable_is_stale_and_timed_out_on_both_sides_when_it_is_said_to_
 
     let heard = agent.heard(a);
     let reports = agent.reports(a);
-    assert_eq!((reports[0].1.name(), reports[1].1.name()), ("stale", "timed-out"));
+    assert_eq!((reports[0].1.as_str(), reports[1].1.as_str()), ("stale", "timed-out"));
     exactly(reports[0].0 - heard, secs(45));
     exactly(reports[1].0 - heard, secs(90));
     assert_eq!(reports[1].2, AgentCause::Silence(secs(90)));
@@ -152,7 +152,7 @@ async fn of_two_instances_the_older_one_is_closed_as_replaced_and_stops() {
     sleep(secs(600)).await;
     let reports = old.reports(from);
     assert_eq!(reports.len(), 1, "{reports:?}");
-    assert_eq!(reports[0].1.name(), "closed");
+    assert_eq!(reports[0].1.as_str(), "closed");
     let AgentCause::LinkEnded(reason) = reports[0].2 else { panic!("{reports:?}") };
     assert_eq!(reason.cause, CloseCause::Replaced);
     assert!(old.task.is_finished());
@@ -224,6 +224,7 @@ async fn what_the_owner_sends_arrives_in_order() {
             status: CommandAckStatus::Received,
             queue_position: None,
             waits_for: None,
+            line_idle_ms: None,
         });
         agent.order(Do::Send(Box::new(message)));
     }

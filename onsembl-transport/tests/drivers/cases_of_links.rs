@@ -269,22 +269,12 @@ async fn a_hello_that_is_never_answered_is_said_again_on_a_new_link() {
 #[tokio::test(start_paused = true)]
 async fn a_hello_whose_link_ended_before_anybody_looked_is_not_handed_over() {
     let (dialer, mut listener) = memory::network(1);
-    let rules = SessionRules {
-        server_instance: ServerInstanceId::new("srv"),
-        features: Vec::new(),
-        output_window: 0,
-    };
+    let rules = SessionRules::new(ServerInstanceId::new("srv"), Vec::new()).with_output_window(0);
     let mut shard = Shard::new(rules, ServerConfig::DEFAULT, Limits::DEFAULT, Counters::default());
     for said_more in [true, false] {
         let mut peer = raw::agent(dialer.dial().await.unwrap());
         let link = listener.accept().await.unwrap();
-        shard.accept(LinkTicket {
-            link,
-            auth: (),
-            lane: Lane::default(),
-            named: None,
-            share: Default::default(),
-        });
+        shard.accept(LinkTicket::new(link, (), Lane::default()));
         peer.hello("i").await;
         if said_more {
             peer.say(&output(1)).await;

@@ -71,11 +71,8 @@ impl Server {
     pub(crate) fn start(config: ServerConfig) -> Self {
         let (dialer, mut listener) = network(64);
         let counters = Counters::default();
-        let rules = SessionRules {
-            server_instance: ServerInstanceId::new("srv"),
-            features: vec![Feature::Heartbeats],
-            output_window: 256 * 1024,
-        };
+        let rules = SessionRules::new(ServerInstanceId::new("srv"), vec![Feature::Heartbeats])
+            .with_output_window(256 * 1024);
         let shard = Shard::new(rules, config, Limits::DEFAULT, counters.clone());
         let mut owner = Owner {
             shard,
@@ -93,7 +90,7 @@ impl Server {
             loop {
                 tokio::select! {
                     Ok(link) = listener.accept() => {
-                        owner.shard.accept(LinkTicket { link: with_binary(link), auth: (), lane: Lane::default(), named: None, share: Default::default() });
+                        owner.shard.accept(LinkTicket::new(with_binary(link), (), Lane::default()));
                     }
                     event = owner.shard.next() => {
                         log.lock().unwrap().push((began.elapsed(), event.clone()));
@@ -224,12 +221,11 @@ impl Owner {
         for (key, link) in std::mem::take(&mut self.waiting) {
             self.known.1 = self.known.1.next();
             self.agent = Some((key, self.claimed.clone()));
-            let admission = Admission {
-                agent: AgentId::new("agent-1"),
-                session: SessionId::new(format!("s-{}", self.known.1)),
-                epoch: self.known.1,
-                stopped: None,
-            };
+            let admission = Admission::new(
+                AgentId::new("agent-1"),
+                SessionId::new(format!("s-{}", self.known.1)),
+                self.known.1,
+            );
             self.shard.admitted(key, link, admission);
         }
     }

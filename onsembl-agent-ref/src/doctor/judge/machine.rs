@@ -20,7 +20,7 @@ pub(super) fn second(seen: &Observed) -> Check {
     {
         return Check::fail(CHECK, status.because.clone(), APART);
     }
-    Check::pass(CHECK, "no other one is seen from here")
+    Check::pass(CHECK, "no other copy found on this machine")
 }
 
 pub(super) fn state(seen: &Observed) -> Check {
@@ -31,8 +31,10 @@ pub(super) fn state(seen: &Observed) -> Check {
         let (path, nearest) = (path.display(), nearest.display());
         return Check::fail(
             CHECK,
-            format!("{path} is not there and cannot be made: {nearest} cannot be written: {why}"),
-            "make it as a user that may, or name another one (--state-dir)",
+            format!(
+                "{path} does not exist and cannot be created: {nearest} is not writable: {why}"
+            ),
+            "create it as a user with permission, or use another (--state-dir)",
         );
     }
     match found(seen) {
@@ -40,10 +42,10 @@ pub(super) fn state(seen: &Observed) -> Check {
         Ok(found) => {
             let path = found.path.display();
             match &found.unwritable {
-                None => Check::pass(CHECK, format!("{path} can be written")),
+                None => Check::pass(CHECK, format!("{path} is writable")),
                 Some(why) => Check::fail(
                     CHECK,
-                    format!("{path} cannot be written: {why}"),
+                    format!("{path} is not writable: {why}"),
                     "run this as the user of the agent, or give that user the directory (chown)",
                 ),
             }
@@ -69,7 +71,7 @@ pub(super) fn disk(seen: &Observed) -> Check {
                 false => Check::fail(
                     CHECK,
                     told,
-                    "make room: without it output is kept in memory only, and no command starts",
+                    "free disk space: without it output is kept in memory only, and no command starts",
                 ),
             }
         }
@@ -86,7 +88,7 @@ pub(super) fn descriptors(seen: &Observed) -> Check {
     let (whose, of) = match (of_agent, local.and_then(|local| local.descriptors)) {
         (Some(of), _) => ("the agent has", of),
         (None, Some(of)) => ("this process has", of),
-        (None, None) => return Check::skip(CHECK, "this system does not show them"),
+        (None, None) => return Check::skip(CHECK, "not available on this system"),
     };
     let Descriptors { open, allowed } = of;
     let told = format!("{whose} {open} of {allowed} open");

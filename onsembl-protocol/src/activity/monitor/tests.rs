@@ -38,6 +38,10 @@ fn replay(trace: &str) -> Vec<ActivityState> {
         let (event, input) = line.split_once(' ').unwrap();
         let input: Value = serde_json::from_str(input).unwrap();
         let now = n as u64 * 1000;
+        if states.last() == Some(&ActivityState::Asking) {
+            // A person answered, which is in no trace of hooks.
+            monitor.on_input(Input::Key, at(now));
+        }
         if let Some(fact) = HookEvent::parse(event).unwrap().fact(&input) {
             hook(&mut monitor, fact, now);
         }
@@ -156,6 +160,61 @@ fn a_fact_of_an_earlier_turn_does_not_survive_the_next() {
     assert_eq!(state(&monitor, 1200), ActivityState::Working);
     hook(&mut monitor, Fact::TurnEnded, 1300);
     assert_eq!(state(&monitor, 1300), ActivityState::Waiting);
+}
+
+#[test]
+fn a_question_that_nobody_answered_outlives_the_end_of_a_turn() {
+    let asking = || {
+        let config = ActivityConfig { notification: Meaning::Asks, ..Default::default() };
+        let mut monitor = ActivityMonitor::new(config, at(0));
+        let _ = monitor.on_terminal_output(b"\x1b]9;Approval requested: rm\x07", at(1000));
+        let _ = monitor.tell(at(1000));
+        // Codex has made a title meanwhile.
+        hook(&mut monitor, Fact::TurnEnded, 2000);
+        assert_eq!(state(&monitor, 2000), ActivityState::Asking);
+        monitor
+    };
+    let minutes = |minutes: u64| minutes * 60_000;
+    // It is not asked forever, if that was the answer anyway.
+    let mut monitor = asking();
+    let end = 2000 + minutes(10);
+    assert_eq!(monitor.deadline(at(2000)), Deadline::At(at(end)));
+    hook(&mut monitor, Fact::TurnEnded, minutes(9));
+    assert_eq!(state(&monitor, end - 1), ActivityState::Asking);
+    assert_eq!(monitor.tell(at(end)).state, ActivityState::Quiet);
+    hook(&mut monitor, Fact::TurnEnded, end + 1);
+    assert_eq!(state(&monitor, end + 1), ActivityState::Waiting);
+    // What is said later is the way out at once.
+    for (fact, then) in [
+        (Fact::PromptSubmitted, ActivityState::Working),
+        (Fact::ToolUsed(ToolUser::Agent), ActivityState::Working),
+        (Fact::Notified(Call::Waits), ActivityState::Waiting),
+        (Fact::SessionStarted, ActivityState::Waiting),
+        (Fact::SessionEnded, ActivityState::Quiet),
+    ] {
+        let mut monitor = asking();
+        hook(&mut monitor, fact.clone(), 20_000);
+        assert_eq!(state(&monitor, 20_000), then, "{fact:?}");
+        assert_eq!(state(&monitor, minutes(60)), then, "{fact:?}");
+    }
+    let mut monitor = asking();
+    monitor.on_input(Input::Key, at(20_000));
+    hook(&mut monitor, Fact::TurnEnded, 21_000);
+    assert_eq!(state(&monitor, 21_000), ActivityState::Waiting, "it was answered");
+    // Or that it asks still.
+    let mut monitor = asking();
+    let _ = monitor.on_terminal_output(b"\x1b]9;Approval requested: rm\x07", at(minutes(1)));
+    assert_eq!(state(&monitor, minutes(60)), ActivityState::Asking);
+    // A turn that ended before it asked says nothing of the question.
+    let mut monitor = asking();
+    monitor.on_input(Input::Submits, at(20_000));
+    hook(
+        &mut monitor,
+        Fact::PermissionRequested(Question::new(QuestionKind::Permission, "q", [""; 0])),
+        30_000,
+    );
+    let late = monitor.on_fact(HOOK, &Fact::TurnEnded, Duration::from_millis(500), at(30_100));
+    assert_eq!((late, state(&monitor, minutes(60))), (Taken::Yes, ActivityState::Asking));
 }
 
 #[test]

@@ -21,7 +21,9 @@ impl CommandLifecycle {
         }
         let legacy = dialect == Dialect::Legacy;
         let unknown = match (self.phase, same_process) {
-            (Phase::Queued { sending: Sending::Never, .. } | Phase::Ended, _) => return,
+            (Phase::Queued { sending: Sending::Never, .. } | Phase::Ended, _) => {
+                return self.waits_for_slot(out);
+            }
             // A command of a user waits for its row; a terminal is there while its row is not.
             (Phase::Pending { .. }, _) if self.origin == CommandOrigin::User => return,
             // A legacy wrapper runs whatever comes, however often. If this server is not sure that
@@ -92,6 +94,14 @@ impl CommandLifecycle {
             self.view.because,
             CommandCause::LinkLost | CommandCause::ServerRestarted | CommandCause::AgentAway
         )
+    }
+
+    /// Its agent is back. That one is away again is not published of all that wait for a slot: it stays true, and they
+    /// may be a thousand.
+    fn waits_for_slot(&mut self, out: &mut Out) {
+        if self.view.because == CommandCause::WaitsForAgent {
+            self.publish(CommandCause::Waits, out);
+        }
     }
 
     /// The agent is back and has it.

@@ -50,7 +50,7 @@ pub(crate) enum CommandEvent {
     AgentDeleted,
     /// A legacy agent got its next command.
     NextCommand,
-    /// The deadline came; harmless at any other time.
+    /// The deadline has passed; harmless at any other time.
     Wake,
 }
 

@@ -1,7 +1,7 @@
 //! The lifecycle of a command on the server: pending, queued, delivered, running, cancelling, ended.
 //!
 //! It only goes forward, ends once, and ends for a reason that it names. A lost link ends nothing:
-//! the process may well go on, and the agent will say so. When its turn comes is decided by the
+//! the process may well continue, and the agent will say so. When its turn comes is decided by the
 //! [`CommandQueue`](super::CommandQueue) of its agent.
 
 mod absence;
@@ -185,7 +185,7 @@ impl CommandLifecycle {
             Phase::Queued { sending: Sending::Maybe, .. } => None,
             Phase::Sent { times, again_at } => {
                 let to_go = again_at.saturating_since(now.monotonic);
-                Some((times, RESEND_AFTER.saturating_sub(to_go)))
+                Some((times, self.resend_after().saturating_sub(to_go)))
             }
             Phase::Pending { .. }
             | Phase::Queued { sending: Sending::Never, .. }
@@ -216,6 +216,17 @@ impl CommandLifecycle {
         match self.phase {
             Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. } => true,
             Phase::Pending { .. } | Phase::Running { .. } | Phase::Ended => false,
+        }
+    }
+
+    /// Whether it has started, as far as is known.
+    pub(crate) const fn has_started(&self) -> bool {
+        match self.phase {
+            Phase::Pending { .. }
+            | Phase::Queued { .. }
+            | Phase::Sent { .. }
+            | Phase::Delivered { .. } => false,
+            Phase::Running { .. } | Phase::Ended => true,
         }
     }
 
@@ -263,7 +274,7 @@ impl CommandLifecycle {
             CommandEvent::AgentLost { journals } => self.agent_lost(journals, now, out),
             CommandEvent::AgentDeleted => {
                 let (stage, cause) = match self.phase {
-                    // Never sent, so it never ran; of any other that is not known.
+                    // Never sent, so it never ran; of any other that is unknown.
                     Phase::Queued { sending: Sending::Never, .. } => {
                         (CommandStage::Failed, CommandCause::AgentDeleted)
                     }
@@ -308,7 +319,13 @@ impl CommandLifecycle {
         let start_by = now.monotonic.saturating_add(self.terms.start_within);
         self.phase = Phase::Queued { start_by, sending: Sending::Never };
         self.view.status = CommandStage::Queued;
-        self.publish(CommandCause::Waits, out);
+        self.publish(
+            match self.link {
+                Link::Up | Link::HandedOver { .. } => CommandCause::Waits,
+                Link::Down | Link::Awaited { .. } => CommandCause::WaitsForAgent,
+            },
+            out,
+        );
     }
 
     fn grant_slot(&mut self, now: Now, out: &mut Out) {
@@ -325,7 +342,12 @@ impl CommandLifecycle {
     }
 
     fn sent(&mut self, times: u8, now: Now) {
-        self.phase = Phase::Sent { times, again_at: now.monotonic.saturating_add(RESEND_AFTER) };
+        let again_at = now.monotonic.saturating_add(self.resend_after());
+        self.phase = Phase::Sent { times, again_at };
+    }
+
+    const fn resend_after(&self) -> Duration {
+        RESEND_AFTER.saturating_add(self.terms.on_its_way)
     }
 
     fn acknowledged(&mut self, status: &CommandAckStatus, now: Now, out: &mut Out) {

@@ -16,6 +16,8 @@ pub(crate) struct CommandTerms {
     pub time_limit: Option<Duration>,
     /// The longest wait before it is sent; after that it never starts.
     pub start_within: Duration,
+    /// How much longer than others it may be on its way to its agent before it is sent again.
+    pub on_its_way: Duration,
 }
 
 impl CommandTerms {
@@ -25,7 +27,7 @@ impl CommandTerms {
 
 impl Default for CommandTerms {
     fn default() -> Self {
-        Self { time_limit: None, start_within: Self::START_WITHIN }
+        Self { time_limit: None, start_within: Self::START_WITHIN, on_its_way: Duration::ZERO }
     }
 }
 

@@ -9,6 +9,7 @@ use core::time::Duration;
 /// Where a command is, as people see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct CommandView {
     /// Where it is in its lifecycle.
     pub status: CommandStage,
@@ -110,8 +111,10 @@ impl CommandStage {
 pub enum CommandCause {
     /// The server took it.
     Accepted,
-    /// It is stored, and waits for its agent or for a free slot.
+    /// It is stored, and waits for a free slot on its agent.
     Waits,
+    /// It is stored, and waits for its agent, which was away then.
+    WaitsForAgent,
     /// The agent acknowledged it.
     AgentHasIt,
     Started,
@@ -148,7 +151,7 @@ pub enum CommandCause {
     NotStored,
     /// The agent lives, but never acknowledged it.
     NeverAcknowledged,
-    /// The agent had it wait for a day and never started it.
+    /// It waited on the agent for a day and was never started.
     NeverStarted,
     /// It waited for this long, as its sender allowed, and was never sent.
     NotStartedInTime(Duration),
@@ -182,12 +185,13 @@ impl fmt::Display for CommandCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accepted => f.write_str("accepted"),
-            Self::Waits => f.write_str("waits for its agent, or for a free place on it"),
+            Self::Waits => f.write_str("waiting for a free slot on its agent"),
+            Self::WaitsForAgent => f.write_str("waiting for its agent, which is offline"),
             Self::AgentHasIt => f.write_str("acknowledged by the agent"),
             Self::Started => f.write_str("its process runs"),
             Self::OpenedByAgent => f.write_str("opened by its agent; its program runs"),
             Self::Adopted => f.write_str(
-                "adopted: its agent has it and the database does not; who asked for it, and for what, is not known",
+                "adopted: its agent has it and the database does not; who requested it, and what, is unknown",
             ),
             Self::Typed => f.write_str("typed into the agent's terminal"),
             Self::SentToLegacy => {
@@ -195,40 +199,40 @@ impl fmt::Display for CommandCause {
             }
             Self::CancelSent => f.write_str("cancel sent, not confirmed yet"),
             Self::CancelUnconfirmed => {
-                f.write_str("cancel not confirmed: the agent has not seen all of its processes end")
+                f.write_str("cancel not confirmed: some of its processes may still be running")
             }
             Self::CancelledBeforeSent => f.write_str("cancelled before it went to the agent"),
             Self::CancelledBeforeStart => {
                 f.write_str("cancelled; the agent's journal proves that it never started")
             }
             Self::CancelNotConfirmable => {
-                f.write_str("cancel not confirmed: this kind of agent cannot")
+                f.write_str("cancel not confirmed: this agent cannot confirm")
             }
             Self::TimeLimit(d) => write!(f, "it ran longer than its limit of {}", Human(*d)),
             Self::LegacyTimeLimit(d) => write!(
                 f,
-                "its limit of {} is over, and whether it still runs is unknown; cancel not confirmed: this kind of agent cannot",
+                "its limit of {} has passed, and whether it still runs is unknown; cancel not confirmed: this agent cannot confirm",
                 Human(*d)
             ),
             Self::AgentReported(Some(exit)) => fmt::Display::fmt(exit, f),
             Self::AgentReported(None) => f.write_str("the agent could not run it"),
-            Self::LinkLost => f.write_str("the link to the agent is lost; its process may go on"),
+            Self::LinkLost => f.write_str("the link to the agent is lost; its process may still be running"),
             Self::LinkBack => f.write_str("the agent is back and still has it"),
             Self::LegacyBack => f.write_str(
-                "the link to the agent is back; this kind of agent does not say what it still runs",
+                "the link to the agent is back; this agent does not report what it still runs",
             ),
-            Self::NotStored => f.write_str("the database could not take it; try again"),
+            Self::NotStored => f.write_str("the database could not store it; try again"),
             Self::NeverAcknowledged => {
-                f.write_str("the agent lives but never acknowledged it; whether it ran is unknown")
+                f.write_str("the agent is alive but never acknowledged it; whether it ran is unknown")
             }
             Self::NeverStarted => {
-                f.write_str("the agent had it wait for a day and never started it")
+                f.write_str("it waited on the agent for a day and was never started")
             }
             Self::NotStartedInTime(d) => {
                 write!(f, "it waited for {} and was never started", Human(*d))
             }
             Self::NeverSent => {
-                f.write_str("the agent went away before it was sent; it was never started")
+                f.write_str("the agent disconnected before it was sent; it was never started")
             }
             Self::AgentDeleted => f.write_str("its agent was deleted; it was never started"),
             Self::AgentDied => f.write_str(
@@ -236,7 +240,7 @@ impl fmt::Display for CommandCause {
             ),
             Self::EndNotSeen => f.write_str("how it ended was not observed"),
             Self::AgentAway => {
-                f.write_str("the agent is away; it will say how this ended when it is back")
+                f.write_str("the agent is away; it reports how this ended when it is back")
             }
             Self::NeverCameBack(d) => {
                 write!(f, "the agent was away for {}; how it ended is unknown", Human(*d))
@@ -245,14 +249,14 @@ impl fmt::Display for CommandCause {
                 f.write_str("the agent process that had it is gone; how it ended is unknown")
             }
             Self::AgentLost => f.write_str("the agent is gone; how it ended is unknown"),
-            Self::Forgotten => f.write_str("the agent is back and does not know it any more"),
+            Self::Forgotten => f.write_str("the agent is back and no longer knows it"),
             Self::LegacyMovedOn => {
                 f.write_str("a legacy agent got its next command; how this one ended is unknown")
             }
             Self::LegacyIdle => {
                 f.write_str("a legacy agent wrote nothing for 10m; how it ended is unknown")
             }
-            Self::ServerRestarted => f.write_str("server restarted; the agent will say"),
+            Self::ServerRestarted => f.write_str("server restarted; waiting for the agent's report"),
         }
     }
 }

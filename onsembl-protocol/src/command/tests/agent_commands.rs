@@ -4,7 +4,7 @@ use super::{now, secs, stamp};
 use crate::command::agent_commands::MOST_WAITING;
 use crate::command::{
     AgentCommands, CancelDecision, CommandJournal, Decision, Exit, Fate, JournalEntry,
-    ProcessIdentity,
+    ProcessIdentity, RunTag,
 };
 use crate::id::{ByteOffset, CommandId, Incarnation, RunMark};
 use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals, Pausing};
@@ -162,7 +162,13 @@ fn what_is_cancelled_before_it_starts_never_starts() {
 #[test]
 fn a_journal_tells_a_successor_what_became_of_every_command() {
     let mark = |n: &str| RunMark::new(n);
-    let process = ProcessIdentity { pid: 7, started: 9, boot: "b".into(), namespace: "n".into() };
+    let process = ProcessIdentity {
+        pid: 7,
+        started: 9,
+        boot: "b".into(),
+        namespace: "n".into(),
+        tag: Some(RunTag(5)),
+    };
     let starting = |n: &str| JournalEntry::Starting { command: id(n), mark: mark(n) };
     let mut commands = AgentCommands::default();
     start(&mut commands, &id("done"), None);

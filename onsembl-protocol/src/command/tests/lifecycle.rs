@@ -39,6 +39,29 @@ fn a_command_is_stored_sent_acknowledged_run_and_ended() {
 }
 
 #[test]
+fn a_queued_command_says_whether_it_waits_for_its_agent_or_for_a_slot() {
+    let terms = CommandTerms::default();
+    let away = CommandLifecycle::new(Dialect::Extended, terms, false, now(Duration::ZERO));
+    let mut lifecycle = Lifecycle::of(away);
+    lifecycle.feed(CommandEvent::Stored);
+    assert_eq!(lifecycle.view().because, CommandCause::WaitsForAgent);
+    let back = || {
+        CommandEvent::LinkBack(Returned {
+            dialect: Dialect::Extended,
+            same_process: true,
+            remembers: true,
+            known: false,
+        })
+    };
+    assert!(matches!(lifecycle.feed(back())[..], [CommandAction::Publish(_)]));
+    assert_eq!(lifecycle.view().because, CommandCause::Waits);
+    // The reason still holds after another disconnect, and is not published again for each waiting command.
+    assert_eq!(lifecycle.feed(CommandEvent::LinkLost), []);
+    assert_eq!(lifecycle.feed(back()), []);
+    assert_eq!(lifecycle.feed(CommandEvent::SlotGranted), [CommandAction::Send]);
+}
+
+#[test]
 fn what_the_store_does_not_take_never_goes_out() {
     let mut slow = Lifecycle::new(Dialect::Extended);
     slow.run_until(secs(30));

@@ -22,5 +22,5 @@ fn stamp(elapsed: Duration) -> Timestamp {
 }
 
 fn now(elapsed: Duration) -> Now {
-    Now::from_origin(elapsed)
+    Now::without_suspend(elapsed)
 }

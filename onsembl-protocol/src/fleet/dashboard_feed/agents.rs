@@ -2,6 +2,7 @@
 //! one message.
 
 use super::super::agent_view::AgentView;
+use super::super::collections::Map;
 use super::super::encode;
 use super::super::view::View;
 use super::sent::Shown;
@@ -14,7 +15,6 @@ use crate::wire::ServerToDashboard;
 use crate::wire::payload::{
     AgentStatus, AgentSummary, DashboardConnected, DashboardExtensions, Subscriptions,
 };
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
@@ -28,7 +28,7 @@ pub(super) const AGENTS_AT_ONCE: usize = 64;
 pub(super) struct Agents {
     server: ServerInstanceId,
     capabilities: Capabilities,
-    told: BTreeMap<AgentId, Shown>,
+    told: Map<AgentId, Shown>,
 }
 
 /// How far a pass over the agents of a view is, and when it began.
@@ -48,7 +48,7 @@ pub(super) enum Say {
 
 impl Agents {
     pub(super) const fn new(server: ServerInstanceId, capabilities: Capabilities) -> Self {
-        Self { server, capabilities, told: BTreeMap::new() }
+        Self { server, capabilities, told: Map::new() }
     }
 
     /// The status of each is to be sent again.
@@ -161,7 +161,7 @@ impl Agents {
     fn status(&self, id: &AgentId, agent: &AgentView, view: &View) -> ServerToDashboard {
         let is_extended = self.capabilities.is_extended();
         let status = encode::status(id, agent, view.is_busy(id), is_extended);
-        let stopped = agent.stopped.as_ref().filter(|_| self.capabilities.latches_stops());
+        let stopped = agent.stopped.as_deref().filter(|_| self.capabilities.latches_stops());
         let stopped = stopped.map(encode::stopped);
         let explains = self.capabilities.explains_presence();
         let explanation = explains.then(|| encode::explanation(agent, view.rules()));
@@ -187,7 +187,8 @@ fn behind<'a>(
     agent: Option<&AgentId>,
 ) -> impl Iterator<Item = (&'a AgentId, &'a AgentView)> {
     let after = agent.map_or(Bound::Unbounded, Bound::Excluded);
-    view.agents().range::<AgentId, _>((after, Bound::Unbounded))
+    let behind = view.agents().range::<AgentId, _>((after, Bound::Unbounded));
+    behind.map(|(id, agent)| (id, &**agent))
 }
 
 /// Bytes of an agent in a list.

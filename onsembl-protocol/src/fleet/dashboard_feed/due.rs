@@ -1,18 +1,18 @@
 //! Which commands may have news for a dashboard, and whose output comes next.
 
+use super::super::collections::Set;
 use crate::id::CommandId;
-use alloc::collections::BTreeSet;
 use core::ops::Bound;
 
 /// The commands to look at. Each of them may turn out to have nothing new.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Due {
     /// Commands whose status may have changed.
-    moved: BTreeSet<CommandId>,
+    moved: Set<CommandId>,
     /// Terminals of which who types into them may have changed.
-    keyboards: BTreeSet<CommandId>,
+    keyboards: Set<CommandId>,
     /// Commands that may have new output.
-    wrote: BTreeSet<CommandId>,
+    wrote: Set<CommandId>,
     /// The command whose output was sent last: the others come first.
     served: Option<CommandId>,
 }

@@ -3,8 +3,8 @@
 use crate::id::{ByteOffset, CommandId, Incarnation};
 use crate::model::Stream;
 use crate::output::Cursor;
-use crate::wire::ServerToDashboard;
 use crate::wire::payload::{Replay, StreamType};
+use crate::wire::{ServerToDashboard, StreamFrame};
 use alloc::boxed::Box;
 
 /// Where in the stored output of a command to begin. The store looks it up.
@@ -47,6 +47,8 @@ impl Seek {
 pub(in crate::fleet) enum FeedItem {
     /// Send this.
     Message(Box<ServerToDashboard>),
+    /// Send this output as a binary message.
+    Stream(Box<StreamFrame>),
     /// Read on in the store, and hand the records to `stored`.
     Read(CommandId, Cursor),
     /// Look up where to begin, and hand the position to `located`.

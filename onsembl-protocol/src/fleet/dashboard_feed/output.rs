@@ -1,11 +1,13 @@
-//! Output in the form that a dashboard takes: bytes as they are, or lines for a legacy dashboard.
+//! Output in the form that a dashboard takes: bytes as they are, in texts or in binary messages, or lines for a legacy
+//! dashboard.
 
+use super::item::FeedItem;
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId};
-use crate::model::{OutputFormat, Stream};
-use crate::output::{LineAssembler, LogRecord, Pieces, StoredBody};
+use crate::model::{Capabilities, OutputFormat, Stream};
+use crate::output::{CHUNK_BYTES, LineAssembler, LogRecord, Pieces, StoredBody};
 use crate::time::{Deadline, Timestamp, WallTime};
-use crate::wire::ServerToDashboard;
 use crate::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
+use crate::wire::{ServerToDashboard, StreamFrame};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -14,6 +16,12 @@ use bytes::Bytes;
 
 /// Bytes of unfinished lines of one dashboard. When there are more, the oldest are sent unfinished.
 pub(super) const MOST_UNFINISHED: usize = 256 * 1024;
+
+/// Bytes of joined chunks: with its head the message stays below 32 KiB, and so in one WebSocket frame.
+const JOINED_BYTES: usize = CHUNK_BYTES - 1024;
+
+/// Chunks that were received further apart are not joined: a message has one time.
+const JOINED_WITHIN_MS: i64 = 1000;
 
 /// A command as the source of output for a dashboard.
 #[derive(Clone, Debug)]
@@ -32,6 +40,7 @@ pub(super) struct Source {
 #[derive(Clone, Debug)]
 pub(super) struct Output {
     format: OutputFormat,
+    framing: Framing,
     /// Unfinished lines, for a dashboard that takes lines.
     lines: BTreeMap<CommandId, Begun>,
     /// When to look for unfinished lines, by command.
@@ -50,9 +59,20 @@ struct Begun {
     due: Option<Timestamp>,
 }
 
+/// How bytes travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// Each chunk as a text.
+    Text,
+    /// In binary messages, neighbours in one.
+    Binary,
+}
+
 #[derive(Clone, Debug)]
 enum Ready {
     Message(Box<ServerToDashboard>),
+    /// A binary message with this many bytes of output, which others may still join.
+    Frame(Box<StreamFrame>, usize),
     /// Bytes that are sent in pieces: an earlier version stored chunks of any length.
     Pieces(Box<TerminalStream>, Pieces),
     Lines(Lines),
@@ -111,9 +131,14 @@ fn piece_of(whole: &TerminalStream, at: u64, body: StoredBody) -> ServerToDashbo
 }
 
 impl Output {
-    pub(super) const fn new(format: OutputFormat) -> Self {
+    pub(super) fn new(capabilities: Capabilities) -> Self {
+        let framing = match capabilities.output_is_binary() {
+            true => Framing::Binary,
+            false => Framing::Text,
+        };
         Self {
-            format,
+            format: capabilities.output_format(),
+            framing,
             lines: BTreeMap::new(),
             unfinished: BTreeSet::new(),
             unfinished_bytes: 0,
@@ -122,11 +147,11 @@ impl Output {
     }
 
     /// The next message, if one is ready.
-    pub(super) fn next(&mut self) -> Option<Box<ServerToDashboard>> {
+    pub(super) fn next(&mut self) -> Option<FeedItem> {
         loop {
             match self.ready.front_mut()? {
                 Ready::Lines(lines) => match lines.next() {
-                    Some(message) => return Some(Box::new(message)),
+                    Some(message) => return Some(FeedItem::Message(Box::new(message))),
                     None => drop(self.ready.pop_front()),
                 },
                 Ready::Pieces(whole, pieces) => {
@@ -135,11 +160,12 @@ impl Output {
                         drop(self.ready.pop_front());
                     }
                     if let Some(message) = message {
-                        return Some(Box::new(message));
+                        return Some(FeedItem::Message(Box::new(message)));
                     }
                 }
-                Ready::Message(_) => match self.ready.pop_front()? {
-                    Ready::Message(message) => return Some(message),
+                Ready::Message(_) | Ready::Frame(..) => match self.ready.pop_front()? {
+                    Ready::Message(message) => return Some(FeedItem::Message(message)),
+                    Ready::Frame(frame, _) => return Some(FeedItem::Stream(frame)),
                     Ready::Lines(_) | Ready::Pieces(..) => {}
                 },
             }
@@ -176,6 +202,22 @@ impl Output {
                 });
                 self.ready.push_back(Ready::Message(Box::new(message)));
             }
+            (StoredBody::Chunk(bytes), OutputFormat::Bytes | OutputFormat::Records)
+                if self.framing == Framing::Binary && bytes.len() <= CHUNK_BYTES =>
+            {
+                let joined = bytes.len();
+                let frame = StreamFrame {
+                    command_id,
+                    agent_id: source.agent.clone(),
+                    incarnation,
+                    stream,
+                    sequence,
+                    offset,
+                    timestamp: at,
+                    chunks: alloc::vec![bytes],
+                };
+                self.ready.push_back(Ready::Frame(Box::new(frame), joined));
+            }
             (StoredBody::Chunk(bytes), OutputFormat::Bytes | OutputFormat::Records) => {
                 let whole = Box::new(TerminalStream {
                     command_id,
@@ -203,6 +245,26 @@ impl Output {
                 self.make_room();
             }
         }
+    }
+
+    /// Takes the next record of the command whose output was taken last into the same message; gives it back if it is
+    /// not to be.
+    pub(super) fn join(&mut self, record: LogRecord) -> Option<LogRecord> {
+        let Some(Ready::Frame(frame, joined)) = self.ready.back_mut() else { return Some(record) };
+        let StoredBody::Chunk(bytes) = &record.body else { return Some(record) };
+        let is_neighbour = (record.incarnation, record.stream) == (frame.incarnation, frame.stream)
+            && record.offset.0 == frame.offset.0.saturating_add(*joined as u64);
+        let apart = record.at.unix_millis().saturating_sub(frame.timestamp.unix_millis());
+        if !is_neighbour
+            || joined.saturating_add(bytes.len()) > JOINED_BYTES
+            || !(0..=JOINED_WITHIN_MS).contains(&apart)
+        {
+            return Some(record);
+        }
+        *joined = joined.saturating_add(bytes.len());
+        frame.sequence = record.sequence;
+        frame.chunks.push(bytes.clone());
+        None
     }
 
     /// Adds to the lines of a command, and returns those that are complete.
@@ -297,6 +359,7 @@ impl Output {
 mod tests {
     use super::*;
     use crate::id::Incarnation;
+    use crate::model::{DASHBOARD_FEATURES, Dialect, Feature};
     use crate::output::GapCause;
     use core::time::Duration;
 
@@ -324,10 +387,23 @@ mod tests {
         Timestamp::ORIGIN.saturating_add(Duration::from_millis(ms))
     }
 
+    /// The next text.
+    fn message(output: &mut Output) -> Option<ServerToDashboard> {
+        match output.next()? {
+            FeedItem::Message(message) => Some(*message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn to(features: &[Feature]) -> Output {
+        let dialect = if features.is_empty() { Dialect::Legacy } else { Dialect::Extended };
+        Output::new(Capabilities::negotiate(DASHBOARD_FEATURES, features, dialect))
+    }
+
     /// What is sent: the session of each line, and the line.
     fn told(output: &mut Output) -> Vec<(String, String)> {
-        core::iter::from_fn(|| output.next())
-            .map(|message| match *message {
+        core::iter::from_fn(|| message(output))
+            .map(|message| match message {
                 ServerToDashboard::TerminalStream(TerminalStream {
                     command_id,
                     content: StreamContent::Lines(lines),
@@ -344,7 +420,7 @@ mod tests {
 
     #[test]
     fn each_line_is_shown_in_the_session_of_its_command_and_of_its_agent() {
-        let mut output = Output::new(OutputFormat::Lines);
+        let mut output = to(&[]);
         output.wrote(&source("c", 0), chunk("one\ntwo\nthr"), at(0));
         let own = CommandId::of_session(&AgentId::new("ada"));
         let own = own.as_str();
@@ -362,7 +438,7 @@ mod tests {
 
     #[test]
     fn an_unfinished_line_is_shown_after_a_silence_and_a_gap_in_its_place() {
-        let mut output = Output::new(OutputFormat::Lines);
+        let mut output = to(&[]);
         let lines = |output: &mut Output| -> Vec<String> {
             told(output).into_iter().step_by(2).map(|(_, line)| line).collect()
         };
@@ -385,7 +461,7 @@ mod tests {
 
     #[test]
     fn an_unfinished_line_is_not_continued_in_output_that_restarts() {
-        let mut output = Output::new(OutputFormat::Lines);
+        let mut output = to(&[]);
         output.wrote(&source("c", 0), chunk("left"), at(0));
         output.wrote(&source("c", 1), chunk("right\n"), at(0));
         assert_eq!(told(&mut output).first().map(|(_, line)| &**line), Some("right"));
@@ -394,7 +470,7 @@ mod tests {
 
     #[test]
     fn unfinished_lines_of_many_commands_stay_within_their_bound_and_are_all_shown() {
-        let mut output = Output::new(OutputFormat::Lines);
+        let mut output = to(&[]);
         let piece = "x".repeat(10_000);
         let mut shown = Vec::new();
         for n in 0..100 {
@@ -416,19 +492,19 @@ mod tests {
     /// An earlier version stored chunks of any length; in one message some would be too long for the link.
     #[test]
     fn what_is_stored_longer_than_a_chunk_is_sent_in_pieces() {
-        let mut output = Output::new(OutputFormat::Bytes);
+        let mut output = to(&[Feature::OutputBytes]);
         let text = "\u{1}".repeat(1 << 20);
         output.wrote(&source("c", 0), chunk(&text), at(0));
         let mut whole = 0_u64;
-        while let Some(message) = output.next() {
+        while let Some(message) = message(&mut output) {
             let id = crate::id::MessageId::new("m");
-            let bytes = crate::wire::encode(&id, WallTime::default(), &*message).len();
+            let bytes = crate::wire::encode(&id, WallTime::default(), &message).len();
             assert!(bytes <= 6 * 32 * 1024 + 1024, "{bytes}");
             let ServerToDashboard::TerminalStream(TerminalStream {
                 content: StreamContent::Bytes(content),
                 offset,
                 ..
-            }) = *message
+            }) = message
             else {
                 panic!("not output")
             };
@@ -438,9 +514,76 @@ mod tests {
         assert_eq!(whole, 1 << 20);
     }
 
+    fn binary() -> Output {
+        to(&[Feature::OutputBytes, Feature::OutputSpool, Feature::OutputBinary])
+    }
+
+    /// The chunk of this number, which begins there.
+    fn part(sequence: u64, offset: u64, bytes: Bytes) -> LogRecord {
+        LogRecord {
+            sequence: ChunkSequence(sequence),
+            offset: ByteOffset(offset),
+            ..record(StoredBody::Chunk(bytes))
+        }
+    }
+
+    /// The records of one command are taken one after the other: what each message says of its place, its last chunk
+    /// and its length.
+    fn frames(records: impl IntoIterator<Item = LogRecord>) -> Vec<(u64, u64, usize)> {
+        let mut output = binary();
+        for record in records {
+            if let Some(record) = output.join(record) {
+                output.wrote(&source("c", 0), record, at(0));
+            }
+        }
+        core::iter::from_fn(|| output.next())
+            .map(|item| match item {
+                FeedItem::Stream(f) => (f.offset.0, f.sequence.0, f.byte_count()),
+                FeedItem::Message(_) => (0, 0, 0),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    const GAP: (u64, u64, usize) = (0, 0, 0);
+
+    #[test]
+    fn neighbours_of_one_stream_go_in_one_message() {
+        let ten = || Bytes::from_static(b"0123456789");
+        assert_eq!(frames((0..3).map(|n| part(n + 1, n * 10, ten()))), [(0, 3, 30)]);
+        let apart = [part(1, 0, ten()), part(2, 20, ten())];
+        assert_eq!(frames(apart), [(0, 1, 10), (20, 2, 10)], "something is missing between them");
+        let other = LogRecord { stream: Stream::Stderr, ..part(2, 10, ten()) };
+        let streams = [part(1, 0, ten()), other, part(3, 10, ten())];
+        assert_eq!(frames(streams), [(0, 1, 10), (10, 2, 10), (10, 3, 10)]);
+        let next = LogRecord { incarnation: Incarnation(2), ..part(1, 10, ten()) };
+        assert_eq!(frames([part(1, 0, ten()), next]), [(0, 1, 10), (10, 1, 10)]);
+        let body = StoredBody::Gap { length: Some(5), because: GapCause::SpoolFull };
+        let gap = LogRecord { body, ..part(2, 10, ten()) };
+        assert_eq!(
+            frames([part(1, 0, ten()), gap, part(3, 15, ten())]),
+            [(0, 1, 10), GAP, (15, 3, 10)],
+            "a gap is told where it is"
+        );
+    }
+
+    #[test]
+    fn a_message_has_31_kib_at_most_and_the_time_of_a_second() {
+        let piece =
+            |n: u64, bytes: usize, before: u64| part(n, before, alloc::vec![b'x'; bytes].into());
+        let most = JOINED_BYTES as u64;
+        let full = [piece(1, JOINED_BYTES - 1, 0), piece(2, 1, most - 1), piece(3, 1, most)];
+        assert_eq!(frames(full), [(0, 2, JOINED_BYTES), (most, 3, 1)]);
+        assert_eq!(frames([piece(1, CHUNK_BYTES, 0)]), [(0, 1, CHUNK_BYTES)], "one alone");
+        let late = |ms| LogRecord { at: WallTime::from_unix_millis(ms), ..piece(2, 1, 1) };
+        assert_eq!(frames([piece(1, 1, 0), late(JOINED_WITHIN_MS)]).len(), 1);
+        assert_eq!(frames([piece(1, 1, 0), late(JOINED_WITHIN_MS + 1)]).len(), 2);
+        assert_eq!(frames([piece(1, 1, 0), late(-1)]).len(), 2, "the clock was set");
+    }
+
     #[test]
     fn a_removed_command_leaves_nothing() {
-        let mut output = Output::new(OutputFormat::Lines);
+        let mut output = to(&[]);
         output.wrote(&source("c", 0), chunk("left"), at(0));
         output.keep(|_| false);
         assert_eq!(

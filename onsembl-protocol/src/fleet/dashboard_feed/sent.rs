@@ -1,9 +1,10 @@
 //! What a dashboard was sent about one agent, and about one command.
 
-use super::super::agent_view::{AgentContest, AgentView, SleptTime};
+use super::super::agent_view::{AgentContest, AgentView};
 use super::super::report::StopState;
 use super::super::view::Revision;
 use super::Seek;
+use crate::diagnosis::Sleep;
 use crate::id::{PresenceVersion, StopId};
 use crate::model::{Activity, Capabilities, Pausing};
 use crate::output::{Cursor, OutputTail};
@@ -17,7 +18,7 @@ pub(super) struct Shown {
     pub(super) stopped: Option<(StopId, StopState)>,
     pub(super) pausing: Pausing,
     pub(super) contest: Option<AgentContest>,
-    pub(super) slept: Option<SleptTime>,
+    pub(super) slept: Option<Sleep>,
     pub(super) activity: Option<Activity>,
 }
 
@@ -60,7 +61,7 @@ impl Sent {
 
 impl Shown {
     pub(super) fn of(agent: &AgentView, capabilities: Capabilities) -> Self {
-        let stopped = agent.stopped.as_ref().filter(|_| capabilities.latches_stops());
+        let stopped = agent.stopped.as_deref().filter(|_| capabilities.latches_stops());
         Self {
             version: agent.presence.version,
             status: agent.presence.status,
@@ -68,7 +69,7 @@ impl Shown {
             pausing: agent.pausing,
             contest: agent.contest.clone(),
             slept: agent.slept,
-            activity: agent.activity.clone().filter(|_| capabilities.tells_activity()),
+            activity: agent.activity.as_deref().cloned().filter(|_| capabilities.tells_activity()),
         }
     }
 

@@ -1,17 +1,22 @@
 //! What one dashboard is told, in which order.
 
-use super::super::agent_view::AgentView;
+use super::super::agent_view::AgentFacts;
 use super::super::view::Change;
 use super::*;
 use crate::command::{CommandCause, CommandStage};
 use crate::id::PresenceVersion;
 use crate::id::{ByteOffset, ChunkSequence, Incarnation};
-use crate::output::{StoredBody, Stream};
+use crate::limits::Limits;
+use crate::output::{LiveView, StoredBody, Stream};
 use crate::session::PresenceStatus;
-use crate::wire::payload::{Selection, StreamContent, TerminalStream};
+use crate::wire::payload::{OutputBehind, Selection, StreamContent, TerminalStream, ViewMode};
 use agents::AGENTS_AT_ONCE;
+use alloc::borrow::ToOwned;
 use alloc::string::String;
 use bytes::Bytes;
+use watched::REPEATED_BYTES;
+
+mod steps;
 
 fn moves(view: &mut View, id: &str, status: CommandStage) {
     let shown = CommandView {
@@ -146,6 +151,7 @@ fn lines_keep_the_order_of_what_was_written_across_batches() {
             }
             FeedItem::Nothing => break,
             FeedItem::Read(..) => panic!("all of it is in memory"),
+            FeedItem::Stream(_) => panic!("it takes lines"),
         }
     }
     assert!(shown.len() >= 2 * 64 * 1024, "{}", shown.len());
@@ -168,6 +174,7 @@ fn the_end_of_a_command_comes_behind_all_that_it_wrote_and_once() {
             }),
             FeedItem::Nothing => break,
             FeedItem::Read(..) | FeedItem::Seek(..) => panic!("nothing is in the store only"),
+            FeedItem::Stream(_) => panic!("it takes texts"),
         }
     }
     assert_eq!(story, ["over", "output", "output", "over"], "of the other command, then of this");
@@ -189,7 +196,7 @@ fn replays(feed: &mut DashboardFeed, view: &View, id: &str, incarnation: u64, of
 fn asked(feed: &mut DashboardFeed, view: &View) -> FeedItem {
     loop {
         match next(feed, view) {
-            FeedItem::Message(_) => {}
+            FeedItem::Message(_) | FeedItem::Stream(_) => {}
             item @ (FeedItem::Read(..) | FeedItem::Seek(..) | FeedItem::Nothing) => return item,
         }
     }
@@ -232,7 +239,7 @@ fn agent_of(n: usize) -> AgentId {
 }
 
 fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
-    let agent = AgentView {
+    let agent = AgentFacts {
         name: alloc::format!("name of {n}"),
         agent_type: "custom".into(),
         version: "1".into(),
@@ -245,10 +252,10 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
             because: "x".repeat(300),
             version: PresenceVersion(version),
             track: None,
+            ended_with: None,
         },
-        last_heard: None,
-        metrics: None,
         pausing: crate::model::Pausing::Running,
+        paused: None,
         program_fault: None,
         activity: None,
         stopped: None,
@@ -256,9 +263,8 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         claim: None,
         contest: None,
         slept: None,
-        beats: None,
     };
-    let _ = view.apply(alloc::vec![Change::Agent(agent_of(n), Box::new(agent))]);
+    let _ = view.apply(alloc::vec![Change::Agent(agent_of(n), Box::new(agent.into()))]);
 }
 
 fn large_fleet() -> (View, DashboardFeed) {
@@ -274,11 +280,11 @@ fn large_fleet() -> (View, DashboardFeed) {
 fn told(view: &View, feed: &mut DashboardFeed) -> (Vec<ServerToDashboard>, usize) {
     let (mut told, mut most) = (Vec::new(), 0);
     loop {
-        most = most.max(feed.ready.len());
+        most = most.max(feed.answers.len());
         match next(feed, view) {
             FeedItem::Message(message) => told.push(*message),
             FeedItem::Nothing => return (told, most),
-            FeedItem::Read(..) | FeedItem::Seek(..) => {}
+            FeedItem::Read(..) | FeedItem::Seek(..) | FeedItem::Stream(_) => {}
         }
     }
 }
@@ -358,7 +364,7 @@ fn what_changes_while_a_large_fleet_is_told_is_told_once_more_or_only_as_it_is()
 #[test]
 fn a_dashboard_watches_only_so_many_one_by_one() {
     let (view, mut feed) = feed();
-    feed.subscriptions = Subscriptions::default();
+    let _ = feed.watched.replace(Subscriptions::default());
     let most = Limits::DEFAULT.list_entries;
     let mut answers = (0..=most).map(|n| {
         let what = Subscription {
@@ -366,12 +372,10 @@ fn a_dashboard_watches_only_so_many_one_by_one() {
             id: Some(alloc::format!("c-{n}")),
             all: false,
             replay: None,
+            view: None,
         };
         feed.subscribe(&view, None, what, WallTime::default());
-        match feed.ready.pop_back() {
-            Some(Ready::Message(message)) => Some(*message),
-            Some(Ready::List(_) | Ready::Agents(..)) | None => None,
-        }
+        feed.answers.take_latest()
     });
     let is_taken = |answer| matches!(answer, Some(Some(ServerToDashboard::Ack(_))));
     assert!((0..most).all(|_| is_taken(answers.next())));
@@ -393,6 +397,7 @@ fn subscriptions_that_are_long_are_not_repeated_in_acknowledgements() {
             id: Some(alloc::format!("{n:04}{}", "\u{1}".repeat(250))),
             all: false,
             replay: None,
+            view: None,
         };
         feed.subscribe(&view, None, what, WallTime::default());
         while let FeedItem::Message(message) = next(&mut feed, &view) {
@@ -405,4 +410,147 @@ fn subscriptions_that_are_long_are_not_repeated_in_acknowledgements() {
     }
     assert!(longest < 2 * REPEATED_BYTES, "{longest} bytes");
     assert!((1..20).contains(&repeated), "{repeated} of 1,000 acknowledgements repeat them");
+}
+
+/// A terminal that a dashboard with `live-view` views.
+fn live() -> (View, DashboardFeed, CommandId) {
+    let (mut view, _) = feed();
+    let terminal = CommandId::of_terminal("1");
+    moves(&mut view, terminal.as_str(), CommandStage::Running);
+    let features = DASHBOARD_FEATURES.to_vec();
+    let extended = DashboardExtensions { features, server_instance: None };
+    let (server, now) = (ServerInstanceId::new("s"), WallTime::default());
+    let watches = Subscriptions { terminals: true, ..Subscriptions::default() };
+    let mut feed = DashboardFeed::new(&view, server, watches, Some(&extended), now);
+    let what = Subscription {
+        kind: SubscriptionKind::Command,
+        id: Some(terminal.as_str().to_owned()),
+        all: false,
+        replay: None,
+        view: Some(ViewMode::Live),
+    };
+    feed.subscribe(&view, None, what, now);
+    (view, feed, terminal)
+}
+
+const PIECE: usize = 8 * 1024;
+
+/// The program writes this many pieces behind what it wrote.
+fn draws(view: &mut View, terminal: &CommandId, pieces: core::ops::Range<u64>) {
+    for n in pieces {
+        let _ = view.apply(alloc::vec![Change::Output(
+            terminal.clone(),
+            LogRecord {
+                incarnation: Incarnation(1),
+                sequence: ChunkSequence(n + 1),
+                stream: Stream::Terminal,
+                offset: ByteOffset(n * PIECE as u64),
+                body: StoredBody::Chunk(Bytes::from_static(&[b'x'; PIECE])),
+                at: WallTime::default(),
+            },
+        )]);
+    }
+}
+
+/// Bytes of output that are sent now, and whether it is told that it is behind.
+fn gets(feed: &mut DashboardFeed, view: &View, at: Timestamp) -> (usize, Option<OutputBehind>) {
+    let (mut bytes, mut behind) = (0, None);
+    loop {
+        match feed.next(view, at) {
+            FeedItem::Message(message) => match *message {
+                ServerToDashboard::TerminalStream(TerminalStream {
+                    content: StreamContent::Bytes(content),
+                    ..
+                }) => bytes += content.as_bytes().len(),
+                ServerToDashboard::OutputBehind(said) => behind = Some(said),
+                _ => {}
+            },
+            FeedItem::Stream(frame) => bytes += frame.byte_count(),
+            FeedItem::Read(..) | FeedItem::Seek(..) => {}
+            FeedItem::Nothing => return (bytes, behind),
+        }
+    }
+}
+
+fn shows(feed: &mut DashboardFeed, terminal: &CommandId, offset: usize) {
+    feed.taken(&OutputTaken {
+        command_id: terminal.clone(),
+        incarnation: Incarnation(1),
+        offset: ByteOffset(offset as u64),
+    });
+}
+
+fn after(millis: u64) -> Timestamp {
+    Timestamp::ORIGIN.saturating_add(core::time::Duration::from_millis(millis))
+}
+
+#[test]
+fn a_live_viewer_is_sent_no_more_than_the_window_beyond_what_it_has_shown() {
+    let (mut view, mut feed, terminal) = live();
+    draws(&mut view, &terminal, 0..16);
+    let (first, behind) = gets(&mut feed, &view, after(0));
+    let most = usize::try_from(LiveView::WINDOW).unwrap() + LiveView::BATCH;
+    assert!((PIECE..=most).contains(&first), "{first} bytes");
+    assert_eq!(behind, None);
+    shows(&mut feed, &terminal, first);
+    let mut all = first;
+    while all < 16 * PIECE {
+        let (more, _) = gets(&mut feed, &view, after(1));
+        assert!((1..=most).contains(&more), "{more} bytes after {all}");
+        all += more;
+        shows(&mut feed, &terminal, all);
+    }
+    assert_eq!(feed.deadline(), Deadline::Never);
+}
+
+#[test]
+fn a_live_viewer_that_stays_far_behind_is_told_to_show_the_present_and_begins_anew() {
+    let (mut view, mut feed, terminal) = live();
+    let far = LiveView::BEHIND / PIECE as u64 + 2;
+    draws(&mut view, &terminal, 0..far);
+    let (sent, behind) = gets(&mut feed, &view, after(0));
+    assert_eq!(behind, None);
+    assert_eq!(feed.deadline(), Deadline::At(after(200)));
+    feed.flush(after(200));
+    let (more, behind) = gets(&mut feed, &view, after(200));
+    assert_eq!((more, behind.map(|said| said.offset)), (0, Some(ByteOffset(sent as u64))));
+    // Whatever it says and whatever is written, nothing more is sent and nothing is said again.
+    shows(&mut feed, &terminal, sent);
+    draws(&mut view, &terminal, far..far + 4);
+    assert_eq!(gets(&mut feed, &view, after(900)), (0, None));
+    assert_eq!(feed.deadline(), Deadline::Never);
+    // With a screen in its hand it continues from there.
+    let from = Replay {
+        incarnation: Some(Incarnation(1)),
+        stream_type: Some(Stream::Terminal.into()),
+        offset: ByteOffset((far + 4) * PIECE as u64),
+    };
+    let what = Subscription {
+        kind: SubscriptionKind::Command,
+        id: Some(terminal.as_str().to_owned()),
+        all: false,
+        replay: Some(from),
+        view: Some(ViewMode::Live),
+    };
+    feed.subscribe(&view, None, what, WallTime::default());
+    let _ = gets(&mut feed, &view, after(900));
+    feed.located(&terminal, Some((Incarnation(1), ChunkSequence(far + 4))));
+    draws(&mut view, &terminal, far + 4..far + 5);
+    assert_eq!(gets(&mut feed, &view, after(950)), (PIECE, None));
+}
+
+#[test]
+fn a_viewer_that_did_not_ask_for_the_present_gets_all_of_the_output() {
+    let (mut view, mut feed, terminal) = live();
+    let what = Subscription {
+        kind: SubscriptionKind::Command,
+        id: Some(terminal.as_str().to_owned()),
+        all: false,
+        replay: None,
+        view: None,
+    };
+    feed.subscribe(&view, None, what, WallTime::default());
+    let far = LiveView::BEHIND / PIECE as u64 + 2;
+    draws(&mut view, &terminal, 0..far);
+    assert_eq!(gets(&mut feed, &view, after(0)), (far as usize * PIECE, None));
 }

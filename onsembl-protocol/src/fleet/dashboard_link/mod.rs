@@ -26,7 +26,9 @@ use crate::session::{
 };
 use crate::terminal::KeyboardView;
 use crate::time::{Deadline, Now};
-use crate::wire::payload::{Ack, DashboardInit, ErrorCode, ErrorReply, KeyboardState, Ping};
+use crate::wire::payload::{
+    Ack, DashboardInit, ErrorCode, ErrorReply, KeyboardState, LongText, Ping,
+};
 use crate::wire::{self, DashboardToServer, DecodeError, Envelope, ServerToDashboard};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -59,7 +61,7 @@ pub struct DashboardLink {
     actions: VecDeque<DashboardAction>,
 }
 
-/// What is valid in each state, and nothing else.
+/// The data of each state.
 #[derive(Clone, Debug)]
 enum State {
     Greeting(Greeting),
@@ -76,6 +78,24 @@ struct Open {
     outlet: Outlet,
     /// Bytes that were reserved or requested.
     reserved: usize,
+    drafts: Drafts,
+}
+
+impl Open {
+    /// The most bytes that the link takes, given the agents and commands of its user now.
+    fn cost(&self, view: &View) -> usize {
+        match self.drafts {
+            Drafts::None => cost(view),
+            Drafts::Reserved => cost(view).saturating_add(DashboardLink::DRAFT_BYTES),
+        }
+    }
+}
+
+/// Whether there is memory for a text that arrives in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drafts {
+    None,
+    Reserved,
 }
 
 /// Whether a hello came.
@@ -93,17 +113,21 @@ enum Outlet {
 }
 
 impl DashboardLink {
-    /// Requests that may be under way: 64, more than a person or a page sends at once.
+    /// Requests that may be in progress: 64, more than a person or a page sends at once.
     pub const MOST_UNDER_WAY: usize = 64;
-    /// Bytes of requests under way at which reading from the link pauses: 256 KiB.
-    pub const UNDER_WAY_BYTES: usize = 256 * 1024;
+    /// Bytes of requests in progress at which reading from the link pauses: 256 KiB.
+    pub(crate) const UNDER_WAY_BYTES: usize = 256 * 1024;
     /// Bytes of [updates](DashboardAction::Tell) that may wait in the link: 128 KiB.
     pub const DATA_BYTES: usize = 128 * 1024;
     /// Bytes of [answers](DashboardAction::Say) that may wait in the link: 256 KiB. The answers to all its requests
     /// may come at the same moment, together with pongs.
     pub const CONTROL_BYTES: usize = 256 * 1024;
     /// Bytes that one read from the store returns: 128 KiB.
-    pub const READ_BYTES: usize = 128 * 1024;
+    pub(crate) const READ_BYTES: usize = 128 * 1024;
+
+    /// Bytes of texts that arrive in pieces, once one came: 2 MiB, the one that arrives and the one whose request is
+    /// in progress.
+    pub const DRAFT_BYTES: usize = 2 * LongText::MOST;
 
     /// A link that was accepted now.
     pub fn new(token: DashboardToken, server: ServerInstanceId, limits: Limits, now: Now) -> Self {
@@ -183,6 +207,7 @@ impl DashboardLink {
             Outlet::Full => None,
             Outlet::Room => match open.feed.next(view, now.monotonic) {
                 FeedItem::Message(message) => Some(DashboardAction::Tell(message)),
+                FeedItem::Stream(frame) => Some(DashboardAction::Stream(frame)),
                 FeedItem::Read(command, after) => {
                     let max_bytes = Self::READ_BYTES;
                     Some(DashboardAction::Read { command, after, max_bytes })
@@ -271,9 +296,15 @@ impl DashboardLink {
             }
             Asked::Unsubscribe(what) => {
                 if let State::Open(open) = &mut self.state {
-                    open.feed.unsubscribe(view, id, &what);
+                    open.feed.unsubscribe(id, &what);
                 }
             }
+            Asked::Take(taken) => {
+                if let State::Open(open) = &mut self.state {
+                    open.feed.taken(&taken);
+                }
+            }
+            Asked::Draft => self.reserve_draft(view),
             Asked::Fleet(number, request) => self.act(DashboardAction::Ask(number, request)),
             Asked::Refresh(number, refresh) => {
                 self.act(DashboardAction::CheckToken(number, refresh));
@@ -284,6 +315,17 @@ impl DashboardLink {
             }
             Asked::Unknown(kind) => self.note(DashboardNote::UnknownType(kind)),
             Asked::Nothing => {}
+        }
+    }
+
+    /// A text arrives in pieces. What that takes is never given back: a link that sent one may send another.
+    fn reserve_draft(&mut self, view: &View) {
+        let State::Open(open) = &mut self.state else { return };
+        open.drafts = Drafts::Reserved;
+        let cost = open.cost(view);
+        if cost > open.reserved {
+            open.reserved = cost;
+            self.act(DashboardAction::Reserve(cost));
         }
     }
 
@@ -311,7 +353,8 @@ impl DashboardLink {
         let mut feed = DashboardFeed::new(view, server, subscriptions, extensions, now.wall);
         feed.greet(id.take(), now.wall);
         let (pace, outlet, reserved) = (Pace::new(now), Outlet::Room, cost(view));
-        self.state = State::Open(Box::new(Open { feed, pace, outlet, reserved }));
+        let drafts = Drafts::None;
+        self.state = State::Open(Box::new(Open { feed, pace, outlet, reserved, drafts }));
     }
 
     fn on_no_room(&mut self, slots: usize, needed: usize) {
@@ -322,8 +365,7 @@ impl DashboardLink {
         // Closed and not left as it is: without room for what it was sent it would miss changes and show old ones.
         self.note(DashboardNote::NoRoom);
         let why = format!(
-            "too many dashboards are open, of yours or in all: of {slots} slots this one needs \
-             {needed}; close some"
+            "too many open dashboards, yours or in total: this one needs {needed} of {slots} slots; close some"
         );
         self.say(ServerToDashboard::Error(ErrorReply::new(ErrorCode::QueueFull, why)));
         self.close(CloseCause::TryLater);
@@ -346,7 +388,7 @@ impl DashboardLink {
         if let Some((number, request)) = self.requests.next_typed(number) {
             self.act(DashboardAction::Ask(number, request));
         }
-        let ended = || ErrorReply::new(ErrorCode::Internal, "the server is ending");
+        let ended = || ErrorReply::new(ErrorCode::Internal, "the server is shutting down");
         let answer = answer.unwrap_or_else(|| Answer::Refused(ended()));
         if let Some(answer) = answer_to(request, answer) {
             self.say(answer);
@@ -360,7 +402,7 @@ impl DashboardLink {
     ) {
         let Some(request) = self.requests.end(number) else { return };
         let renewed = self.token.checked(number, checked);
-        // Of two refreshes under way the later one counts, in whichever order they are answered.
+        // Of two refreshes in progress the later one counts, in whichever order they are answered.
         if renewed == Renewed::InForce {
             self.act(DashboardAction::UseToken);
         }
@@ -393,7 +435,7 @@ impl DashboardLink {
             }
             State::Open(open) => {
                 // The fleet of its user grows while it looks on. It never shrinks: what was sent is kept.
-                let cost = cost(view);
+                let cost = open.cost(view);
                 if cost > open.reserved {
                     open.reserved = cost;
                     self.act(DashboardAction::Reserve(cost));
@@ -413,7 +455,7 @@ impl DashboardLink {
             GreetingVerdict::Wait | GreetingVerdict::Identify => {}
             GreetingVerdict::Close(cause) => {
                 self.note(DashboardNote::NoHello);
-                let why = "no DASHBOARD_INIT came in time; send it first";
+                let why = "no DASHBOARD_INIT arrived in time; send it first";
                 self.say(ServerToDashboard::Error(ErrorReply::new(ErrorCode::AuthTimeout, why)));
                 self.close(cause);
             }
@@ -509,7 +551,7 @@ fn answer_to(request: UnderWay, answer: Answer) -> Option<ServerToDashboard> {
     }
 }
 
-/// The most bytes that a link takes, given the agents and commands of its user now.
+/// The most bytes that a link takes besides drafts, given the agents and commands of its user now.
 fn cost(view: &View) -> usize {
     LINK_COST.saturating_add(DashboardFeed::cost(view))
 }

@@ -15,7 +15,7 @@ pub enum DashboardNote {
     Connected,
     /// The link of a connected dashboard ended.
     Gone,
-    /// No hello came in time, or too many other messages came first.
+    /// No hello arrived in time, or too many other messages came first.
     NoHello,
     /// A message cannot be decoded, for this reason.
     Undecodable(String),
@@ -23,7 +23,7 @@ pub enum DashboardNote {
     UnknownType(Box<str>),
     /// There is no memory for another dashboard.
     NoRoom,
-    /// Nothing was heard from it for too long.
+    /// No frame was received from it for too long.
     Silent,
     /// Its token is valid no longer.
     TokenEnded(TokenEnd),

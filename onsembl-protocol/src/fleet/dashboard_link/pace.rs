@@ -112,7 +112,7 @@ mod tests {
 
     /// What is due for a dashboard that sends something every `every`, until `end`.
     fn due(every: Option<Duration>, end: Duration) -> Vec<(Duration, Due)> {
-        let mut pace = Pace::new(Now::from_origin(Duration::ZERO));
+        let mut pace = Pace::new(Now::without_suspend(Duration::ZERO));
         let mut log = Vec::new();
         let mut speaks = every;
         loop {
@@ -128,7 +128,7 @@ mod tests {
             if at > end || log.last().is_some_and(|(_, due)| *due == Due::Silent) {
                 return log;
             }
-            let now = Now::from_origin(at);
+            let now = Now::without_suspend(at);
             log.extend(pace.take(beat, now).into_iter().map(|due| (at, due)));
         }
     }
@@ -154,15 +154,15 @@ mod tests {
 
     #[test]
     fn a_server_that_was_frozen_gives_up_no_dashboard() {
-        let mut pace = Pace::new(Now::from_origin(secs(1)));
+        let mut pace = Pace::new(Now::without_suspend(secs(1)));
         let due: Vec<Due> =
-            pace.take(Beat::Wake, Now::from_origin(secs(600))).into_iter().collect();
+            pace.take(Beat::Wake, Now::without_suspend(secs(600))).into_iter().collect();
         assert_eq!(due, [Due::Ping, Due::Refresh], "and no burst of missed ones");
     }
 
     #[test]
     fn changes_are_gathered_and_shown_once() {
-        let at = |ms| Now::from_origin(Duration::from_millis(ms));
+        let at = |ms| Now::without_suspend(Duration::from_millis(ms));
         let mut pace = Pace::new(at(0));
         for ms in [10, 50, 100] {
             assert!(pace.take(Beat::Changed, at(ms)).is_empty());

@@ -1,5 +1,5 @@
 //! What a dashboard's message requests, and what is refused without asking its fleet: messages before the hello,
-//! features that were not negotiated, and more requests than may be under way.
+//! features that were not negotiated, and more requests than may be in progress.
 
 use super::super::action::Token;
 use super::super::event::{KeyboardRequest, Request};
@@ -7,8 +7,10 @@ use super::DashboardLink;
 use super::lane::KeyboardLane;
 use crate::id::{CommandId, DashboardId, MessageId, UserId};
 use crate::model::{Capabilities, OfflinePolicy};
+use crate::wire::Draft;
 use crate::wire::payload::{
-    DashboardInit, ErrorCode, ErrorReply, Ping, Pong, ReleaseRequest, Subscription, TokenRefresh,
+    CommandRequest, DashboardInit, ErrorCode, ErrorReply, LongText, OutputTaken, Ping, Pong,
+    ReleaseRequest, Subscription, TokenRefresh,
 };
 use crate::wire::{DashboardToServer, ServerToDashboard};
 use alloc::boxed::Box;
@@ -19,14 +21,18 @@ use alloc::collections::BTreeMap;
 pub(super) enum Asked {
     /// A hello: to be greeted, even when it is not the first.
     Hello(Box<DashboardInit>),
-    /// A request to the fleet. It is under way until the fleet answers.
+    /// A request to the fleet. It is in progress until the fleet answers.
     Fleet(Token, Request),
     /// To add a subscription.
     Subscribe(Subscription),
     /// To remove a subscription.
     Unsubscribe(Subscription),
-    /// To continue with another token. It is under way until that is checked.
+    /// To count as shown what is.
+    Take(OutputTaken),
+    /// To continue with another token. It is in progress until that is checked.
     Refresh(Token, TokenRefresh),
+    /// To keep a piece of a text for the request that follows.
+    Draft,
     /// Nothing more than this answer.
     Reply(Box<ServerToDashboard>),
     Nothing,
@@ -34,17 +40,19 @@ pub(super) enum Asked {
     Unknown(Box<str>),
 }
 
-/// The requests of one dashboard that are under way.
+/// The requests of one dashboard that are in progress.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     asked: u64,
     under_way: BTreeMap<Token, UnderWay>,
-    /// Bytes of the messages that are under way.
+    /// Bytes of the messages that are in progress.
     bytes: usize,
     lane: KeyboardLane,
+    /// The text of a request that is to come.
+    draft: Draft,
 }
 
-/// A request that is under way.
+/// A request that is in progress.
 #[derive(Clone, Debug)]
 pub(super) struct UnderWay {
     /// The id of the message.
@@ -85,6 +93,7 @@ pub(super) fn before_hello(
         DashboardToServer::Subscribe(_)
         | DashboardToServer::Unsubscribe(_)
         | DashboardToServer::CommandRequest(_)
+        | DashboardToServer::CommandText(_)
         | DashboardToServer::CommandCancel(_)
         | DashboardToServer::Control(_)
         | DashboardToServer::EmergencyStop(_)
@@ -92,6 +101,7 @@ pub(super) fn before_hello(
         | DashboardToServer::KeyboardTake(_)
         | DashboardToServer::KeyboardRelease(_)
         | DashboardToServer::TerminalInput(_)
+        | DashboardToServer::OutputTaken(_)
         | DashboardToServer::Pong(_)
         | DashboardToServer::TokenRefresh(_)
         | DashboardToServer::Unknown(_) => {
@@ -126,9 +136,14 @@ impl Requests {
                     // It cannot choose, and shows a command that waits as if it ran.
                     request.offline = Some(OfflinePolicy::Refuse);
                 }
-                let command = request.command_id.clone();
-                self.ask(from, command, Request::Command(Box::new(request)))
+                self.run(from, request, capabilities)
             }
+            DashboardToServer::CommandText(piece) if capabilities.takes_long_texts() => {
+                self.draft.add(piece);
+                Asked::Draft
+            }
+            // Its request is refused.
+            DashboardToServer::CommandText(_) => Asked::Nothing,
             DashboardToServer::CommandCancel(cancel) => {
                 self.ask(from, Some(cancel.command_id.clone()), Request::Cancel(cancel))
             }
@@ -151,6 +166,7 @@ impl Requests {
                 let terminal = input.command_id.clone();
                 self.type_on(from, terminal, KeyboardRequest::Input(input), capabilities)
             }
+            DashboardToServer::OutputTaken(taken) => Asked::Take(taken),
             DashboardToServer::Ping(ping) => pong(&ping),
             DashboardToServer::Pong(_) => Asked::Nothing,
             DashboardToServer::TokenRefresh(refresh) => match self.begin(from, None) {
@@ -161,7 +177,28 @@ impl Requests {
         }
     }
 
-    /// A request was answered. Returns it, if it was under way.
+    /// A command is to be run, with the text that came before the request, if it has one of those.
+    fn run(
+        &mut self,
+        (id, bytes): (Option<MessageId>, usize),
+        mut request: CommandRequest,
+        capabilities: Capabilities,
+    ) -> Asked {
+        let command = request.command_id.clone();
+        if request.long_text.is_some() && !capabilities.takes_long_texts() {
+            let why = "this dashboard did not offer `long-text` in its hello; nothing was done";
+            let error = ErrorReply::new(ErrorCode::NotSupported, why);
+            return reply(error.about(id).for_command(command));
+        }
+        if let Err(why) = self.draft.join(&mut request) {
+            let error = ErrorReply::new(ErrorCode::InvalidMessage, why);
+            return reply(error.about(id).for_command(command));
+        }
+        let bytes = bytes.saturating_add(request.long_text.as_ref().map_or(0, LongText::held));
+        self.ask((id, bytes), command, Request::Command(Box::new(request)))
+    }
+
+    /// A request was answered. Returns it, if it was in progress.
     pub(super) fn end(&mut self, number: Token) -> Option<UnderWay> {
         let ended = self.under_way.remove(&number)?;
         self.bytes = self.bytes.saturating_sub(ended.bytes);
@@ -188,7 +225,7 @@ impl Requests {
         capabilities: Capabilities,
     ) -> Asked {
         if !capabilities.types() {
-            let why = "this dashboard did not say `typing` in its hello; nothing was typed";
+            let why = "this dashboard did not offer `typing` in its hello; nothing was typed";
             let error = ErrorReply::new(ErrorCode::NotSupported, why).about(from.0);
             return reply(error.for_command(Some(terminal)));
         }
@@ -206,7 +243,7 @@ impl Requests {
         }
     }
 
-    /// Bytes of the messages that are under way.
+    /// Bytes of the messages that are in progress.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -220,13 +257,13 @@ impl Requests {
         let agent = release.agent_id.clone();
         let refuse = |id, code, why| reply(ErrorReply::new(code, why).about(id).for_agent(agent));
         if !capabilities.latches_stops() {
-            let why = "this dashboard did not say `stop-latch` in its hello; nothing is released";
+            let why = "this dashboard did not offer `stop-latch` in its hello; nothing is released";
             return refuse(from.0, ErrorCode::NotSupported, why);
         }
         match release.scope() {
             Some(scope) => self.ask(from, None, Request::Release(scope)),
             None => {
-                let why = "name one `agentId`, or say `all`; nothing is released";
+                let why = "give one `agentId`, or `all`; nothing is released";
                 refuse(from.0, ErrorCode::InvalidMessage, why)
             }
         }
@@ -259,7 +296,7 @@ impl Requests {
         answering: Answering,
     ) -> Result<Token, ErrorReply> {
         if self.under_way.len() >= DashboardLink::MOST_UNDER_WAY {
-            let why = "too many requests are under way; wait for their answers";
+            let why = "too many requests are in progress; wait for their answers";
             let error = ErrorReply::new(ErrorCode::QueueFull, why);
             return Err(error.about(id).for_command(command));
         }
@@ -283,10 +320,12 @@ fn pong(ping: &Ping) -> Asked {
 fn command_of(message: &DashboardToServer) -> Option<CommandId> {
     match message {
         DashboardToServer::CommandRequest(request) => request.command_id.clone(),
+        DashboardToServer::CommandText(piece) => Some(piece.command_id.clone()),
         DashboardToServer::CommandCancel(cancel) => Some(cancel.command_id.clone()),
         DashboardToServer::KeyboardTake(take) => Some(take.command_id.clone()),
         DashboardToServer::KeyboardRelease(release) => Some(release.command_id.clone()),
         DashboardToServer::TerminalInput(input) => Some(input.command_id.clone()),
+        DashboardToServer::OutputTaken(taken) => Some(taken.command_id.clone()),
         DashboardToServer::Init(_)
         | DashboardToServer::Subscribe(_)
         | DashboardToServer::Unsubscribe(_)
@@ -357,6 +396,41 @@ mod tests {
         assert_eq!(requests.end(first).and_then(|r| r.command), Some(CommandId::new("c")));
         assert!(requests.end(first).is_none(), "answered once");
         assert!(matches!(take(&mut requests, cancel()), Asked::Fleet(..)));
+    }
+
+    #[test]
+    fn a_long_text_is_joined_to_its_request_or_refused() {
+        let all =
+            Capabilities::negotiate(DASHBOARD_FEATURES, DASHBOARD_FEATURES, Dialect::Extended);
+        let (id, agent) = (CommandId::new("c"), crate::id::AgentId::new("a"));
+        let whole = CommandRequest::of_any_length(id.clone(), agent, "x".repeat(300_000));
+        let pieces: alloc::vec::Vec<_> =
+            whole.long_text.iter().flat_map(|l| l.pieces(&id)).collect();
+        let mut declared = whole.clone();
+        declared.long_text = Some(LongText::Declared(300_000));
+        let asks = |kept: &[usize], capabilities: Capabilities| {
+            let mut requests = Requests::default();
+            for piece in kept.iter().filter_map(|at| pieces.get(*at)) {
+                let piece = DashboardToServer::CommandText(piece.clone());
+                let _ = requests.take((None, 1), piece, capabilities);
+            }
+            let request = DashboardToServer::CommandRequest(declared.clone());
+            let asked = requests.take((None, 100), request, capabilities);
+            (asked, requests.bytes())
+        };
+        match asks(&[0, 1, 2], all) {
+            (Asked::Fleet(_, Request::Command(request)), bytes) => {
+                assert_eq!((*request, bytes), (whole.clone(), 300_100));
+            }
+            other => panic!("{other:?}"),
+        }
+        for kept in [&[][..], &[0, 1], &[0, 2], &[1, 2], &[0, 2, 1], &[0, 0, 1, 2, 2]] {
+            let (asked, bytes) = asks(kept, all);
+            assert_eq!(code(&asked), Some(&ErrorCode::InvalidMessage), "{kept:?}");
+            assert_eq!(bytes, 0);
+        }
+        let (asked, _) = asks(&[0, 1, 2], Capabilities::LEGACY);
+        assert_eq!(code(&asked), Some(&ErrorCode::NotSupported));
     }
 
     #[test]

@@ -56,13 +56,13 @@ impl TokenInForce {
                 (self.token, self.by) = (token, Some(number));
                 return Renewed::InForce;
             }
-            Ok(_) => (ErrorCode::Unauthorized, "the new token is another user's".into()),
+            Ok(_) => (ErrorCode::Unauthorized, "the new token belongs to another user".into()),
             Err((RefusalReason::Unauthorized | RefusalReason::Forbidden, why)) => {
                 (ErrorCode::Unauthorized, why)
             }
             Err((RefusalReason::Unavailable, why)) => (ErrorCode::StorageUnavailable, why),
         };
-        Renewed::Refused(ErrorReply::new(code, format!("{why}; the old token stays")))
+        Renewed::Refused(ErrorReply::new(code, format!("{why}; keeping the old token")))
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
             match in_force.checked(Token(number), checked) {
                 Renewed::Refused(error) => {
                     assert_eq!(error.code, code);
-                    assert!(error.message.ends_with("; the old token stays"), "{error:?}");
+                    assert!(error.message.ends_with("; keeping the old token"), "{error:?}");
                 }
                 other => panic!("{other:?}"),
             }

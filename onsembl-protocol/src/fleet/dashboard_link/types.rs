@@ -10,8 +10,8 @@ use crate::close::CloseCause;
 use crate::id::CommandId;
 use crate::output::{Cursor, LogRecord};
 use crate::session::RefusalReason;
-use crate::wire::ServerToDashboard;
 use crate::wire::payload::TokenRefresh;
+use crate::wire::{ServerToDashboard, StreamFrame};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -54,7 +54,7 @@ pub enum DashboardEvent<'a> {
     ServerEnding,
     /// The link has ended.
     Ended,
-    /// The deadline came; harmless at any other time.
+    /// The deadline has passed; harmless at any other time.
     Wake,
 }
 
@@ -65,6 +65,8 @@ pub enum DashboardAction {
     Say(Box<ServerToDashboard>),
     /// Send this behind all earlier updates. Given only while the link has room.
     Tell(Box<ServerToDashboard>),
+    /// Send this output as a binary message, behind all earlier updates. Given only while the link has room.
+    Stream(Box<StreamFrame>),
     /// Reserve this many bytes, its total, and hand over [`DashboardEvent::Reserved`] or
     /// [`DashboardEvent::NoRoom`].
     Reserve(usize),

@@ -23,7 +23,7 @@ fn said(state: ActivityState, since: i64, at: i64) -> AgentToServer {
 }
 
 fn shown(kit: &Kit) -> Option<Activity> {
-    kit.view.agents().get(&AgentId::new(AGENT)).and_then(|agent| agent.activity.clone())
+    kit.view.agents().get(&AgentId::new(AGENT)).and_then(|agent| agent.activity.as_deref().cloned())
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn ack(id: &str, status: CommandAckStatus) -> AgentToServer {
         status,
         queue_position: None,
         waits_for: None,
+        line_idle_ms: None,
     })
 }
 

@@ -112,7 +112,7 @@ fn of_findings_that_are_too_long_the_evidence_is_left_out_and_the_rest_is_kept()
     assert!(told.iter().all(|told| told.finding.evidence.is_empty() && told.times == 7));
     let _ = dials(&mut kit);
     kept(&mut kit, 2, Ok(()));
-    assert_eq!(dials(&mut kit).len(), 32, "what is not kept of it counts all the same");
+    assert_eq!(dials(&mut kit).len(), 32, "what is not kept of it counts anyway");
 }
 
 fn slept(confidence: Confidence) -> AgentToServer {

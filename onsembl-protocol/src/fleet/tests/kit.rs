@@ -78,7 +78,7 @@ impl Kit {
     }
 
     pub(super) fn now(&self) -> Now {
-        Now::from_origin(self.now)
+        Now::without_suspend(self.now)
     }
 
     pub(super) fn feed(&mut self, event: FleetEvent) {

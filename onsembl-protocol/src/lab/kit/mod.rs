@@ -10,7 +10,7 @@
 //! - [`agent::check`] tests a machine with the types of
 //!   [`AgentConnection`](crate::session::AgentConnection), [`agent::check_wrapper`] any wrapper that
 //!   can tell what it dialled, sent, closed and showed, and [`agent::check_text_wrapper`] one that reads
-//!   and writes the texts itself.
+//!   and writes the texts itself. [`agent::check_orders`] gives such a one stops and pauses.
 //! - [`server::check`] tests a policy around [`ServerConnection`](crate::session::ServerConnection).
 //! - [`strategies`] has single values, [`agent::scripts`] and [`server::scripts`] whole stories, for
 //!   tests of your own; [`agent::Judge`] and [`server::Judge`] judge calls that you made yourself.

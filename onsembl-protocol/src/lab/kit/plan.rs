@@ -66,6 +66,7 @@ impl Default for Plan {
 /// All scripts of a plan were run, and every invariant held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct Passed {
     pub cases: u32,
 }

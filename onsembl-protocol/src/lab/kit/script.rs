@@ -53,7 +53,7 @@ pub enum What<H> {
     Stalled,
     /// All clocks of the host step back, and a wake-up comes.
     ClocksStepBack(Duration),
-    /// The host sleeps: its boot clock and its wall clock go on, its monotonic clock does not.
+    /// The host sleeps: its boot clock and its wall clock continue, its monotonic clock does not.
     HostSleeps(Duration),
 }
 

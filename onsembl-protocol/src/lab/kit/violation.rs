@@ -8,6 +8,7 @@ use std::string::String;
 /// An invariant that did not hold: which, when, what was expected and what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct Violation {
     pub invariant: Invariant,
     /// When, counted from the first input.

@@ -1,5 +1,5 @@
 //! An agent's own end. It demands: one link at a time; the hello first; probes answered; heartbeats
-//! counted; links given up for a reason; never given up for good but by an order that says so, and
+//! counted; links given up for a reason; never given up permanently but by an order that says so, and
 //! then really.
 
 use super::dialling::Wait;

@@ -22,7 +22,7 @@ pub(super) const TOKEN_EXPIRED: Code = 4105;
 pub(super) const NO_ANSWER: Code = 4106;
 pub(super) const REPLACED: Code = 4200;
 
-/// Whether this code keeps an agent away for good.
+/// Whether this code keeps an agent away permanently.
 pub(super) const fn keeps_away(code: Code) -> bool {
     matches!(code, 4200..=4202)
 }
@@ -37,111 +37,106 @@ pub(super) fn own_code(code: Code) -> Checked {
     )
 }
 
-impl Seat {
-    /// The machine is given the end of a wire.
-    pub(super) fn lost(&mut self, wire: Wire, end: End, now: LocalNanos) -> Checked {
-        if self.session.is_some_and(|s| s.wire == wire) {
-            self.session = None;
-            let stopped = end.by == EndedBy::There
-                && matches!(
-                    end.code,
-                    Some(NORMAL | AGENT_STOPPED | TOLD_TO_STOP | TOLD_TO_RESTART)
-                );
-            if self.hello.is_some() || !stopped {
-                let awaited = Awaited { after: Loss::LinkEnded, since: now, counted_from: now };
-                self.awaited = Some(awaited);
-            }
-            return self.informed(Came::Lost(end));
+/// The machine is given the end of a wire.
+pub(super) fn lost(seat: &mut Seat, wire: Wire, end: End, now: LocalNanos) -> Checked {
+    if seat.session.is_some_and(|s| s.wire == wire) {
+        seat.session = None;
+        let stopped = end.by == EndedBy::There
+            && matches!(end.code, Some(NORMAL | AGENT_STOPPED | TOLD_TO_STOP | TOLD_TO_RESTART));
+        if seat.hello.is_some() || !stopped {
+            let awaited = Awaited { after: Loss::LinkEnded, since: now, counted_from: now };
+            seat.awaited = Some(awaited);
         }
-        if self.hello.is_some_and(|h| h.wire == wire) {
-            self.hello = None;
-            self.step.hello_ended = true;
-            return self.informed(Came::Lost(end));
-        }
-        self.informed(Came::Foreign)
+        return seat.informed(Came::Lost(end));
     }
+    if seat.hello.is_some_and(|h| h.wire == wire) {
+        seat.hello = None;
+        seat.step.hello_ended = true;
+        return seat.informed(Came::Lost(end));
+    }
+    seat.informed(Came::Foreign)
+}
 
-    /// The machine is given the order to evict its agent.
-    pub(super) fn evicted(&mut self) -> Checked {
-        if self.evicted {
-            return Ok(());
-        }
-        if let Some(session) = self.session.take() {
-            self.owe_close(session.wire, Owed::Any);
-        }
-        if let Some(hello) = self.hello.take() {
-            self.owe_close(hello.wire, Owed::Any);
-        }
-        self.awaited = None;
-        self.sent_away = true;
-        self.informed(Came::Evicted)
+/// The machine is given the order to evict its agent.
+pub(super) fn evicted(seat: &mut Seat) -> Checked {
+    if seat.evicted {
+        return Ok(());
     }
+    if let Some(session) = seat.session.take() {
+        seat.owe_close(session.wire, Owed::Any);
+    }
+    if let Some(hello) = seat.hello.take() {
+        seat.owe_close(hello.wire, Owed::Any);
+    }
+    seat.awaited = None;
+    seat.sent_away = true;
+    seat.informed(Came::Evicted)
+}
 
-    /// The machine asks to close a wire.
-    pub(super) fn closes(
-        &mut self,
-        wire: Wire,
-        code: Code,
-        now: LocalNanos,
-        host: &Host,
-        rules: &Rules,
-    ) -> Checked {
-        self.does()?;
-        own_code(code)?;
-        let owed = self.pay_close(wire);
-        self.step.superseded |= owed.is_some() && code == SUPERSEDED;
-        demand(
-            code != NORMAL || matches!(owed, Some(Owed::Replaced { legacy: true })),
-            Invariant::NormalOnlyToLegacy,
-            "1000 only to a legacy agent that was replaced",
-            || format!("1000, owed: {owed:?}"),
-        )?;
-        match owed {
-            Some(Owed::Superseded) => fits(code == SUPERSEDED, code),
-            // Two legacy processes that claim one id count as the same (P-57).
-            Some(Owed::Replaced { legacy: true }) => {
-                fits(matches!(code, NORMAL | SUPERSEDED | REPLACED), code)
-            }
-            Some(Owed::Replaced { legacy: false }) => fits(code == REPLACED, code),
-            Some(Owed::Any) => {
-                demand(!matches!(code, SILENT | NO_ANSWER), REASON, "a code that fits", || {
-                    Self::code_text(code)
-                })
-            }
-            None => self.gives_up(wire, code, now, host, rules),
+/// The machine asks to close a wire.
+pub(super) fn closes(
+    seat: &mut Seat,
+    wire: Wire,
+    code: Code,
+    now: LocalNanos,
+    host: &Host,
+    rules: &Rules,
+) -> Checked {
+    seat.does()?;
+    own_code(code)?;
+    let owed = seat.pay_close(wire);
+    seat.step.superseded |= owed.is_some() && code == SUPERSEDED;
+    demand(
+        code != NORMAL || matches!(owed, Some(Owed::Replaced { legacy: true })),
+        Invariant::NormalOnlyToLegacy,
+        "1000 only to a legacy agent that was replaced",
+        || format!("1000, owed: {owed:?}"),
+    )?;
+    match owed {
+        Some(Owed::Superseded) => fits(code == SUPERSEDED, code),
+        // Two legacy processes that claim one id count as the same (P-57).
+        Some(Owed::Replaced { legacy: true }) => {
+            fits(matches!(code, NORMAL | SUPERSEDED | REPLACED), code)
         }
+        Some(Owed::Replaced { legacy: false }) => fits(code == REPLACED, code),
+        Some(Owed::Any) => {
+            demand(!matches!(code, SILENT | NO_ANSWER), REASON, "a code that fits", || {
+                Seat::code_text(code)
+            })
+        }
+        None => gives_up(seat, wire, code, now, host, rules),
     }
+}
 
-    /// It was not required that this wire be closed: it takes a time that is over.
-    fn gives_up(
-        &mut self,
-        wire: Wire,
-        code: Code,
-        now: LocalNanos,
-        host: &Host,
-        rules: &Rules,
-    ) -> Checked {
-        if let Some(session) = self.session.filter(|s| s.wire == wire) {
-            demand(code == SILENT, REASON, "a live link kept", || Self::code_text(code))?;
-            session.silence.called_dead(now, host, rules)?;
-            self.session = None;
-            self.step.gave_up = true;
-            self.awaited = Some(Awaited { after: Loss::Silence, since: now, counted_from: now });
-            return Ok(());
-        }
-        if let Some(hello) = self.hello.filter(|h| h.wire == wire) {
-            let over = now + rules.wobble >= hello.counted_from + rules.admission_timeout;
-            demand(code == TRY_LATER && over, REASON, "a hello that may wait", || {
-                format!("code {code} {} ns after it", now - hello.since)
-            })?;
-            self.hello = None;
-            self.step.hello_ended = true;
-            return Ok(());
-        }
-        demand(false, REASON, "only wires closed that are current or joining", || {
-            format!("{wire:?} closed with {code}")
-        })
+/// It was not required that this wire be closed: it takes a time that is over.
+fn gives_up(
+    seat: &mut Seat,
+    wire: Wire,
+    code: Code,
+    now: LocalNanos,
+    host: &Host,
+    rules: &Rules,
+) -> Checked {
+    if let Some(session) = seat.session.filter(|s| s.wire == wire) {
+        demand(code == SILENT, REASON, "a live link kept", || Seat::code_text(code))?;
+        session.silence.called_dead(now, host, rules)?;
+        seat.session = None;
+        seat.step.gave_up = true;
+        seat.awaited = Some(Awaited { after: Loss::Silence, since: now, counted_from: now });
+        return Ok(());
     }
+    if let Some(hello) = seat.hello.filter(|h| h.wire == wire) {
+        let over = now + rules.wobble >= hello.counted_from + rules.admission_timeout;
+        demand(code == TRY_LATER && over, REASON, "a hello that may wait", || {
+            format!("code {code} {} ns after it", now - hello.since)
+        })?;
+        seat.hello = None;
+        seat.step.hello_ended = true;
+        return Ok(());
+    }
+    demand(false, REASON, "only wires closed that are current or joining", || {
+        format!("{wire:?} closed with {code}")
+    })
 }
 
 const REASON: Invariant = Invariant::GivenUpForAReason;

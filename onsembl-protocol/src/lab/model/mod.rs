@@ -3,7 +3,7 @@
 //! It imports nothing of this crate but [`fact`](super::fact): it does not know how the machines
 //! come to what they do, only what an observer demands who knows what really happened. `docs/
 //! INVARIANTS.md` lists the demands. Each fact costs constant time and, once every agent and process
-//! has its place, no allocation.
+//! has its slot, no allocation.
 
 mod agent_end;
 mod deadline;
@@ -16,6 +16,7 @@ mod recording;
 mod rules;
 mod runner;
 mod seat;
+mod served;
 mod sessions;
 mod silence;
 mod violation;
@@ -207,7 +208,7 @@ impl Model {
                 "a hello given to the agent that said it",
                 || format!("one of {says:?}"),
             )?;
-            seat.joined(wire, process, when.local)
+            sessions::joined(seat, wire, process, when.local)
         });
     }
 }
@@ -307,50 +308,60 @@ impl Witness for Model {
             Fact::Installed(a, how) => self.at_server(a, when, |s, _, _| s.install(how, when)),
             Fact::Joined(agent, wire, process) => self.joined(agent, wire, process, when),
             Fact::ServerHeard(a, wire, frame) => {
-                self.at_server(a, when, |s, _, _| s.heard(wire, frame, now));
+                self.at_server(a, when, |s, _, _| heartbeats::heard(s, wire, frame, now));
             }
             Fact::ServerSent(a, wire, frame) => {
-                self.at_server(a, when, |s, host, rules| s.says(wire, frame, now, host, rules));
+                self.at_server(a, when, |s, host, rules| {
+                    heartbeats::says(s, wire, frame, now, host, rules)
+                });
             }
             Fact::ServerClosed(a, wire, code) => {
-                self.at_server(a, when, |s, host, rules| s.closes(wire, code, now, host, rules));
+                self.at_server(a, when, |s, host, rules| {
+                    links::closes(s, wire, code, now, host, rules)
+                });
             }
             Fact::ServerLost(a, wire, end) => {
-                self.at_server(a, when, |s, _, _| s.lost(wire, end, now));
+                self.at_server(a, when, |s, _, _| links::lost(s, wire, end, now));
             }
-            Fact::EvictionAsked(a) => self.at_server(a, when, |s, _, _| s.evicted()),
+            Fact::EvictionAsked(a) => self.at_server(a, when, |s, _, _| links::evicted(s)),
             Fact::FaultReported(a, wire) => {
-                self.at_server(a, when, |s, _, _| s.fault_reported(wire));
+                self.at_server(a, when, |s, _, _| heartbeats::fault_reported(s, wire));
             }
             Fact::Shown(a, presence) => {
-                self.at_server(a, when, |s, host, rules| s.shows(presence, when, host, rules));
+                self.at_server(a, when, |s, host, rules| {
+                    presence::shows(s, presence, when, host, rules)
+                });
             }
             Fact::ServerOverslept(a) => {
                 self.at_server(a, when, |_, host, rules| overslept(host, now, rules));
             }
-            Fact::Forgotten(a) => self.at_server(a, when, |s, _, _| s.forgotten()),
+            Fact::Forgotten(a) => self.at_server(a, when, |s, _, _| presence::forgotten(s)),
             Fact::ServerServed(a, deadline) => {
-                self.at_server(a, when, |s, host, rules| s.served(deadline, now, host, rules));
+                self.at_server(a, when, |s, host, rules| {
+                    served::served(s, deadline, now, host, rules)
+                });
             }
 
-            Fact::SessionAsked(a, wire) => self.at_server(a, when, |s, _, _| s.session_asked(wire)),
+            Fact::SessionAsked(a, wire) => {
+                self.at_server(a, when, |s, _, _| sessions::session_asked(s, wire));
+            }
             Fact::SessionCommitted(a, epoch, process) => {
-                self.at_server(a, when, |s, _, _| s.session_committed(epoch, process));
+                self.at_server(a, when, |s, _, _| sessions::session_committed(s, epoch, process));
             }
             Fact::SessionAnswered(a, wire, epoch) => {
-                self.at_server(a, when, |s, _, _| s.session_answered(wire, epoch, now));
+                self.at_server(a, when, |s, _, _| sessions::session_answered(s, wire, epoch, now));
             }
             Fact::SessionDenied(a, wire) => {
-                self.at_server(a, when, |s, _, _| s.session_denied(wire));
+                self.at_server(a, when, |s, _, _| sessions::session_denied(s, wire));
             }
             Fact::BeatAsked(a, epoch, sequence) => {
-                self.at_server(a, when, |s, _, _| s.beat_asked(epoch, sequence, now));
+                self.at_server(a, when, |s, _, _| heartbeats::beat_asked(s, epoch, sequence, now));
             }
             Fact::BeatCommitted(a, epoch, sequence) => {
-                self.at_server(a, when, |s, _, _| s.beat_committed(epoch, sequence));
+                self.at_server(a, when, |s, _, _| heartbeats::beat_committed(s, epoch, sequence));
             }
             Fact::BeatAnswered(a, epoch, sequence) => {
-                self.at_server(a, when, |s, _, _| s.beat_answered(epoch, sequence));
+                self.at_server(a, when, |s, _, _| heartbeats::beat_answered(s, epoch, sequence));
             }
             Fact::StoreReported(a, _) => self.at_server(a, when, |s, _, _| s.informed(Came::Store)),
         }

@@ -1,7 +1,7 @@
 //! Heartbeats that wait for a confirmation. It demands, through the ends that use it: a lag is named
 //! within two intervals, only if it is one, and healed when it is over.
 //!
-//! [`Open`] remembers when each open beat happened, as far as a few places go; beyond them it
+//! [`Open`] remembers when each open beat happened, as far as a few slots go; beyond them it
 //! answers with the bounds that are certain.
 
 use crate::lab::fact::{LocalNanos, Sequence};

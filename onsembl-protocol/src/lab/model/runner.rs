@@ -42,7 +42,7 @@ pub(super) enum Phase {
     Joining(Wire, LocalNanos),
     InSession(Wire, Joined),
     Waiting(Wait),
-    /// It may close for good now, and if `must`, has to.
+    /// It may close permanently now, and if `must`, has to.
     Leaving {
         must: bool,
         otherwise: Option<Wait>,
@@ -50,7 +50,7 @@ pub(super) enum Phase {
     Closed,
 }
 
-/// The step that is under way.
+/// The step that is in progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Step {
     pub(super) foreign: bool,

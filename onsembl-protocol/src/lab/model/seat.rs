@@ -1,9 +1,7 @@
-//! What the model keeps of the server's end of one agent, and the steps of that end: each step
-//! begins with the machine's input, and at its end nothing may be owed.
+//! What the model keeps of the server's end of one agent. Each step of that end begins with the machine's input; what
+//! must hold of it is in a file for each group of laws, as functions of the seat.
 
-use super::deadline;
 use super::dialling::Loss;
-use super::host::Host;
 use super::recording::Open;
 use super::rules::Rules;
 use super::silence::Silence;
@@ -88,7 +86,7 @@ pub(super) enum Owed {
     Any,
 }
 
-/// The step that is under way.
+/// The step that is in progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) came: Came,
@@ -106,7 +104,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    const NONE: Self = Self {
+    pub(super) const NONE: Self = Self {
         came: Came::Nothing,
         shown: false,
         close: [None; 2],
@@ -279,76 +277,6 @@ impl Seat {
     pub(super) fn pay_close(&mut self, wire: Wire) -> Option<Owed> {
         let slot = self.step.close.iter_mut().find(|owed| owed.is_some_and(|(w, _)| w == wire))?;
         slot.take().map(|(_, owed)| owed)
-    }
-
-    /// The step is over.
-    #[inline]
-    pub(super) fn served(
-        &mut self,
-        deadline: Option<LocalNanos>,
-        now: LocalNanos,
-        host: &Host,
-        rules: &Rules,
-    ) -> Checked {
-        self.nothing_owed()?;
-        self.status_is_true()?;
-        self.in_time(now, host, rules)?;
-        deadline::kept(self.deadline, now, host, rules)?;
-        deadline::fits(deadline, self.due(host, rules), now, rules, || {
-            format!("{:?}", self.shown.status)
-        })?;
-        self.deadline = deadline;
-        self.step = Step::NONE;
-        Ok(())
-    }
-
-    #[inline]
-    fn nothing_owed(&self) -> Checked {
-        let step = &self.step;
-        demand(
-            step.close == [None; 2],
-            if step.came == Came::Evicted {
-                Invariant::EvictionIsObeyed
-            } else {
-                Invariant::DeadLinkIsClosed
-            },
-            "every wire that is given up closed in the same step",
-            || format!("{:?} left open upon {:?}", step.close, step.came),
-        )?;
-        demand(
-            step.ask.is_none(),
-            Invariant::HelloIsAnswered,
-            "a session asked for in the step of the hello",
-            || format!("{:?} not asked for", step.ask),
-        )?;
-        demand(
-            !step.welcome,
-            Invariant::HelloIsAnswered,
-            "the hello accepted in the step in which its session is open",
-            || "no welcome".into(),
-        )?;
-        demand(
-            step.record.is_none(),
-            Invariant::BeatIsRecorded,
-            "a heartbeat to be recorded in the step in which it came",
-            || format!("{:?} not asked for", step.record),
-        )
-    }
-
-    /// The latest time by which something must be done.
-    #[inline]
-    fn due(&self, host: &Host, rules: &Rules) -> Option<LocalNanos> {
-        if !self.installed || self.evicted {
-            return None;
-        }
-        let hello = self.hello.map(|h| host.latest(h.since, rules.admission_timeout));
-        if let Some(s) = &self.session {
-            let beat = host.latest(s.sent_at, rules.interval);
-            let answer = s.unanswered.map_or(beat, |at| host.latest(at, rules.interval / 2));
-            let due = s.silence.due(host, rules).min(beat).min(answer);
-            return Some(hello.map_or(due, |hello| due.min(hello)));
-        }
-        hello.or(self.awaited.map(|a| host.latest(a.since, rules.resume_window)))
     }
 
     /// The server was away.

@@ -27,6 +27,7 @@ impl fmt::Display for Subject {
 /// The first demand that was not met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct Violation {
     pub invariant: Invariant,
     /// When it was noticed.

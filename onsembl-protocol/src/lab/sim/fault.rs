@@ -28,9 +28,9 @@ macro_rules! kinds {
 
 kinds! {
     /// Half-open: nothing gets from the agent to the server over the present wire.
-    HoldUp = "half-open to the server";
+    StallUp = "half-open to the server";
     /// Half-open: nothing gets from the server to the agent over the present wire.
-    HoldDown = "half-open to the agent";
+    StallDown = "half-open to the agent";
     /// Nothing travels over the present wire either way.
     Freeze = "frozen wire";
     /// The agent's network is down, for new dials too.
@@ -55,7 +55,7 @@ kinds! {
     DialNotAServer = "dials: not a server";
     /// Dials fail: 401.
     DialUnauthorized = "dials: unauthorised";
-    /// Dials fail: 403, for good.
+    /// Dials fail: 403, permanently.
     DialForbidden = "dials: forbidden";
     /// Dials fail: 503.
     DialBusy = "dials: busy";
@@ -71,7 +71,7 @@ kinds! {
     HelloUnanswered = "hello never answered";
     /// The hello is refused because of the token.
     HelloUnauthorized = "hello refused: token";
-    /// The hello is refused for good.
+    /// The hello is refused permanently.
     HelloForbidden = "hello refused for good";
     /// The hello is refused for another reason.
     HelloRefused = "hello refused";

@@ -14,12 +14,15 @@
 mod agents;
 mod codec;
 mod coverage;
+mod dials;
+mod env;
 mod failure;
 mod fault;
 mod hello;
 mod host;
 mod hub;
 mod links;
+mod network;
 mod perform;
 mod queue;
 mod random;
@@ -44,16 +47,10 @@ pub use shrink::shrink;
 pub use trace::{Digest, Trace};
 pub use world::Outcome;
 
-use crate::id::PresenceVersion;
-use crate::lab::fact::Status;
-use crate::session::{AgentConfig, PresenceStatus, ServerConfig};
-use agents::{AgentHost, Running};
+use agents::Agents;
 use alloc::vec::Vec;
-use codec::Codec;
-use queue::Queue;
+use env::Env;
 use server::Server;
-use store::Store;
-use wire::Wire;
 
 /// A millisecond of true time.
 const MILLI: u64 = 1_000_000;
@@ -63,30 +60,12 @@ const SECOND: u64 = 1_000_000_000;
 /// A server, its agents, and all that is between them.
 #[derive(Debug)]
 pub struct World<W> {
-    witness: W,
-    now: u64,
-    queue: Queue,
-    server_rules: ServerConfig,
-    agent_rules: AgentConfig,
-    planted: Option<Planted>,
-    /// If every message is written and read.
-    codec: Option<Codec>,
+    env: Env<W>,
+    agents: Agents,
+    server: Server,
     faults: Vec<Planned>,
     /// What each fault struck, while it lasts.
     struck: Vec<Option<u32>>,
-    agents: Vec<AgentHost>,
-    processes: Vec<Running>,
-    wires: Vec<Wire>,
-    server: Server,
-    store: Store,
-    /// The latest status of each agent that the server showed.
-    shown: Vec<Status>,
-    /// What readers of the fleet's view were shown last of each agent.
-    readers: Vec<Option<(PresenceVersion, PresenceStatus)>>,
-    coverage: Coverage,
-    beats: u64,
-    steps: u64,
     calm: bool,
-    failure: Option<Failure>,
     ends: u64,
 }

@@ -1,122 +1,132 @@
-//! What the server's machines ask for, done.
+//! What the server's machines ask for, done, and what the store answers.
 
-use super::World;
+use super::env::{Env, wire_id};
 use super::links::number;
-use super::queue::What;
 use super::seats::Seated;
+use super::server::Server;
+use super::store::Done;
 use super::translate;
-use super::wire::{AgentEnd, Packet, ServerEnd};
-use crate::close::CloseCause;
-use crate::fleet::FleetEvent;
+use super::wire::{Packet, ServerEnd};
+use crate::fleet::{FleetEvent, StoreAnswer};
+use crate::id::{BeatSequence, Epoch};
 use crate::lab::fact::{Agent, Down, Fact, Witness};
-use crate::session::ServerAction;
+use crate::session::{ServerAction, ServerEvent, StoreTrouble};
 use crate::step::Actions;
+use crate::supervisor::Key;
 
-impl<W: Witness> World<W> {
-    pub(super) fn perform(&mut self, seated: Seated, actions: Actions<ServerAction>) {
+impl Server {
+    pub(super) fn perform<W: Witness>(
+        &mut self,
+        env: &mut Env<W>,
+        seated: Seated,
+        actions: Actions<ServerAction>,
+    ) {
         let Seated { key, seat, agent, bound } = seated;
         let id = Agent(agent);
         for action in actions {
             match action {
                 ServerAction::Admit(link) => {
-                    self.say_server(&Fact::SessionAsked(id, self.wire_id(number(link))));
-                    self.server.events.push_back(FleetEvent::Admit { seat, link });
+                    env.say(&self.host, &Fact::SessionAsked(id, wire_id(number(link))));
+                    self.events.push_back(FleetEvent::Admit { seat, link });
                 }
                 ServerAction::Welcome { link, epoch } => {
                     let wire = number(link);
-                    let entry = &mut self.wires[wire as usize];
+                    let entry = &mut env.net.wires[wire as usize];
                     if entry.server_end == ServerEnd::Joining {
                         entry.server_end = ServerEnd::Live;
                     }
                     self.began(seat, wire);
-                    self.say_down(agent, wire, Down::Welcome(epoch.0));
+                    self.say_down(env, agent, wire, Down::Welcome(epoch.0));
                 }
                 ServerAction::Record { epoch, sequence } => {
-                    self.say_server(&Fact::BeatAsked(id, epoch.0, sequence.0));
+                    env.say(&self.host, &Fact::BeatAsked(id, epoch.0, sequence.0));
                     if bound {
-                        self.ask_beat(agent, epoch, sequence);
+                        self.store.ask_beat(env, agent, epoch, sequence);
                     }
                 }
                 ServerAction::SendBeat { link, beat } => {
-                    self.say_down(agent, number(link), translate::beat_out(&beat));
+                    self.say_down(env, agent, number(link), translate::beat_out(&beat));
                 }
-                ServerAction::SendPing(link) => self.say_down(agent, number(link), Down::Ping),
+                ServerAction::SendPing(link) => self.say_down(env, agent, number(link), Down::Ping),
                 ServerAction::Close(link, cause) => {
                     let wire = number(link);
                     let code = cause.code().0;
-                    self.say_server(&Fact::ServerClosed(id, self.wire_id(wire), code));
-                    self.close_at_server(wire, cause);
+                    env.say(&self.host, &Fact::ServerClosed(id, wire_id(wire), code));
+                    env.close_at_server(wire, cause);
                 }
                 ServerAction::Report(presence) => {
                     let shown = translate::presence(&presence);
-                    self.say_server(&Fact::Shown(id, shown));
+                    env.say(&self.host, &Fact::Shown(id, shown));
                     let before = core::mem::replace(&mut self.shown[agent as usize], shown.status);
                     if before != shown.status {
-                        self.coverage.server_went(before, shown.status);
+                        env.coverage.server_went(before, shown.status);
                     }
-                    self.server.events.push_back(FleetEvent::Presence {
-                        seat,
-                        presence,
-                        beats: None,
-                    });
+                    self.events.push_back(FleetEvent::Presence { seat, presence, beats: None });
                 }
-                ServerAction::Overslept(_) => self.say_server(&Fact::ServerOverslept(id)),
+                ServerAction::Overslept(_) => env.say(&self.host, &Fact::ServerOverslept(id)),
                 ServerAction::Forget => {
-                    let _ = self.server.supervisor.remove(key);
-                    self.server.events.push_back(FleetEvent::Forgotten { seat, history: None });
-                    self.say_server(&Fact::Forgotten(id));
+                    let _ = self.supervisor.remove(key);
+                    self.events.push_back(FleetEvent::Forgotten { seat, history: None });
+                    env.say(&self.host, &Fact::Forgotten(id));
                 }
             }
         }
     }
 
-    fn say_down(&mut self, agent: u32, wire: u32, frame: Down) {
-        self.say_server(&Fact::ServerSent(Agent(agent), self.wire_id(wire), frame));
-        if self.wires[wire as usize].server_end != ServerEnd::Closed {
-            self.send_down(wire, Packet::Down(frame));
+    fn say_down<W: Witness>(&mut self, env: &mut Env<W>, agent: u32, wire: u32, frame: Down) {
+        env.say(&self.host, &Fact::ServerSent(Agent(agent), wire_id(wire), frame));
+        if env.net.wires[wire as usize].server_end != ServerEnd::Closed {
+            env.send_down(wire, Packet::Down(frame));
         }
     }
 
-    /// Closes the server's end: a close frame goes out, and nothing is heard of the wire any more
-    /// but that it is over.
-    pub(super) fn close_at_server(&mut self, wire: u32, cause: CloseCause) {
-        let entry = &mut self.wires[wire as usize];
-        match entry.server_end {
-            ServerEnd::Greeting | ServerEnd::Joining | ServerEnd::Live => {}
-            ServerEnd::None | ServerEnd::Stub | ServerEnd::Closing | ServerEnd::Closed => return,
+    /// Does all that is due, as far as the store can. It lives in the server's process.
+    pub(super) fn on_store<W: Witness>(&mut self, env: &mut Env<W>) {
+        while self.is_executed()
+            && let Some(done) = self.store.next(env)
+        {
+            match done {
+                Done::Session { seat, link, session, opened } => {
+                    let answer = StoreAnswer::Session { seat, link, session, opened };
+                    self.feed_fleet(env, FleetEvent::Store(answer));
+                }
+                Done::Beat { agent, epoch, sequence } => {
+                    self.tell_beat(env, agent, epoch, sequence);
+                }
+                Done::Unheard => {}
+            }
         }
-        entry.server_end = ServerEnd::Closing;
-        entry.to_server.clear();
-        let wait = if cause == CloseCause::Silent { 0 } else { 2 * entry.latency };
-        let code = cause.code().0;
-        let at = entry.to_server.push_here(self.now + wait, Packet::Ended(code));
-        self.queue.push(at, What::ToServer(wire));
-        self.send_down(wire, Packet::Close(code));
     }
 
-    /// Sends a packet to an agent's end, if a wire leads there.
-    pub(super) fn send_down(&mut self, wire: u32, packet: Packet) {
-        let entry = &mut self.wires[wire as usize];
-        if entry.cut || entry.agent_end == AgentEnd::Closed {
+    fn tell_beat<W: Witness>(&mut self, env: &mut Env<W>, agent: u32, epoch: u64, sequence: u64) {
+        let Some(key) = self.machine_of(agent) else { return };
+        env.say(&self.host, &Fact::BeatAnswered(Agent(agent), epoch, sequence));
+        let at = self.host.wall(env.now);
+        let (epoch, sequence) = (Epoch(epoch), BeatSequence(sequence));
+        self.feed_server(env, key, ServerEvent::Recorded { epoch, sequence, at });
+    }
+
+    /// The store says how it is, to every machine.
+    pub(super) fn tell_trouble<W: Witness>(
+        &mut self,
+        env: &mut Env<W>,
+        trouble: Option<StoreTrouble>,
+    ) {
+        self.store.trouble = trouble;
+        if !self.is_executed() {
             return;
         }
-        let latency = self.agents[entry.agent as usize].latency(entry.latency);
-        let at = entry.to_agent.push(self.now + latency, packet);
-        self.queue.push(at, What::ToAgent(wire));
+        for agent in 0..self.store.agents() as u32 {
+            if let Some(key) = self.machine_of(agent) {
+                self.tell_trouble_to(env, key);
+            }
+        }
     }
 
-    /// Sends a packet to the server's end, if a wire leads there.
-    pub(super) fn send_up(&mut self, wire: u32, packet: Packet) {
-        let entry = &mut self.wires[wire as usize];
-        match entry.server_end {
-            ServerEnd::Greeting | ServerEnd::Joining | ServerEnd::Live => {}
-            ServerEnd::None | ServerEnd::Stub | ServerEnd::Closing | ServerEnd::Closed => return,
-        }
-        if entry.cut {
-            return;
-        }
-        let latency = self.agents[entry.agent as usize].latency(entry.latency);
-        let at = entry.to_server.push(self.now + latency, packet);
-        self.queue.push(at, What::ToServer(wire));
+    pub(super) fn tell_trouble_to<W: Witness>(&mut self, env: &mut Env<W>, key: Key) {
+        let Some(seated) = self.seats.of_key(key) else { return };
+        let trouble = self.store.trouble;
+        env.say(&self.host, &Fact::StoreReported(Agent(seated.agent), trouble.is_some()));
+        self.feed_server(env, key, ServerEvent::Store(trouble));
     }
 }

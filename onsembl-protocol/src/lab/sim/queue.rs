@@ -23,7 +23,7 @@ pub(super) enum What {
     StartAgent(u32),
     /// The server is started, if it is not running.
     StartServer,
-    /// The faults are over for good.
+    /// The faults are over permanently.
     Calm,
     /// The timer of this process.
     AgentTimer(u32),

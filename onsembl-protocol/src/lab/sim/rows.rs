@@ -45,7 +45,7 @@ impl Rows {
         Some(self.rows[*self.by_id.get(id)?].agent)
     }
 
-    /// What a new run of the server continues from, and whose it is. The versions are raised for good
+    /// What a new run of the server continues from, and whose it is. The versions are raised permanently
     /// before anything is published under them.
     pub(super) fn recover(&mut self) -> Vec<(u32, AgentRecord)> {
         let raise = |row: &mut Row| {

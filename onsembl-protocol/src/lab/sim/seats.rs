@@ -12,7 +12,7 @@ pub(super) struct Seated {
     pub(super) seat: SeatId,
     /// Of the hello that it was put in for, or of the row: the fleet was not asked.
     pub(super) agent: u32,
-    /// The store has opened a session for it, so that its beats have a place.
+    /// The store has opened a session for it, so that its beats have a row.
     pub(super) bound: bool,
 }
 

@@ -1,22 +1,26 @@
 //! The server's process: what comes over its wires, its timer, its start and its end.
 
-use super::World;
+use super::SECOND;
+use super::agents::Agents;
+use super::env::{Env, wire_id};
 use super::failure::Failure;
+use super::hello::{hello_of, token_of};
 use super::host::{self, Host};
 use super::links::{Link, code_of, link};
 use super::queue::What;
 use super::random::Random;
 use super::seats::{Seated, Seats};
+use super::store::Store;
 use super::translate;
-use super::wire::{Packet, ServerEnd};
+use super::wire::{AgentEnd, Packet, ServerEnd};
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::fleet::{Fleet, FleetEvent, FleetLimits, SeatId};
-use crate::id::UserId;
-use crate::lab::fact::{Agent, Fact, HowEnded, Up, Witness};
+use crate::id::{PresenceVersion, UserId};
+use crate::lab::fact::{Agent, Down, Fact, HowEnded, Status, Up, Witness};
 use crate::model::{Capabilities, Dialect, SERVER_FEATURES};
 use crate::session::{
-    Greeting, GreetingEvent, GreetingVerdict, PresenceStatus, ServerAction, ServerConfig,
-    ServerConnection, ServerEvent,
+    DialFailure, Greeting, GreetingEvent, GreetingVerdict, PresenceStatus, ServerAction,
+    ServerConfig, ServerConnection, ServerEvent,
 };
 use crate::step::Actions;
 use crate::supervisor::{Key, Supervisor};
@@ -31,10 +35,16 @@ use alloc::vec::Vec;
 /// Machines woken in one go; small, so that sweeps with more due happen.
 const SWEEP: usize = 4;
 
-/// The server's process and host.
+/// The server's process, its host and its store.
 #[derive(Debug)]
 pub(super) struct Server {
+    pub(super) rules: ServerConfig,
     pub(super) host: Host,
+    pub(super) store: Store,
+    /// The latest status of each agent that it showed.
+    pub(super) shown: Vec<Status>,
+    /// What readers of the fleet's view were shown last of each agent.
+    pub(super) readers: Vec<Option<(PresenceVersion, PresenceStatus)>>,
     pub(super) running: bool,
     pub(super) stalls: u32,
     pub(super) supervisor: Supervisor<ServerConnection>,
@@ -56,9 +66,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(rules: ServerConfig, host: Host, agents: usize, mut random: Random) -> Self {
+    pub(super) fn new(rules: ServerConfig, host: Host, store: Store, mut random: Random) -> Self {
+        let agents = store.agents();
         Self {
+            rules,
             host,
+            store,
+            shown: alloc::vec![Status::Offline; agents],
+            readers: alloc::vec![None; agents],
             running: false,
             stalls: 0,
             supervisor: Supervisor::new(rules),
@@ -102,8 +117,8 @@ impl Server {
     }
 
     /// All that the process knew.
-    fn forget_all(&mut self, rules: ServerConfig) {
-        self.supervisor = Supervisor::new(rules);
+    fn forget_all(&mut self) {
+        self.supervisor = Supervisor::new(self.rules);
         self.fleet = new_fleet(self.agents, &mut self.random);
         self.fleet_wake = Deadline::Never;
         self.events.clear();
@@ -120,123 +135,150 @@ fn new_fleet(agents: usize, random: &mut Random) -> Fleet {
     Fleet::new(UserId::new("user"), SeatId(0), random.next(), limits)
 }
 
-impl<W: Witness> World<W> {
-    pub(super) fn start_server(&mut self) {
-        if self.server.running {
+impl Server {
+    pub(super) fn start_server<W: Witness>(&mut self, env: &mut Env<W>) {
+        if self.running {
             return;
         }
-        self.server.running = true;
-        self.say_server(&Fact::ServerStarted);
+        self.running = true;
+        env.say(&self.host, &Fact::ServerStarted);
         for (agent, record) in self.store.rows.recover() {
-            let now = self.server.host.sample(self.now);
-            self.server.fleet.recover_agent(record, now);
-            self.perform_fleet(Some(agent));
+            let now = self.host.sample(env.now);
+            self.fleet.recover_agent(record, now);
+            self.perform_fleet(env, Some(agent));
         }
     }
 
     /// The process ends; its links end with it, as far as the agents learn of it.
-    pub(super) fn end_server(&mut self, how: HowEnded, orderly: bool) {
-        if !self.server.running {
+    pub(super) fn end_server<W: Witness>(
+        &mut self,
+        env: &mut Env<W>,
+        how: HowEnded,
+        orderly: bool,
+    ) {
+        if !self.running {
             return;
         }
-        let in_order = how == HowEnded::InOrder && !self.server.is_away();
-        let open: Vec<u32> = self.open_wires();
+        let in_order = how == HowEnded::InOrder && !self.is_away();
+        let open = env.net.open_wires();
         for wire in open {
             if in_order {
-                self.close_at_server(wire, CloseCause::GoingAway);
-                self.lose_at_server(wire, CloseReason::local(CloseCause::GoingAway));
+                env.close_at_server(wire, CloseCause::GoingAway);
+                self.lose_at_server(env, wire, CloseReason::local(CloseCause::GoingAway));
             } else if orderly {
-                self.send_down(wire, Packet::Broken);
+                env.send_down(wire, Packet::Broken);
             }
-            let wire = &mut self.wires[wire as usize];
+            let wire = &mut env.net.wires[wire as usize];
             wire.server_end = ServerEnd::Closed;
             wire.cut |= !in_order;
             wire.to_server.clear();
         }
         if in_order {
-            self.drain_events();
+            self.drain_events(env);
         }
-        self.drop_writes(in_order);
-        for wire in core::mem::take(&mut self.server.waiting_dials) {
-            self.send_down(wire, Packet::DialFailed(crate::session::DialFailure::Unreachable));
+        self.store.drop_writes(env, in_order);
+        for wire in core::mem::take(&mut self.waiting_dials) {
+            env.send_down(wire, Packet::DialFailed(DialFailure::Unreachable));
         }
-        self.say_server(&Fact::ServerEnded(if in_order { how } else { HowEnded::Killed }));
-        self.server.running = false;
-        self.server.forget_all(self.server_rules);
+        env.say(&self.host, &Fact::ServerEnded(if in_order { how } else { HowEnded::Killed }));
+        self.running = false;
+        self.forget_all();
     }
 
-    pub(super) fn open_wires(&self) -> Vec<u32> {
-        let is_open = |end| {
-            matches!(
-                end,
-                ServerEnd::Greeting | ServerEnd::Joining | ServerEnd::Live | ServerEnd::Closing
-            )
-        };
-        let numbered = self.wires.iter().zip(0..);
-        numbered.filter(|(wire, _)| is_open(wire.server_end)).map(|(_, number)| number).collect()
+    /// A dial got to the other side.
+    pub(super) fn on_dial<W: Witness>(&mut self, env: &mut Env<W>, wire: u32) {
+        let entry = &env.net.wires[wire as usize];
+        if entry.agent_end != AgentEnd::Dialling {
+            return;
+        }
+        let agent = entry.agent;
+        if env.net.weather(agent).partitions > 0 {
+            return env.queue.push(env.now + SECOND, What::DialArrives(wire));
+        }
+        if !env.misdirect(wire, agent) {
+            self.accept(env, wire);
+        }
     }
 
     /// A dial got here.
-    pub(super) fn accept(&mut self, wire: u32) {
-        if !self.server.running {
-            return self
-                .send_down(wire, Packet::DialFailed(crate::session::DialFailure::Unreachable));
+    fn accept<W: Witness>(&mut self, env: &mut Env<W>, wire: u32) {
+        if !self.running {
+            return env.send_down(wire, Packet::DialFailed(DialFailure::Unreachable));
         }
-        if self.server.is_away() {
-            return self.server.waiting_dials.push(wire);
+        if self.is_away() {
+            return self.waiting_dials.push(wire);
         }
-        let now = self.server.host.sample(self.now);
-        self.wires[wire as usize].server_end = ServerEnd::Greeting;
-        self.server.greeting.push((wire, Greeting::new(now)));
-        self.send_down(wire, Packet::Opened);
-        self.arm_server();
+        let now = self.host.sample(env.now);
+        env.net.wires[wire as usize].server_end = ServerEnd::Greeting;
+        self.greeting.push((wire, Greeting::new(now)));
+        env.send_down(wire, Packet::Opened);
+        self.arm_server(env);
     }
 
     /// Hands over all that has arrived over a wire.
-    pub(super) fn on_to_server(&mut self, wire: u32) {
-        while self.server.is_executed()
-            && let Some(packet) = self.wires[wire as usize].to_server.pop(self.now)
+    pub(super) fn on_to_server<W: Witness>(
+        &mut self,
+        env: &mut Env<W>,
+        agents: &Agents,
+        wire: u32,
+    ) {
+        while self.is_executed()
+            && let Some(packet) = env.net.wires[wire as usize].to_server.pop(env.now)
         {
-            self.receive_at_server(wire, packet);
+            self.receive_at_server(env, agents, wire, packet);
         }
     }
 
-    fn receive_at_server(&mut self, wire: u32, packet: Packet) {
-        let Wire { agent, process, stage } = self.look(wire);
-        let Some(packet) = self.read_at_server(process, packet) else {
-            return self.fail(Failure::CodecMismatch { agent });
+    fn receive_at_server<W: Witness>(
+        &mut self,
+        env: &mut Env<W>,
+        agents: &Agents,
+        wire: u32,
+        packet: Packet,
+    ) {
+        let entry = &env.net.wires[wire as usize];
+        let (agent, process, stage) = (entry.agent, entry.process, entry.server_end);
+        let Some(packet) = self.read_at_server(env, agents, process, packet) else {
+            return env.fail(Failure::CodecMismatch { agent });
         };
         match packet {
-            Packet::Up(Up::Hello) if stage == ServerEnd::Greeting => self.hello(wire),
-            Packet::Up(up) => self.heard_at_server(wire, stage, up),
+            Packet::Up(Up::Hello) if stage == ServerEnd::Greeting => self.hello(env, agents, wire),
+            Packet::Up(up) => self.heard_at_server(env, wire, stage, up),
             Packet::Probe => {
-                self.heard_at_server(wire, stage, Up::Other);
-                self.send_down(wire, Packet::Down(crate::lab::fact::Down::Other));
+                self.heard_at_server(env, wire, stage, Up::Other);
+                env.send_down(wire, Packet::Down(Down::Other));
             }
             Packet::Fault => {
-                self.heard_at_server(wire, stage, Up::Other);
+                self.heard_at_server(env, wire, stage, Up::Other);
                 if stage == ServerEnd::Live {
                     self.deliver_fault(wire);
                 }
             }
-            Packet::Close(code) => self.lose_at_server(wire, CloseReason::peer(code_of(code))),
-            Packet::Broken => self.lose_at_server(wire, CloseReason::broken(Breakage::Reset)),
+            Packet::Close(code) => self.lose_at_server(env, wire, CloseReason::peer(code_of(code))),
+            Packet::Broken => self.lose_at_server(env, wire, CloseReason::broken(Breakage::Reset)),
             Packet::Ended(code) => {
                 let cause = CloseCause::from_code(CloseCode(code));
-                self.lose_at_server(wire, CloseReason::local(cause));
+                self.lose_at_server(env, wire, CloseReason::local(cause));
             }
             Packet::Down(_) | Packet::Refused(_) | Packet::Opened | Packet::DialFailed(_) => {
-                self.fail(Failure::Confused { process });
+                env.fail(Failure::Confused { process });
             }
         }
     }
 
-    fn read_at_server(&self, process: u32, packet: Packet) -> Option<Packet> {
-        match (&self.codec, packet) {
+    fn read_at_server<W>(
+        &self,
+        env: &Env<W>,
+        agents: &Agents,
+        process: u32,
+        packet: Packet,
+    ) -> Option<Packet> {
+        match (&env.codec, packet) {
             (Some(codec), Packet::Up(frame)) => {
-                let agent = self.processes[process as usize].agent;
-                let wall = self.agents[agent as usize].host.wall(self.now);
-                codec.up(frame, || self.hello_of(process), wall).map(Packet::Up)
+                let running = &agents.processes[process as usize];
+                let wall = agents.hosts[running.agent as usize].host.wall(env.now);
+                let hello = || hello_of(running, process, self.store.id_of(running.agent));
+                codec.up(frame, hello, wall).map(Packet::Up)
             }
             (_, packet) => Some(packet),
         }
@@ -244,25 +286,35 @@ impl<W: Witness> World<W> {
 
     /// The seat whose machine gets the events of this wire.
     fn hearer_of(&self, wire: u32) -> Option<Seated> {
-        self.server.seats.of_key(self.server.links.get(&wire)?.key?)
+        self.seats.of_key(self.links.get(&wire)?.key?)
     }
 
-    fn heard_at_server(&mut self, wire: u32, stage: ServerEnd, up: Up) {
+    fn heard_at_server<W: Witness>(
+        &mut self,
+        env: &mut Env<W>,
+        wire: u32,
+        stage: ServerEnd,
+        up: Up,
+    ) {
         match stage {
             ServerEnd::Live => {
                 let Some(seated) = self.hearer_of(wire) else { return };
-                self.say_server(&Fact::ServerHeard(Agent(seated.agent), self.wire_id(wire), up));
-                let (seat, at) = (seated.seat, self.server.host.wall(self.now));
-                self.server.events.push_back(FleetEvent::Heard { seat, at });
+                env.say(&self.host, &Fact::ServerHeard(Agent(seated.agent), wire_id(wire), up));
+                let (seat, at) = (seated.seat, self.host.wall(env.now));
+                self.events.push_back(FleetEvent::Heard { seat, at });
                 if up == Up::Pong {
                     let message = Box::new(AgentToServer::Pong(Pong::default()));
-                    self.server.events.push_back(FleetEvent::Message { seat, message });
+                    self.events.push_back(FleetEvent::Message { seat, message });
                 }
-                self.feed_seated(seated, ServerEvent::Received(link(wire), translate::inbound(up)));
+                self.feed_seated(
+                    env,
+                    seated,
+                    ServerEvent::Received(link(wire), translate::inbound(up)),
+                );
             }
             ServerEnd::Greeting => {
-                let now = self.server.host.sample(self.now);
-                self.greet(wire, GreetingEvent::Other, now);
+                let now = self.host.sample(env.now);
+                self.greet(env, wire, GreetingEvent::Other, now);
             }
             ServerEnd::None
             | ServerEnd::Stub
@@ -272,24 +324,29 @@ impl<W: Witness> World<W> {
         }
     }
 
-    fn greet(&mut self, wire: u32, event: GreetingEvent, now: Now) {
-        let Some((_, greeting)) = self.server.greeting.iter_mut().find(|(w, _)| *w == wire) else {
+    fn greet<W: Witness>(&mut self, env: &mut Env<W>, wire: u32, event: GreetingEvent, now: Now) {
+        let Some((_, greeting)) = self.greeting.iter_mut().find(|(w, _)| *w == wire) else {
             return;
         };
         match greeting.handle(event, now) {
             GreetingVerdict::Wait | GreetingVerdict::Identify => {}
             GreetingVerdict::Close(cause) => {
-                self.server.greeting.retain(|(w, _)| *w != wire);
-                self.close_at_server(wire, cause);
+                self.greeting.retain(|(w, _)| *w != wire);
+                env.close_at_server(wire, cause);
             }
         }
     }
 
     /// A hello: the fleet is to say whose it is.
-    fn hello(&mut self, wire: u32) {
-        self.server.greeting.retain(|(w, _)| *w != wire);
-        self.wires[wire as usize].server_end = ServerEnd::Joining;
-        let hello = Box::new(self.hello_of(self.wires[wire as usize].process));
+    fn hello<W: Witness>(&mut self, env: &mut Env<W>, agents: &Agents, wire: u32) {
+        self.greeting.retain(|(w, _)| *w != wire);
+        let entry = &mut env.net.wires[wire as usize];
+        entry.server_end = ServerEnd::Joining;
+        let (agent, process) = (entry.agent, entry.process);
+        let id = self.store.id_of(agent);
+        let running = &agents.processes[process as usize];
+        let hello = Box::new(hello_of(running, process, id));
+        let bearer = Some(token_of(agent, id));
         let capabilities = match &hello.extensions {
             Some(theirs) => {
                 Capabilities::negotiate(SERVER_FEATURES, &theirs.features, Dialect::Extended)
@@ -297,10 +354,9 @@ impl<W: Witness> World<W> {
             None => Capabilities::LEGACY,
         };
         let entry = Link { capabilities, key: None, admission: None, session: None };
-        let _ = self.server.links.insert(wire, entry);
-        let bearer = Some(self.token_of(self.wires[wire as usize].agent));
+        let _ = self.links.insert(wire, entry);
         let event = FleetEvent::Hello { link: link(wire), hello, peer: String::new(), bearer };
-        self.server.events.push_back(event);
+        self.events.push_back(event);
     }
 
     fn deliver_fault(&mut self, wire: u32) {
@@ -312,134 +368,133 @@ impl<W: Witness> World<W> {
             details: None,
         };
         let message = Box::new(AgentToServer::Fault(report));
-        self.server.events.push_back(FleetEvent::Message { seat, message });
+        self.events.push_back(FleetEvent::Message { seat, message });
     }
 
-    pub(super) fn lose_at_server(&mut self, wire: u32, reason: CloseReason) {
-        self.server.greeting.retain(|(w, _)| *w != wire);
-        let entry = &mut self.wires[wire as usize];
+    pub(super) fn lose_at_server<W: Witness>(
+        &mut self,
+        env: &mut Env<W>,
+        wire: u32,
+        reason: CloseReason,
+    ) {
+        self.greeting.retain(|(w, _)| *w != wire);
+        let entry = &mut env.net.wires[wire as usize];
         entry.server_end = ServerEnd::Closed;
         entry.to_server.clear();
-        let Some(Link { key: Some(key), session, .. }) = self.server.links.remove(&wire) else {
+        let Some(Link { key: Some(key), session, .. }) = self.links.remove(&wire) else {
             return;
         };
-        let Some(Seated { seat, agent, .. }) = self.server.seats.of_key(key) else { return };
+        let Some(Seated { seat, agent, .. }) = self.seats.of_key(key) else { return };
         let event = FleetEvent::LinkEnded { seat, link: link(wire), session, reason };
-        self.server.events.push_back(event);
-        if self.server.supervisor.get(key).is_some() {
+        self.events.push_back(event);
+        if self.supervisor.get(key).is_some() {
             let end = translate::end(reason);
-            self.say_server(&Fact::ServerLost(Agent(agent), self.wire_id(wire), end));
-            self.feed_server(key, ServerEvent::LinkDown(link(wire), reason));
+            env.say(&self.host, &Fact::ServerLost(Agent(agent), wire_id(wire), end));
+            self.feed_server(env, key, ServerEvent::LinkDown(link(wire), reason));
         }
     }
 
-    pub(super) fn feed_server(&mut self, key: Key, event: ServerEvent) {
-        if let Some(seated) = self.server.seats.of_key(key) {
-            self.feed_seated(seated, event);
+    pub(super) fn feed_server<W: Witness>(
+        &mut self,
+        env: &mut Env<W>,
+        key: Key,
+        event: ServerEvent,
+    ) {
+        if let Some(seated) = self.seats.of_key(key) {
+            self.feed_seated(env, seated, event);
         }
     }
 
-    fn feed_seated(&mut self, seated: Seated, event: ServerEvent) {
-        let now = self.server.host.sample(self.now);
-        let Some(actions) = self.server.supervisor.handle(seated.key, event, now) else { return };
-        self.perform(seated, actions);
-        self.served(seated);
+    fn feed_seated<W: Witness>(&mut self, env: &mut Env<W>, seated: Seated, event: ServerEvent) {
+        let now = self.host.sample(env.now);
+        let Some(actions) = self.supervisor.handle(seated.key, event, now) else { return };
+        self.perform(env, seated, actions);
+        self.served(env, seated);
     }
 
     /// The end of a step of an agent's machine: what it waits for, and that it waits for something.
-    pub(super) fn served(&mut self, seated: Seated) {
-        self.steps += 1;
+    pub(super) fn served<W: Witness>(&mut self, env: &mut Env<W>, seated: Seated) {
+        env.steps += 1;
         let Seated { key, agent, .. } = seated;
-        if let Some(deadline) = self.server.supervisor.deadline(key) {
+        if let Some(deadline) = self.supervisor.deadline(key) {
             // What is due already is due at once: the supervisor holds it so.
-            let deadline = deadline.after(self.server.host.latest());
-            match (host::nanos(deadline), host::nanos(self.server.supervisor.next_wake())) {
+            let deadline = deadline.after(self.host.latest());
+            match (host::nanos(deadline), host::nanos(self.supervisor.next_wake())) {
                 (None, _) if self.awaits_hello(key) => {}
-                (None, _) => self.fail(Failure::ServerWithoutDeadline { agent }),
+                (None, _) => env.fail(Failure::ServerWithoutDeadline { agent }),
                 (Some(at), Some(wake)) if wake <= at => {}
-                (Some(_), Some(_) | None) => self.fail(Failure::SupervisorLate { agent }),
+                (Some(_), Some(_) | None) => env.fail(Failure::SupervisorLate { agent }),
             }
-            self.say_server(&Fact::ServerServed(Agent(agent), host::nanos(deadline)));
+            env.say(&self.host, &Fact::ServerServed(Agent(agent), host::nanos(deadline)));
         }
-        self.arm_server();
+        self.arm_server(env);
     }
 
     /// Whether a machine was put in for a hello that it has not been given yet.
     fn awaits_hello(&self, key: Key) -> bool {
-        let machine = self.server.supervisor.get(key);
+        let machine = self.supervisor.get(key);
         machine.is_some_and(|machine| machine.presence().status == PresenceStatus::Offline)
     }
 
-    pub(super) fn arm_server(&mut self) {
-        let Some(local) = host::nanos(self.server.next_wake()) else { return };
-        let at = self.server.host.world_at(local).max(self.now + 1);
-        if at < self.server.armed {
-            self.server.armed = at;
-            self.queue.push(at, What::ServerTimer);
+    pub(super) fn arm_server<W: Witness>(&mut self, env: &mut Env<W>) {
+        let Some(local) = host::nanos(self.next_wake()) else { return };
+        let at = self.host.world_at(local).max(env.now + 1);
+        if at < self.armed {
+            self.armed = at;
+            env.queue.push(at, What::ServerTimer);
         }
     }
 
-    pub(super) fn on_server_timer(&mut self) {
-        if self.server.armed != self.now {
+    pub(super) fn on_server_timer<W: Witness>(&mut self, env: &mut Env<W>) {
+        if self.armed != env.now {
             return;
         }
-        self.server.armed = u64::MAX;
-        if !self.server.is_executed() {
+        self.armed = u64::MAX;
+        if !self.is_executed() {
             return;
         }
-        if self.server.host.is_due(self.server.next_wake(), self.now) {
-            self.sweep();
+        if self.host.is_due(self.next_wake(), env.now) {
+            self.sweep(env);
         }
-        self.arm_server();
+        self.arm_server(env);
     }
 
-    fn sweep(&mut self) {
-        let now = self.server.host.sample(self.now);
-        let mut woken = core::mem::take(&mut self.server.woken);
+    fn sweep<W: Witness>(&mut self, env: &mut Env<W>) {
+        let now = self.host.sample(env.now);
+        let mut woken = core::mem::take(&mut self.woken);
         let _more_is_due_and_the_next_wake_says_so =
-            self.server.supervisor.sweep(now, SWEEP, |key, actions| woken.push((key, actions)));
+            self.supervisor.sweep(now, SWEEP, |key, actions| woken.push((key, actions)));
         for (key, actions) in woken.drain(..) {
-            if let Some(seated) = self.server.seats.of_key(key) {
-                self.perform(seated, actions);
-                self.served(seated);
+            if let Some(seated) = self.seats.of_key(key) {
+                self.perform(env, seated, actions);
+                self.served(env, seated);
             }
         }
-        self.server.woken = woken;
-        while let Some(&(wire, ref greeting)) = self.server.greeting.first()
+        self.woken = woken;
+        while let Some(&(wire, ref greeting)) = self.greeting.first()
             && greeting.deadline().is_due(now.monotonic)
         {
-            self.greet(wire, GreetingEvent::Wake, now);
+            self.greet(env, wire, GreetingEvent::Wake, now);
         }
-        if self.server.fleet_wake.is_due(now.monotonic) {
-            self.feed_fleet(FleetEvent::Wake);
+        if self.fleet_wake.is_due(now.monotonic) {
+            self.feed_fleet(env, FleetEvent::Wake);
         }
     }
 
     /// The server is executed again: what has arrived first, then what the store did, then time.
-    pub(super) fn server_back(&mut self) {
-        if !self.server.is_executed() {
+    pub(super) fn back<W: Witness>(&mut self, env: &mut Env<W>, agents: &Agents) {
+        if !self.is_executed() {
             return;
         }
-        for wire in core::mem::take(&mut self.server.waiting_dials) {
-            self.on_dial(wire);
+        for wire in core::mem::take(&mut self.waiting_dials) {
+            self.on_dial(env, wire);
         }
-        for wire in self.open_wires() {
-            self.on_to_server(wire);
+        for wire in env.net.open_wires() {
+            self.on_to_server(env, agents, wire);
         }
-        self.tell_trouble(self.store.trouble);
-        self.on_store();
-        self.server.armed = u64::MAX;
-        self.arm_server();
+        self.tell_trouble(env, self.store.trouble);
+        self.on_store(env);
+        self.armed = u64::MAX;
+        self.arm_server(env);
     }
-
-    fn look(&self, wire: u32) -> Wire {
-        let entry = &self.wires[wire as usize];
-        Wire { agent: entry.agent, process: entry.process, stage: entry.server_end }
-    }
-}
-
-struct Wire {
-    agent: u32,
-    process: u32,
-    stage: ServerEnd,
 }

@@ -1,4 +1,4 @@
-//! Wires: two inboxes in order, that can be slow, held or cut.
+//! Wires: two inboxes in order, that can be slow, stalled or cut.
 
 use crate::lab::fact::{Down, Up};
 use crate::session::{DialFailure, HelloRefusal};
@@ -52,12 +52,22 @@ pub(super) enum ServerEnd {
     Closed,
 }
 
+impl ServerEnd {
+    /// Whether the server's process gets what comes over the wire.
+    pub(super) const fn hears(self) -> bool {
+        match self {
+            Self::Greeting | Self::Joining | Self::Live => true,
+            Self::None | Self::Stub | Self::Closing | Self::Closed => false,
+        }
+    }
+}
+
 /// Packets on their way to one end, each with the time of its arrival.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inbox {
     packets: VecDeque<(u64, Packet)>,
     latest: u64,
-    /// Faults that hold this direction.
+    /// Faults that stall this direction.
     pub(super) stalls: u32,
 }
 

@@ -1,9 +1,6 @@
 //! The work of the agents' processes: a [`Worker`] each, informed of sessions as by a driver. No commands reach
 //! these agents, so whatever their links do, a worker has nothing to do, and nothing to say but what it found.
 
-use super::World;
-use super::failure::Failure;
-use crate::lab::fact::Witness;
 use crate::limits::OUTPUT_WINDOW;
 use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};
 use crate::output::SpoolBounds;
@@ -41,21 +38,16 @@ pub(super) fn session() -> WorkerSession {
     }
 }
 
-impl<W: Witness> World<W> {
-    /// Tells the worker of a process, if it has one.
-    pub(super) fn feed_worker(&mut self, process: u32, event: WorkerEvent, now: Now) {
-        let Some(worker) = &mut self.processes[process as usize].worker else { return };
-        worker.handle(event, now);
-        let is_idle = core::iter::from_fn(|| worker.poll_action())
-            .all(|action| matches!(action, WorkerAction::Note(_) | WorkerAction::End(_)));
-        // What it found by itself, such as a clock that was set, is no work.
-        while let Some(WorkerMessage::Text(message)) = worker.next_message(now)
-            && matches!(*message, AgentToServer::BlackBox(_))
-        {
-            worker.handle(WorkerEvent::Sent, now);
-        }
-        if !is_idle || worker.next_message(now).is_some() {
-            self.fail(Failure::WorkerNotIdle { process });
-        }
+/// Hands an event to a worker. Whether it has nothing to do, as it should.
+pub(super) fn feed(worker: &mut Worker, event: WorkerEvent, now: Now) -> bool {
+    worker.handle(event, now);
+    let is_idle = core::iter::from_fn(|| worker.poll_action())
+        .all(|action| matches!(action, WorkerAction::Note(_) | WorkerAction::End(_)));
+    // What it found by itself, such as a clock that was set, is no work.
+    while let Some(WorkerMessage::Text(message)) = worker.next_message(now)
+        && matches!(*message, AgentToServer::BlackBox(_))
+    {
+        worker.handle(WorkerEvent::Sent, now);
     }
+    is_idle && worker.next_message(now).is_none()
 }

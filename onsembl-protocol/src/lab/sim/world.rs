@@ -1,18 +1,20 @@
 //! The world: its tables, its loop, and what it holds of itself to be a failure.
 
-use super::agents::AgentHost;
+use super::agents::{AgentHost, Agents};
 use super::codec::Codec;
 use super::coverage::Coverage;
+use super::env::Env;
 use super::failure::Failure;
 use super::host::{Host, span};
 use super::links::{link as link_of, number};
+use super::network::{Network, Way};
 use super::queue::{Queue, What};
 use super::random::Random;
 use super::scenario::Scenario;
 use super::server::Server;
 use super::store::Store;
 use super::{MILLI, SECOND, World};
-use crate::lab::fact::{self, Agent, AgentStatus, Fact, Process, Status, When, Witness};
+use crate::lab::fact::{AgentStatus, Status, When, Witness};
 use crate::session::ServerView;
 use alloc::vec::Vec;
 
@@ -20,6 +22,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug)]
 #[must_use = "a failure that is ignored is a test that cannot fail"]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct Outcome {
     /// What was wrong, if anything was.
     pub failure: Option<Failure>,
@@ -43,40 +46,44 @@ impl<W: Witness> World<W> {
         let duration = span(scenario.duration);
         queue.push(duration, What::Calm);
         queue.push(0, What::StartServer);
-        let mut agents = Vec::new();
+        let (mut hosts, mut ways) = (Vec::new(), Vec::new());
         for number in 0..scenario.agents {
             let mut random = Random::of(scenario.seed, 16 + u64::from(number));
             let host = Host::new(&mut random);
             let legacy = scenario.legacy_one_in > 0
                 && number % scenario.legacy_one_in == scenario.legacy_one_in - 1;
             queue.push(random.between(MILLI, 5 * SECOND), What::StartAgent(number));
-            let (processes, weather) = (Vec::new(), Default::default());
-            agents.push(AgentHost { host, legacy, processes, weather, random });
+            hosts.push(AgentHost { host, legacy, processes: Vec::new() });
+            ways.push(Way::new(random));
         }
-        let count = agents.len();
+        let store = Store::new(hosts.len(), Random::of(scenario.seed, 3));
         let host = Host::new(&mut Random::of(scenario.seed, 2));
-        Self {
+        let env = Env {
             witness,
             now: 0,
             queue,
-            server_rules: scenario.server,
-            agent_rules: scenario.agent,
-            planted: scenario.planted,
+            net: Network::new(ways),
             codec: scenario.codec.then(|| Codec::new(scenario.server)),
-            struck: alloc::vec![None; faults.len()],
-            faults,
-            agents,
-            processes: Vec::new(),
-            wires: Vec::new(),
-            server: Server::new(scenario.server, host, count, Random::of(scenario.seed, 4)),
-            store: Store::new(count, Random::of(scenario.seed, 3)),
-            shown: alloc::vec![Status::Offline; count],
-            readers: alloc::vec![None; count],
+            dial_timeout: span(scenario.agent.dial_timeout),
             coverage: Coverage::default(),
             beats: 0,
             steps: 0,
-            calm: false,
             failure: None,
+        };
+        let agents = Agents {
+            rules: scenario.agent,
+            server_rules: scenario.server,
+            planted: scenario.planted,
+            hosts,
+            processes: Vec::new(),
+        };
+        Self {
+            env,
+            agents,
+            server: Server::new(scenario.server, host, store, Random::of(scenario.seed, 4)),
+            struck: alloc::vec![None; faults.len()],
+            faults,
+            calm: false,
             ends: duration + settling(scenario),
         }
     }
@@ -84,75 +91,75 @@ impl<W: Witness> World<W> {
     /// Lets it all happen: the faults, then the healing, then the look at both ends.
     pub fn run(&mut self) -> Outcome {
         let (mut second, mut events) = (0, 0u64);
-        while self.failure.is_none()
-            && let Some(due) = self.queue.pop()
+        while self.env.failure.is_none()
+            && let Some(due) = self.env.queue.pop()
             && due.at <= self.ends
         {
-            self.now = due.at;
+            self.env.now = due.at;
             events += 1;
             if due.at / SECOND != second {
                 (second, events) = (due.at / SECOND, 0);
-            } else if events > 10_000 * (self.agents.len() as u64 + 10) {
-                self.fail(Failure::Spinning);
+            } else if events > 10_000 * (self.agents.hosts.len() as u64 + 10) {
+                self.env.fail(Failure::Spinning);
             }
             self.happen(due.what);
-            self.drain_events();
+            self.server.drain_events(&mut self.env);
         }
-        if self.failure.is_none() {
+        if self.env.failure.is_none() {
             self.look_at_the_end();
         }
         Outcome {
-            failure: self.failure,
-            coverage: self.coverage.clone(),
-            beats: self.beats,
-            steps: self.steps,
-            lasted: self.now,
+            failure: self.env.failure,
+            coverage: self.env.coverage.clone(),
+            beats: self.env.beats,
+            steps: self.env.steps,
+            lasted: self.env.now,
         }
     }
 
     /// Who watches.
     pub const fn witness(&self) -> &W {
-        &self.witness
+        &self.env.witness
     }
 
     /// Who watched, for its last word; and the moment of it.
     pub fn into_witness(self) -> (W, When) {
-        let when = self.world_when();
-        (self.witness, when)
+        let when = self.env.when();
+        (self.env.witness, when)
     }
 
     fn happen(&mut self, what: What) {
         match what {
             What::ToAgent(wire) => self.on_to_agent(wire),
-            What::ToServer(wire) => self.on_to_server(wire),
-            What::DialArrives(wire) => self.on_dial(wire),
-            What::Store => self.on_store(),
+            What::ToServer(wire) => self.server.on_to_server(&mut self.env, &self.agents, wire),
+            What::DialArrives(wire) => self.server.on_dial(&mut self.env, wire),
+            What::Store => self.server.on_store(&mut self.env),
             What::Begin(fault) => self.begin(fault),
             What::Over(fault) => self.over(fault),
             What::StartAgent(agent) => {
-                if self.agents[agent as usize].processes.is_empty() {
-                    if self.agents[agent as usize].host.is_suspended() {
-                        return self.queue.push(self.now + SECOND, What::StartAgent(agent));
+                if self.agents.hosts[agent as usize].processes.is_empty() {
+                    if self.agents.hosts[agent as usize].host.is_suspended() {
+                        return self.env.queue.push(self.env.now + SECOND, What::StartAgent(agent));
                     }
-                    self.start_agent(agent);
+                    self.agents.start_agent(&mut self.env, agent);
                 }
             }
             What::StartServer => {
                 if self.server.is_away() {
-                    return self.queue.push(self.now + SECOND, What::StartServer);
+                    return self.env.queue.push(self.env.now + SECOND, What::StartServer);
                 }
-                self.start_server();
+                self.server.start_server(&mut self.env);
             }
             What::Calm => self.heal(),
-            What::AgentTimer(process) => self.on_agent_timer(process),
-            What::ServerTimer => self.on_server_timer(),
+            What::AgentTimer(process) => self.agents.on_agent_timer(&mut self.env, process),
+            What::ServerTimer => self.server.on_server_timer(&mut self.env),
         }
     }
 
     /// Long after everything healed each agent is in session, and both ends say so.
     fn look_at_the_end(&mut self) {
-        for agent in 0..self.agents.len() as u32 {
-            let host = &self.agents[agent as usize];
+        for agent in 0..self.agents.hosts.len() as u32 {
+            let host = &self.agents.hosts[agent as usize];
             let key = self.server.machine_of(agent);
             let machine = key.and_then(|key| self.server.supervisor.get(key));
             let link = machine.and_then(ServerView::link);
@@ -160,7 +167,7 @@ impl<W: Witness> World<W> {
             let mut at_agent = None;
             let mut agent_epoch = 0;
             let agrees = host.processes.iter().any(|process| {
-                let process = &self.processes[*process as usize];
+                let process = &self.agents.processes[*process as usize];
                 at_agent = Some(process.status());
                 agent_epoch = process.epoch;
                 let wire = process.last_wire();
@@ -169,10 +176,10 @@ impl<W: Witness> World<W> {
                     && link.is_some()
                     && link == wire.map(link_of)
             });
-            let shown = self.shown[agent as usize];
+            let shown = self.server.shown[agent as usize];
             if !agrees || !matches!(shown, Status::Online | Status::Error) {
                 let at_server = machine.map(|_| shown);
-                return self.fail(Failure::NotBack {
+                return self.env.fail(Failure::NotBack {
                     agent,
                     at_agent,
                     at_server,
@@ -185,57 +192,24 @@ impl<W: Witness> World<W> {
                 let link = self.server.links.get(&number(link))?;
                 link.session.as_ref()
             });
-            let row = self.store.rows.of_agent(agent);
+            let row = self.server.store.rows.of_agent(agent);
             let is_stored =
                 row.zip(session).is_some_and(|(row, session)| row.open.contains(session));
-            if self.readers[agent as usize] != is || !is_stored {
-                return self.fail(Failure::NotShown { agent });
+            if self.server.readers[agent as usize] != is || !is_stored {
+                return self.env.fail(Failure::NotShown { agent });
             }
         }
     }
 
-    pub(super) fn fail(&mut self, failure: Failure) {
-        self.failure = self.failure.or(Some(failure));
-    }
-
-    pub(super) const fn wire_id(&self, wire: u32) -> fact::Wire {
-        fact::Wire(wire as u64)
-    }
-
-    pub(super) fn say_agent(&mut self, process: u32, fact: &Fact) {
-        let agent = self.processes[process as usize].agent;
-        let when = self.agents[agent as usize].host.when(self.now);
-        self.witness.witness(when, fact);
-    }
-
-    pub(super) fn say_server(&mut self, fact: &Fact) {
-        let when = self.server.host.when(self.now);
-        self.witness.witness(when, fact);
-    }
-
-    pub(super) fn say_world(&mut self, fact: &Fact) {
-        let when = self.world_when();
-        self.witness.witness(when, fact);
-    }
-
-    fn world_when(&self) -> When {
-        When { world: self.now, local: self.now, wall: (self.now / MILLI) as i64 }
-    }
-
-    pub(super) fn say_away(&mut self, process: u32, away: bool) {
-        let id = Process(process);
-        let fact = if away { Fact::ProcessAway(id) } else { Fact::ProcessBack(id) };
-        self.say_agent(process, &fact);
-    }
-
-    /// The agent of a fault, if there is one of that number.
-    pub(super) fn agent_there(&self, agent: u32) -> Option<Agent> {
-        (agent < self.agents.len() as u32).then_some(Agent(agent))
+    /// Hands over to an agent all that has arrived over a wire.
+    pub(super) fn on_to_agent(&mut self, wire: u32) {
+        let server_wall = self.server.host.wall(self.env.now);
+        self.agents.on_to_agent(&mut self.env, wire, server_wall);
     }
 }
 
 /// How long it may take until every agent is back: an unannounced silence, a dial and a
-/// hello that are not answered, the longest waits between them, a start after a refusal for good.
+/// hello that are not answered, the longest waits between them, a start after a refusal permanently.
 fn settling(scenario: &Scenario) -> u64 {
     let timing = scenario.server.timing;
     let agent = &scenario.agent;

@@ -35,8 +35,15 @@ struct Ready {
     record: Record,
     /// The first of the numbers that were joined in it.
     from: ChunkSequence,
-    /// It was on the wire before, and must not change its shape.
-    fixed: bool,
+    shape: Shape,
+}
+
+/// Whether a record may be joined with its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Open,
+    /// It was on the wire before: the server may have it as it was.
+    Fixed,
 }
 
 /// Neighbours of one stream on their way to be one record. A single one is not copied.
@@ -54,13 +61,20 @@ struct Growing {
     because: GapCause,
 }
 
+/// The process whose output it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    Runs,
+    /// It ended: nothing is added.
+    Ended,
+}
+
 /// The unacknowledged records of one run.
 #[derive(Debug)]
 pub(super) struct Backlog {
     pub(super) run: Run,
     pub(super) policy: SpoolPolicy,
-    /// Its process ended: nothing is added.
-    pub(super) ended: bool,
+    pub(super) writer: Writer,
     next: ChunkSequence,
     written: PerStream<ByteOffset>,
     stored: PerStream<ByteOffset>,
@@ -87,7 +101,7 @@ impl Backlog {
         Self {
             run,
             policy,
-            ended: false,
+            writer: Writer::Runs,
             next: ChunkSequence(1),
             written: PerStream::default(),
             stored: PerStream::default(),
@@ -168,6 +182,7 @@ impl Backlog {
         because: GapCause,
     ) -> Option<Record> {
         let closed = match self.growing.get(stream) {
+            // A gap has one cause, and is declared with it.
             Some(growing) if growing.because != because => self.close_gap(stream),
             Some(_) | None => None,
         };
@@ -207,6 +222,7 @@ impl Backlog {
     pub(super) fn on_appended(&mut self, through: ChunkSequence, room: bool) {
         while let Some(record) = self.writing.pop_front_if(|r| r.sequence <= through) {
             self.memory = self.memory.saturating_sub(cost(&record));
+            // While there is room it need not be read back.
             if room && self.cold.is_empty() {
                 self.make_ready(record);
             } else {
@@ -216,7 +232,7 @@ impl Backlog {
         }
     }
 
-    /// Everything that is in memory, by number: what of it is in the spool too is not known here.
+    /// Everything that is in memory, by number: what of it is in the spool too is unknown here.
     pub(super) fn in_memory(&self) -> Vec<Record> {
         let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s)).map(|r| &r.record);
         let dropped = Stream::ALL.iter().filter_map(|s| self.dropped.get(*s).as_ref());
@@ -234,6 +250,7 @@ impl Backlog {
             return None;
         }
         let block = self.cold.front_mut()?;
+        // What is appended from now on would not be in the page.
         block.sealed = true;
         self.reading = Some(block.from);
         Some((block.from, block.through))
@@ -300,6 +317,7 @@ impl Backlog {
                 self.declare_dropped(record.stream, &gaps, &mut joined);
             }
             let reached = *self.reached.get(record.stream);
+            // A spool that was written again after a failure has some bytes twice.
             let Some(record) = record.behind(reached) else { continue };
             self.declare_missing(record.stream, record.offset, record.sequence, &mut joined);
             *self.reached.get_mut(record.stream) = record.end();
@@ -370,7 +388,7 @@ impl Backlog {
         }
         self.flush(joined);
         let from = record.sequence;
-        let first = Ready { record, from, fixed: false };
+        let first = Ready { record, from, shape: Shape::Open };
         *joined = Some(Joined { first, more: BytesMut::new() });
     }
 
@@ -387,7 +405,7 @@ impl Backlog {
         let reached = self.reached.get_mut(record.stream);
         *reached = (*reached).max(record.end());
         // Small neighbours become one record: else a process that writes byte by byte sends a frame for each.
-        if let Some(Ready { record: last, fixed: false, .. }) = self.ready.back_mut()
+        if let Some(Ready { record: last, shape: Shape::Open, .. }) = self.ready.back_mut()
             && last.stream == record.stream
             && last.end() == record.offset
             && let (RecordBody::Chunk(a), RecordBody::Chunk(b)) = (&mut last.body, &record.body)
@@ -402,7 +420,7 @@ impl Backlog {
             return;
         }
         let from = record.sequence;
-        self.push_ready(Ready { record, from, fixed: false });
+        self.push_ready(Ready { record, from, shape: Shape::Open });
     }
 
     fn push_ready(&mut self, ready: Ready) {

@@ -2,7 +2,7 @@
 
 use super::super::record::{Record, RecordBody};
 use super::block::Block;
-use super::{Backlog, Ready, cost};
+use super::{Backlog, Ready, Shape, cost};
 use crate::id::{ByteOffset, ChunkSequence};
 use crate::model::{GapCause, PerStream, Stream};
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ impl Backlog {
         // What was dropped is older than all that is ready.
         let gap = Stream::ALL.into_iter().find_map(|s| self.dropped.get_mut(s).take());
         let ready = match gap {
-            Some(record) => Ready { from: record.sequence, record, fixed: false },
+            Some(record) => Ready { from: record.sequence, record, shape: Shape::Open },
             None => self.ready.pop_front_if(|r| r.record.byte_count() <= most)?,
         };
         let record = ready.record.clone();
@@ -47,6 +47,7 @@ impl Backlog {
     ) -> (u64, usize) {
         // Never beyond what was written, whatever the server says.
         let offset = offset.min(*self.written.get(stream));
+        // Repeated, or overtaken by a later one.
         if offset <= *self.stored.get(stream) {
             return (0, 0);
         }
@@ -59,6 +60,7 @@ impl Backlog {
             self.memory = self.memory.saturating_sub(cost(&record));
         }
         let cut = sent.front().is_some_and(|r| r.record.offset < offset);
+        // In an earlier session more went out than in this one, and the server has stored that.
         if (sent.is_empty() || cut) && *self.reached.get(stream) < *self.written.get(stream)
             || self.is_behind(stream, offset)
         {
@@ -78,7 +80,7 @@ impl Backlog {
                 .is_some_and(|r| r.record.offset < offset)
     }
 
-    /// Removes what was never sent in this session and is committed all the same.
+    /// Removes what was never sent in this session and is committed anyway.
     fn discard(&mut self, stream: Stream, offset: ByteOffset) {
         let keep = |record: Record| {
             if record.stream == stream { record.behind(offset) } else { Some(record) }
@@ -90,11 +92,11 @@ impl Backlog {
                 *self.dropped.get_mut(stream) = Some(gap);
             }
         }
-        for Ready { record, from, fixed } in core::mem::take(&mut self.ready) {
+        for Ready { record, from, shape } in core::mem::take(&mut self.ready) {
             self.memory = self.memory.saturating_sub(cost(&record));
             if let Some(record) = keep(record) {
                 self.memory = self.memory.saturating_add(cost(&record));
-                self.ready.push_back(Ready { record, from, fixed });
+                self.ready.push_back(Ready { record, from, shape });
             }
         }
         let reached = self.reached.get_mut(stream);
@@ -128,7 +130,7 @@ impl Backlog {
         }
     }
 
-    /// What the spool need not keep any more, if it is worth telling.
+    /// What the spool need not keep any more, if it is worth reporting.
     pub(in super::super) fn forget(&mut self) -> Option<(ChunkSequence, ChunkSequence)> {
         if self.unforgotten < FORGET_AFTER {
             return None;
@@ -169,9 +171,13 @@ impl Backlog {
         let mut again: Vec<Ready> = Vec::new();
         for stream in Stream::ALL {
             let sent = self.sent.get_mut(stream).drain(..);
-            again.extend(sent.map(|r| Ready { fixed: true, ..r }));
+            again.extend(sent.map(|r| Ready { shape: Shape::Fixed, ..r }));
             let dropped = self.dropped.get_mut(stream).take();
-            again.extend(dropped.map(|r| Ready { from: r.sequence, record: r, fixed: false }));
+            again.extend(dropped.map(|r| Ready {
+                from: r.sequence,
+                record: r,
+                shape: Shape::Open,
+            }));
         }
         again.sort_by_key(|r| (r.record.sequence, r.record.offset));
         for ready in again.into_iter().rev() {

@@ -1,7 +1,9 @@
 use super::*;
-use crate::model::PerStream;
+use crate::limits::OUTPUT_WINDOW;
+use crate::model::{GapCause, PerStream};
 use crate::output::{RECORD_COST, RecordBody};
 use alloc::collections::BTreeMap;
+use core::time::Duration;
 use proptest::prelude::*;
 use std::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! One session as the agent has it: what its link has proved, which heartbeats are under way, its impairment.
+//! One session as the agent has it: what its link has proved, which heartbeats are in progress, its impairment.
 
 use super::super::agent_types::{AgentAction, AgentConfig, AgentInbound, SessionTerms};
 use super::Out;
@@ -16,16 +16,58 @@ pub(super) struct Session {
     pub(super) dialect: Dialect,
     #[serde(default)]
     pub(super) end_orders: bool,
-    /// The next heartbeat is not to wait for its time.
     #[serde(default)]
-    pub(super) news: bool,
+    pub(super) news: News,
     pub(super) monitor: HeartbeatMonitor,
     pub(super) beats: HeartbeatTracker,
     pub(super) seen_by_server: BeatSequence,
     pub(super) recorded: BeatSequence,
-    pub(super) lag_reported: bool,
+    #[serde(rename = "lag_reported")]
+    pub(super) lag: Lag,
     pub(super) impairment: Option<Impairment>,
     pub(super) stable_at: Option<Timestamp>,
+}
+
+/// Whether the next heartbeat has something to say, and is not to wait for its time; recordings say it as a truth
+/// value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub(super) enum News {
+    #[default]
+    None,
+    Waits,
+}
+
+impl From<bool> for News {
+    fn from(waits: bool) -> Self {
+        if waits { Self::Waits } else { Self::None }
+    }
+}
+
+impl From<News> for bool {
+    fn from(news: News) -> Self {
+        news == News::Waits
+    }
+}
+
+/// Whether the server says that it records heartbeats late; recordings say it as a truth value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub(super) enum Lag {
+    None,
+    Reported,
+}
+
+impl From<bool> for Lag {
+    fn from(is_reported: bool) -> Self {
+        if is_reported { Self::Reported } else { Self::None }
+    }
+}
+
+impl From<Lag> for bool {
+    fn from(lag: Lag) -> Self {
+        lag == Lag::Reported
+    }
 }
 
 impl Session {
@@ -40,19 +82,19 @@ impl Session {
             epoch: terms.epoch,
             dialect: terms.dialect,
             end_orders: terms.end_orders,
-            news: false,
+            news: News::None,
             monitor: HeartbeatMonitor::new(terms.timing, at),
             beats: HeartbeatTracker::new(terms.timing, at),
             seen_by_server: BeatSequence(0),
             recorded: BeatSequence(0),
-            lag_reported: false,
+            lag: Lag::None,
             impairment: None,
             stable_at: Some(at.saturating_add(config.backoff.stable_after())),
         }
     }
 
     pub(super) fn beat(&mut self, at: Timestamp) -> AgentAction {
-        self.news = false;
+        self.news = News::None;
         let sequence = self.beats.send(at);
         match self.dialect {
             Dialect::Extended => {
@@ -67,7 +109,7 @@ impl Session {
     /// Whether there is news, and no beat is on its way: so orders that come in quick succession bring
     /// one beat a round trip, and the server never finds many of its answers unseen.
     pub(super) fn may_tell_news(&self) -> bool {
-        self.news && self.seen_by_server >= self.beats.sent()
+        self.news == News::Waits && self.seen_by_server >= self.beats.sent()
     }
 
     pub(super) fn received(&mut self, frame: AgentInbound, at: Timestamp, out: &mut Out) {
@@ -81,7 +123,7 @@ impl Session {
                 }
                 self.seen_by_server = self.seen_by_server.max(beat.seen.unwrap_or_default());
                 self.recorded = self.recorded.max(beat.recorded.unwrap_or_default());
-                self.lag_reported = beat.lagging;
+                self.lag = Lag::from(beat.lagging);
                 if self.may_tell_news() {
                     out.push(self.beat(at));
                 }
@@ -108,7 +150,7 @@ impl Session {
         let overdue = |confirmed| self.beats.confirmation_due(confirmed, patience).is_due(at);
         if overdue(self.seen_by_server) {
             Some(Impairment::NotSeenByPeer)
-        } else if self.lag_reported || overdue(self.recorded) {
+        } else if self.lag == Lag::Reported || overdue(self.recorded) {
             Some(Impairment::NotRecorded)
         } else {
             None

@@ -6,8 +6,8 @@ use core::fmt;
 labels! {
     /// The status of an accepted link.
     pub enum AcceptedStatus {
-        Greeting = "greeting", "no hello has come yet";
-        Claimed = "claimed", "its hello came; the owner looks up whose link it is";
+        Greeting = "greeting", "no hello received yet";
+        Claimed = "claimed", "hello received; the owner looks up the agent of the link";
         Joining = "joining", "the agent is known; its session is being opened";
         Live = "live", "in session";
         Probe = "probe", "a diagnosis connection: answered, and not a session of any agent";
@@ -20,15 +20,15 @@ labels! {
     /// What moves an accepted link from one status to another.
     pub enum AcceptedCause {
         Hello = "hello", "the hello came";
-        Identified = "identified", "the owner knows whose link it is";
+        Identified = "identified", "the owner has identified the agent of the link";
         Probing = "probing", "the owner classifies it as a diagnosis connection";
         Refused = "refused", "the owner refuses the hello, or refuses to park a silent link";
         Welcomed = "welcomed", "the session was opened";
         Parked = "parked", "its agent, a legacy one, has its session over another link";
-        NoHello = "no-hello", "no hello came in time, or too many other messages came first";
+        NoHello = "no-hello", "no hello in time, or too many other messages came first";
         TooManyUndecodable = "too-many-undecodable", "more undecodable messages than allowed";
-        Binary = "binary", "a binary message came although binary output was not agreed on";
-        Silence = "silence", "nothing was heard for timeout-after";
+        Binary = "binary", "a binary message arrived although binary output was not negotiated";
+        Silence = "silence", "no frame for timeout-after";
     }
 }
 

@@ -10,11 +10,11 @@ labels! {
     /// A status of the agent's machine, without its data.
     pub enum AgentStatusKind {
         Idle = "idle", "not started";
-        Connecting = "connecting", "a dial is under way";
+        Connecting = "connecting", "a dial is in progress";
         Joining = "joining", "the link is open, the hello is not answered yet";
         Connected = "connected", "in session";
         Stale = "stale", "in session, but the server is silent";
-        TimedOut = "timed-out", "the silent link was given up; the next dial is scheduled";
+        TimedOut = "timed-out", "the silent link was closed; the next dial is scheduled";
         Reconnecting = "reconnecting", "the link ended in another way, or a dial failed; the next dial is scheduled";
         Closed = "closed", "over for good";
     }
@@ -33,12 +33,12 @@ labels! {
         DialFailed = "dial-failed", "the dial failed";
         DialForbidden = "dial-forbidden", "the server refused the dial permanently (HTTP 403)";
         DialUnanswered = "dial-unanswered", "no outcome of the dial in time";
-        Silence = "silence", "nothing was heard for stale-after, or for timeout-after";
-        HeardAgain = "heard-again", "the silent server was heard again";
+        Silence = "silence", "no frame for stale-after, or for timeout-after";
+        HeardAgain = "heard-again", "the silent server sent a frame again";
         LinkEnded = "link-ended", "the link ended";
         SentAway = "sent-away", "the server closed the link permanently (4200, 4201, 4202)";
         Slept = "slept", "this machine was asleep for timeout-after or longer";
-        TokenRenewed = "token-renewed", "there is a newer token, and the session continues with it";
+        TokenRenewed = "token-renewed", "a newer token is available, and the session continues with it";
         Stopped = "stopped", "it was stopped";
         EndOrdered = "end-ordered", "a remote order ended it";
     }

@@ -6,8 +6,8 @@ use core::fmt;
 labels! {
     /// The status of a dashboard's link.
     pub enum DashboardStatus {
-        Greeting = "greeting", "no hello has come yet";
-        Admitting = "admitting", "its hello came; memory for it is being reserved";
+        Greeting = "greeting", "no hello received yet";
+        Admitting = "admitting", "hello received; memory for it is being reserved";
         Open = "open", "in use: it gets updates and sends requests";
         Closing = "closing", "a close frame was sent; the link ends when the peer has answered";
     }
@@ -18,11 +18,11 @@ labels! {
     pub enum DashboardCause {
         Hello = "hello", "the hello came";
         Admitted = "admitted", "the memory is reserved";
-        NoHello = "no-hello", "no hello came in time, or too many other messages came first";
-        NoRoom = "no-room", "there is no memory for it, or none left after its fleet has grown";
+        NoHello = "no-hello", "no hello in time, or too many other messages came first";
+        NoRoom = "no-room", "no memory left for it, possibly after its fleet has grown";
         TooManyUndecodable = "too-many-undecodable", "more undecodable messages than allowed";
         Binary = "binary", "a binary message came";
-        Silence = "silence", "nothing was heard for timeout-after";
+        Silence = "silence", "no frame for timeout-after";
         TokenExpired = "token-expired", "its token has expired";
         Revoked = "revoked", "its token was revoked";
         NotRead = "not-read", "stored output cannot be read";

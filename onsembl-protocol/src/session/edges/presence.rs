@@ -7,13 +7,13 @@ use core::fmt;
 labels! {
     /// A class of causes of a presence.
     pub enum PresenceCauseKind {
-        HelloReceived = "hello-received", "a hello came; its session is being opened";
+        HelloReceived = "hello-received", "hello received; its session is being opened";
         SessionOpened = "session-opened", "the session was opened";
         TakenOver = "taken-over", "a newer link of the same process took over";
         ReplacedOther = "replaced-other", "another process of the same agent took over";
         NotAdmitted = "not-admitted", "the session could not be opened in time, or at all";
-        Silence = "silence", "nothing was heard for stale-after, or for timeout-after";
-        HeardAgain = "heard-again", "the silent agent was heard again";
+        Silence = "silence", "no frame for stale-after, or for timeout-after";
+        HeardAgain = "heard-again", "the silent agent sent a frame again";
         LinkEnded = "link-ended", "the link ended";
         AgentStopped = "agent-stopped", "the agent was stopped on its machine";
         EndOrdered = "end-ordered", "a remote order ended the agent";

@@ -32,6 +32,25 @@ use serde_json::json;
 ///
 /// Hand every action of the machine to [`outgoing`](Self::outgoing), and every text of its current link
 /// to [`read`](Self::read).
+///
+/// ```
+/// use onsembl_protocol::id::{AgentKey, InstanceId, LinkId};
+/// use onsembl_protocol::limits::Limits;
+/// use onsembl_protocol::session::frames::{AgentFrames, AgentProfile};
+/// use onsembl_protocol::session::{AgentAction, AgentInbound};
+/// use onsembl_protocol::time::WallTime;
+///
+/// let profile = AgentProfile::new("laptop", AgentKey::new("key"), InstanceId::new("run-1"));
+/// let mut frames = AgentFrames::new(profile, Limits::DEFAULT);
+/// let wall = WallTime::from_unix_millis(1_762_041_600_000);
+///
+/// let hello = AgentAction::SendHello(LinkId(1));
+/// let (_link, text) = frames.outgoing(&hello, wall, Default::default).unwrap();
+/// assert!(text.contains("AGENT_CONNECT"));
+///
+/// let read = frames.read(LinkId(1), r#"{"type":"PING","payload":{}}"#, wall);
+/// assert_eq!(read.inbound, AgentInbound::Ping { echo: None });
+/// ```
 #[derive(Debug)]
 pub struct AgentFrames {
     profile: AgentProfile,
@@ -55,6 +74,7 @@ enum Phase {
 
 /// A session, as the answer to the hello settled it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct AgentSession {
     /// What the server speaks.
     pub dialect: Dialect,
@@ -240,6 +260,7 @@ impl AgentFrames {
             message @ (ServerToAgent::Ack(_)
             | ServerToAgent::Error(_)
             | ServerToAgent::CommandRequest(_)
+            | ServerToAgent::CommandText(_)
             | ServerToAgent::CommandCancel(_)
             | ServerToAgent::OutputAck(_)
             | ServerToAgent::OutputResume(_)
@@ -382,7 +403,7 @@ pub(super) const STOPPED_AT: &str = "stoppedAt";
 pub fn told_of_hop(hop: Hop) -> AgentErrorReport {
     AgentErrorReport {
         error_type: AgentErrorType::Connection,
-        message: format!("heartbeats of this agent do not get to the hop `{hop}`"),
+        message: format!("heartbeats of this agent do not reach the hop `{hop}`"),
         recoverable: true,
         details: Some(json!({ STOPPED_AT: hop })),
     }

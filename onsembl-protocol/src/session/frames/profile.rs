@@ -19,6 +19,7 @@ const NAMED_BYTES: usize = Limits::DEFAULT.message_bytes - 64 * 1024;
 /// What an agent says of itself in its hello.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct AgentProfile {
     /// The name people know it by.
     pub name: String,
@@ -48,6 +49,15 @@ pub struct AgentProfile {
 
 impl AgentProfile {
     /// A profile that only stays connected; set the other fields to offer more.
+    ///
+    /// ```
+    /// use onsembl_protocol::id::{AgentKey, InstanceId};
+    /// use onsembl_protocol::session::frames::AgentProfile;
+    ///
+    /// let mut profile = AgentProfile::new("laptop", AgentKey::new("key"), InstanceId::new("run-1"));
+    /// profile.version = "1.2.3".to_owned();
+    /// assert_eq!(profile.hello(None).agent_id, "key"); // until a server taught it an id
+    /// ```
     pub fn new(name: impl Into<String>, key: AgentKey, instance: InstanceId) -> Self {
         Self {
             name: name.into(),

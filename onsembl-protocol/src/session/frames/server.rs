@@ -4,7 +4,7 @@
 use super::agent::{STOPPED_AT, seen_beat};
 use crate::close::CloseCause;
 use crate::id::{AgentId, Epoch, MessageId, ServerInstanceId, SessionId, StopId};
-use crate::limits::Limits;
+use crate::limits::{Limits, OUTPUT_WINDOW};
 use crate::liveness::Seen;
 use crate::model::{Capabilities, Dialect, Feature, HeartbeatTiming, Hop};
 use crate::session::{BeatOut, Reading, ServerConfig, ServerInbound};
@@ -26,6 +26,7 @@ use core::time::Duration;
 /// What all sessions of a server have in common.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct SessionRules {
     pub server_instance: ServerInstanceId,
     /// Features this server offers.
@@ -34,9 +35,32 @@ pub struct SessionRules {
     pub output_window: u64,
 }
 
-/// The store opened a session.
-#[derive(Clone, Debug)]
+impl SessionRules {
+    /// The rules of a server that offers these features, with the [default window](OUTPUT_WINDOW) of output.
+    ///
+    /// ```
+    /// use onsembl_protocol::id::ServerInstanceId;
+    /// use onsembl_protocol::model::Feature;
+    /// use onsembl_protocol::session::frames::SessionRules;
+    ///
+    /// let rules = SessionRules::new(ServerInstanceId::new("run-7"), vec![Feature::Heartbeats]);
+    /// assert_eq!(rules.output_window, onsembl_protocol::limits::OUTPUT_WINDOW);
+    /// ```
+    pub const fn new(server_instance: ServerInstanceId, features: Vec<Feature>) -> Self {
+        Self { server_instance, features, output_window: OUTPUT_WINDOW }
+    }
+
+    /// The same with this window of output, in bytes.
+    #[must_use]
+    pub fn with_output_window(self, output_window: u64) -> Self {
+        Self { output_window, ..self }
+    }
+}
+
+/// The session that an agent is welcomed to: the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct Admission {
     pub agent: AgentId,
     pub session: SessionId,
@@ -45,10 +69,18 @@ pub struct Admission {
     pub stopped: Option<StopId>,
 }
 
+impl Admission {
+    /// A session of an agent for which no stop is in force.
+    pub const fn new(agent: AgentId, session: SessionId, epoch: Epoch) -> Self {
+        Self { agent, session, epoch, stopped: None }
+    }
+}
+
 /// What came of a text or of a binary message of an agent.
 #[derive(Debug)]
 #[must_use = "a frame that the link does not hear of is silence to it"]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct ServerRead<'t> {
     /// The input for the link, which comes first.
     pub reading: Reading,
@@ -217,7 +249,7 @@ pub const fn answer_to(ping: &Ping) -> Pong {
 
 /// The error for a session that is not opened, for this cause.
 pub fn not_admitted(cause: CloseCause, why: impl Into<String>) -> ErrorReply {
-    // Only what is for good is forbidden: an agent that gets it never comes back by itself.
+    // Only permanent refusals are `FORBIDDEN`: an agent that gets it never comes back by itself.
     let code = if matches!(cause, CloseCause::Deleted | CloseCause::Revoked) {
         ErrorCode::Forbidden
     } else if matches!(cause, CloseCause::TokenExpired) {
@@ -230,7 +262,7 @@ pub fn not_admitted(cause: CloseCause, why: impl Into<String>) -> ErrorReply {
 
 /// The error for a link without a hello.
 pub fn hello_missing() -> ErrorReply {
-    ErrorReply::new(ErrorCode::AuthTimeout, "no AGENT_CONNECT came in time; send it first")
+    ErrorReply::new(ErrorCode::AuthTimeout, "no AGENT_CONNECT arrived in time; send it first")
 }
 
 /// The error for what cannot be decoded, naming what could be read of it.

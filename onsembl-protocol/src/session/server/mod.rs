@@ -23,6 +23,27 @@ use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now};
 
 /// The server's end of one agent, over all its links. A [reducer](crate::step#two-contracts).
+///
+/// ```
+/// use onsembl_protocol::id::{Epoch, LinkId, PresenceVersion};
+/// use onsembl_protocol::session::{Claimant, Dialect, PresenceStatus, ServerAction};
+/// use onsembl_protocol::session::{ServerConfig, ServerConnection, ServerEvent};
+/// use onsembl_protocol::time::Now;
+/// use std::time::Duration;
+///
+/// let now = Now::without_suspend(Duration::ZERO);
+/// let (version, epoch) = (PresenceVersion(0), Epoch(0)); // what the store holds
+/// let mut agent = ServerConnection::new(ServerConfig::DEFAULT, version, epoch, now);
+///
+/// let (link, dialect) = (LinkId(1), Dialect::Extended);
+/// let joined = ServerEvent::Joined { link, dialect, claimant: Claimant::SameProcess };
+/// let step = agent.handle(joined, now);
+/// assert!(step.actions.iter().any(|a| a == ServerAction::Admit(link)));
+///
+/// // The store holds the session by now.
+/// let _welcome = agent.handle(ServerEvent::Admitted { link, epoch: Epoch(1) }, now);
+/// assert_eq!(agent.presence().status, PresenceStatus::Online);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ServerConnection {
     config: ServerConfig,
@@ -60,7 +81,7 @@ impl ServerConnection {
         (this, Step { actions, deadline })
     }
 
-    /// Takes one event at one moment and answers what to do and when to wake.
+    /// Handles one event at one moment; returns the actions and the next deadline.
     ///
     /// Total: every event is allowed in every state. An event that names a link which is neither
     /// the current one nor the one that is joining changes nothing.
@@ -92,12 +113,12 @@ impl ServerConnection {
         turn::deadline(&self.config, &self.hot, &self.cold)
     }
 
-    /// The machine as it is, without its configuration.
+    /// A snapshot of the machine, without its configuration.
     pub fn snapshot(&self) -> ServerSnapshot {
         self.view().snapshot()
     }
 
-    /// The machine that this snapshot was taken of, if `config` is the one it lived by.
+    /// Restores the machine of a snapshot; `config` must be its configuration.
     pub const fn restore(config: ServerConfig, snapshot: ServerSnapshot) -> Self {
         Self { config, hot: snapshot.hot, cold: snapshot.cold }
     }

@@ -138,7 +138,7 @@ impl<'a> ServerView<'a> {
         self.session().map(|s| s.dialect)
     }
 
-    /// The machine as it is, without its configuration.
+    /// A snapshot of the machine, without its configuration.
     pub const fn snapshot(self) -> ServerSnapshot {
         ServerSnapshot { hot: *self.hot, cold: *self.cold }
     }

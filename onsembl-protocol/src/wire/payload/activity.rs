@@ -1,4 +1,4 @@
-//! `AGENT_ACTIVITY`: what the program of an agent does. The same, by the server's clock, stands in the status of the
+//! `AGENT_ACTIVITY`: the activity of an agent's program. The same, by the server's clock, stands in the status of the
 //! agent for dashboards.
 
 use crate::id::CommandId;

@@ -1,5 +1,6 @@
 //! A command's way there and its reports' way back.
 
+use super::long_text::LongText;
 use crate::id::{AgentId, CommandId, UserId};
 use crate::model::lenient::{self, Scalar};
 use crate::model::{
@@ -27,6 +28,7 @@ pub struct ExecutionConstraints {
 /// `COMMAND_REQUEST`, from a dashboard to the server and from the server to an agent.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
 pub struct CommandRequest {
     /// Minted by the dashboard. A request without one cannot be distinguished from its repetition.
     pub command_id: Option<CommandId>,
@@ -34,6 +36,9 @@ pub struct CommandRequest {
     pub agent_id: Option<AgentId>,
     /// What to run. Sent as `command` and as `content`, read from either.
     pub text: String,
+    /// The text itself, if it is longer than a request takes: it goes before it in pieces, and `text` is its beginning, for
+    /// people. `textBytes` on the wire. Extension.
+    pub long_text: Option<LongText>,
     pub args: Vec<String>,
     /// Environment on top of the agent's.
     pub env: BTreeMap<String, String>,
@@ -61,11 +66,21 @@ pub struct CommandRequest {
 
 impl CommandRequest {
     /// A plain request.
+    ///
+    /// ```
+    /// use onsembl_protocol::id::{AgentId, CommandId};
+    /// use onsembl_protocol::wire::payload::CommandRequest;
+    ///
+    /// let (command, agent) = (CommandId::new("cmd-1"), AgentId::new("agent-1"));
+    /// let mut request = CommandRequest::new(command, agent, "cargo test");
+    /// request.working_directory = Some("/src".to_owned());
+    /// ```
     pub fn new(command_id: CommandId, agent_id: AgentId, text: impl Into<String>) -> Self {
         Self {
             command_id: Some(command_id),
             agent_id: Some(agent_id),
             text: text.into(),
+            long_text: None,
             args: Vec::new(),
             env: BTreeMap::new(),
             working_directory: None,
@@ -85,7 +100,7 @@ impl CommandRequest {
 
 impl CommandRequest {
     /// What stands in the place of a secret wherever a request is kept or shown.
-    pub const SECRET: &str = "[secret]";
+    pub(crate) const SECRET: &str = "[secret]";
 
     /// Whether its text is a secret, here or wherever it came from.
     pub fn is_secret(&self) -> bool {
@@ -94,7 +109,7 @@ impl CommandRequest {
 
     /// The request as it may be kept and shown.
     #[must_use]
-    pub fn without_secret(&self) -> Self {
+    pub(crate) fn without_secret(&self) -> Self {
         let text = if self.is_secret() { Self::SECRET.into() } else { self.text.clone() };
         Self { text, ..self.clone() }
     }
@@ -111,6 +126,8 @@ impl Serialize for CommandRequest {
             agent_id: &'a Option<AgentId>,
             content: &'a str,
             command: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            text_bytes: Option<u64>,
             r#type: &'static str,
             priority: u8,
             args: &'a [String],
@@ -141,6 +158,7 @@ impl Serialize for CommandRequest {
             agent_id: &self.agent_id,
             content: &self.text,
             command: &self.text,
+            text_bytes: self.long_text.as_ref().map(LongText::bytes),
             r#type: "NATURAL",
             // On the scale that goes with `command`: 0 is urgent. "Emergency" has no place on it.
             priority: match self.priority {
@@ -178,6 +196,8 @@ impl<'de> Deserialize<'de> for CommandRequest {
             command: Option<String>,
             #[serde(default)]
             content: Option<String>,
+            #[serde(default, deserialize_with = "lenient::count")]
+            text_bytes: Option<u64>,
             #[serde(default, rename = "type")]
             kind: Option<String>,
             #[serde(borrow, default)]
@@ -222,6 +242,7 @@ impl<'de> Deserialize<'de> for CommandRequest {
             command_id: raw.command_id,
             agent_id: raw.agent_id,
             text,
+            long_text: raw.text_bytes.map(LongText::Declared),
             args: raw.args,
             env: raw.env.unwrap_or_default(),
             working_directory: raw.working_directory.filter(|d| !d.is_empty()),
@@ -272,6 +293,9 @@ pub struct CommandAck {
     /// What it waits for on its agent, with `typing-waits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<WaitsFor>,
+    /// Of a line that it waits for: untouched for so long it is waited for no longer, in ms. With `line-origin`.
+    #[serde(default, deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
+    pub line_idle_ms: Option<u64>,
 }
 
 /// `COMMAND_STATUS`, to dashboards. Status in lower case: existing ones compare it so.
@@ -284,7 +308,7 @@ pub struct CommandStatus {
     pub agent_id: Option<AgentId>,
     /// Where it is in its life.
     pub status: CommandPhase,
-    /// Why, for people. Always there from our server.
+    /// The reason, shown to people. Always there from our server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
     /// What went wrong, where legacy dashboards look for it.

@@ -51,6 +51,16 @@ wire_enum! {
     }
 }
 
+wire_enum! {
+    /// What a viewer wants that cannot keep up with a terminal.
+    pub enum ViewMode {
+        /// All of the output, however late.
+        Whole = "whole",
+        /// The present: it says what it has shown, and is told when it is far behind.
+        Live = "live",
+    }
+}
+
 /// `DASHBOARD_SUBSCRIBE` and `DASHBOARD_UNSUBSCRIBE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
@@ -64,6 +74,9 @@ pub struct Subscription {
     /// With a command: its stored output first, from here. Extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// With a terminal: whether all of it is wanted, which is so if it is not said. Extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<ViewMode>,
 }
 
 /// From where stored output is wanted. Records of other streams, and bytes before the offset, may

@@ -60,6 +60,7 @@ impl<A> Default for AgentHeartbeat<A> {
 /// How an agent's machine does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
 pub struct HealthMetrics {
     /// Processor use of the host in percent.
     #[serde(deserialize_with = "lenient::number", alias = "cpu_usage")]

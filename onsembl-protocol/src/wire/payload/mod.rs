@@ -13,6 +13,7 @@ mod dashboard;
 mod delivery;
 mod heartbeat;
 mod hello;
+mod long_text;
 mod output;
 mod reply;
 mod terminal;
@@ -35,7 +36,7 @@ pub use control::{
 pub use dashboard::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, DashboardConnected,
     DashboardExtensions, DashboardInit, PresenceWhy, Replay, SleptSpan, Subscription,
-    SubscriptionKind,
+    SubscriptionKind, ViewMode,
 };
 pub use delivery::{
     OutputGap, OutputQuery, OutputResume, OutputState, ReportedStream, ResumePosition,
@@ -48,11 +49,12 @@ pub use hello::{
     AgentConnect, AgentExtensions, AgentType, LegacyCapabilities,
     LegacyCapabilities as Capabilities, Welcome,
 };
+pub use long_text::{CommandText, LongText};
 pub use output::{
     OutputAck, OutputContent, StreamContent, StreamType, TerminalOutput, TerminalStream,
 };
 pub use reply::{Ack, ErrorCode, ErrorContext, ErrorReply};
 pub use terminal::{
-    KeyboardRelease, KeyboardState, KeyboardTake, TakeMode, TerminalInput, TerminalInputState,
-    TerminalOpened, TerminalSized, TypedBytes,
+    KeyboardRelease, KeyboardState, KeyboardTake, OutputBehind, OutputTaken, TakeMode,
+    TerminalInput, TerminalInputState, TerminalOpened, TerminalSized, TypedBytes,
 };

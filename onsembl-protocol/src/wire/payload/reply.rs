@@ -53,7 +53,7 @@ wire_enum! {
     pub enum ErrorCode {
         /// Token missing, bad, or not this user's.
         Unauthorized = "UNAUTHORIZED" | "AUTH_FAILED",
-        /// No hello came in time.
+        /// No hello arrived in time.
         AuthTimeout = "AUTH_TIMEOUT",
         /// Known user, not allowed.
         Forbidden = "FORBIDDEN",

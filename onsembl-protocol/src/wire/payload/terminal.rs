@@ -39,8 +39,8 @@ pub struct TerminalOpened {
     pub size: Option<TerminalSize>,
 }
 
-/// `TERMINAL_SIZE`: from a place in its output a terminal has this size. It may come before or behind the bytes that
-/// stand there, and again: what counts is the place. Extension.
+/// `TERMINAL_SIZE`: from a position in its output a terminal has this size. It may come before or behind the bytes that
+/// stand there, and again: what counts is the position. Extension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the names say all")]
@@ -67,6 +67,29 @@ impl TerminalSized {
     pub const fn record(&self) -> SizeRecord {
         SizeRecord { incarnation: self.incarnation, offset: self.offset, size: self.size }
     }
+}
+
+/// `OUTPUT_TAKEN`: a viewer has shown everything of a terminal's output before this position. Extension.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct OutputTaken {
+    pub command_id: CommandId,
+    pub incarnation: Incarnation,
+    pub offset: ByteOffset,
+}
+
+/// `OUTPUT_BEHIND`: a viewer is so far behind a terminal that it is to show the present screen. It was sent everything before
+/// this position, and is sent nothing more until it subscribes again. Extension.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct OutputBehind {
+    pub command_id: CommandId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    pub incarnation: Incarnation,
+    pub offset: ByteOffset,
 }
 
 wire_enum! {

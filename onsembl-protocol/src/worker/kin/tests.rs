@@ -35,7 +35,7 @@ impl Machine {
             next: AGENT,
         };
         // A child that whatever started the agent had before.
-        let before = machine.born(AGENT, 50, 50, None, None);
+        let before = machine.born(AGENT, 50, 50, (None, None), None);
         let seen = machine.seen();
         machine.kinship.adopt(orphans, &seen);
         assert!(machine.living.contains_key(&before));
@@ -47,31 +47,32 @@ impl Machine {
         parent: i32,
         group: i32,
         session: i32,
-        marks: Option<String>,
+        (marks, tag): (Option<String>, Option<RunTag>),
         truth: Option<usize>,
     ) -> i32 {
         self.next += 1;
         self.clock += 1;
         let name = ProcessName { pid: self.next, started: self.clock };
-        let seen = SeenProcess { name, parent, group, session, marks };
+        let seen = SeenProcess { name, parent, group, session, marks, tag };
         let _ = self.living.insert(self.next, Process { seen, truth });
         self.next
     }
 
     fn begin(&mut self) -> usize {
         let (run, mark) = (self.runs.len(), format!("m{}", self.runs.len()));
-        let pid = self.born(AGENT, 0, 50, Some(mark.clone()), Some(run));
+        let tag = Some(RunTag(1000 + self.clock));
+        let pid = self.born(AGENT, 0, 50, (Some(mark.clone()), tag), Some(run));
         let process = self.living.get_mut(&pid).unwrap();
         process.seen.group = pid;
         let name = process.seen.name;
-        let key = self.kinship.begin(name, Some(RunMark::new(mark)));
+        let key = self.kinship.begin(name, Some(RunMark::new(mark)), tag);
         self.runs.push((key, name));
         run
     }
 
     fn fork(&mut self, parent: i32) -> Option<i32> {
         let Process { seen, truth } = self.living.get(&parent)?.clone();
-        Some(self.born(parent, seen.group, seen.session, seen.marks, truth))
+        Some(self.born(parent, seen.group, seen.session, (seen.marks, seen.tag), truth))
     }
 
     fn end(&mut self, pid: i32) {
@@ -110,12 +111,13 @@ impl Machine {
             return;
         };
         let Some(process) = self.living.get_mut(&pid) else { return };
-        match what % 8 {
+        match what % 9 {
             // A stranger that hides what it starts is taken for one of a run; nothing tells.
             0 | 1 if process.truth.is_some() => drop(self.fork(pid)),
             2 => (process.seen.session, process.seen.group) = (pid, pid),
             3 => process.seen.group = pid,
             4 => process.seen.marks = None,
+            7 => process.seen.tag = None,
             5 => self.end(pid),
             6 if self.runs.len() < 4 => drop(self.begin()),
             _ => self.look(),
@@ -148,7 +150,7 @@ proptest! {
             machine.look();
             for (run, (key, leader)) in machine.runs.clone().into_iter().enumerate() {
                 let is_reaped = !machine.living.contains_key(&leader.pid);
-                if is_reaped && machine.kinship.rest(key) == RunRest::Gone {
+                if is_reaped && machine.kinship.rest(key) == RunRest::Ended {
                     prop_assert_eq!(machine.lives_of(run), 0, "run {} of {:?}", run, machine);
                 }
             }
@@ -196,7 +198,7 @@ proptest! {
         machine.look();
         for (run, (key, _)) in machine.runs.clone().into_iter().enumerate() {
             prop_assert_eq!(machine.lives_of(run), 0);
-            prop_assert_eq!(machine.kinship.rest(key), RunRest::Gone);
+            prop_assert_eq!(machine.kinship.rest(key), RunRest::Ended);
         }
         prop_assert!(machine.living.values().all(|process| process.truth.is_none()));
     }
@@ -204,8 +206,9 @@ proptest! {
 
 #[test]
 fn each_way_to_shed_one_tie_leaves_another() {
-    // setsid; an empty environment; both; both behind a parent that ended (a daemon); nohup sheds nothing.
-    for shed in [&[2][..], &[4], &[2, 4], &[2, 4, 5], &[3, 4, 5], &[]] {
+    // setsid; an empty environment; both; both behind a parent that ended (a daemon); that without its tag; nohup sheds
+    // nothing.
+    for shed in [&[2][..], &[4], &[2, 4], &[2, 4, 5], &[3, 4, 5], &[2, 4, 7], &[2, 4, 7, 5], &[]] {
         let mut machine = Machine::new(Orphans::Adopted);
         let run = machine.begin();
         let (key, leader) = machine.runs[run];
@@ -230,7 +233,7 @@ fn each_way_to_shed_one_tie_leaves_another() {
         machine.end(child);
         machine.end(grandchild);
         machine.look();
-        assert_eq!(machine.kinship.rest(key), RunRest::Gone, "{shed:?}");
+        assert_eq!(machine.kinship.rest(key), RunRest::Ended, "{shed:?}");
     }
 }
 
@@ -246,8 +249,10 @@ fn a_stray_of_two_runs_is_of_neither_for_sure_and_both_are_said_to_be_unclear() 
         let stray = machine.fork(child).unwrap();
         let process = machine.living.get_mut(&stray).unwrap();
         (process.seen.session, process.seen.group, process.seen.marks) = (stray, stray, None);
+        process.seen.tag = None;
         machine.end(child);
         machine.look();
+        assert_eq!(machine.kinship.unclear(key).map(|name| name.pid).collect::<Vec<_>>(), [stray]);
         assert_eq!(machine.kinship.strays().map(|name| name.pid).collect::<Vec<_>>(), [stray]);
         let other = machine.runs[one].1.pid;
         machine.end(other);
@@ -267,13 +272,14 @@ fn a_stray_of_two_runs_is_of_neither_for_sure_and_both_are_said_to_be_unclear() 
 fn a_number_that_was_given_up_is_a_strangers_when_it_comes_back() {
     let mut kinship = Kinship::new(AGENT, Orphans::Lost);
     let leader = ProcessName { pid: 7, started: 1 };
-    let key = kinship.begin(leader, None);
+    let key = kinship.begin(leader, None, None);
     let process = |pid, started, group| SeenProcess {
         name: ProcessName { pid, started },
         parent: INIT,
         group,
         session: group,
         marks: Some("another:yet-another".to_string()),
+        tag: None,
     };
     kinship.look(&[process(7, 1, 7), process(8, 2, 7)]);
     assert_eq!(kinship.members(key).count(), 2);
@@ -282,14 +288,14 @@ fn a_number_that_was_given_up_is_a_strangers_when_it_comes_back() {
     kinship.look(&[process(8, 2, 7)]);
     assert_eq!((kinship.rest(key), kinship.has_group(key)), (RunRest::Lives, true));
     kinship.look(&[]);
-    assert_eq!((kinship.rest(key), kinship.has_group(key)), (RunRest::Gone, false));
+    assert_eq!((kinship.rest(key), kinship.has_group(key)), (RunRest::Ended, false));
     kinship.look(&[process(7, 9, 7), process(10, 10, 7)]);
-    assert_eq!((kinship.rest(key), kinship.has_group(key)), (RunRest::Gone, false));
+    assert_eq!((kinship.rest(key), kinship.has_group(key)), (RunRest::Ended, false));
     // Reused between two looks: the leader of that number is another one.
-    let key = kinship.begin(leader, None);
+    let key = kinship.begin(leader, None, None);
     kinship.on_leader_reaped(key);
     kinship.look(&[process(7, 9, 7), process(10, 10, 7)]);
-    assert_eq!((kinship.rest(key), kinship.has_group(key)), (RunRest::Gone, false));
+    assert_eq!((kinship.rest(key), kinship.has_group(key)), (RunRest::Ended, false));
 }
 
 #[test]
@@ -323,4 +329,30 @@ fn where_orphans_are_lost_a_mark_finds_what_left_everything_else() {
         [daemon]
     );
     assert_eq!(machine.kinship.strays().count(), 0);
+}
+
+/// The way of a daemon, while another command runs: the environment, the session and the parents are gone.
+#[test]
+fn a_daemon_among_several_runs_is_of_the_one_whose_tag_it_bears() {
+    for orphans in [Orphans::Adopted, Orphans::AdoptedFromAnywhere] {
+        let mut machine = Machine::new(orphans);
+        let (one, two) = (machine.begin(), machine.begin());
+        let (key, leader) = machine.runs[two];
+        let child = machine.fork(leader.pid).unwrap();
+        let daemon = machine.fork(child).unwrap();
+        let process = machine.living.get_mut(&daemon).unwrap();
+        (process.seen.session, process.seen.group, process.seen.marks) = (daemon, daemon, None);
+        machine.end(child);
+        machine.look();
+        let members: Vec<i32> = machine.kinship.members(key).map(|(name, _)| name.pid).collect();
+        assert_eq!(members, [leader.pid, daemon]);
+        machine.end(leader.pid);
+        machine.look();
+        assert_eq!(machine.kinship.rest(key), RunRest::Lives);
+        let other = machine.runs[one];
+        machine.end(other.1.pid);
+        machine.look();
+        assert_eq!(machine.kinship.rest(other.0), RunRest::Ended, "it was not its own");
+        assert_eq!(machine.kinship.strays().count(), 0);
+    }
 }

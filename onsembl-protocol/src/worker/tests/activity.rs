@@ -10,7 +10,8 @@ use alloc::string::ToString;
 fn terminal() -> (Worker, CommandId) {
     let (program, size) = ("claude".into(), TerminalSize::DEFAULT);
     let line_idle = TerminalConfig::LINE_IDLE;
-    let terminal = TerminalConfig { program, size, screen: Screen::Detached, line_idle };
+    let (screen, submit) = (Screen::Detached, SubmitKey::Enter);
+    let terminal = TerminalConfig { program, size, screen, line_idle, submit };
     let activity = ActivityConfig { choices: vec!["yes".into()], ..ActivityConfig::default() };
     let mut worker =
         worker(WorkerConfig { terminal: Some(terminal), activity, slots: 1, ..config() });
@@ -69,7 +70,7 @@ fn asks(worker: &mut Worker, name: &str, condition: &str, now: Now) -> Result<()
         }
         worker.handle(WorkerEvent::Looked(Some(TerminalSettings::AS_OPENED)), now);
     }
-    let report = worker.commands.all.report(&id(name)).unwrap();
+    let report = worker.course.commands.all.report(&id(name)).unwrap();
     assert_eq!(report.status, CommandPhase::Failed);
     Err(report.error.clone().unwrap())
 }
@@ -127,7 +128,7 @@ fn a_server_without_the_feature_is_told_nothing() {
 fn a_text_that_is_wanted_only_if_the_program_waits_is_typed_only_then() {
     let (mut worker, run) = terminal();
     let why = asks(&mut worker, "c1", "waiting", at(1)).unwrap_err();
-    assert!(why.contains("has never said what it does") && why.contains("--preset"), "{why}");
+    assert!(why.contains("has never reported its activity") && why.contains("--preset"), "{why}");
     hook(&mut worker, &run, Fact::PromptSubmitted, at(10));
     let why = asks(&mut worker, "c2", "waiting", at(20)).unwrap_err();
     assert!(why.contains("working 10s (it took a prompt 10s ago, as its hook says)"), "{why}");
@@ -137,7 +138,26 @@ fn a_text_that_is_wanted_only_if_the_program_waits_is_typed_only_then() {
     let why = asks(&mut worker, "c4", "waiting", at(41)).unwrap_err();
     assert!(why.contains("not known to wait for a prompt: quiet for 41s"), "{why}");
     let why = asks(&mut worker, "c5", "bored", at(42)).unwrap_err();
-    assert!(why.contains("no condition \"bored\""), "{why}");
+    assert!(why.contains("unknown condition \"bored\""), "{why}");
+}
+
+#[test]
+fn a_text_is_submitted_when_its_enter_is_typed_and_not_before() {
+    let (mut worker, run) = terminal();
+    hook(&mut worker, &run, Fact::TurnEnded, at(10));
+    worker.handle(request("c"), at(20));
+    let _ = actions(&mut worker);
+    worker.handle(WorkerEvent::Looked(Some(TerminalSettings::AS_OPENED)), at(20));
+    let _ = told(&mut worker, at(20));
+    worker.handle(WorkerEvent::PasteRead(id("c")), at(20));
+    // The end of a turn before the Enter is that of the turn before.
+    hook(&mut worker, &run, Fact::TurnEnded, at(21));
+    assert_eq!(worker.activity().unwrap().state, ActivityState::Waiting);
+    let _ = told(&mut worker, at(22));
+    assert_ne!(worker.activity().unwrap().state, ActivityState::Waiting);
+    hook(&mut worker, &run, Fact::TurnEnded, at(23));
+    let _ = told(&mut worker, at(23));
+    assert_eq!(worker.activity().unwrap().state, ActivityState::Waiting);
 }
 
 #[test]

@@ -67,10 +67,14 @@ fn what_is_kept_stays_and_its_command_is_over() {
         _ => None,
     });
     let why = report.unwrap().error.unwrap();
-    assert!(why.contains("runs on in the background"), "{why}");
+    assert!(why.contains("keeps running in the background"), "{why}");
     worker.handle(WorkerEvent::Cleared(id("c")), at(100));
     assert_eq!(worker.background().count(), 0);
-    assert_eq!(worker.deadline(), worker.reports.deadline(), "nothing is waited for");
+    assert_eq!(
+        worker.deadline(),
+        worker.course.handover.reports.deadline(),
+        "nothing is waited for"
+    );
 }
 
 #[test]
@@ -98,7 +102,7 @@ fn a_stop_kills_what_ended_commands_left_and_is_verified_when_nothing_of_it_live
     let asked = actions(&mut worker);
     let kills = |a: &WorkerAction| matches!(a, WorkerAction::Kill(command) if *command == id("c"));
     assert!(asked.iter().any(kills), "{asked:?}");
-    let sweeps = |a: &WorkerAction| matches!(a, WorkerAction::Sweep);
+    let sweeps = |a: &WorkerAction| matches!(a, WorkerAction::Sweep(RunSignal::Kill));
     assert!(asked.iter().any(sweeps), "it may be of this run or of another: {asked:?}");
     journalled(&mut worker, Awaited::Stop(StopId::new("s")), Ok(()));
     assert_eq!(receipts(&sent(&mut worker, at(2))), [StopStage::Acted]);
@@ -121,7 +125,7 @@ fn a_stop_while_commands_run_sweeps_only_when_none_does() {
     started(&mut worker, "d", at(1));
     let _ = actions(&mut worker);
     worker.handle(stop("s"), at(2));
-    let sweeps = |a: &WorkerAction| matches!(a, WorkerAction::Sweep);
+    let sweeps = |a: &WorkerAction| matches!(a, WorkerAction::Sweep(RunSignal::Kill));
     assert!(!actions(&mut worker).iter().any(sweeps));
     assert!(!worker.deadline().is_due(at(2).monotonic), "or it would spin");
     journalled(&mut worker, Awaited::Stop(StopId::new("s")), Ok(()));
@@ -160,7 +164,10 @@ fn an_agent_that_ends_ends_what_its_commands_left_and_awaits_that_with_a_deadlin
     worker.handle(WorkerEvent::ShutDown, at(2));
     assert!(is_ended(&actions(&mut worker)));
     worker.handle(WorkerEvent::Wake, at(7));
-    assert!(actions(&mut worker).iter().any(|a| matches!(a, WorkerAction::Sweep)), "5 s of grace");
+    assert!(
+        actions(&mut worker).iter().any(|a| matches!(a, WorkerAction::Sweep(RunSignal::Kill))),
+        "5 s of grace"
+    );
     let ends = |a: &WorkerAction| matches!(a, WorkerAction::End(_));
     let mut stuck = left(config());
     stuck.handle(WorkerEvent::ShutDown, at(2));
@@ -169,6 +176,85 @@ fn an_agent_that_ends_ends_what_its_commands_left_and_awaits_that_with_a_deadlin
     worker.handle(WorkerEvent::Cleared(id("c")), at(8));
     worker.handle(WorkerEvent::SessionEnded, at(8));
     assert!(actions(&mut worker).iter().any(ends));
+}
+
+/// Two commands run when the agent is asked to end, and each has left a process of which it is not clear whose it is.
+#[test]
+fn an_agent_that_ends_kills_what_is_of_no_single_run_within_the_grace_of_all_however_slow_a_command_is()
+ {
+    let mut worker = worker(config());
+    worker.handle(WorkerEvent::Joined(session()), at(0));
+    for name in ["quick", "slow"] {
+        worker.handle(request(name), at(0));
+        started(&mut worker, name, at(0));
+    }
+    let _ = actions(&mut worker);
+    let sweeps = |asked: &[WorkerAction], with: RunSignal| {
+        asked.iter().any(|a| matches!(a, WorkerAction::Sweep(signal) if *signal == with))
+    };
+    worker.handle(WorkerEvent::ShutDown, at(2));
+    let asked = actions(&mut worker);
+    assert!(is_ended(&asked) && sweeps(&asked, RunSignal::End), "{asked:?}");
+    leaves(&mut worker, "quick", vec![], at(2));
+    assert!(!sweeps(&actions(&mut worker), RunSignal::Kill), "they have a grace");
+    // The slow one runs on.
+    assert_eq!(worker.deadline(), Deadline::At(at(7).monotonic));
+    worker.handle(WorkerEvent::Wake, at(7));
+    let asked = actions(&mut worker);
+    let kills = |a: &WorkerAction| matches!(a, WorkerAction::Kill(id) if id.as_str() == "quick");
+    assert!(sweeps(&asked, RunSignal::Kill) && asked.iter().any(kills), "{asked:?}");
+    // What it leaves, born while the others were killed, gets no grace of its own.
+    leaves(&mut worker, "slow", vec![], at(7));
+    let asked = actions(&mut worker);
+    let kills = |a: &WorkerAction| matches!(a, WorkerAction::Kill(id) if id.as_str() == "slow");
+    assert!(asked.iter().any(kills), "{asked:?}");
+    worker.handle(WorkerEvent::Wake, at(8));
+    assert!(sweeps(&actions(&mut worker), RunSignal::Kill), "until nothing is left");
+    worker.handle(WorkerEvent::Cleared(id("quick")), at(8));
+    worker.handle(WorkerEvent::Cleared(id("slow")), at(8));
+    worker.handle(WorkerEvent::SessionEnded, at(8));
+    let asked = actions(&mut worker);
+    assert!(asked.iter().any(|a| matches!(a, WorkerAction::End(_))), "{asked:?}");
+}
+
+#[test]
+fn an_agent_that_ends_at_once_gives_no_grace_to_anything_and_an_idle_one_ends_nothing() {
+    use crate::wire::payload::{AgentControl, ControlAction};
+    let at_once = message(ServerToAgent::Control(AgentControl {
+        agent_id: None,
+        action: ControlAction::Stop,
+        reason: None,
+        graceful_shutdown: Some(false),
+        timeout: None,
+        size: None,
+    }));
+    let killing = |a: &WorkerAction| matches!(a, WorkerAction::Sweep(RunSignal::Kill));
+    let mut worker = left(config());
+    let _ = actions(&mut worker);
+    worker.handle(WorkerEvent::ShutDown, at(2));
+    assert!(!actions(&mut worker).iter().any(killing));
+    worker.handle(at_once, at(3));
+    assert!(actions(&mut worker).iter().any(killing), "the order takes the grace back");
+    let mut idle = super::worker(config());
+    idle.handle(WorkerEvent::ShutDown, at(2));
+    let asked = actions(&mut idle);
+    assert!(!asked.iter().any(|a| matches!(a, WorkerAction::Sweep(_))), "{asked:?}");
+}
+
+#[test]
+fn of_a_process_that_may_be_of_another_command_the_report_says_which_it_is() {
+    let mut worker = worker(config());
+    worker.handle(WorkerEvent::Joined(session()), at(0));
+    worker.handle(request("c"), at(0));
+    started(&mut worker, "c", at(0));
+    let _ = (actions(&mut worker), sent(&mut worker, at(0)));
+    worker.handle(cancel("c", false), at(1));
+    let rest = Rest::Unclear(SomeProcesses::new([7402]).unwrap());
+    let (command, exit) = (id("c"), Exit::Signal(15));
+    worker.handle(WorkerEvent::Ended { command, exit, rest, open: vec![] }, at(1));
+    let said = alloc::format!("{:?}", sent(&mut worker, at(1)));
+    assert!(said.contains("process 7402 may be left of it"), "{said}");
+    assert_eq!(worker.background().collect::<Vec<_>>(), [&id("c")], "it is looked after");
 }
 
 #[test]
@@ -200,14 +286,14 @@ fn a_successor_is_told_of_it_until_nothing_is_left() {
         let mut successor = Worker::new(kept(), recovered, at(10));
         let asked = actions(&mut successor);
         assert_eq!(ended_entries(&asked), vec![None; usize::from(is_written)], "{asked:?}");
-        let report = successor.commands.all.report(&id("c")).unwrap();
+        let report = successor.course.commands.all.report(&id("c")).unwrap();
         assert_eq!(report.exit_code, Some(0), "it ended as it did");
     }
 
     // It ended by itself: what is written stays until the report is confirmed.
     worker.handle(WorkerEvent::Cleared(id("c")), at(2));
     assert_eq!(ended_entries(&actions(&mut worker)), []);
-    worker.confirm(&id("c"));
+    worker.course.confirm(&id("c"));
     keep(&mut journal, actions(&mut worker));
     assert_eq!(journal.left_behind(), []);
     let standing = journal.standings().next().map(|(_, standing)| standing.clone());
@@ -221,7 +307,7 @@ fn a_successor_is_told_of_it_until_nothing_is_left() {
 #[test]
 fn what_it_has_open_ends_with_a_gap_of_unknown_length_before_the_report() {
     let mut worker = running_in(session());
-    let written = worker.delivery.outbox().totals(&id("c")).unwrap();
+    let written = worker.course.handover.delivery.outbox().totals(&id("c")).unwrap();
     let first = sent(&mut worker, at(1));
     assert!(!first.iter().any(|m| matches!(m, AgentToServer::OutputGap(_))));
     leaves(&mut worker, "c", vec![Stream::Stdout], at(2));

@@ -47,7 +47,9 @@ fn an_idle_agent_that_was_replaced_ends_at_once_and_one_that_is_stopped_then_end
     worker.handle(WorkerEvent::ShutDown, at(10));
     let done = actions(&mut worker);
     assert!(is_ended(&done), "{done:?}");
-    assert_eq!(worker.deadline(), Deadline::At(at(18).monotonic));
+    assert_eq!(worker.deadline(), Deadline::At(at(15).monotonic), "it is killed then");
+    worker.handle(WorkerEvent::Wake, at(15));
+    assert!(end_of(&actions(&mut worker)).is_none());
     worker.handle(WorkerEvent::Wake, at(18));
     assert!(matches!(end_of(&actions(&mut worker)), Some(WorkerEnd::Refused(_))));
 }
@@ -59,14 +61,14 @@ fn with_too_many_ends_that_wait_for_their_output_nothing_new_is_begun() {
     for n in 0..report::MOST_WITHHELD {
         let never = AgentCommands::default().on_cancel(&id(&alloc::format!("w{n}")));
         let CancelDecision::NeverRan(report) = never else { panic!("{never:?}") };
-        worker.reports.withhold(report);
+        worker.course.handover.reports.withhold(report);
     }
     worker.handle(request("new"), at(2));
     assert!(!actions(&mut worker).iter().any(is_start));
     let said = alloc::format!("{:?}", sent(&mut worker, at(2)));
     assert!(said.contains("whose output the server has not stored"), "{said}");
     // One is stored, and there is room again.
-    let _ = worker.reports.release(&id("w0"));
+    let _ = worker.course.handover.reports.release(&id("w0"));
     worker.handle(request("newer"), at(3));
     assert!(actions(&mut worker).iter().any(is_start));
 }

@@ -5,7 +5,9 @@ mod background;
 mod course;
 mod ending;
 mod findings;
+mod long_texts;
 mod output;
+mod pastes;
 mod recovery;
 mod remote_typing;
 mod screens;
@@ -15,21 +17,23 @@ mod terminals;
 
 use super::*;
 use crate::command::{Awaited, Exit};
-use crate::id::{AgentId, ByteOffset, Incarnation};
-use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};
+use crate::id::{AgentId, ByteOffset, CommandId, Incarnation, StopId};
+use crate::model::{AGENT_FEATURES, Capabilities, Dialect, PastFinding, Pausing, SERVER_FEATURES};
 use crate::output::{SpoolBounds, Stream};
-use crate::wire::payload::{CommandCancel, CommandRequest, OutputAck};
+use crate::time::{Deadline, Now};
+use crate::wire::payload::{CommandAckStatus, CommandCancel, CommandRequest, OutputAck};
 use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
 const CHUNK: usize = 16 * 1024;
 
 fn at(seconds: u64) -> Now {
-    Now::from_origin(Duration::from_secs(1000 + seconds))
+    Now::without_suspend(Duration::from_secs(1000 + seconds))
 }
 
 fn config() -> WorkerConfig {
@@ -115,7 +119,7 @@ fn started(worker: &mut Worker, name: &str, now: Now) {
 }
 
 fn ended(worker: &mut Worker, name: &str, exit: Exit, now: Now) {
-    let rest = Rest::Gone;
+    let rest = Rest::Ended;
     worker.handle(WorkerEvent::Ended { command: id(name), exit, rest, open: vec![] }, now);
 }
 

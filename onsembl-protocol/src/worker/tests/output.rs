@@ -9,7 +9,7 @@ fn flooded() -> (Worker, CommandId) {
     worker.handle(request("c"), at(0));
     assert!(actions(&mut worker).iter().any(is_start));
     started(&mut worker, "c", at(0));
-    while !worker.delivery.outbox().is_full() {
+    while !worker.course.handover.delivery.outbox().is_full() {
         write(&mut worker);
     }
     let deferred = actions(&mut worker);
@@ -28,11 +28,15 @@ fn a_stop_takes_no_more_than_the_outbox_holds_and_the_report_says_what_is_missin
     ended(&mut worker, "c", Exit::Signal(15), at(2));
     // The bound, and the chunk that reached it.
     let bound = SpoolBounds::MEMORY_ONLY.memory + CHUNK as u64 + RECORD_COST;
-    assert!(worker.delivery.outbox().unstored() <= bound);
-    let totals = worker.delivery.outbox().totals(&id).unwrap();
+    assert!(worker.course.handover.delivery.outbox().unstored() <= bound);
+    let totals = worker.course.handover.delivery.outbox().totals(&id).unwrap();
     let is_stdout = |s: &StreamState| s.stream == Stream::Stdout;
-    let missing = worker.delivery.outbox().states().find(is_stdout).unwrap().gaps;
-    assert!(missing > 0 && totals.stdout_bytes.0 - missing < worker.delivery.outbox().unstored());
+    let missing = worker.course.handover.delivery.outbox().states().find(is_stdout).unwrap().gaps;
+    assert!(
+        missing > 0
+            && totals.stdout_bytes.0 - missing
+                < worker.course.handover.delivery.outbox().unstored()
+    );
     worker.handle(WorkerEvent::Joined(session()), at(2));
     let end = totals.stdout_bytes;
     worker.handle(stored(&id, totals.incarnation, Stream::Stdout, end), at(2));
@@ -40,7 +44,7 @@ fn a_stop_takes_no_more_than_the_outbox_holds_and_the_report_says_what_is_missin
     let Some(AgentToServer::CommandComplete(report)) = sent.last() else { panic!("{sent:?}") };
     assert_eq!(report.output, Some(totals));
     let why = report.error.clone().unwrap();
-    assert!(why.contains("the agent was stopped") && why.contains("thrown away"), "{why}");
+    assert!(why.contains("the agent was stopped") && why.contains("discarded"), "{why}");
 }
 
 #[test]
@@ -51,13 +55,13 @@ fn a_cancel_is_obeyed_while_reading_waits_and_loses_nothing_that_was_written() {
     worker.handle(message(ServerToAgent::CommandCancel(cancel)), at(0));
     let asked = actions(&mut worker);
     assert!(asked.iter().any(|a| matches!(a, WorkerAction::Kill(_))), "{asked:?}");
-    let totals = worker.delivery.outbox().totals(&id).unwrap();
+    let totals = worker.course.handover.delivery.outbox().totals(&id).unwrap();
     worker.handle(stored(&id, totals.incarnation, Stream::Stdout, totals.stdout_bytes), at(0));
-    assert!(!worker.delivery.outbox().is_full());
+    assert!(!worker.course.handover.delivery.outbox().is_full());
     write(&mut worker);
     ended(&mut worker, "c", Exit::Signal(9), at(0));
-    assert!(worker.reports.withholds(&id), "the rest is not stored yet");
-    let all = worker.delivery.outbox().totals(&id).unwrap();
+    assert!(worker.course.handover.reports.withholds(&id), "the rest is not stored yet");
+    let all = worker.course.handover.delivery.outbox().totals(&id).unwrap();
     assert_eq!(all.stdout_bytes.0, totals.stdout_bytes.0 + CHUNK as u64);
     worker.handle(WorkerEvent::Joined(session()), at(1));
     worker.handle(stored(&id, all.incarnation, Stream::Stdout, all.stdout_bytes), at(1));

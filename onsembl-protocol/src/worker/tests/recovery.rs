@@ -2,14 +2,15 @@
 
 use super::*;
 use crate::command::{AgentCommands, CommandJournal};
-use crate::id::RunMark;
+use crate::id::{ChunkSequence, RunMark};
+use crate::model::{SizeRecord, TerminalSize};
 use crate::output::{PerStream, RecoveredRun, Run, SpoolPolicy};
 use crate::wire::payload::{CommandPhase, OutputTotals};
 
 fn left_behind(ended: bool) -> (Run, LeftRun) {
     let run = Run { command: id("c"), incarnation: Incarnation(1) };
     let recovered = RecoveredRun::new(run.clone(), SpoolPolicy::Block, PerStream::default());
-    (run, LeftRun { recovered, ended })
+    (run, LeftRun { recovered, ended, sizes: Vec::new() })
 }
 
 /// An end that is written down is known, also if the spool did not hear of it before its agent died.
@@ -32,7 +33,7 @@ fn the_end_of_a_run_whose_report_counts_its_output_is_not_open() {
     assert!(sent.contains(&AgentToServer::CommandComplete(report)), "{sent:?}");
 }
 
-/// What the disk did not take may have reached the server all the same.
+/// What the disk did not take may have reached the server anyway.
 #[test]
 fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
     let (run, left) = left_behind(false);
@@ -99,4 +100,37 @@ fn the_count_of_a_run_that_ended_is_told_though_its_agent_died_before_it_wrote_t
     let Some(AgentToServer::CommandComplete(report)) = sent.last() else { panic!("{sent:?}") };
     assert_eq!(report.status, CommandPhase::Lost);
     assert!(report.output.is_some_and(|all| all.incarnation == run.incarnation), "{report:?}");
+}
+
+/// The size is said before the output that was drawn at it, and before the terminal is reported to be over.
+#[test]
+fn the_sizes_of_a_terminal_outlive_the_agent_with_its_output() {
+    let run = Run { command: CommandId::of_terminal("1"), incarnation: Incarnation(1) };
+    let starts = PerStream { terminal: ByteOffset(10), ..PerStream::default() };
+    let mut recovered = RecoveredRun::new(run.clone(), SpoolPolicy::Block, starts);
+    recovered.add(&Record {
+        sequence: ChunkSequence(4),
+        stream: Stream::Terminal,
+        offset: ByteOffset(10),
+        body: RecordBody::Chunk(Bytes::from_static(b"drawn at 120 columns")),
+    });
+    let record = |offset, columns| SizeRecord {
+        incarnation: run.incarnation,
+        offset: ByteOffset(offset),
+        size: TerminalSize::new(columns, 40).unwrap(),
+    };
+    let sizes = alloc::vec![record(0, 80), record(10, 120)];
+    let left = LeftRun { recovered, ended: false, sizes };
+    let recovered = Recovered { runs: alloc::vec![left], ..Recovered::default() };
+    let mut worker = Worker::new(config(), recovered, at(0));
+    worker.handle(WorkerEvent::Joined(session()), at(0));
+    let sizes: Vec<_> = sent(&mut worker, at(0))
+        .into_iter()
+        .take_while(|message| !matches!(message, AgentToServer::CommandComplete(_)))
+        .filter_map(|message| match message {
+            AgentToServer::TerminalSize(sized) => Some((sized.offset.0, sized.size.columns())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sizes, [(0, 80), (10, 120)]);
 }

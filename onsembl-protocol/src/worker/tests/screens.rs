@@ -8,7 +8,8 @@ use crate::wire::payload::TerminalSized;
 fn worker_with(screen: Screen) -> (Worker, CommandId) {
     let (program, size) = ("shell".into(), TerminalSize::DEFAULT);
     let line_idle = TerminalConfig::LINE_IDLE;
-    let terminal = TerminalConfig { program, size, screen, line_idle };
+    let submit = SubmitKey::Enter;
+    let terminal = TerminalConfig { program, size, screen, line_idle, submit };
     let mut worker = worker(WorkerConfig { terminal: Some(terminal), ..config() });
     let asked = actions(&mut worker);
     let [WorkerAction::Start { command, .. }] = asked.as_slice() else { panic!("{asked:?}") };
@@ -78,7 +79,7 @@ fn a_program_that_asks_in_a_loop_is_answered_up_to_the_bound_and_it_is_said() {
     assert_eq!((answers, notes), (256, 1));
 }
 
-/// The places and columns of the sizes that are said.
+/// The positions and columns of the sizes that are said.
 fn sizes(worker: &mut Worker) -> Vec<(u64, u16)> {
     sent(worker, at(2))
         .into_iter()
@@ -96,7 +97,7 @@ fn resized(columns: u64) -> WorkerEvent {
 }
 
 #[test]
-fn sizes_are_told_with_their_places_until_output_behind_them_is_stored() {
+fn sizes_are_told_with_their_positions_until_output_behind_them_is_stored() {
     let (mut worker, id) = worker_with(Screen::Detached);
     writes(&mut worker, &id, b"0123456789");
     worker.handle(resized(100), at(1));
@@ -105,7 +106,7 @@ fn sizes_are_told_with_their_places_until_output_behind_them_is_stored() {
     worker.handle(WorkerEvent::SessionEnded, at(2));
     worker.handle(WorkerEvent::Joined(session()), at(2));
     assert_eq!(sizes(&mut worker), [(0, 80), (10, 100)], "nothing says that they are stored");
-    let run = worker.delivery.outbox().totals(&id).unwrap().incarnation;
+    let run = worker.course.handover.delivery.outbox().totals(&id).unwrap().incarnation;
     worker.handle(stored(&id, run, Stream::Terminal, ByteOffset(10)), at(2));
     worker.handle(WorkerEvent::SessionEnded, at(2));
     worker.handle(WorkerEvent::Joined(session()), at(2));

@@ -98,7 +98,7 @@ fn what_a_server_does_not_take_is_kept_and_offered_again_in_the_next_session() {
         worker.handle(WorkerEvent::Joined(session()), at(5));
         let resume = crate::wire::payload::OutputResume { streams: vec![], more: false };
         worker.handle(message(ServerToAgent::OutputResume(resume)), at(5));
-        let held = worker.delivery.outbox().written(&id("c"), Stream::Stdout);
+        let held = worker.course.handover.delivery.outbox().written(&id("c"), Stream::Stdout);
         assert_eq!(held, Some(ByteOffset(2 * CHUNK as u64)), "{code}");
         assert!(sends_output(&mut worker, at(5)), "{code}");
     }
@@ -110,10 +110,10 @@ fn an_older_server_that_says_so_for_a_day_is_believed_and_one_that_adopts_at_onc
     let mut worker = running_in(older_session());
     worker.handle(about("c", CommandNotFound), at(2));
     worker.handle(about("c", CommandNotFound), at(24 * 3600 + 1));
-    assert!(!worker.delivery.outbox().is_settled(&id("c")));
+    assert!(!worker.course.handover.delivery.outbox().is_settled(&id("c")));
     worker.handle(about("c", CommandNotFound), at(24 * 3600 + 2));
-    assert!(worker.delivery.outbox().is_settled(&id("c")));
+    assert!(worker.course.handover.delivery.outbox().is_settled(&id("c")));
     let mut worker = running_in(session());
     worker.handle(about("c", CommandNotFound), at(2));
-    assert!(worker.delivery.outbox().is_settled(&id("c")));
+    assert!(worker.course.handover.delivery.outbox().is_settled(&id("c")));
 }

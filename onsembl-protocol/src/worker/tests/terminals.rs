@@ -10,15 +10,16 @@ use crate::wire::payload::{
 const RAW: TerminalSettings =
     TerminalSettings { lines: LineMode::Program, ..TerminalSettings::AS_OPENED };
 
-fn terminal(screen: Screen) -> WorkerConfig {
+pub(super) fn terminal(screen: Screen) -> WorkerConfig {
     let (program, size) = ("shell".into(), TerminalSize::DEFAULT);
     let line_idle = TerminalConfig::LINE_IDLE;
-    let terminal = TerminalConfig { program, size, screen, line_idle };
+    let submit = SubmitKey::Enter;
+    let terminal = TerminalConfig { program, size, screen, line_idle, submit };
     WorkerConfig { slots: 4, terminal: Some(terminal), ..config() }
 }
 
 pub(super) fn after(seconds: u64, ms: u64) -> Now {
-    Now::from_origin(Duration::from_secs(1000 + seconds) + Duration::from_millis(ms))
+    Now::without_suspend(Duration::from_secs(1000 + seconds) + Duration::from_millis(ms))
 }
 
 /// The worker of an agent whose program runs and has shown nothing, and the terminal's id.
@@ -52,7 +53,11 @@ pub(super) fn asks(
 }
 
 /// What is asked for, with each look at the terminal answered.
-fn looked(worker: &mut Worker, settings: TerminalSettings, now: Now) -> Vec<WorkerAction> {
+pub(super) fn looked(
+    worker: &mut Worker,
+    settings: TerminalSettings,
+    now: Now,
+) -> Vec<WorkerAction> {
     let mut others = Vec::new();
     loop {
         let asked = actions(worker);
@@ -76,18 +81,18 @@ pub(super) fn typed(worker: &mut Worker, now: Now) -> Vec<CommandId> {
     looked(worker, TerminalSettings::AS_OPENED, now).into_iter().filter_map(typed).collect()
 }
 
-fn is_typed(worker: &mut Worker, name: &str, now: Now) {
+pub(super) fn is_typed(worker: &mut Worker, name: &str, now: Now) {
     let outcome = TypingOutcome::Typed;
     worker.handle(WorkerEvent::Typed { command: id(name), outcome }, now);
 }
 
 /// The report of a command that is over, if it is.
-fn report(worker: &Worker, name: &str) -> Option<CommandComplete> {
-    worker.commands.all.report(&id(name)).cloned()
+pub(super) fn report(worker: &Worker, name: &str) -> Option<CommandComplete> {
+    worker.course.commands.all.report(&id(name)).cloned()
 }
 
 pub(super) fn ends(worker: &mut Worker, terminal: &CommandId, exit: Exit, now: Now) {
-    let (rest, open) = (Rest::Gone, vec![]);
+    let (rest, open) = (Rest::Ended, vec![]);
     let ended = WorkerEvent::Ended { command: terminal.clone(), exit, rest, open };
     worker.handle(ended, now);
 }
@@ -139,7 +144,7 @@ fn a_text_waits_until_the_program_has_shown_that_it_reads() {
     // Only now it is known that the program takes one line at a time.
     assert!(looked(&mut worker, RAW, after(0, 2100)).is_empty());
     let why = report(&worker, "c").unwrap().error.unwrap();
-    assert!(why.contains("does not take pasted text"), "{why}");
+    assert!(why.contains("does not support bracketed paste"), "{why}");
     asks(&mut worker, "d", at(3), |_| ());
     assert_eq!(typed(&mut worker, at(3)), [id("d")]);
 }
@@ -228,7 +233,7 @@ fn a_program_that_read_and_ended_before_that_was_said_is_no_other_case() {
     ends(&mut worker, &terminal, Exit::Code(3), at(0));
     is_typed(&mut worker, "exit", at(0));
     assert_eq!(report(&worker, "exit").unwrap().exit_code, Some(3));
-    // And if nothing is said at all, it is over all the same.
+    // And if nothing is said at all, it is over anyway.
     let (mut worker, terminal) = with_terminal(Screen::Detached);
     asks(&mut worker, "lost", at(0), |_| ());
     assert_eq!(typed(&mut worker, at(0)), [id("lost")]);
@@ -236,7 +241,7 @@ fn a_program_that_read_and_ended_before_that_was_said_is_no_other_case() {
     worker.handle(WorkerEvent::Wake, at(2));
     let report = report(&worker, "lost").unwrap();
     assert_eq!((report.status, report.exit_code), (CommandPhase::Failed, None));
-    assert!(report.error.unwrap().contains("not known"));
+    assert!(report.error.unwrap().contains("unknown"));
 }
 
 #[test]
@@ -329,7 +334,7 @@ fn a_key_that_suspends_is_typed_only_if_a_job_is_in_the_foreground() {
         |asked: Vec<WorkerAction>| asked.iter().any(|a| matches!(a, WorkerAction::Type { .. }));
     assert!(!types(looked(&mut worker, RAW, at(0))));
     let why = report(&worker, "z").unwrap().error.unwrap();
-    assert!(why.contains("nothing could continue it"), "{why}");
+    assert!(why.contains("nothing could resume it"), "{why}");
     asks(&mut worker, "y", at(0), |request| {
         request.input = Some(CommandInput::Keys);
         request.text = "ctrl-z".into();
@@ -420,4 +425,82 @@ fn a_secret_is_typed_only_where_the_terminal_does_not_show_it() {
         request.echo = Some(SecretEcho::Allow);
     });
     assert!(is_typed(looked(&mut worker, TerminalSettings::AS_OPENED, at(0))));
+}
+
+#[test]
+fn a_hang_up_ends_the_attachment_and_nothing_else() {
+    let (mut worker, terminal) = with_terminal(Screen::Attached);
+    worker.handle(WorkerEvent::Joined(session()), at(0));
+    let _ = (actions(&mut worker), sent(&mut worker, at(0)));
+    worker.handle(WorkerEvent::Screen(ScreenEvent::HungUp), at(1));
+    let asked = actions(&mut worker);
+    let closes =
+        |action: &WorkerAction| matches!(action, WorkerAction::Screen(ScreenAction::Close));
+    assert!(asked.iter().any(closes), "{asked:?}");
+    assert!(!is_ended(&asked));
+    let said = sent(&mut worker, at(1));
+    let opened = said.iter().find_map(|message| match message {
+        AgentToServer::TerminalOpened(opened) => Some(opened),
+        _ => None,
+    });
+    assert!(
+        opened.is_some_and(|opened| opened.command_id == terminal && !opened.attached),
+        "{said:?}"
+    );
+    // Nothing is shown there any more, and what the program asks is answered by the agent.
+    let (command, bytes) = (terminal.clone(), Bytes::from_static(b"\x1b[6n"));
+    worker.handle(WorkerEvent::Output { command, stream: Stream::Terminal, bytes }, at(2));
+    let asked = actions(&mut worker);
+    let is_answer = |action: &WorkerAction| matches!(action, WorkerAction::Answer(_));
+    let is_screen = |action: &WorkerAction| matches!(action, WorkerAction::Screen(_));
+    assert!(asked.iter().any(is_answer) && !asked.iter().any(is_screen), "{asked:?}");
+    // A second hang-up finds nothing to end.
+    worker.handle(WorkerEvent::Screen(ScreenEvent::HungUp), at(3));
+    assert!(actions(&mut worker).is_empty());
+    // The program is started again, as of an agent that was never attached.
+    ends(&mut worker, &terminal, Exit::Code(0), at(20));
+    worker.handle(WorkerEvent::Wake, at(60));
+    let asked = actions(&mut worker);
+    assert!(asked.iter().any(is_start) && !is_ended(&asked), "{asked:?}");
+}
+
+/// What is told the server of the program: why it does not run, or that it runs again.
+fn told_of_program(asked: &[WorkerAction]) -> Vec<String> {
+    let told = asked.iter().filter_map(|action| match action {
+        WorkerAction::Complain(report) => Some(report.message.clone()),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_program_that_a_signal_has_stopped_is_told_of_in_each_session_until_it_runs_again() {
+    let (mut worker, command) = with_terminal(Screen::Detached);
+    worker.handle(WorkerEvent::Joined(session()), at(1));
+    let _ = actions(&mut worker);
+    let state = |state| WorkerEvent::Program { command: command.clone(), state };
+    worker.handle(state(ProgramState::Stopped { process: 7 }), at(2));
+    assert_eq!(told_of_program(&actions(&mut worker)), [""; 0], "it may be for a moment");
+    assert!(worker.deadline().is_due(at(4).monotonic));
+    worker.handle(WorkerEvent::Wake, at(4));
+    let told = told_of_program(&actions(&mut worker));
+    assert_eq!(told.len(), 1, "{told:?}");
+    let what = alloc::format!("stopped by a signal since {}", at(2).wall);
+    assert!(told[0].contains(&what) && told[0].contains("kill -CONT 7"), "{told:?}");
+    assert!(told[0].contains(&alloc::format!("cancel {command}")), "{told:?}");
+    worker.handle(WorkerEvent::SessionEnded, at(5));
+    worker.handle(WorkerEvent::Joined(session()), at(6));
+    assert_eq!(told_of_program(&actions(&mut worker)).len(), 1, "a server knows nothing at first");
+    worker.handle(WorkerEvent::Wake, at(40));
+    assert_eq!(told_of_program(&actions(&mut worker)).len(), 1, "it forgets after a minute");
+    worker.handle(state(ProgramState::Runs), at(41));
+    let told = told_of_program(&actions(&mut worker));
+    assert!(told.len() == 1 && told[0].ends_with("runs again"), "{told:?}");
+    worker.handle(WorkerEvent::Wake, at(100));
+    assert_eq!(told_of_program(&actions(&mut worker)), [""; 0]);
+    // That of an earlier program says nothing of this one.
+    let (command, state) = (CommandId::of_terminal("0"), ProgramState::Stopped { process: 8 });
+    worker.handle(WorkerEvent::Program { command, state }, at(101));
+    worker.handle(WorkerEvent::Wake, at(110));
+    assert_eq!(told_of_program(&actions(&mut worker)), [""; 0]);
 }

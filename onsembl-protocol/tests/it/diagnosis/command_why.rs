@@ -25,7 +25,7 @@ const STAGES: [CommandStage; 10] = [
     CommandStage::Unknown,
 ];
 
-const fn place(stage: CommandStage) -> usize {
+const fn index(stage: CommandStage) -> usize {
     match stage {
         CommandStage::Pending => 0,
         CommandStage::Queued => 1,
@@ -62,6 +62,7 @@ fn known(status: CommandPhase) -> KnownCommand {
         steps: Vec::new(),
         standing: Some(standing()),
         agent: Some(agent(PresenceStatus::Online)),
+        busy_with: Vec::new(),
         last_output: None,
         missing: Vec::new(),
         store: None,
@@ -85,11 +86,12 @@ fn every_state_of_the_lifecycle_is_told_and_only_what_is_not_over_waits() {
     let sents = [Sent::Never, Sent::Times(2, secs(3)), Sent::Maybe];
     let helds = [
         OrderInForce::None,
-        OrderInForce::Paused,
+        OrderInForce::Paused { by: Some("ann".into()), since: Some(at(6)) },
+        OrderInForce::Paused { by: None, since: None },
         OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "test".into() },
     ];
     for stage in STAGES {
-        assert_eq!(STAGES[place(stage)], stage);
+        assert_eq!(STAGES[index(stage)], stage);
         for state in PresenceStatus::ALL {
             for (sent, held) in sents.into_iter().flat_map(|s| helds.iter().map(move |h| (s, h))) {
                 for there in [true, false] {
@@ -115,8 +117,8 @@ fn what_is_in_no_database_yet_says_what_keeps_that_from_taking_it() {
     assert_told(
         of,
         Some(WaitsFor::Store),
-        "The database has not taken the command yet; it was neither accepted nor sent: database busy since noon.",
-        "look at the server's disk and database",
+        "The database has not stored the command yet; it was neither accepted nor sent: database busy since noon.",
+        "check the server's disk and database",
     );
 }
 
@@ -130,7 +132,7 @@ fn what_waits_for_its_agent_has_the_agents_own_explanation_and_what_to_do() {
         of.clone(),
         Some(WaitsFor::Agent),
         "It is queued and its agent coder is reconnecting since 2025-11-02T00:00:05.000Z: a reason (name-resolution, \
-         confidence high; errno EAI_AGAIN). It is sent when the agent is back.",
+         confidence high; errno EAI_AGAIN). It will be sent when the agent is back.",
         "check the server's name and the resolver of the agent's machine",
     );
     of.standing = Some(Standing { sent: Sent::Maybe, ..standing() });
@@ -138,7 +140,7 @@ fn what_waits_for_its_agent_has_the_agents_own_explanation_and_what_to_do() {
     assert!(summary.contains("It may have been sent already"), "{summary}");
     of.status = CommandPhase::Running;
     let (_, summary, _) = told(of);
-    assert!(summary.ends_with("says how it ended when it is back."), "{summary}");
+    assert!(summary.ends_with("reports how it ended when it is back."), "{summary}");
 }
 
 #[test]
@@ -149,7 +151,7 @@ fn what_waits_for_its_turn_says_how_many_are_before_it() {
         of.clone(),
         Some(WaitsFor::Turn),
         "It waits for its turn: coder runs 4 of at most 4 commands, and 2 come before it.",
-        "wait, or cancel one that runs (`onsembl-server commands`)",
+        "wait, or cancel a running one (`onsembl commands`)",
     );
     of.standing = Some(Standing { ahead: 0, occupied: 4, ..standing() });
     let (_, summary, _) = told(of.clone());
@@ -158,14 +160,13 @@ fn what_waits_for_its_turn_says_how_many_are_before_it() {
     let (_, summary, _) = told(of.clone());
     assert!(summary.contains("about to be sent"), "{summary}");
     // It was sent, and nothing came back; and what comes back comes late.
-    let read = LinkRead::HeldBack;
+    let read = LinkRead::Paused;
     of.standing = Some(Standing { sent: Sent::Times(3, secs(4)), read, ..standing() });
     assert_told(
         of,
         Some(WaitsFor::Acknowledgement),
-        "It was sent to coder 3 times, last 4s ago, and is not acknowledged yet (the agent's link is not read until \
-         half of its output is stored, so that what it says comes late).",
-        "if this lasts longer than a minute, `onsembl-server why coder`",
+        "It was sent to coder 3 times, last 4s ago, and is not acknowledged yet (reading from the agent is paused until half of its output is stored, so its messages are delayed).",
+        "if this lasts longer than a minute, `onsembl why coder`",
     );
 }
 
@@ -173,12 +174,15 @@ fn what_waits_for_its_turn_says_how_many_are_before_it() {
 fn what_an_order_holds_says_whose_and_how_it_is_undone() {
     for status in [CommandPhase::Queued, CommandPhase::Delivered] {
         let mut of = known(status);
-        of.agent = Some(AgentOf { order: OrderInForce::Paused, ..agent(PresenceStatus::Online) });
+        of.agent = Some(AgentOf {
+            order: OrderInForce::Paused { by: None, since: None },
+            ..agent(PresenceStatus::Online)
+        });
         assert_told(
             of.clone(),
             Some(WaitsFor::Resume),
             "Its agent coder is paused, and starts nothing until it is resumed.",
-            "`onsembl-server control coder resume`",
+            "`onsembl control coder resume`",
         );
         let order = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "rm -rf".into() };
         of.agent = Some(AgentOf { order, ..agent(PresenceStatus::Online) });
@@ -186,7 +190,7 @@ fn what_an_order_holds_says_whose_and_how_it_is_undone() {
             of,
             Some(WaitsFor::Release),
             "An emergency stop by ann at 2025-11-02T00:00:06.000Z (rm -rf) is in force: nothing starts.",
-            "`onsembl-server release coder`, or `release --all`",
+            "`onsembl release coder`, or `release --all`",
         );
     }
     // Of one that is away the stop is what matters: it starts nothing when it is back.
@@ -197,9 +201,13 @@ fn what_an_order_holds_says_whose_and_how_it_is_undone() {
     // A name is a peer's, and what is to be typed is a command line.
     let mut of = known(CommandPhase::Queued);
     let name = "x'; rm -rf ~ #".to_owned();
-    of.agent = Some(AgentOf { name, order: OrderInForce::Paused, ..agent(PresenceStatus::Online) });
+    of.agent = Some(AgentOf {
+        name,
+        order: OrderInForce::Paused { by: None, since: None },
+        ..agent(PresenceStatus::Online)
+    });
     let (_, _, action) = told(of);
-    assert_eq!(action.unwrap(), r"`onsembl-server control 'x'\''; rm -rf ~ #' resume`");
+    assert_eq!(action.unwrap(), r"`onsembl control 'x'\''; rm -rf ~ #' resume`");
 }
 
 #[test]
@@ -233,8 +241,8 @@ fn what_runs_says_since_when_and_when_it_last_wrote() {
     assert_told(
         of,
         Some(WaitsFor::CancelConfirmation),
-        "Its cancellation was asked of coder at 2025-11-02T00:00:10.000Z: the cause.",
-        "`onsembl-server cancel --force c1` kills it without a grace period",
+        "Its cancellation was requested from coder at 2025-11-02T00:00:10.000Z: the cause.",
+        "`onsembl cancel --force c1` kills it without a grace period",
     );
 }
 
@@ -245,10 +253,10 @@ fn what_is_over_says_how_it_ended_and_what_is_left_to_do() {
         failed,
         None,
         "It failed (at 2025-11-02T00:00:10.000Z): the cause.",
-        "look at `onsembl-server output c1`",
+        "look at `onsembl output c1`",
     );
     let (_, summary, action) = told(known(CommandPhase::OutcomeUnknown));
-    assert!(summary.contains("is not known") && action.is_some(), "{summary}");
+    assert!(summary.contains("is unknown") && action.is_some(), "{summary}");
     assert_eq!(told(known(CommandPhase::Completed)).2, None);
 }
 
@@ -256,4 +264,50 @@ fn what_is_over_says_how_it_ended_and_what_is_left_to_do() {
 fn what_it_waits_for_has_an_id_of_its_own() {
     let ids: std::collections::BTreeSet<_> = WaitsFor::ALL.map(WaitsFor::as_str).into();
     assert_eq!(ids.len(), WaitsFor::ALL.len());
+}
+
+/// Each thing that keeps a command from being started, in a line of its own.
+fn obstacles(of: KnownCommand) -> Vec<(WaitsFor, String)> {
+    let all = CommandWhy::of(of, at(70)).waits_on;
+    all.into_iter().map(|obstacle| (obstacle.waits_for, obstacle.text)).collect()
+}
+
+#[test]
+fn what_a_queued_command_waits_for_is_named_one_by_one() {
+    let busy = |mut of: KnownCommand| {
+        of.standing = Some(Standing { ahead: 1, occupied: 4, ..standing() });
+        of.busy_with = (1..=5).map(|n| CommandId::new(format!("run-{n}"))).collect();
+        of
+    };
+    let with = |state, order| {
+        let mut of = known(CommandPhase::Queued);
+        of.agent = Some(AgentOf { order, ..agent(state) });
+        of
+    };
+    let away = "its agent coder is offline since 2025-11-02T00:00:05.000Z: a reason";
+    let of = with(PresenceStatus::Offline, OrderInForce::None);
+    assert_eq!(obstacles(of), [(WaitsFor::Agent, away.to_owned())]);
+    let full = "its agent coder is busy with 4 of at most 4 commands: run-1, run-2, run-3, run-4 and 1 more, and one comes before it";
+    let of = busy(with(PresenceStatus::Online, OrderInForce::None));
+    assert_eq!(obstacles(of), [(WaitsFor::Turn, full.to_owned())]);
+    let paused = OrderInForce::Paused { by: Some("ann".into()), since: Some(at(6)) };
+    let held = "its agent coder is paused by ann since 2025-11-02T00:00:06.000Z; `onsembl control coder resume` ends it";
+    let of = with(PresenceStatus::Online, paused.clone());
+    assert_eq!(obstacles(of.clone()), [(WaitsFor::Resume, held.to_owned())]);
+    assert!(told(of).1.contains("coder is paused by ann since 2025-11-02"));
+    let stopped = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "test".into() };
+    let of = with(PresenceStatus::Online, stopped.clone());
+    let text = "an emergency stop by ann at 2025-11-02T00:00:06.000Z (test) is in force; `onsembl release coder` ends it";
+    assert_eq!(obstacles(of), [(WaitsFor::Release, text.to_owned())]);
+    // More than one at once, what has to go first before the rest.
+    let kinds = |of| obstacles(of).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
+    let of = busy(with(PresenceStatus::Offline, paused));
+    assert_eq!(kinds(of), [WaitsFor::Agent, WaitsFor::Resume, WaitsFor::Turn]);
+    let of = with(PresenceStatus::Offline, stopped);
+    assert_eq!(kinds(of), [WaitsFor::Release, WaitsFor::Agent]);
+    // Nothing keeps it, and what runs waits for nothing.
+    assert_eq!(kinds(with(PresenceStatus::Online, OrderInForce::None)), []);
+    let mut runs = busy(with(PresenceStatus::Offline, OrderInForce::None));
+    runs.status = CommandPhase::Running;
+    assert_eq!(kinds(runs), []);
 }

@@ -3,6 +3,7 @@
 //! `ONSEMBL_BLESS=1 cargo test -p onsembl-protocol --test it diagnosis::document` writes the tables.
 
 use super::simulated;
+use crate::support::is_packaged;
 use onsembl_protocol::diagnosis::{Cause, WaitsFor};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +92,9 @@ fn matrix() -> Table {
 
 #[test]
 fn each_fault_of_the_matrix_is_named_and_no_wrong_cause_is_called_sure() {
+    if is_packaged() {
+        return;
+    }
     let runs = runs();
     let faults: BTreeSet<&str> = runs.iter().map(|run| run.fault.as_str()).collect();
     assert!(faults.len() >= 24, "{} faults", faults.len());
@@ -109,6 +113,9 @@ fn each_fault_of_the_matrix_is_named_and_no_wrong_cause_is_called_sure() {
 
 #[test]
 fn the_document_lists_the_causes_and_what_a_command_waits_for() {
+    if is_packaged() {
+        return;
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/EVIDENCE.md");
     let is = read_to_string(&path).expect("the document");
     let mut should = is.clone();

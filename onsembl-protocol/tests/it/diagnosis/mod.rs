@@ -1,9 +1,10 @@
-//! Why: the explanation of a presence, the ledger of heartbeats, verdicts, and the document that lists the causes.
+//! Why: the explanation of a presence, the hop tracker, verdicts, and the document that lists the causes.
 
 mod command_why;
 mod document;
 mod fleet_why;
-mod ledger;
+mod histories;
+mod hop_tracker;
 mod patterns;
 mod presence;
 mod relay;

@@ -15,7 +15,7 @@ fn at(secs: i64) -> WallTime {
     WallTime::from_unix_millis(EPOCH_MS + secs * 1000)
 }
 
-/// Links that were cut, each after so many milliseconds of silence, at this age.
+/// Links that were cut, each after this many milliseconds of silence, at this age.
 fn cut(idle: &[u64], lived: &[u64]) -> Vec<PastDrop> {
     let drop = |(n, (idle, lived)): (usize, (&u64, &u64))| PastDrop {
         at: at(n as i64 * 600),

@@ -1,8 +1,8 @@
-//! An agent and a server in session, the real machines with a ledger beside each, and between them a relay that
+//! An agent and a server in session, the real machines with a hop tracker beside each, and between them a relay that
 //! can lose or delay each direction. Either process can be frozen, and the agent's machine can sleep.
 
 use crate::support::{awake_and_asleep, ms, now, secs};
-use onsembl_protocol::diagnosis::{BeatLedger, End};
+use onsembl_protocol::diagnosis::{End, HopTracker};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::liveness::{HeartbeatTiming, Seen};
 use onsembl_protocol::session::{
@@ -55,9 +55,9 @@ pub(super) struct Relay {
     pub(super) up: Way,
     pub(super) down: Way,
     pub(super) planted: Planted,
-    pub(super) agent: BeatLedger,
-    pub(super) server: BeatLedger,
-    /// Whether the session is over: one end gave the link up.
+    pub(super) agent: HopTracker,
+    pub(super) server: HopTracker,
+    /// Whether the session is over: one end dropped the link.
     pub(super) is_over: bool,
     agent_machine: AgentConnection,
     server_machine: ServerConnection,
@@ -82,8 +82,8 @@ impl Relay {
             up: way,
             down: way,
             planted,
-            agent: BeatLedger::new(End::Agent, INTERVAL, boot),
-            server: BeatLedger::new(End::Server, INTERVAL, boot),
+            agent: HopTracker::new(End::Agent, INTERVAL, boot),
+            server: HopTracker::new(End::Server, INTERVAL, boot),
             is_over: false,
             agent_machine: AgentConnection::new(AgentConfig::DEFAULT, 5),
             server_machine: ServerConnection::new(
@@ -185,8 +185,8 @@ impl Relay {
                 .min()
         });
         let server = self.server_process.mailbox.is_none().then_some(()).and_then(|()| {
-            let ledger = of(self.server.deadline(), Duration::ZERO);
-            of(self.server_due, Duration::ZERO).into_iter().chain(ledger).min()
+            let hops = of(self.server.deadline(), Duration::ZERO);
+            of(self.server_due, Duration::ZERO).into_iter().chain(hops).min()
         });
         let queued = self.queue.keys().next().map(|(at, _)| *at);
         queued.into_iter().chain(agent).chain(server).min()

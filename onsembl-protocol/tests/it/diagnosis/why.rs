@@ -68,16 +68,29 @@ impl Agent {
     }
 
     pub(super) fn told(&self) -> Why {
+        self.told_by(&self.log, None)
+    }
+
+    /// What is told while the log does not have the latest transition yet.
+    fn told_early(&self) -> Why {
+        let (latest, log) = self.log.split_last().expect("a transition");
+        // The view does not know which process it was.
+        let latest = Transition { instance: None, ..latest.clone() };
+        self.told_by(log, Some(&latest))
+    }
+
+    fn told_by(&self, log: &[Transition], latest: Option<&Transition>) -> Why {
         let begin = PresenceTrack::begin(self.log[0].presence);
         let track = self.log[1..].iter().fold(begin, |track, next| track.then(next.presence));
         let presence = explain(&track, self.heard, &ServerConfig::DEFAULT);
         let records = Records {
+            latest,
             told: &self.told,
             own_faults: &self.own_faults,
             turned_away: self.turned_away,
             fault: self.fault.as_ref(),
         };
-        Why::of(presence, &self.log, records, now(secs(1000)).wall, now(self.at).wall)
+        Why::of(presence, log, records, now(secs(1000)).wall, now(self.at).wall)
     }
 
     /// It tells now what began so long ago.
@@ -111,6 +124,24 @@ fn processes_that_evict_each_other_are_a_pattern_of_drops() {
     let pattern = why.pattern.expect("they do so again and again");
     let sure = (pattern.cause, pattern.confidence);
     assert_eq!(sure, (Cause::InstancesEvictEachOther, Confidence::High));
+}
+
+/// It is written to the log behind what is published, so that a question may come between the two.
+#[test]
+fn a_drop_is_told_before_the_log_has_it() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    agent.at += secs(10);
+    let revoked = CloseReason::local(CloseCause::Revoked);
+    let _ = agent.feed(ServerEvent::LinkDown(agent.link, revoked));
+    let (early, later) = (agent.told_early(), agent.told());
+    assert_eq!(causes(&early), causes(&later));
+    assert_eq!(early.drops.len(), 1);
+    assert_eq!((early.now.clone(), early.action), (later.now, later.action));
+    assert!(early.now.is_some());
+    // Once it is written, it is told once.
+    let (latest, log) = (agent.log.last().cloned(), &agent.log);
+    assert_eq!(causes(&agent.told_by(log, latest.as_ref())).len(), 1);
 }
 
 #[test]
@@ -265,7 +296,7 @@ fn of_a_session_that_another_process_took_nobody_says_when_it_was_heard() {
     assert_eq!(evidence.time("quiet"), None, "{evidence}");
 }
 
-/// An agent gives the link up because its server does not run. Its last words and its close are read when the server runs
+/// An agent drops the link because its server does not run. Its last words and its close are read when the server runs
 /// again, so that for the server it was never silent.
 #[test]
 fn a_silence_that_only_the_agent_felt_is_the_stall_of_the_server_that_did_not_run_then() {

@@ -25,28 +25,17 @@ use onsembl_protocol::wire::{AgentToServer, ServerToAgent, decode, encode};
 use std::time::Duration;
 
 pub(super) fn profile() -> AgentProfile {
-    AgentProfile {
-        name: "dev".into(),
-        agent_type: AgentType::Custom,
-        version: "1".into(),
-        host: "box".into(),
-        key: AgentKey::new("key"),
-        instance: InstanceId::new("run"),
-        features: AGENT_FEATURES.to_vec(),
-        probe: false,
-        open_commands: Vec::new(),
-        stop: None,
-        journal: None,
-        max_parallel: None,
-    }
+    let mut it = AgentProfile::new("dev", AgentKey::new("key"), InstanceId::new("run"));
+    it.agent_type = AgentType::Custom;
+    it.version = "1".into();
+    it.host = "box".into();
+    it.features = AGENT_FEATURES.to_vec();
+    it
 }
 
 pub(super) fn rules() -> SessionRules {
-    SessionRules {
-        server_instance: ServerInstanceId::new("server"),
-        features: SERVER_FEATURES.to_vec(),
-        output_window: 1 << 16,
-    }
+    SessionRules::new(ServerInstanceId::new("server"), SERVER_FEATURES.to_vec())
+        .with_output_window(1 << 16)
 }
 
 /// A text of the server.
@@ -55,12 +44,7 @@ fn text(message: &ServerToAgent) -> String {
 }
 
 fn welcome(epoch: u64) -> Ack {
-    let admission = Admission {
-        agent: AgentId::new("taught"),
-        session: SessionId::new("s"),
-        epoch: Epoch(epoch),
-        stopped: None,
-    };
+    let admission = Admission::new(AgentId::new("taught"), SessionId::new("s"), Epoch(epoch));
     let agreed = Capabilities::negotiate(SERVER_FEATURES, AGENT_FEATURES, Dialect::Extended);
     frames::welcome(None, agreed, &admission, &rules(), &ServerConfig::DEFAULT)
 }
@@ -134,7 +118,7 @@ impl Agent {
     }
 
     fn status(&self) -> &'static str {
-        self.machine.status().name()
+        self.machine.status().as_str()
     }
 
     fn messages(&self) -> Vec<AgentToServer> {

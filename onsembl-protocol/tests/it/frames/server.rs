@@ -113,12 +113,7 @@ fn a_hello_settles_what_the_session_may_rely_on() {
     let Reading::Hello(agreed) = reading(&text) else { panic!("no hello") };
     assert_eq!(agreed.dialect(), Dialect::Extended);
     assert_eq!(agreed.features(), SERVER_FEATURES);
-    let admission = Admission {
-        agent: AgentId::new("taught"),
-        session: SessionId::new("s"),
-        epoch: Epoch(4),
-        stopped: None,
-    };
+    let admission = Admission::new(AgentId::new("taught"), SessionId::new("s"), Epoch(4));
     let config = ServerConfig::DEFAULT;
     let id = Some(MessageId::new("m"));
     let ack = frames::welcome(id.clone(), agreed, &admission, &rules(), &config);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 fn world(interval: Duration) -> World {
     let timing = HeartbeatTiming::new(interval, interval * 5 / 2, interval * 5).unwrap();
-    let mut world = World::new(1, ServerConfig { timing, ..ServerConfig::DEFAULT });
+    let mut world = World::new(1, ServerConfig::DEFAULT.with_timing(timing));
     world.start(0);
     world.run_for(interval * 10);
     assert!(world.is_connected());

@@ -68,7 +68,7 @@ fn a_server_that_is_killed_and_started_again_awaits_its_agents() {
 fn a_frozen_agent_is_stale_then_timed_out_and_online_two_seconds_after_the_thaw() {
     let timing = HeartbeatTiming::new(secs(1), ms(2500), secs(5)).unwrap();
     for timer_first in [false, true] {
-        let mut world = World::new(1, ServerConfig { timing, ..ServerConfig::DEFAULT });
+        let mut world = World::new(1, ServerConfig::DEFAULT.with_timing(timing));
         world.start(0);
         world.run_for(secs(30));
         world.freeze_agent();
@@ -85,7 +85,7 @@ fn a_frozen_server_calls_no_agent_timed_out_or_offline_and_has_them_all_within_t
     let timing = HeartbeatTiming::new(secs(1), ms(2500), secs(5)).unwrap();
     for frozen in [3, 6, 30, 600] {
         for timer_first in [false, true] {
-            let mut world = World::new(1, ServerConfig { timing, ..ServerConfig::DEFAULT });
+            let mut world = World::new(1, ServerConfig::DEFAULT.with_timing(timing));
             world.start(0);
             world.run_for(secs(30));
             world.freeze_server();
@@ -136,7 +136,7 @@ fn a_slow_network_is_no_reason_for_anything() {
     // A round trip of up to nine tenths of the heartbeat interval.
     let timing = HeartbeatTiming::new(secs(1), ms(2500), secs(5)).unwrap();
     for delay in [1, 50, 200, 300, 400, 450] {
-        let mut world = World::new(1, ServerConfig { timing, ..ServerConfig::DEFAULT });
+        let mut world = World::new(1, ServerConfig::DEFAULT.with_timing(timing));
         world.delay = ms(delay);
         world.start(0);
         world.run_for(secs(600));
@@ -168,7 +168,7 @@ fn of_two_processes_the_newer_one_stays_and_the_older_one_stops() {
     world.start(1);
     world.run_for(secs(600));
     assert_eq!(world.status(0), AgentStatus::Closed);
-    assert_eq!(world.status(1).name(), "connected");
+    assert_eq!(world.status(1).as_str(), "connected");
     assert_eq!((world.hosts[0].dials.len(), world.hosts[1].dials.len()), (1, 1));
 }
 

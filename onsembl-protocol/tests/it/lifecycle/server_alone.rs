@@ -209,10 +209,10 @@ fn an_agent_that_was_stopped_is_offline_at_once() {
         assert_eq!(server.log.last().unwrap().1, ServerAction::Forget);
     }
     for (cause, because) in [
-        (CloseCause::ToldToStop, "it was told to end by an order (control stop)"),
+        (CloseCause::ToldToStop, "it was stopped by an order (control stop)"),
         (
             CloseCause::ToldToRestart,
-            "it was told to restart by an order (control restart), and should be back in a moment",
+            "it was restarted by an order (control restart), and should be back in a moment",
         ),
     ] {
         let mut server = Server::in_session(Dialect::Extended);

@@ -164,7 +164,7 @@ impl Agent {
     }
 
     pub(crate) fn status(&self) -> &'static str {
-        self.machine.status().name()
+        self.machine.status().as_str()
     }
 
     /// When the next dial is due.
@@ -192,7 +192,7 @@ impl Agent {
         self.reports()
             .iter()
             .filter(|(at, _)| *at >= from)
-            .map(|(at, report)| (*at, report.status.name()))
+            .map(|(at, report)| (*at, report.status.as_str()))
             .collect()
     }
 

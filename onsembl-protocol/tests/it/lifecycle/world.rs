@@ -91,7 +91,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// So many processes of one agent, none started, and a running server, 20 ms apart.
+    /// This many processes of one agent, none started, and a running server, 20 ms apart.
     pub(super) fn new(processes: usize, config: ServerConfig) -> Self {
         let host = |seed| Host {
             machine: AgentConnection::new(AgentConfig::DEFAULT, seed),

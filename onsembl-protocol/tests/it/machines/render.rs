@@ -16,6 +16,9 @@ pub(super) struct Graph {
 impl Graph {
     /// Causes that lead from everywhere to one status; no diagram is readable with them.
     fn everywhere(&self) -> Vec<(&'static str, &'static str)> {
+        if self.statuses.len() < 3 {
+            return Vec::new();
+        }
         let others = |to| self.statuses.iter().copied().filter(move |s| *s != to);
         let leads = |cause, to| others(to).all(|from| self.edges.contains(&[from, cause, to]));
         self.causes
@@ -87,6 +90,11 @@ pub(super) fn text(graph: &Graph) -> String {
     out
 }
 
+/// One machine in a document that has several.
+pub(super) fn section(title: &str, about: &str, graph: &Graph) -> String {
+    format!("## {title}\n\n{about}\n\n{}\n{}", diagram(graph), tables(graph))
+}
+
 pub(super) fn document(
     (agent, presence): (&Graph, &Graph),
     (accepted, counts): (&Graph, &str),
@@ -138,7 +146,7 @@ What each frame counts as:
 
 `DashboardLink`. It starts with a token whose user is known. There is no session to resume: a dashboard that
 reconnects starts over on a new link. While the link is `open`, reading from it pauses when the dashboard does not
-take its answers, or when too many requests are under way.
+take its answers, or when too many requests are in progress.
 
 {}
 {}

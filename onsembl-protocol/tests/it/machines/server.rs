@@ -75,7 +75,7 @@ pub(super) fn states() -> Vec<(&'static str, Server)> {
 }
 
 /// Every event but a wake-up: about link 1, about link 2 (the joining one, where there is one), about
-/// a link that nobody knows.
+/// a link that it is unknown.
 fn events(server: &Server) -> Vec<(String, ServerEvent)> {
     let epoch = server.machine.presence().epoch;
     let mut events: Vec<(String, ServerEvent)> = Vec::new();

@@ -25,13 +25,13 @@ pub(super) fn deadline(deadline: Deadline, now: Timestamp) -> String {
 
 pub(super) fn agent_status(status: AgentStatus, now: Timestamp) -> String {
     match status {
-        AgentStatus::Idle | AgentStatus::Joining | AgentStatus::Closed => status.name().into(),
+        AgentStatus::Idle | AgentStatus::Joining | AgentStatus::Closed => status.as_str().into(),
         AgentStatus::Connecting { attempt } => format!("connecting({attempt})"),
         AgentStatus::Connected { epoch } | AgentStatus::Stale { epoch } => {
-            format!("{}({epoch})", status.name())
+            format!("{}({epoch})", status.as_str())
         }
         AgentStatus::TimedOut { retry_at } | AgentStatus::Reconnecting { retry_at } => {
-            format!("{}({})", status.name(), relative(retry_at, now))
+            format!("{}({})", status.as_str(), relative(retry_at, now))
         }
     }
 }
@@ -50,7 +50,7 @@ pub(super) fn agent_action(action: AgentAction, _: Timestamp) -> String {
         }
         AgentAction::Close(link, cause) => format!("close {link} {}", cause.code()),
         AgentAction::Report(AgentReport { status, cause }) => {
-            format!("report {} ({cause})", status.name())
+            format!("report {} ({cause})", status.as_str())
         }
         AgentAction::Impaired(fault) => match fault {
             Some(fault) => format!("impaired ({fault})"),

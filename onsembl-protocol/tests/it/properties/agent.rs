@@ -212,7 +212,7 @@ impl Observer {
                 let edge = report.edge_from(&before);
                 prop_assert!(AGENT_EDGES.contains(&edge), "no such edge: {edge}: {}", context);
             }
-            None => prop_assert_eq!(before.name(), after.name(), "unreported: {}", context),
+            None => prop_assert_eq!(before.as_str(), after.as_str(), "unreported: {}", context),
         }
 
         // 5: timed-out only after a stale phase that was watched for long enough.

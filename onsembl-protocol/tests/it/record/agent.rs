@@ -12,7 +12,7 @@ use onsembl_protocol::session::{
 use onsembl_protocol::time::Deadline;
 use std::time::Duration;
 
-/// An agent that dials in vain, is in session, loses the server, sleeps, and stops.
+/// An agent whose dial fails, that is in session, loses the server, sleeps, and stops.
 pub(super) fn story() -> String {
     let mut out = Vec::new();
     let (mut at, mut asleep) = (secs(1), Duration::ZERO);

@@ -45,7 +45,7 @@ fn what_an_earlier_server_exported_begins_in_both_ways() {
 /// A beat each ten minutes, for a day.
 fn quiet_day() -> String {
     let timing = HeartbeatTiming::new(secs(600), secs(900), secs(1800)).unwrap();
-    let config = ServerConfig { timing, ..ServerConfig::DEFAULT };
+    let config = ServerConfig::DEFAULT.with_timing(timing);
     let origin = ServerOrigin::New { version: PresenceVersion(0), epoch: Epoch(0) };
     let mut story = Story::begin(config, origin);
     story.join(Claimant::SameProcess);

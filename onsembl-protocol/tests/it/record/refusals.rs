@@ -250,5 +250,5 @@ fn an_export_that_failed_is_no_recording_and_says_whose_fault_it_is() {
     seal(&mut lines);
     let error = refusal(&lines);
     assert!(matches!(error, ReplayError::Unproven { line: 5, n: 4, .. }), "{error}");
-    assert!(error.to_string().contains("fault of that server"), "{error}");
+    assert!(error.to_string().contains("bug of that server"), "{error}");
 }

@@ -58,7 +58,7 @@ impl Story {
         step.actions.into_iter().collect()
     }
 
-    /// The clocks as they go on to `until`, with a wake-up a little late at each deadline.
+    /// The clocks as they continue to `until`, with a wake-up a little late at each deadline.
     pub(super) fn run_until(&mut self, until: Duration) {
         while let Deadline::At(due) = self.deadline {
             let due = due.since_origin() + Duration::from_micros(400);

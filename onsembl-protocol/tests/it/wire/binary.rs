@@ -9,7 +9,12 @@ use onsembl_protocol::wire::{DecodeCause, DecodeError, OutputFrame};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits { message_bytes: 4096, name_bytes: 16, ..Limits::DEFAULT };
+const LIMITS: Limits = {
+    let mut it = Limits::DEFAULT;
+    it.message_bytes = 4096;
+    it.name_bytes = 16;
+    it
+};
 
 fn frame() -> OutputFrame {
     OutputFrame {

@@ -8,6 +8,7 @@ use onsembl_protocol::id::{
 use onsembl_protocol::model::{ActivityState, GapCause, Stream};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::AgentToServer::{self, *};
+use onsembl_protocol::wire::encode;
 use onsembl_protocol::wire::payload as p;
 use onsembl_protocol::wire::payload::{
     AgentConnect, AgentErrorType, AgentExtensions, AgentHeartbeat, AgentType, Capabilities,
@@ -43,6 +44,9 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"TERMINAL_SIZE","id":"i-15","timestamp":1762041600014,"payload":{"commandId":"terminal-0194","incarnation":5,"offset":900,"size":{"columns":100,"rows":30}}}"#,
     r#"{"type":"AGENT_BLACK_BOX","id":"i-12","timestamp":1762041600011,"payload":{"number":1,"entries":[{"cause":"name-resolution","confidence":"high","evidence":{"stage":"resolve","errno":"EAI_AGAIN"},"agoMs":61000,"lastedMs":60000,"times":7}]}}"#,
     r#"{"type":"COMMAND_ACK","id":"i-13","timestamp":1762041600012,"payload":{"commandId":"c","agentId":"a","status":"RECEIVED","waitsFor":"begun-line"}}"#,
+    r#"{"type":"COMMAND_ACK","id":"i-13b","timestamp":1762041600012,"payload":{"commandId":"c","agentId":"a","status":"RECEIVED","waitsFor":"remote-line","lineIdleMs":60000}}"#,
+    r#"{"type":"AGENT_ERROR","id":"i-17","timestamp":1762041600015,"payload":{"errorType":"EXECUTION","message":"runs again","recoverable":true,"details":{"program":{"name":"claude","runs":true}}}}"#,
+    r#"{"type":"AGENT_CONNECT","id":"i-16","timestamp":1762041600015,"payload":{"agentId":"k-2","name":"job-7","agentType":"CUSTOM","version":"0.2.0","hostMachine":"h","capabilities":{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false},"extensions":{"features":["heartbeats","ephemeral"],"agentKey":"k-2","instance":"i"}}}"#,
 ];
 
 /// Frames that no existing agent sends, but that the existing server lists.
@@ -103,17 +107,14 @@ fn the_wrappers_output_is_its_raw_chunk() {
 fn the_old_wrappers_completion_is_read_whole() {
     assert_eq!(
         read::<AgentToServer>(WRAPPER[3]).message,
-        CommandComplete(p::CommandComplete {
-            command_id: CommandId::new("cmd-1762041-x7"),
-            agent_id: Some(AgentId::new("mock-mhgx2k3v-9d8c7b")),
-            status: CommandPhase::Completed,
-            exit_code: Some(0),
-            signal: None,
-            duration_ms: Some(1234),
-            tokens_used: 0,
-            error: None,
-            timestamp: Some(WallTime::from_unix_millis(1_762_041_632_000)),
-            output: None,
+        CommandComplete({
+            let mut it =
+                p::CommandComplete::new(CommandId::new("cmd-1762041-x7"), CommandPhase::Completed);
+            it.agent_id = Some(AgentId::new("mock-mhgx2k3v-9d8c7b"));
+            it.exit_code = Some(0);
+            it.duration_ms = Some(1234);
+            it.timestamp = Some(WallTime::from_unix_millis(1_762_041_632_000));
+            it
         })
     );
 }
@@ -141,20 +142,38 @@ fn our_hello_names_key_instance_features_and_open_commands() {
     );
 }
 
+/// A server that does not know the word reads one more feature that it does not know, and keeps the agent (P-454).
+#[test]
+fn an_agent_that_does_not_come_back_says_so_in_its_hello() {
+    let golden = OURS.last().expect("there are some");
+    let envelope = read::<AgentToServer>(golden);
+    let Connect(hello) = &envelope.message else { panic!() };
+    let extensions = hello.extensions.as_ref().expect("they are there");
+    assert_eq!(extensions.features, [Feature::Heartbeats, Feature::Ephemeral]);
+    let (id, at) = (envelope.id.as_ref().expect("an id"), envelope.timestamp.expect("a time"));
+    assert_eq!(encode(id, at, &envelope.message), *golden, "it is written so");
+    let unknown = golden.replace("ephemeral", "some-day");
+    let Connect(hello) = read::<AgentToServer>(&unknown).message else { panic!() };
+    let features = hello.extensions.expect("they are there").features;
+    assert_eq!(features, [Feature::Heartbeats, Feature::Unknown("some-day".into())]);
+}
+
 #[test]
 fn our_heartbeat_says_what_it_saw() {
     assert_eq!(
         read::<AgentToServer>(OURS[1]).message,
         Heartbeat(AgentHeartbeat {
             agent_id: Some(AgentId::new("a")),
-            health_metrics: Some(HealthMetrics {
-                cpu_usage: Some(12.5),
-                memory_usage: Some(48.0),
-                commands_executed: None,
-                uptime: Some(30.0),
-                commands_processed: Some(3),
-                active_commands: Some(1),
-                average_response_time: None,
+            health_metrics: Some({
+                let mut it = HealthMetrics::default();
+                it.cpu_usage = Some(12.5);
+                it.memory_usage = Some(48.0);
+                it.commands_executed = None;
+                it.uptime = Some(30.0);
+                it.commands_processed = Some(3);
+                it.active_commands = Some(1);
+                it.average_response_time = None;
+                it
             }),
             sequence: Some(BeatSequence(2)),
             seen: Some(SeenBeat { sequence: BeatSequence(1), age_ms: 29_950 }),
@@ -215,7 +234,7 @@ fn what_is_held_is_read_page_by_page() {
 }
 
 #[test]
-fn our_output_is_bytes_with_their_place_in_the_stream() {
+fn our_output_is_bytes_with_their_position_in_the_stream() {
     let Output(output) = read::<AgentToServer>(OURS[3]).message else { panic!() };
     assert_eq!(output.content.as_bytes(), [0xff, 0]);
     assert_eq!(output.stream.stream(), Stream::Stderr);
@@ -264,7 +283,9 @@ fn what_a_command_waits_for_is_said_beside_its_status_and_only_then() {
         CommandAck(ack) => ack.waits_for,
         other => panic!("{other:?}"),
     };
-    let frame = OURS.iter().find(|frame| frame.contains("waitsFor")).unwrap();
+    let frame = OURS.iter().find(|frame| frame.contains("remote-line")).unwrap();
+    assert_eq!(of(frame), Some(WaitsFor::RemoteLine));
+    let frame = OURS.iter().find(|frame| frame.contains("begun-line")).unwrap();
     assert_eq!(of(frame), Some(WaitsFor::BegunLine));
     assert_eq!(of(&frame.replace(r#","waitsFor":"begun-line""#, "")), None);
     assert_eq!(of(&frame.replace("begun-line", "moon")), Some(WaitsFor::parse("moon")));

@@ -35,6 +35,9 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"KEYBOARD_TAKE","id":"msg_3","timestamp":1762041650011,"payload":{"commandId":"terminal-0193","name":"ann at desk","mode":"over"}}"#,
     r#"{"type":"TERMINAL_INPUT","id":"msg_4","timestamp":1762041650012,"payload":{"commandId":"terminal-0193","holder":"h-1","sequence":1,"bytes":"bHMN"}}"#,
     r#"{"type":"KEYBOARD_RELEASE","id":"msg_5","timestamp":1762041650013,"payload":{"commandId":"terminal-0193","holder":"h-1"}}"#,
+    r#"{"type":"DASHBOARD_SUBSCRIBE","id":"msg_6","timestamp":1762041650014,"payload":{"type":"command","id":"terminal-0193","view":"live"}}"#,
+    r#"{"type":"OUTPUT_TAKEN","id":"msg_7","timestamp":1762041650015,"payload":{"commandId":"terminal-0193","incarnation":5,"offset":900}}"#,
+    r#"{"type":"COMMAND_TEXT","id":"msg_8","timestamp":1762041650016,"payload":{"commandId":"cmd-7","offset":0,"bytes":"bHM="}}"#,
 ];
 
 #[test]

@@ -36,6 +36,7 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"TERMINAL_STREAM","id":"m-3","timestamp":1762041600003,"payload":{"commandId":"c","agentId":"a","streamType":"STDOUT","content":"gA==","encoding":"base64","timestamp":1762041600003,"sequence":9,"offset":4096,"incarnation":5}}"#,
     r#"{"type":"OUTPUT_GAP","id":"m-4","timestamp":1762041600004,"payload":{"commandId":"c","agentId":"a","incarnation":5,"streamType":"STDOUT","sequence":9,"offset":300,"because":"agent-died","timestamp":1762041600004}}"#,
     r#"{"type":"KEYBOARD_STATE","id":"m-5","timestamp":1762041600005,"payload":{"commandId":"terminal-0193","agentId":"a","holder":"h-1","name":"ann at desk","since":1762041600004,"taken":0}}"#,
+    r#"{"type":"OUTPUT_BEHIND","id":"m-6","timestamp":1762041600006,"payload":{"commandId":"terminal-0193","agentId":"a","incarnation":5,"offset":900}}"#,
     r#"{"type":"TERMINAL_SIZE","id":"m-5","timestamp":1762041600005,"payload":{"commandId":"terminal-0194","agentId":"a","incarnation":5,"offset":900,"size":{"columns":100,"rows":30}}}"#,
 ];
 

@@ -8,13 +8,14 @@ use onsembl_protocol::wire::{
     ServerToAgent, decode,
 };
 
-const LIMITS: Limits = Limits {
-    message_bytes: 4096,
-    depth: 8,
-    name_bytes: 16,
-    command_bytes: 64,
-    list_entries: 3,
-    ..Limits::DEFAULT
+const LIMITS: Limits = {
+    let mut it = Limits::DEFAULT;
+    it.message_bytes = 4096;
+    it.depth = 8;
+    it.name_bytes = 16;
+    it.command_bytes = 64;
+    it.list_entries = 3;
+    it
 };
 
 fn bounded<M: MessageSet + Bounded>(text: &str) -> Result<Envelope<M>, DecodeError> {

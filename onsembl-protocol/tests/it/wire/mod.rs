@@ -14,6 +14,7 @@ mod random_sets;
 mod roundtrip;
 mod samples;
 mod strategies;
+mod stream_frames;
 mod types;
 
 use onsembl_protocol::limits::Limits;

@@ -136,16 +136,12 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         Just(CommandAckStatus::Executing),
         text().prop_map(|t| CommandAckStatus::parse(&t)),
     ];
-    let waits_for = of(prop::sample::select(vec![WaitsFor::Reader, WaitsFor::BegunLine]));
-    let command_ack = (id(), of(id::<AgentId>()), status, of(number()), waits_for).prop_map(
-        |(command_id, agent_id, status, queue_position, waits_for)| CommandAck {
-            command_id,
-            agent_id,
-            status,
-            queue_position,
-            waits_for,
-        },
-    );
+    let waits_for =
+        of(prop::sample::select(vec![WaitsFor::Reader, WaitsFor::BegunLine, WaitsFor::RemoteLine]));
+    let command_ack = (id(), of(id::<AgentId>()), status, of(number()), waits_for, of(number()))
+        .prop_map(|(command_id, agent_id, status, queue_position, waits_for, line_idle_ms)| {
+            CommandAck { command_id, agent_id, status, queue_position, waits_for, line_idle_ms }
+        });
     prop_oneof![
         hello().prop_map(AgentToServer::Connect),
         beat.prop_map(AgentToServer::Heartbeat),
@@ -189,6 +185,13 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         pong().prop_map(AgentToServer::Pong),
         unknown_kind().prop_map(AgentToServer::Unknown),
     ]
+}
+
+fn piece() -> impl Strategy<Value = CommandText> {
+    (id(), number(), vec(any::<u8>(), 0..20)).prop_map(|(command_id, offset, bytes)| {
+        let (offset, bytes) = (ByteOffset(offset), TypedBytes(bytes.into()));
+        CommandText { command_id, offset, bytes }
+    })
 }
 
 fn input() -> impl Strategy<Value = TerminalInput> {
@@ -271,6 +274,7 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
         stop().prop_map(ServerToAgent::EmergencyStop),
         id().prop_map(|stop_id| ServerToAgent::StopRelease(StopRelease { stop_id })),
         input().prop_map(ServerToAgent::TerminalInput),
+        piece().prop_map(ServerToAgent::CommandText),
         refresh().prop_map(ServerToAgent::TokenRefresh),
         unknown_kind().prop_map(ServerToAgent::Unknown),
     ]
@@ -296,12 +300,9 @@ fn subscription() -> impl Strategy<Value = Subscription> {
             offset: ByteOffset(offset),
         },
     );
-    (kind, of(text()), any::<bool>(), of(replay)).prop_map(|(kind, id, all, replay)| Subscription {
-        kind,
-        id,
-        all,
-        replay,
-    })
+    let view = of(text().prop_map(|word| ViewMode::parse(&word)));
+    (kind, of(text()), any::<bool>(), of(replay), view)
+        .prop_map(|(kind, id, all, replay, view)| Subscription { kind, id, all, replay, view })
 }
 
 pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
@@ -320,6 +321,11 @@ pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
             DashboardToServer::StopRelease(ReleaseRequest { agent_id, all })
         }),
         input().prop_map(DashboardToServer::TerminalInput),
+        piece().prop_map(DashboardToServer::CommandText),
+        (id(), number(), number()).prop_map(|(command_id, incarnation, offset)| {
+            let (incarnation, offset) = (Incarnation(incarnation), ByteOffset(offset));
+            DashboardToServer::OutputTaken(OutputTaken { command_id, incarnation, offset })
+        }),
         (id(), id()).prop_map(|(command_id, holder)| {
             DashboardToServer::KeyboardRelease(KeyboardRelease { command_id, holder })
         }),
@@ -435,6 +441,14 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
         stream().prop_map(ServerToDashboard::TerminalStream),
         gap().prop_map(ServerToDashboard::OutputGap),
         sized().prop_map(ServerToDashboard::TerminalSize),
+        sized().prop_map(|TerminalSized { command_id, agent_id, incarnation, offset, .. }| {
+            ServerToDashboard::OutputBehind(OutputBehind {
+                command_id,
+                agent_id,
+                incarnation,
+                offset,
+            })
+        }),
         opaque().prop_map(ServerToDashboard::Trace),
         opaque().prop_map(ServerToDashboard::QueueUpdate),
         stop().prop_map(ServerToDashboard::EmergencyStop),

@@ -29,32 +29,45 @@ fn agent() -> AgentId {
 }
 
 fn metrics() -> HealthMetrics {
-    HealthMetrics {
-        cpu_usage: Some(12.5),
-        memory_usage: Some(48.0),
-        commands_executed: None,
-        uptime: Some(3600.0),
-        commands_processed: Some(3),
-        active_commands: Some(1),
-        average_response_time: Some(0.5),
-    }
+    let mut it = HealthMetrics::default();
+    it.cpu_usage = Some(12.5);
+    it.memory_usage = Some(48.0);
+    it.commands_executed = None;
+    it.uptime = Some(3600.0);
+    it.commands_processed = Some(3);
+    it.active_commands = Some(1);
+    it.average_response_time = Some(0.5);
+    it
 }
 
 fn request() -> CommandRequest {
-    CommandRequest {
-        args: vec!["-l".into()],
-        env: [("A".to_string(), "1".to_string())].into(),
-        working_directory: Some("/srv".into()),
-        priority: Priority::High,
-        constraints: ExecutionConstraints { time_limit_ms: Some(300_000), max_retries: Some(1) },
-        start_within_ms: Some(60_000),
-        input: Some(CommandInput::Keys),
-        offline: Some(OfflinePolicy::Refuse),
-        condition: Some(TypeIf::Waiting),
-        user_id: Some(UserId::new("u-1")),
-        trace: TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
-        ..CommandRequest::new(command(), agent(), "make test")
+    let mut it = CommandRequest::new(command(), agent(), "make test");
+    it.args = vec!["-l".into()];
+    it.env = [("A".to_string(), "1".to_string())].into();
+    it.working_directory = Some("/srv".into());
+    it.priority = Priority::High;
+    it.constraints = ExecutionConstraints { time_limit_ms: Some(300_000), max_retries: Some(1) };
+    it.start_within_ms = Some(60_000);
+    it.input = Some(CommandInput::Keys);
+    it.offline = Some(OfflinePolicy::Refuse);
+    it.condition = Some(TypeIf::Waiting);
+    it.user_id = Some(UserId::new("u-1"));
+    it.trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    it
+}
+
+fn piece() -> CommandText {
+    CommandText {
+        command_id: command(),
+        offset: ByteOffset(131_072),
+        bytes: TypedBytes(b"the end".to_vec().into()),
     }
+}
+
+fn long_request() -> CommandRequest {
+    let mut it = CommandRequest::new(command(), agent(), "fix this: … [131079 bytes]");
+    it.long_text = Some(LongText::Declared(131_079));
+    it
 }
 
 fn input() -> TerminalInput {
@@ -148,23 +161,19 @@ fn refresh() -> TokenRefresh {
 }
 
 fn complete() -> CommandComplete {
-    CommandComplete {
-        command_id: command(),
-        agent_id: Some(agent()),
-        status: CommandPhase::Failed,
-        exit_code: None,
-        signal: Some(9),
-        duration_ms: Some(1234),
-        tokens_used: 0,
-        error: Some("ended by signal 9".into()),
-        timestamp: Some(AT),
-        output: Some(OutputTotals {
-            incarnation: Incarnation(5),
-            stdout_bytes: ByteOffset(10),
-            stderr_bytes: ByteOffset(0),
-            terminal_bytes: ByteOffset(0),
-        }),
-    }
+    let mut it = CommandComplete::new(command(), CommandPhase::Failed);
+    it.agent_id = Some(agent());
+    it.signal = Some(9);
+    it.duration_ms = Some(1234);
+    it.error = Some("ended by signal 9".into());
+    it.timestamp = Some(AT);
+    it.output = Some(OutputTotals {
+        incarnation: Incarnation(5),
+        stdout_bytes: ByteOffset(10),
+        stderr_bytes: ByteOffset(0),
+        terminal_bytes: ByteOffset(0),
+    });
+    it
 }
 
 fn ack() -> Ack {
@@ -276,12 +285,19 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             recoverable: false,
             details: Some(json!({"free": 0})),
         }),
+        AgentToServer::Fault(AgentErrorReport {
+            error_type: AgentErrorType::Execution,
+            message: "the program of the terminal, claude, runs again".into(),
+            recoverable: true,
+            details: Some(json!({"program": {"name": "claude", "runs": true}})),
+        }),
         AgentToServer::CommandAck(CommandAck {
             command_id: command(),
             agent_id: Some(agent()),
             status: CommandAckStatus::Executing,
             queue_position: Some(1),
             waits_for: None,
+            line_idle_ms: None,
         }),
         AgentToServer::CommandComplete(complete()),
         AgentToServer::Output(output.clone()),
@@ -366,6 +382,8 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
         ServerToAgent::Ping(ping()),
         ServerToAgent::Pong(pong()),
         ServerToAgent::CommandRequest(request()),
+        ServerToAgent::CommandText(piece()),
+        ServerToAgent::CommandRequest(long_request()),
         ServerToAgent::CommandCancel(cancel()),
         ServerToAgent::OutputAck(OutputAck {
             command_id: command(),
@@ -408,15 +426,26 @@ pub(super) fn from_dashboards() -> Vec<DashboardToServer> {
             id: Some("9c5b94b1".into()),
             all: false,
             replay: None,
+            view: None,
+        }),
+        DashboardToServer::Subscribe(Subscription {
+            kind: SubscriptionKind::Command,
+            id: Some("terminal-0193".into()),
+            all: false,
+            replay: None,
+            view: Some(ViewMode::Live),
         }),
         DashboardToServer::Unsubscribe(Subscription {
             kind: SubscriptionKind::Terminal,
             id: None,
             all: true,
             replay: None,
+            view: None,
         }),
         DashboardToServer::CommandRequest(request()),
         DashboardToServer::CommandRequest(CommandRequest::new(command(), agent(), "ls")),
+        DashboardToServer::CommandText(piece()),
+        DashboardToServer::CommandRequest(long_request()),
         DashboardToServer::CommandCancel(cancel()),
         DashboardToServer::Control(control()),
         DashboardToServer::EmergencyStop(stop()),
@@ -432,6 +461,11 @@ pub(super) fn from_dashboards() -> Vec<DashboardToServer> {
             holder: HoldId::new("h-1"),
         }),
         DashboardToServer::TerminalInput(input()),
+        DashboardToServer::OutputTaken(OutputTaken {
+            command_id: CommandId::of_terminal("0193"),
+            incarnation: Incarnation(5),
+            offset: ByteOffset(900),
+        }),
         DashboardToServer::Ping(ping()),
         DashboardToServer::Pong(pong()),
         DashboardToServer::TokenRefresh(refresh()),
@@ -545,6 +579,12 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
         ServerToDashboard::TerminalStream(stream.clone()),
         ServerToDashboard::OutputGap(gap()),
         ServerToDashboard::TerminalSize(sized(Some(AgentId::new("a")))),
+        ServerToDashboard::OutputBehind(OutputBehind {
+            command_id: CommandId::of_terminal("0193"),
+            agent_id: Some(AgentId::new("a")),
+            incarnation: Incarnation(5),
+            offset: ByteOffset(900),
+        }),
         ServerToDashboard::OutputGap(OutputGap { length: None, ..gap() }),
         ServerToDashboard::TerminalStream(TerminalStream {
             content: StreamContent::Bytes(OutputContent::Bytes(vec![0xff].into())),

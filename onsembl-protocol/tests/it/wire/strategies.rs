@@ -166,15 +166,15 @@ pub(super) fn subscriptions() -> impl Strategy<Value = Subscriptions> {
 pub(super) fn metrics() -> impl Strategy<Value = HealthMetrics> {
     (of(float()), of(float()), of(float()), of(number()), of(number()), of(float())).prop_map(
         |(cpu_usage, memory_usage, uptime, commands_processed, active_commands, answer)| {
-            HealthMetrics {
-                cpu_usage,
-                memory_usage,
-                commands_executed: None,
-                uptime,
-                commands_processed,
-                active_commands,
-                average_response_time: answer,
-            }
+            let mut it = HealthMetrics::default();
+            it.cpu_usage = cpu_usage;
+            it.memory_usage = memory_usage;
+            it.commands_executed = None;
+            it.uptime = uptime;
+            it.commands_processed = commands_processed;
+            it.active_commands = active_commands;
+            it.average_response_time = answer;
+            it
         },
     )
 }
@@ -285,17 +285,17 @@ pub(super) fn complete() -> impl Strategy<Value = CommandComplete> {
     )
         .prop_map(|((command_id, agent_id, status, exit_code, signal), rest)| {
             let (duration, tokens_used, error, timestamp, output) = rest;
-            CommandComplete {
-                command_id,
-                agent_id,
-                status,
-                exit_code,
-                signal,
-                duration_ms: Some(duration),
-                tokens_used,
-                error,
-                timestamp,
-                output,
+            {
+                let mut it = CommandComplete::new(command_id, status);
+                it.agent_id = agent_id;
+                it.exit_code = exit_code;
+                it.signal = signal;
+                it.duration_ms = Some(duration);
+                it.tokens_used = tokens_used;
+                it.error = error;
+                it.timestamp = timestamp;
+                it.output = output;
+                it
             }
         })
 }
@@ -321,29 +321,32 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
             of(prop::sample::select(vec![SecretEcho::Refuse, SecretEcho::Allow])),
             of(Just(TypeIf::Waiting)),
             of(trace()),
+            of(number()),
         ),
     )
         .prop_map(|((command_id, agent_id, text, args), rest, extensions)| {
-            let (start_within_ms, offline, input, open_line, echo, condition, trace) = extensions;
+            let (start_within_ms, offline, input, open_line, echo, condition, trace, long) =
+                extensions;
             let (env, working_directory, priority, constraints, user_id) = rest;
-            CommandRequest {
-                command_id,
-                agent_id,
-                text,
-                args,
-                env,
-                working_directory,
-                priority,
-                constraints,
-                start_within_ms,
-                offline,
-                input,
-                open_line,
-                echo,
-                condition,
-                user_id,
-                trace,
-            }
+            let (command, agent) = (CommandId::new(""), AgentId::new(""));
+            let mut it = CommandRequest::new(command, agent, text);
+            it.command_id = command_id;
+            it.agent_id = agent_id;
+            it.long_text = long.map(LongText::Declared);
+            it.args = args;
+            it.env = env;
+            it.working_directory = working_directory;
+            it.priority = priority;
+            it.constraints = constraints;
+            it.start_within_ms = start_within_ms;
+            it.offline = offline;
+            it.input = input;
+            it.open_line = open_line;
+            it.echo = echo;
+            it.condition = condition;
+            it.user_id = user_id;
+            it.trace = trace;
+            it
         })
 }
 

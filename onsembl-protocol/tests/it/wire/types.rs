@@ -104,11 +104,20 @@ fn each_set_has_what_existing_peers_send_and_our_extensions() {
         "BLACK_BOX_ACK",
         "STOP_RELEASE",
         "TERMINAL_INPUT",
+        "COMMAND_TEXT",
     ];
     covers::<ServerToAgent>(TO_AGENTS, &ours);
-    let ours = ["STOP_RELEASE", "KEYBOARD_TAKE", "KEYBOARD_RELEASE", "TERMINAL_INPUT"];
+    let ours = [
+        "STOP_RELEASE",
+        "KEYBOARD_TAKE",
+        "KEYBOARD_RELEASE",
+        "TERMINAL_INPUT",
+        "OUTPUT_TAKEN",
+        "COMMAND_TEXT",
+    ];
     covers::<DashboardToServer>(FROM_DASHBOARDS, &ours);
-    covers::<ServerToDashboard>(TO_DASHBOARDS, &["OUTPUT_GAP", "TERMINAL_SIZE", "KEYBOARD_STATE"]);
+    let ours = ["OUTPUT_GAP", "TERMINAL_SIZE", "KEYBOARD_STATE", "OUTPUT_BEHIND"];
+    covers::<ServerToDashboard>(TO_DASHBOARDS, &ours);
 }
 
 /// Every literal frame is read as a type that the set has.

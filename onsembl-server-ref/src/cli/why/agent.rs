@@ -118,7 +118,7 @@ impl AgentAnswer {
             };
             let observed = availability.observed();
             lines.push(format!(
-                "It was there {whole}.{tenth} % of {observed}, within the last {since}, with {drops}."
+                "It was available {whole}.{tenth} % of {observed}, within the last {since}, with {drops}."
             ));
         }
         lines.extend(match (action, &beats.trouble) {
@@ -136,7 +136,7 @@ impl AgentAnswer {
 }
 
 impl Judged {
-    /// The pattern and so many of the latest drops: at most two lines more.
+    /// The pattern and this many of the latest drops: at most two lines more.
     pub(in crate::cli) fn lines(&self, shown: usize) -> Vec<String> {
         let Self { drops, pattern } = self;
         let mut lines = Vec::new();
@@ -192,7 +192,7 @@ impl Trouble {
             Some(_) | None => "",
         };
         format!(
-            "Heartbeats do not get to the hop `{hop}` since {since}: {cause} (confidence {confidence}): {text}{lost}"
+            "Heartbeats do not reach the hop `{hop}` since {since}: {cause} (confidence {confidence}): {text}{lost}"
         )
     }
 }
@@ -299,7 +299,7 @@ mod tests {
              If nothing happens, it is stale at 2026-11-30T12:00:45.000Z.\n\
              2026-11-30T11:59:00.000Z to 2026-11-30T11:59:02.000Z: name-resolution (confidence high): \
              the name of the server could not be resolved; dials 12, errno EAI_AGAIN, stage resolve\n\
-             It was there 98.7 % of 16m 40s, within the last 1day, with one drop.\n\
+             It was available 98.7 % of 16m 40s, within the last 1day, with one drop.\n\
              What to do: check the server's name and the resolver of the agent's machine.",
         );
         assert!(lines(0, &Value::Null, &Value::Null).ends_with("with no drop."));

@@ -10,9 +10,16 @@ pub(super) struct CommandAnswer {
     command_id: String,
     summary: String,
     action: Option<String>,
+    #[serde(default)]
+    waits_on: Vec<Obstacle>,
     steps: Vec<Step>,
     #[serde(default)]
     gaps: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Obstacle {
+    text: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -25,9 +32,12 @@ struct Step {
 impl CommandAnswer {
     /// At most ten lines.
     pub(super) fn lines(&self) -> Vec<String> {
-        let Self { command_id, summary, action, steps, gaps } = self;
+        let Self { command_id, summary, action, waits_on, steps, gaps } = self;
         let mut lines = vec![format!("Command {command_id}: {summary}")];
-        let left_out = steps.len().saturating_sub(STEPS);
+        // One is what the summary says.
+        let obstacles = if waits_on.len() > 1 { waits_on.as_slice() } else { &[] };
+        lines.extend(obstacles.iter().map(|obstacle| format!("  waits: {}", obstacle.text)));
+        let left_out = steps.len().saturating_sub(STEPS.saturating_sub(obstacles.len()).max(1));
         for (n, step) in steps.iter().enumerate() {
             if n == 1 && left_out > 0 {
                 lines.push(format!("  {left_out} steps are not shown; --json has them"));
@@ -61,6 +71,7 @@ mod tests {
             command_id: "c".to_owned(),
             summary: "It runs.".to_owned(),
             action: Some("wait".to_owned()),
+            waits_on: Vec::new(),
             steps: (0..steps).map(step).collect(),
             gaps: vec!["9 bytes of stdout are missing".to_owned()],
         };
@@ -76,5 +87,31 @@ mod tests {
              t3 running: cause 3\n  t4 running: cause 4\n  t5 running: cause 5\n  t6 running: cause 6\n  \
              t7 running: cause 7\nOf its output, 9 bytes of stdout are missing.\nWhat to do: wait.",
         );
+    }
+
+    #[test]
+    fn what_a_command_waits_for_is_a_line_each_where_there_is_more_than_one_thing() {
+        let obstacle = |text: &str| Obstacle { text: text.to_owned() };
+        let step = |n: usize| Step {
+            at: format!("t{n}"),
+            status: "queued".to_owned(),
+            because: format!("cause {n}"),
+        };
+        let told = |waits_on: Vec<Obstacle>| CommandAnswer {
+            command_id: "c".to_owned(),
+            summary: "It waits.".to_owned(),
+            action: Some("wait".to_owned()),
+            waits_on,
+            steps: (0..9).map(step).collect(),
+            gaps: vec!["9 bytes of stdout are missing".to_owned()],
+        };
+        let lines = told(vec![obstacle("its agent is away"), obstacle("it is paused")]).lines();
+        assert_eq!(
+            lines.get(1..3).unwrap(),
+            ["  waits: its agent is away", "  waits: it is paused"]
+        );
+        assert!(lines.len() <= 10, "{lines:#?}");
+        let lines = told(vec![obstacle("its agent is away")]).lines();
+        assert!(!lines.iter().any(|line| line.contains("waits: ")), "the summary says it");
     }
 }

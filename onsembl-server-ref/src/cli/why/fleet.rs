@@ -57,18 +57,18 @@ impl FleetAnswer {
         let left_out = agents.len().saturating_sub(AGENTS) + not_listed;
         if left_out > 0 {
             lines.push(format!(
-                "{left_out} more agents are away or unwell; see `onsembl-server agents`"
+                "{left_out} more agents are away or unhealthy; see `onsembl agents`"
             ));
         }
         lines.push(match (total, well) {
             (0, _) => "no agents yet; start one with `onsembl-agent run`".to_owned(),
-            (1, 1) => "The only agent is well.".to_owned(),
-            (total, well) if total == well => format!("All {total} agents are well."),
-            (total, well) => format!("{well} of {total} agents are well."),
+            (1, 1) => "The only agent is healthy.".to_owned(),
+            (total, well) if total == well => format!("All {total} agents are healthy."),
+            (total, well) => format!("{well} of {total} agents are healthy."),
         });
         if *not_judged > 0 {
             lines.push(format!(
-                "There was no room to look for drops of {not_judged} of them; a shorter --since leaves more"
+                "{not_judged} of them were not checked for drops, for lack of memory; a shorter --since needs less"
             ));
         }
         lines
@@ -79,9 +79,9 @@ impl Incident {
     fn sentence(&self) -> String {
         let Self { from, until, agents, finding } = self;
         let whom = match agents {
-            0 => "no agent fell".to_owned(),
-            1 => "one agent fell".to_owned(),
-            more => format!("{more} agents fell"),
+            0 => "no agent dropped".to_owned(),
+            1 => "one agent dropped".to_owned(),
+            more => format!("{more} agents dropped"),
         };
         let lasted = apart(from, until).map(|time| format!(" ({time})")).unwrap_or_default();
         format!("Incident from {from} to {until}{lasted}, {whom}: {}", finding.sentence())

@@ -1,4 +1,4 @@
-//! `onsembl-server why`: of an agent, of a command, or of all agents. What is told is decided by the server; here it
+//! `why`: of an agent, of a command, or of all agents. What is told is decided by the server; here it
 //! becomes lines, at most ten for an agent or a command, and a screen for all.
 
 mod agent;
@@ -9,8 +9,10 @@ mod planted;
 
 pub(super) use agent::{Judged, SHOWN};
 
+use super::connect::ServerArgs;
 use super::print;
 use super::remote::{NOT_OURS, PATIENCE, Remote, escape};
+use super::view::View;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_protocol::model::{Cause, Evidence};
@@ -23,11 +25,17 @@ use std::time::Duration;
 /// The agent that is meant where none is named.
 const AGENT: &str = "ONSEMBL_AGENT";
 
-/// For example: `why coder --since 7d`, `why --all`, or `why` and the id of a command.
+const EXAMPLES: &str = "\
+Examples:
+  onsembl why coder --since 7d     why it is where it is, and why it was away
+  onsembl why ffff0001             what a command waits for, or what became of it
+  onsembl why --all                incidents, and the agents that are not well";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Why {
     #[command(flatten)]
-    remote: Remote,
+    server: ServerArgs,
     /// The agent, by its name or its id; else the command with this id [default: the agent in ONSEMBL_AGENT].
     #[arg(value_name = "AGENT|COMMAND")]
     of: Option<String>,
@@ -40,29 +48,33 @@ pub(super) struct Why {
     /// How far to look back; a command is told of from its beginning.
     #[arg(long, env = "ONSEMBL_SINCE", default_value = "24h", value_parser = humantime::parse_duration, value_name = "TIME")]
     since: Duration,
-    /// Print what the server answers, as JSON.
-    #[arg(long, env = "ONSEMBL_JSON")]
-    json: bool,
 }
 
 /// What the server said, and of what.
 enum Said {
-    Agent(String),
-    Command(String),
+    Agent { id: String, body: String },
+    Command { id: String, body: String },
     Fleet(String),
 }
 
 impl Said {
     fn body(&self) -> &str {
         match self {
-            Self::Agent(body) | Self::Command(body) | Self::Fleet(body) => body,
+            Self::Agent { body, .. } | Self::Command { body, .. } | Self::Fleet(body) => body,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Agent { id, .. } | Self::Command { id, .. } => id,
+            Self::Fleet(_) => "all",
         }
     }
 
     fn lines(&self, since: &str) -> anyhow::Result<Vec<String>> {
         Ok(match self {
-            Self::Agent(body) => read::<agent::AgentAnswer>(body)?.lines(since),
-            Self::Command(body) => read::<command::CommandAnswer>(body)?.lines(),
+            Self::Agent { body, .. } => read::<agent::AgentAnswer>(body)?.lines(since),
+            Self::Command { body, .. } => read::<command::CommandAnswer>(body)?.lines(),
             Self::Fleet(body) => read::<fleet::FleetAnswer>(body)?.lines(since),
         })
     }
@@ -73,65 +85,64 @@ fn read<T: DeserializeOwned>(body: &str) -> anyhow::Result<T> {
 }
 
 impl Why {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        let json = self.json;
+    pub(super) async fn run(self, view: View) -> anyhow::Result<()> {
+        let remote = self.server.clone().connect()?;
         let since = humantime::format_duration(self.since).to_string();
-        let said = tokio::task::spawn_blocking(move || self.ask()).await??;
+        let said = tokio::task::spawn_blocking(move || self.ask(&remote)).await??;
         // Read in any case: what is no answer of ours is not passed on as one.
         let lines = said.lines(&since)?;
-        if json {
-            print::json(said.body())?;
-        } else {
-            print::lines(lines)?;
-        }
-        Ok(())
+        view.one(said.body(), said.name(), || Ok(print::lines(lines)?))
     }
 
-    fn ask(&self) -> anyhow::Result<Said> {
+    fn ask(&self, remote: &Remote) -> anyhow::Result<Said> {
         if self.all {
-            return self.page("/api/why").map(Said::Fleet);
+            return self.page(remote, "/api/why").map(Said::Fleet);
         }
         if let Some(id) = &self.command {
-            let said = self.command(id)?;
+            let said = command(remote, id)?;
             return said.with_context(|| format!("no command of yours has the id {id:?}"));
         }
         let default = std::env::var(AGENT).ok();
         let Some(of) = self.of.as_ref().or(default.as_ref()) else {
-            bail!("name an agent or a command, or say --all; see `onsembl-server agents`");
+            bail!("name an agent or a command, or say --all; see `onsembl agents`");
         };
-        let agent = self.remote.look_for_agent(of)?;
+        let agent = remote.look_for_agent(of)?;
         // What is an agent's id is nobody's name.
         if let Ok(agent) = &agent
             && agent.as_str() == of
         {
-            return self.agent(agent.as_str());
+            return self.agent(remote, agent.as_str());
         }
-        match (agent, self.command(of)?) {
+        match (agent, command(remote, of)?) {
             (Ok(agent), Some(_)) => bail!(
                 "{of:?} is the name of an agent and the id of a command; say `why {agent}` for the agent, or \
                  `why --command {of}` for the command"
             ),
-            (Ok(agent), None) => self.agent(agent.as_str()),
+            (Ok(agent), None) => self.agent(remote, agent.as_str()),
             (Err(_), Some(said)) => Ok(said),
-            (Err(why), None) => bail!("{why}; and no command of yours has this id"),
+            (Err(why), None) => match remote.look_for_command(of)? {
+                Some(id) => command(remote, id.as_str())?.context(NOT_OURS),
+                None => bail!("{why}; and no command of yours has this id"),
+            },
         }
     }
 
-    fn agent(&self, id: &str) -> anyhow::Result<Said> {
-        self.page(&format!("/api/agents/{}/why", escape(id))).map(Said::Agent)
+    fn agent(&self, remote: &Remote, id: &str) -> anyhow::Result<Said> {
+        let body = self.page(remote, &format!("/api/agents/{}/why", escape(id)))?;
+        Ok(Said::Agent { id: id.to_owned(), body })
     }
 
-    fn command(&self, id: &str) -> anyhow::Result<Option<Said>> {
-        let page = format!("/api/commands/{}/why", escape(id));
-        let Some(mut answer) = self.remote.find(&page, PATIENCE)? else { return Ok(None) };
-        answer.text().map(|body| Some(Said::Command(body)))
-    }
-
-    fn page(&self, page: &str) -> anyhow::Result<String> {
+    fn page(&self, remote: &Remote, page: &str) -> anyhow::Result<String> {
         let back = i64::try_from(self.since.as_millis()).unwrap_or(i64::MAX);
         let from = SystemClock::new().now().wall.unix_millis().saturating_sub(back);
-        self.remote.get(&format!("{page}?since={from}"), PATIENCE)?.text()
+        remote.get(&format!("{page}?since={from}"), PATIENCE)?.text()
     }
+}
+
+fn command(remote: &Remote, id: &str) -> anyhow::Result<Option<Said>> {
+    let page = format!("/api/commands/{}/why", escape(id));
+    let Some(mut answer) = remote.find(&page, PATIENCE)? else { return Ok(None) };
+    answer.text().map(|body| Some(Said::Command { id: id.to_owned(), body }))
 }
 
 /// A statement of the server: what happened, how sure that is, and on what evidence.

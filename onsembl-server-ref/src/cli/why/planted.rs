@@ -164,7 +164,7 @@ impl Agent {
 fn cut_after_a_minute() -> Vec<String> {
     // Heartbeats each 90 s: more seldom than the timer allows.
     let timing = HeartbeatTiming::new(secs(90), secs(180), secs(270)).unwrap();
-    let rules = ServerConfig { timing, ..ServerConfig::DEFAULT };
+    let rules = ServerConfig::DEFAULT.with_timing(timing);
     let mut agent = Agent::joined(secs(10), rules);
     for n in 0..9 {
         agent.at += secs(600 + 7 * n);
@@ -272,15 +272,15 @@ fn two_processes_of_one_identity_are_named_with_their_seconds_and_what_to_do() {
 fn the_fault_of_the_server_is_one_incident_of_all_its_agents() {
     let lines = server_at_fault();
     let parts = [
-        "(2m), no agent fell: server-stalled (confidence high)",
+        "(2m), no agent dropped: server-stalled (confidence high)",
         "lasted 120s, agents 0",
-        "What to do: look at the load of the server's machine",
-        "(12s), 12 agents fell: server-restarted (confidence high)",
+        "What to do: check the load of the server's machine",
+        "(12s), 12 agents dropped: server-restarted (confidence high)",
         "lasted 12s, agents 12",
         "builder-4 is offline",
         "unknown (confidence low; began as server-restarted",
         "What to do: run `onsembl-agent doctor` on the agent's machine",
-        "11 of 12 agents are well.",
+        "11 of 12 agents are healthy.",
     ];
     assert_says(&lines, &parts);
     assert_eq!(lines.iter().filter(|line| line.starts_with("Incident")).count(), 2, "{lines:#?}");
@@ -288,6 +288,10 @@ fn the_fault_of_the_server_is_one_incident_of_all_its_agents() {
 
 #[test]
 fn the_document_shows_what_is_said() {
+    // As it is published the crate has no documents beside it.
+    if Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml.orig")).exists() {
+        return;
+    }
     let part =
         |what: &str, lines: Vec<String>| format!("{what}:\n\n```text\n{}\n```\n", lines.join("\n"));
     let shown = [

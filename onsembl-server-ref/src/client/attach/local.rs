@@ -98,7 +98,7 @@ impl LocalTerminal {
             let mut out = stdout().lock();
             for bytes in to_show {
                 if let Err(error) = out.write_all(&bytes).and_then(|()| out.flush()) {
-                    tracing::info!(%error, "the terminal shows nothing any more");
+                    tracing::info!(%error, "the terminal cannot be written to any more");
                     break;
                 }
                 behind.fetch_sub(bytes.len(), Ordering::AcqRel);
@@ -182,7 +182,7 @@ impl Drop for LocalTerminal {
         }
         *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if let Err(error) = tcsetattr(stdin(), OptionalActions::Now, &self.before) {
-            tracing::error!(%error, "the terminal could not be restored; `stty sane` does it");
+            tracing::error!(%error, "the terminal could not be restored; run `stty sane`");
         }
     }
 }
@@ -219,7 +219,7 @@ fn read_keys(mut take: impl FnMut(Bytes) -> bool) {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                return tracing::info!(%error, "nothing more is read from the terminal");
+                return tracing::info!(%error, "stopped reading from the terminal");
             }
         }
     }

@@ -1,35 +1,33 @@
 //! `attach`: the terminal of an agent in the terminal of a person, live, as a dashboard that watches nothing else. It
-//! begins with the screen, and output follows from there; a lost link is dialled again, and goes on where it was.
+//! begins with the screen, and output follows from there; a lost link is dialled again, and output resumes where it
+//! was.
 //!
-//! `session.rs` is its life, `typist.rs` decides what becomes of what is typed, `local.rs` has the person's terminal,
-//! `view.rs` says what of the output is new, `quiet.rs` waits for an answer of a terminal without attaching.
+//! What becomes of what is typed, what is shown and when it is left is decided by `Attach` of the core
+//! (`protocol/terminal/attach`). `session.rs` performs that, `messages.rs` translates what the server says,
+//! `local.rs` has the
+//! person's terminal, `quiet.rs` waits for an answer of a terminal without attaching.
 
-mod detach;
 mod local;
+mod messages;
 mod quiet;
 mod session;
-mod typist;
-mod view;
 
-pub use detach::DetachKey;
-pub use quiet::{Aftermath, Settled};
+pub use onsembl_protocol::terminal::attach::Settled;
+pub use onsembl_protocol::terminal::attach::{DetachKey, Sizing};
+pub use quiet::Aftermath;
 
 use super::ClientToken;
-use super::link::ServerLink;
+use super::endpoint::Endpoint;
 use crate::http::ScreenDump;
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
+use onsembl_protocol::fleet::OutputPosition;
 use onsembl_protocol::id::{AgentId, CommandId};
-use onsembl_protocol::shown::Shown;
-use onsembl_transport::secret::TokenSource as _;
+use onsembl_protocol::model::Stream;
+use onsembl_protocol::terminal::attach::TerminalPosition;
+use onsembl_protocol::wire::payload::Feature;
+use onsembl_transport::ProxyRule;
 use onsembl_transport::tls::TlsRoots;
-use onsembl_transport::websocket::WebSocketDialer;
-use onsembl_transport::{HttpClient, ProxyRule};
 use session::Session;
-use std::time::Duration;
-use view::Place;
-
-/// How long the server may take for a screen.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A terminal that is to be attached to.
 #[derive(Clone, Debug)]
@@ -74,19 +72,10 @@ pub enum AttachTyping {
     Never,
 }
 
-/// What becomes of the size of the terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sizing {
-    /// It follows the one of the person who types.
-    Follow,
-    /// It stays.
-    Keep,
-}
-
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// The key was pressed. The terminal goes on.
+    /// The key was pressed. The terminal continues.
     Detached(CommandId),
     /// The terminal ended.
     Ended(CommandId, String),
@@ -102,62 +91,50 @@ impl Attachment {
     pub async fn run(self) -> anyhow::Result<Left> {
         ensure!(
             local::is_there(),
-            "attach needs a terminal for standard input and output; `onsembl-server screen` prints what is shown, `exec` types"
+            "attach needs a terminal for standard input and output; `onsembl screen` prints the screen, `exec` types"
         );
-        let (terminal, dump) = self.first_screen().await?;
-        let dialer = WebSocketDialer::new(&self.server, "/ws/dashboard", &self.roots)?
-            .with_proxy(&self.proxy)?
-            .with_token(self.token.clone());
+        let endpoint = Endpoint {
+            server: self.server.clone(),
+            token: self.token.clone(),
+            roots: self.roots.clone(),
+            proxy: self.proxy.clone(),
+        };
+        let (terminal, dump) = self.first_screen(&endpoint).await?;
         let prefix = format!("attach-{}", uuid::Uuid::now_v7());
-        let link = ServerLink::open(dialer, &prefix).await?;
-        Session::attach(self, link, terminal, &dump).await
+        let features = vec![
+            Feature::OutputBytes,
+            Feature::OutputBinary,
+            Feature::OutputSpool,
+            Feature::OutputReplay,
+            Feature::Typing,
+            Feature::TerminalSize,
+            Feature::LiveView,
+        ];
+        let link = endpoint.link(&prefix, terminal.clone(), features).await?;
+        Session::open(&self, endpoint, link, terminal, &dump)?.follow().await
     }
 
     /// The screen, and the terminal that it is of.
-    async fn first_screen(&self) -> anyhow::Result<(CommandId, ScreenDump)> {
+    async fn first_screen(&self, endpoint: &Endpoint) -> anyhow::Result<(CommandId, ScreenDump)> {
         let page = match &self.of {
             Attached::Agent(agent) => format!("/api/agents/{}", super::escape(agent.as_str())),
             Attached::Terminal(id) => format!("/api/commands/{}", super::escape(id.as_str())),
         };
-        let dump = self.screen(&format!("{page}/screen?format=dump")).await?;
+        let dump = endpoint.screen(&format!("{page}/screen?format=dump")).await?;
         let terminal = dump.command_id.clone();
         ensure!(
             terminal.is_terminal(),
-            "this is no terminal but a command, into which nobody types; `onsembl-server output --follow {terminal}` shows what it writes"
+            "this is a command, not a terminal; follow its output with `onsembl output --follow {terminal}`"
         );
         Ok((terminal, dump))
     }
-
-    async fn screen(&self, page: &str) -> anyhow::Result<ScreenDump> {
-        get_screen(&self.server, &self.token, &self.roots, &self.proxy, page).await
-    }
 }
 
-async fn get_screen(
-    server: &str,
-    token: &ClientToken,
-    roots: &TlsRoots,
-    proxy: &ProxyRule,
-    page: &str,
-) -> anyhow::Result<ScreenDump> {
-    let client = HttpClient::new(server.parse()?, roots, proxy, token.token()?, PATIENCE)?;
-    let mut answer = client.get(page).await?;
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        let bytes = body.len() + chunk.len();
-        ensure!(bytes <= 2 * crate::http::SCREEN_ANSWER, "the screen is too long");
-        body.extend_from_slice(&chunk);
-    }
-    ensure!(
-        answer.status() == 200,
-        "the server answers {}: {}",
-        answer.status(),
-        Shown::new(String::from_utf8_lossy(&body)).within(1024)
-    );
-    serde_json::from_slice(&body)
-        .context("what answers there is no onsembl-server, or another version of it")
+fn drawn_at(dump: &ScreenDump) -> Option<TerminalPosition> {
+    dump.incarnation.map(|incarnation| TerminalPosition { incarnation, offset: dump.offset })
 }
 
-fn place(dump: &ScreenDump) -> Option<Place> {
-    dump.incarnation.map(|incarnation| Place { incarnation, offset: dump.offset })
+const fn position(at: TerminalPosition) -> OutputPosition {
+    let TerminalPosition { incarnation, offset } = at;
+    OutputPosition { incarnation, stream: Stream::Terminal, offset }
 }

@@ -64,6 +64,9 @@ async fn page(
     }
 }
 
+/// Commands that print tables unless JSON is asked for: those are for people, and change (docs/CLI.md).
+const TABLES: [&str; 3] = ["agents", "commands", "audit"];
+
 /// What `stop --json` says of an agent that is away.
 const AWAY: &[u8] = br#""state":"away""#;
 
@@ -94,5 +97,9 @@ async fn command_line(
         return if bytes(hex) == out { Ok(()) } else { Err(format!("{out:?}")) };
     }
     let out = String::from_utf8(out).map_err(|error| error.to_string())?;
+    let is_table = TABLES.iter().any(|table| line["words"][0] == *table);
+    if is_table && !line["words"].as_array().unwrap().contains(&"--json".into()) {
+        return if out.lines().count() > 1 { Ok(()) } else { Err(out) };
+    }
     like.texts(line["stdout"].as_str().unwrap(), &out).map_err(|why| format!("{why}\nis  {out}"))
 }

@@ -21,7 +21,8 @@ async fn exec_says_to_an_earlier_server_what_it_said_before() {
     let (out, err) = (folder.path().join("out"), folder.path().join("err"));
     let says = "sleep 0.3; printf 'to stdout\\n'; sleep 0.3; printf 'to stderr\\n' >&2; sleep 0.3";
     let mut exec = Command::new(env!("CARGO_BIN_EXE_onsembl-server"));
-    let _ = exec.args(["exec", "--server", &host.url, "ada", "--", &format!("{says}; exit 7")]);
+    let _ = exec.args(["exec", "--server", &host.url, "--timeout", "5m", "ada"]);
+    let _ = exec.args(["--", &format!("{says}; exit 7")]);
     let _ = exec.env("ONSEMBL_TOKEN", "token");
     let _ = exec.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
     let mut exec = Running(exec.spawn().unwrap());

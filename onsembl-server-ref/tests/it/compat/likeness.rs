@@ -1,6 +1,7 @@
 //! Whether what is said now is like what was recorded: the same types, the same fields, the same values,
 //! but for ids that are new each time, which must correspond one to one, and for times.
 
+use super::rewordings::reworded;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -45,15 +46,6 @@ const MEASURES: &[&str] = &[
     "activeCommands",
 ];
 
-/// Sentences for people that are worded differently since: CHANGELOG.md.
-const REWORDED: [(&str, &str); 2] = [
-    ("leave it away, or send", "omit it (exec --strip omits all of them, and colours), or send"),
-    (
-        "alt-x or y",
-        "alt-x, shift-enter or y, or given by their codes, like 0x1b or u+e9; `exec --help` lists all",
-    ),
-];
-
 /// Fields whose whole value may be another one, as long as it is the same one each time.
 const NAMES: &[&str] = &["version", "hostMachine"];
 
@@ -90,7 +82,7 @@ impl Likeness {
         for (then, now) in recorded.lines().zip(now.lines()) {
             match (serde_json::from_str(then), serde_json::from_str(now)) {
                 (Ok(then), Ok(now)) => self.values(&then, &now)?,
-                _ => self.strings("", then, now)?,
+                _ => self.sentences("", then, now)?,
             }
         }
         Ok(())
@@ -136,13 +128,7 @@ impl Likeness {
             {
                 Ok(())
             }
-            (Value::String(then), Value::String(now)) => {
-                // What a recorded peer said is passed on as it is.
-                self.strings(at, then, now).or_else(|_| {
-                    let reworded = |t: String, (old, new): &(&str, &str)| t.replace(old, new);
-                    self.strings(at, &REWORDED.iter().fold(then.clone(), reworded), now)
-                })
-            }
+            (Value::String(then), Value::String(now)) => self.sentences(at, then, now),
             (Value::Number(a), Value::Number(b)) => match self.times {
                 Times::Any if TIMES.contains(&field) || MEASURES.contains(&field) => Ok(()),
                 Times::Any if field == "incarnation" => {
@@ -183,6 +169,15 @@ impl Likeness {
             self.value(&at, field, then, now)?;
         }
         Ok(())
+    }
+
+    /// What a recorded peer said, or an earlier version stored, is passed on as it is; the rest is worded
+    /// as it is now.
+    fn sentences(&mut self, at: &str, then: &str, now: &str) -> Result<(), String> {
+        self.strings(at, then, now).or_else(|_| {
+            let [new, or] = reworded(then);
+            self.strings(at, &new, now).or_else(|_| self.strings(at, &or, now))
+        })
     }
 
     fn strings(&mut self, at: &str, then: &str, now: &str) -> Result<(), String> {

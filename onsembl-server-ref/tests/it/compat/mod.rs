@@ -7,3 +7,5 @@ mod database;
 mod host;
 mod likeness;
 mod replay;
+mod rewordings;
+mod upgrading;

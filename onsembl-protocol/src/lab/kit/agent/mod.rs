@@ -1,12 +1,14 @@
 //! Tests of the agent's end: machines with our types, and wrappers with a loop of their own.
 
 mod judge;
+mod orders;
 mod rules;
 mod story;
 mod subject;
 mod text;
 
 pub use judge::Judge;
+pub use orders::{Promised, check_orders, check_orders_with};
 pub use rules::Rules;
 pub use story::{Happening, Link, scripts};
 pub use subject::{AgentUnderTest, Observation, WrapperUnderTest};

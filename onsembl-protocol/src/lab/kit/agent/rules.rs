@@ -98,7 +98,7 @@ impl Windows {
         self.next(at)
     }
 
-    /// After a failed dial; `None` if it was refused for good. Also why.
+    /// After a failed dial; `None` if it was refused permanently. Also why.
     pub(super) fn after(&mut self, failure: DialFailure, at: Timestamp) -> Option<(Window, Wait)> {
         match failure {
             DialFailure::Forbidden => None,

@@ -107,10 +107,16 @@ impl<W> Texts<W> {
             }
             AgentInbound::Other => {
                 self.others += 1;
-                match self.others % 4 {
+                match self.others % 5 {
                     0 => return None,
-                    1 => ServerToAgent::Pong(Pong::default()),
+                    // It answers another message than the hello, so it is no welcome.
+                    1 => ServerToAgent::Ack(Ack {
+                        message_id: Some(MessageId::new("another-message")),
+                        success: true,
+                        ..Ack::default()
+                    }),
                     2 => return Some(r#"{"type":"TIME_TRAVEL","payload":{}}"#.to_string()),
+                    3 => ServerToAgent::Pong(Pong::default()),
                     _ => return Some("no message at all".to_string()),
                 }
             }

@@ -4,7 +4,7 @@ use super::{CANCEL, HELLO, NONSENSE, PING, REFRESH, Watched, refused};
 use crate::support::{EPOCH_MS, ms, now, secs};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::fleet::{
-    AgentView, Answer, Change, DashboardAction, DashboardEvent, DashboardNote, DashboardToken,
+    AgentFacts, Answer, Change, DashboardAction, DashboardEvent, DashboardNote, DashboardToken,
     LogRecord, ShownPresence, StoredBody, Token, TokenEnd, View,
 };
 use onsembl_protocol::id::{
@@ -29,7 +29,7 @@ fn agent(view: &mut View, n: usize) {
 }
 
 fn agent_is(view: &mut View, n: usize, status: PresenceStatus) {
-    let agent = AgentView {
+    let agent = AgentFacts {
         name: format!("name of {n}"),
         agent_type: "custom".into(),
         version: "1".into(),
@@ -42,10 +42,10 @@ fn agent_is(view: &mut View, n: usize, status: PresenceStatus) {
             because: "x".into(),
             version: PresenceVersion(1),
             track: None,
+            ended_with: None,
         },
-        last_heard: None,
-        metrics: None,
         pausing: onsembl_protocol::model::Pausing::Running,
+        paused: None,
         program_fault: None,
         activity: None,
         stopped: None,
@@ -53,9 +53,9 @@ fn agent_is(view: &mut View, n: usize, status: PresenceStatus) {
         claim: None,
         contest: None,
         slept: None,
-        beats: None,
     };
-    let _ = view.apply(vec![Change::Agent(AgentId::new(format!("a-{n:06}")), Box::new(agent))]);
+    let _ =
+        view.apply(vec![Change::Agent(AgentId::new(format!("a-{n:06}")), Box::new(agent.into()))]);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn room_is_found_before_anything_is_told() {
     assert_eq!(refused(&actions), (Some(ErrorCode::QueueFull), Some(CloseCause::TryLater)));
     assert!(matches!(actions.first(), Some(DashboardAction::Note(DashboardNote::NoRoom))));
     let said = format!("{actions:?}");
-    assert!(said.contains("of 512 slots this one needs 3"), "{said}");
+    assert!(said.contains("this one needs 3 of 512 slots"), "{said}");
     assert!(refused_one.feed(DashboardEvent::Reserved, now(secs(1))).is_empty());
 }
 

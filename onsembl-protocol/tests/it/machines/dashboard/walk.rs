@@ -32,7 +32,7 @@ pub(in crate::machines) fn states() -> Vec<(&'static str, DashboardLink)> {
         ("open", after(&[hello, reserved])),
         ("open, after 20 undecodable", after(&[hello, reserved, (Happens::Text(NONSENSE), 20)])),
         (
-            "open, with 64 requests under way",
+            "open, with 64 requests in progress",
             after(&[hello, reserved, (Happens::Text(CANCEL), 64)]),
         ),
         ("closing", after(&[hello, reserved, (Happens::ServerEnding, 1)])),

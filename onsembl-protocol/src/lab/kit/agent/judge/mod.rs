@@ -118,12 +118,12 @@ impl Judge {
         seen: &[Observation],
         status: Option<AgentStatusKind>,
     ) -> Result<(), Violation> {
-        self.silent_calls(event, call, seen)?;
+        quiet::silent_calls(self, event, call, seen)?;
         let mut expected =
             Expected { owed: Vec::new(), change: Invariant::NoChangeWithoutReason, news: false };
         let ends = matches!(event, AgentEvent::Stop | AgentEvent::EndOrdered(_));
         if !ends && call.slept >= SLEPT {
-            self.sleeps(call, &mut expected);
+            events::sleeps(self, call, &mut expected);
         }
         match event {
             AgentEvent::LinkUp(link) if !self.open.contains(&link) => self.open.push(link),
@@ -139,10 +139,10 @@ impl Judge {
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => {}
         }
-        self.expect(event, call.at, &mut expected);
-        self.chooses(call, seen, &mut expected)?;
-        self.one_report(call, seen, status)?;
-        self.performs(call, seen, &expected)?;
+        events::expect(self, event, call.at, &mut expected);
+        choices::chooses(self, call, seen, &mut expected)?;
+        report::one_report(self, call, seen, status)?;
+        actions::performs(self, call, seen, &expected)?;
         if self.state.phase() != self.shown {
             let wanted = format!("{}, not {}", self.state.phase(), self.shown);
             call.blame(expected.change, wanted, call.output())?;
@@ -151,6 +151,6 @@ impl Judge {
             let wanted = format!("no link while {}", self.state.phase());
             call.blame(Invariant::OneLinkAtATime, wanted, format!("still holds {:?}", self.open))?;
         }
-        self.wakes_in_time(call, &expected)
+        deadline::wakes_in_time(self, call, &expected)
     }
 }

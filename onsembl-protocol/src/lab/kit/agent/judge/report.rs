@@ -8,33 +8,31 @@ use crate::lab::kit::violation::Violation;
 use crate::session::{AGENT_EDGES, AgentStatusKind};
 use std::format;
 
-impl Judge {
-    pub(super) fn one_report(
-        &mut self,
-        call: &Call<'_>,
-        seen: &[Observation],
-        status: Option<AgentStatusKind>,
-    ) -> Result<(), Violation> {
-        let name = Invariant::OneReportPerStep;
-        let mut reports = 0;
-        for observation in seen {
-            let Observation::Shown(phase) = observation else { continue };
-            reports += 1;
-            if reports > 1 {
-                call.blame(name, "at most one status a step", call.output())?;
-            }
-            if !AGENT_EDGES.iter().any(|edge| edge.from == self.shown && edge.to == *phase) {
-                let edge = format!("from {} to {phase}", self.shown);
-                call.blame(name, "an edge of the published graph", edge)?;
-            }
-            self.shown = *phase;
+pub(super) fn one_report(
+    judge: &mut Judge,
+    call: &Call<'_>,
+    seen: &[Observation],
+    status: Option<AgentStatusKind>,
+) -> Result<(), Violation> {
+    let name = Invariant::OneReportPerStep;
+    let mut reports = 0;
+    for observation in seen {
+        let Observation::Shown(phase) = observation else { continue };
+        reports += 1;
+        if reports > 1 {
+            call.blame(name, "at most one status a step", call.output())?;
         }
-        match status {
-            Some(status) if status != self.shown => {
-                let happened = format!("shown {}, but it is {status}", self.shown);
-                call.blame(name, "the status shown is the true one", happened)
-            }
-            Some(_) | None => Ok(()),
+        if !AGENT_EDGES.iter().any(|edge| edge.from == judge.shown && edge.to == *phase) {
+            let edge = format!("from {} to {phase}", judge.shown);
+            call.blame(name, "an edge of the published graph", edge)?;
         }
+        judge.shown = *phase;
+    }
+    match status {
+        Some(status) if status != judge.shown => {
+            let happened = format!("shown {}, but it is {status}", judge.shown);
+            call.blame(name, "the status shown is the true one", happened)
+        }
+        Some(_) | None => Ok(()),
     }
 }

@@ -86,12 +86,12 @@ impl Judge {
         output: &[ServerAction],
         presence: Presence,
     ) -> Result<(), Violation> {
-        self.silent_calls(event, call)?;
+        quiet::silent_calls(self, event, call)?;
         if matches!(self.state, State::Closed) {
             return Ok(());
         }
         if call.is_late() {
-            self.forgive(call);
+            events::forgive(self, call);
         }
         let change = match self.state {
             State::Reconnecting(_) => Invariant::ResumeWindowIsKept,
@@ -100,9 +100,9 @@ impl Judge {
             }
         };
         let mut expected = Expected { owed: Vec::new(), change, may_send_normal: false };
-        self.expect(event, call.at, &mut expected);
-        self.chooses(call, output, &mut expected)?;
-        self.one_report(now, call, output, presence)?;
+        events::expect(self, event, call.at, &mut expected);
+        choices::chooses(self, call, output, &mut expected)?;
+        report::one_report(self, now, call, output, presence)?;
         if self.state.status() != self.presence.status {
             let wanted = format!("{:?}, not {:?}", self.state.status(), self.presence.status);
             let online = |s| {
@@ -116,7 +116,7 @@ impl Judge {
             };
             call.blame(name, wanted, call.output())?;
         }
-        self.performs(call, output, &expected)?;
-        self.wakes_in_time(call)
+        actions::performs(self, call, output, &expected)?;
+        deadline::wakes_in_time(self, call)
     }
 }

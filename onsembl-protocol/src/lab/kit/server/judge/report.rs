@@ -8,42 +8,40 @@ use crate::session::{PRESENCE_EDGES, Presence, ServerAction};
 use crate::time::Now;
 use std::format;
 
-impl Judge {
-    pub(super) fn one_report(
-        &mut self,
-        now: Now,
-        call: &Call<'_>,
-        output: &[ServerAction],
-        presence: Presence,
-    ) -> Result<(), Violation> {
-        let name = Invariant::OneReportPerStep;
-        for (n, next) in output.iter().filter_map(|action| report(*action)).enumerate() {
-            let before = core::mem::replace(&mut self.presence, next);
-            if n > 0 {
-                call.blame(name, "at most one status a step", call.output())?;
-            }
-            let edge = next.edge_from(&before);
-            if !PRESENCE_EDGES.contains(&edge) {
-                let happened = format!("{edge}");
-                call.blame(name, "an edge of the published graph", happened)?;
-            }
-            if next.version != before.version.next() {
-                let wanted = format!("version {}", before.version.next());
-                let happened = format!("version {}", next.version);
-                call.blame(Invariant::VersionGrowsByOne, wanted, happened)?;
-            }
-            let since = if next.status == before.status { before.since } else { now.wall };
-            if next.since != since {
-                let (wanted, happened) = (format!("since {since}"), format!("{}", next.since));
-                call.blame(Invariant::SinceMovesOnlyWithStatus, wanted, happened)?;
-            }
+pub(super) fn one_report(
+    judge: &mut Judge,
+    now: Now,
+    call: &Call<'_>,
+    output: &[ServerAction],
+    presence: Presence,
+) -> Result<(), Violation> {
+    let name = Invariant::OneReportPerStep;
+    for (n, next) in output.iter().filter_map(|action| report(*action)).enumerate() {
+        let before = core::mem::replace(&mut judge.presence, next);
+        if n > 0 {
+            call.blame(name, "at most one status a step", call.output())?;
         }
-        if presence == self.presence {
-            return Ok(());
+        let edge = next.edge_from(&before);
+        if !PRESENCE_EDGES.contains(&edge) {
+            let happened = format!("{edge}");
+            call.blame(name, "an edge of the published graph", happened)?;
         }
-        let (wanted, happened) = (format!("{:?}", self.presence), format!("{presence:?}"));
-        call.blame(name, wanted, happened)
+        if next.version != before.version.next() {
+            let wanted = format!("version {}", before.version.next());
+            let happened = format!("version {}", next.version);
+            call.blame(Invariant::VersionGrowsByOne, wanted, happened)?;
+        }
+        let since = if next.status == before.status { before.since } else { now.wall };
+        if next.since != since {
+            let (wanted, happened) = (format!("since {since}"), format!("{}", next.since));
+            call.blame(Invariant::SinceMovesOnlyWithStatus, wanted, happened)?;
+        }
     }
+    if presence == judge.presence {
+        return Ok(());
+    }
+    let (wanted, happened) = (format!("{:?}", judge.presence), format!("{presence:?}"));
+    call.blame(name, wanted, happened)
 }
 
 pub(super) const fn report(action: ServerAction) -> Option<Presence> {
