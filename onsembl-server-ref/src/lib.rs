@@ -20,6 +20,8 @@ mod hub;
 mod limits;
 mod metrics;
 mod own_faults;
+#[cfg(feature = "page")]
+mod page;
 pub mod retention;
 mod screens;
 pub mod server;

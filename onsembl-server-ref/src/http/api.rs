@@ -2,8 +2,11 @@
 //! commands are beside this.
 
 use super::App;
+use super::answer_headers::guarded;
 use super::ask::{ask, ask_fleet, refused, too_late};
 use super::audit::audit;
+#[cfg(feature = "page")]
+use super::browser;
 use super::command_why::command_why;
 use super::commands;
 use super::control::{cancel, control};
@@ -52,10 +55,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Every route of a server that has its listeners to itself.
 pub(crate) fn standalone(app: App) -> Router {
-    router(app.clone())
+    let router = router(app.clone());
+    #[cfg(feature = "page")]
+    let router = match &app.page {
+        Some(_) => router.merge(browser::router(app.clone())),
+        None => router,
+    };
+    router
         .merge(metrics::guarded(app.clone()))
         .merge(health(app.clone()))
         .fallback(not_found)
+        .layer(middleware::map_response(guarded))
         // A page that asks for what is not there is to read that, and not that its network failed.
         .layer(middleware::from_fn_with_state(app, cors))
 }
@@ -96,6 +106,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/ws/dashboard", get(upgrade::dashboard))
         .route("/v1/ws/dashboard", get(upgrade::dashboard))
         .route_layer(middleware::from_fn_with_state(app.clone(), unless_stopping))
+        .route_layer(middleware::map_response(guarded))
         .route_layer(middleware::from_fn_with_state(app.clone(), cors))
         .with_state(app)
 }
@@ -230,7 +241,7 @@ struct StoppedView {
     state: StopState,
 }
 
-async fn not_found() -> Response<Body> {
+pub(super) async fn not_found() -> Response<Body> {
     plain(
         StatusCode::NOT_FOUND,
         "nothing here; see /healthz, /readyz, /api/agents, /api/commands\n",

@@ -1,13 +1,18 @@
 //! HTTP: the accept loop, the upgrade to WebSocket, and the few pages that are no WebSocket.
 
 mod accept;
+mod answer_headers;
 mod api;
 mod ask;
 mod audit;
+#[cfg(feature = "page")]
+mod browser;
 mod command_why;
 mod commands;
 mod connection;
 mod control;
+#[cfg(feature = "page")]
+mod cookies;
 mod cors;
 mod fleet_why;
 mod frame_headers;
@@ -32,6 +37,8 @@ mod why;
 
 pub(crate) use accept::{AcceptLimits, Listener, accept};
 pub(crate) use api::{health, router, standalone};
+#[cfg(feature = "page")]
+pub(crate) use browser::{PageService, link_of};
 pub(crate) use commands::{CommandDetail, CommandSummary};
 pub(crate) use connection::{AT_WORK_KNOWN, AT_WORK_WAITING, Connection, Connections};
 pub(crate) use control::Control;
@@ -99,6 +106,9 @@ pub(crate) struct AppParts {
     pub(crate) own_faults: FaultRecord,
     pub(crate) dashboard: Arc<Dashboard>,
     pub(crate) connections: Connections,
+    /// The page, unless it is off.
+    #[cfg(feature = "page")]
+    pub(crate) page: Option<PageService>,
     /// Whose pages may use the API from a browser.
     pub(crate) origins: Arc<[CorsOrigin]>,
     /// Recordings that may be on their way at a time.
