@@ -16,7 +16,7 @@ use crate::retention::Retention;
 use crate::store::PageSessionRow;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest as _, Path, Query, Request, State};
-use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse as _;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -74,8 +74,9 @@ pub(super) fn router(app: App) -> Router {
 }
 
 /// The page; 404 for who does not want to show one, as on a server without it.
-async fn index(query: Option<Query<TokenQuery>>, headers: HeaderMap) -> Response<Body> {
-    if query.is_none_or(|Query(query)| query.has_token()) {
+async fn index(uri: Uri, headers: HeaderMap) -> Response<Body> {
+    let query = Query::<TokenQuery>::try_from_uri(&uri);
+    if query.is_ok_and(|Query(query)| query.has_token()) {
         let why = "no token in the address of the page: it would be kept in histories and logs; \
                    use the link of `onsembl login --browser`";
         return problem(StatusCode::BAD_REQUEST, why);
@@ -399,7 +400,7 @@ async fn about(
             "forgetAfterMs": page.kept.others.map(millis),
         },
         "use": { "bytes": used, "limit": page.user_bytes },
-        "page": crate::page::SOURCES,
+        "page": page::SOURCES,
     }))
     .into_response()
 }

@@ -385,6 +385,7 @@ fn command_of(message: &DashboardToServer) -> Option<CommandId> {
 mod tests {
     use super::*;
     use crate::model::{DASHBOARD_FEATURES, Dialect};
+    use crate::wire::MessageSet as _;
     use crate::wire::payload::{CommandCancel, EmergencyStop};
 
     fn cancel() -> DashboardToServer {
@@ -477,7 +478,6 @@ mod tests {
 
     /// One of each type of message, after a hello.
     fn all_messages() -> alloc::vec::Vec<DashboardToServer> {
-        use crate::wire::MessageSet as _;
         let payload = r#"{"commandId":"c","agentId":"a","all":true,"action":"PAUSE","content":"x","offset":0,
             "bytes":"bHM=","holder":"h","sequence":1,"type":"agent","accessToken":"t","incarnation":0}"#;
         let read = |kind: &&str| {
