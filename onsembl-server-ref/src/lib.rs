@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod auth;
+mod beat_strips;
 mod bounds;
 pub mod cli;
 pub mod client;

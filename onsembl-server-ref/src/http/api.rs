@@ -12,9 +12,11 @@ use super::commands;
 use super::control::{cancel, control};
 use super::cors::{Reader, cors, reader};
 use super::fleet_why::fleet_why;
+use super::incidents::incidents;
 use super::metrics;
 use super::output;
 use super::page::{self, Page};
+use super::presence;
 use super::recording::recording;
 use super::screen;
 use super::signed_in::SignedIn;
@@ -85,7 +87,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/audit", get(audit))
         .route("/api/agents/{id}/control", post(control))
         .route("/api/agents/{id}/why", get(why))
+        .route("/api/agents/{id}/presence", get(presence::presence))
+        .route("/api/agents/{id}/beats", get(presence::beats))
         .route("/api/why", get(fleet_why))
+        .route("/api/incidents", get(incidents))
         .route("/api/agents/{id}/terminal-output", get(terminal_output))
         .route("/api/agents/{id}/screen", get(screen::of_agent))
         .route("/api/commands/{id}/screen", get(screen::of_command))

@@ -16,6 +16,7 @@ mod cookies;
 mod cors;
 mod fleet_why;
 mod frame_headers;
+mod incidents;
 mod large_messages;
 mod metrics;
 mod order_body;
@@ -23,6 +24,7 @@ mod output;
 mod page;
 mod paths;
 mod patient_io;
+mod presence;
 mod proxies;
 mod recording;
 mod screen;
@@ -55,6 +57,7 @@ pub(crate) use stops::Order;
 pub(crate) use waiting_room::{RoomLimits, network_of};
 
 use crate::auth::{Authenticator, Opens};
+use crate::beat_strips::BeatStrips;
 use crate::bounds::Shares;
 use crate::dashboard::Dashboard;
 use crate::fleet_view::FleetViews;
@@ -104,6 +107,8 @@ pub(crate) struct AppParts {
     pub(crate) metrics: Metrics,
     /// What this server suffered itself.
     pub(crate) own_faults: FaultRecord,
+    /// The latest intervals of each agent.
+    pub(crate) strips: BeatStrips,
     pub(crate) dashboard: Arc<Dashboard>,
     pub(crate) connections: Connections,
     /// The page, unless it is off.

@@ -66,6 +66,7 @@ pub use options::{TraceSettings, TracesError};
 pub(crate) use page::PageLink;
 
 use crate::auth::{Auth, Authenticator, KnownTokens, Opens, Signing, Uses, keep_uses};
+use crate::beat_strips::BeatStrips;
 use crate::bounds::{Shares, TurnLimits, Turns};
 use crate::dashboard::{self, Dashboard};
 use crate::fleet_view::FleetViews;
@@ -204,6 +205,7 @@ impl Server {
         let traces = Traces::default();
         let own_faults = FaultRecord::resume(&store, SystemClock::new().now().wall).await;
         let (opens, link_ends) = Opens::new(counters.clone());
+        let strips = BeatStrips::new(rules.timing.interval());
         let parts = HubParts {
             store: store.clone(),
             receipts,
@@ -217,6 +219,7 @@ impl Server {
             recording: options.recording,
             traces,
             observer: options.observer.map(observe),
+            strips: strips.clone(),
         };
         let (came_from, hub) = tokio::join!(came_from(&store), Hub::open(parts));
         let (hub_loop, hub) = hub?;
@@ -245,6 +248,7 @@ impl Server {
             counters,
             metrics,
             own_faults,
+            strips,
             dashboard: Arc::new(dashboard),
             connections,
             #[cfg(feature = "page")]
