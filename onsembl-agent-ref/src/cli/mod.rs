@@ -256,6 +256,7 @@ struct TokenArgs {
 
 const DOCTOR: &str = "\
 Examples:
+  onsembl-agent doctor --config /etc/onsembl/agent.toml
   onsembl-agent doctor --server https://host --token-file mine.token --name mine
   onsembl-agent doctor … -o json
 
@@ -267,6 +268,9 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR)]
 struct DoctorArgs {
+    /// The configuration file of the agent; the environment and flags override it.
+    #[arg(long, env = "ONSEMBL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The server, as the agent has it.
     #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
     server: String,
@@ -296,6 +300,7 @@ struct DoctorArgs {
 const STATUS: &str = "\
 Examples:
   onsembl-agent status
+  onsembl-agent status --config /etc/onsembl/agent.toml
   onsembl-agent status --name mine -o json
 
 Exit codes:
@@ -307,6 +312,9 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = STATUS)]
 struct StatusArgs {
+    /// The configuration file of the agent; the environment and flags override it.
+    #[arg(long, env = "ONSEMBL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The state directory of the agent.
     #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -393,7 +401,12 @@ pub fn main() -> ExitCode {
             run::run(*args, file, effective)
         }
         Command::Status(args) => status::status(&args, view),
-        Command::Doctor(args) => doctor::doctor(*args, view),
+        Command::Doctor(mut args) => {
+            if token_goes_before {
+                args.token.token_file = None;
+            }
+            doctor::doctor(*args, view)
+        }
         Command::Presets(args) => presets::presets(&args, view),
         Command::Hook(args) => {
             crate::hooks::helper::run(args.words);

@@ -3,9 +3,9 @@
 
 use super::ledger::ledger;
 use super::observed::{
-    Hello, Observed, Process, Running, ServerKind, State, StateFound, TokenForm,
+    Hello, NoHello, Observed, Process, Running, ServerKind, State, StateFound, TokenForm,
 };
-use crate::status_file::AgentStatusFile;
+use crate::status_file::{AgentStatusFile, LastFailure};
 use onsembl_protocol::model::HeartbeatTiming;
 use onsembl_protocol::session::DialStage;
 use onsembl_protocol::time::WallTime;
@@ -63,6 +63,10 @@ const LEAST_DISK: u64 = 64 * 1024 * 1024;
 const LEAST_FILES: u64 = 1000;
 /// Descriptors that an agent and its commands need at least.
 const LEAST_DESCRIPTORS: u64 = 64;
+/// The id of a [`LastFailure`].
+const HELLO_REFUSED: &str = "hello-refused";
+/// What to do where the server refuses a hello and says why.
+const REFUSED: &str = "do what the server's reply says; `onsembl-server token list` shows which tokens hold which agents";
 
 /// What follows from what was seen.
 pub(super) fn judge(seen: &Observed) -> Vec<Check> {
@@ -239,7 +243,13 @@ fn token(seen: &Observed, failed: Failed<'_>) -> Check {
 
 fn accepted(seen: &Observed) -> Check {
     const CHECK: &str = "hello";
-    match seen.probe.as_ref().map(|probe| &probe.hello) {
+    let hello = seen.probe.as_ref().map(|probe| &probe.hello);
+    // A diagnosis connection may have another key, or another token than the agent has read.
+    if let (Some(Ok(_)), Some((pid, said))) = (hello, refused(seen)) {
+        let found = format!("a diagnosis connection is accepted, but process {pid} is not: {said}");
+        return Check::fail(CHECK, found, REFUSED);
+    }
+    match hello {
         None => Check::skip(CHECK, "not reached"),
         Some(Ok(Hello { took, server: ServerKind::Extended, timing })) => Check::pass(
             CHECK,
@@ -252,10 +262,13 @@ fn accepted(seen: &Observed) -> Check {
                 ms(*took)
             ),
         ),
-        Some(Err(why)) => Check::fail(
+        Some(Err(NoHello::Refused { code, message })) => {
+            Check::fail(CHECK, format!("the server refused it ({code}): {message}"), REFUSED)
+        }
+        Some(Err(NoHello::Unanswered(why))) => Check::fail(
             CHECK,
             why.clone(),
-            "read the server's reply; if it is empty, the peer may not be an onsembl server: check the path in the URL",
+            "the peer may not be an onsembl server: check the path in the URL; otherwise see the server's log and /readyz",
         ),
     }
 }
@@ -358,6 +371,23 @@ fn found(seen: &Observed) -> Result<&StateFound, String> {
     }
 }
 
+/// Whether the status of an agent shows its last failure: there was no session since.
+fn shows_failure(status: &AgentStatusFile) -> Option<&LastFailure> {
+    status.last_failure.as_ref().filter(|failure| status.because.contains(&failure.text))
+}
+
+/// Whether an agent that does not run was sent away.
+fn ended_by_failure(left: &AgentStatusFile) -> bool {
+    left.state == "closed" && shows_failure(left).is_some()
+}
+
+/// What the server said when it refused the hello of the agent that runs, if that is why it has no session.
+fn refused(seen: &Observed) -> Option<(u32, &str)> {
+    let Running::Yes { status, .. } = &found(seen).ok()?.agent else { return None };
+    let failure = shows_failure(status).filter(|failure| failure.cause == HELLO_REFUSED)?;
+    Some((status.pid, &failure.text))
+}
+
 fn running(seen: &Observed, hello: Option<&Hello>) -> Check {
     const CHECK: &str = "running-agent";
     let found = match found(seen) {
@@ -365,7 +395,14 @@ fn running(seen: &Observed, hello: Option<&Hello>) -> Check {
         Err(why) => return Check::skip(CHECK, why),
     };
     match &found.agent {
-        Running::Not => Check::skip(CHECK, "it does not run"),
+        Running::Not(left) => match left.as_deref().filter(|left| ended_by_failure(left)) {
+            None => Check::skip(CHECK, "it does not run"),
+            Some(AgentStatusFile { since, because, .. }) => Check::fail(
+                CHECK,
+                format!("it does not run; it ended at {since}: {because}"),
+                "remove the cause, then start it again; the checks above say what the server accepts now",
+            ),
+        },
         Running::Unreadable(why) => Check::fail(CHECK, why.clone(), "restart the agent"),
         Running::Yes { status, process } => {
             let timing = hello.map_or(HeartbeatTiming::DEFAULT, |hello| hello.timing);

@@ -83,7 +83,7 @@ pub(super) fn descriptors(seen: &Observed) -> Check {
     let local = seen.local.as_ref();
     let of_agent = found(seen).ok().and_then(|found| match &found.agent {
         Running::Yes { process, .. } => process.descriptors,
-        Running::Not | Running::Unreadable(_) => None,
+        Running::Not(_) | Running::Unreadable(_) => None,
     });
     let (whose, of) = match (of_agent, local.and_then(|local| local.descriptors)) {
         (Some(of), _) => ("the agent has", of),
