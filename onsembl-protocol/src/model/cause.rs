@@ -90,7 +90,7 @@ causes! {
         "nothing";
     AgentDeleted = "agent-deleted",
         "the agent was deleted on the server",
-        "to have it back, start it with a new token and a new state directory";
+        "to have it back, start it with a new token and another state directory (--state-dir)";
 
     HostRebooted = "host-rebooted",
         "the agent's machine was restarted",

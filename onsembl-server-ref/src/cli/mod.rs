@@ -23,6 +23,7 @@ mod export;
 mod find;
 mod forget;
 mod generate;
+mod handover;
 mod limits;
 mod listen;
 mod output;
