@@ -1,6 +1,7 @@
 //! The command lines of `onsembl` and `onsembl-server`. Others script against them: docs/CLI.md says what stays.
 
 mod agents;
+mod agents_watch;
 mod ages;
 mod attach;
 mod audit;
