@@ -11,7 +11,7 @@ const AT: WallTime = WallTime::from_unix_millis(1_700_000_000_000);
 const RUN: Incarnation = Incarnation(1);
 
 struct Scene {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     store: Store,
     user: UserId,
     agent: AgentId,
@@ -24,7 +24,7 @@ impl Scene {
         drop(receipts);
         let user = UserId::new("u");
         let agent = store.sessions().open(NewSession::first(&user)).await.unwrap().agent;
-        Self { _dir: dir, store, user, agent }
+        Self { dir, store, user, agent }
     }
 
     async fn command(&self, id: &str) -> CommandId {
@@ -129,9 +129,13 @@ async fn an_agent_shows_the_terminal_that_runs_however_many_commands_came_later(
     // One that ended before its agent had a session is stored behind the one that runs.
     let running = scene.command_of("terminal-1", at(1), None).await;
     assert_eq!(shown().await, Some(running.clone()));
-    for n in 0..1100 {
-        let _ = scene.command_of(&format!("typed-{n}"), at(10), Some(at(11))).await;
-    }
+    let db = rusqlite::Connection::open(scene.dir.path().join(crate::store::FILE_NAME)).unwrap();
+    let typed = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1100)
+                 INSERT INTO commands (user_id, command_id, agent_id, text, spec, status, created_at,
+                     updated_at, ended_at)
+                 SELECT 'u', 'typed-' || n, ?1, '', '{}', 'completed', ?2, ?2, ?2 FROM n";
+    let typed = db.execute(typed, (scene.agent.as_str(), at(10).unix_millis()));
+    assert_eq!(typed, Ok(1100));
     assert_eq!(shown().await, Some(running));
 }
 
