@@ -369,6 +369,7 @@ impl World {
             let fault = || StoreFault::Unavailable("full".to_owned());
             match &mut answer {
                 StoreAnswer::Session { opened, .. } => *opened = Err(fault().into()),
+                StoreAnswer::Probed { opens, .. } => *opens = Err(fault().into()),
                 StoreAnswer::Inserted { inserted, .. } => *inserted = Err(fault()),
                 StoreAnswer::EndStored { stored, .. }
                 | StoreAnswer::Stopped { stored, .. }
