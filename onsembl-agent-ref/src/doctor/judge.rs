@@ -163,7 +163,7 @@ fn proxy(seen: &Observed, failed: Failed<'_>) -> Check {
         return check;
     }
     match &seen.path.proxy {
-        None => Check::skip(CHECK, "none is used"),
+        None => Check::skip(CHECK, "no proxy is used"),
         Some(proxy) => unless_passed(CHECK, DialStage::Proxy, failed)
             .unwrap_or_else(|| Check::pass(CHECK, format!("through {proxy}"))),
     }
@@ -179,17 +179,14 @@ fn tls(seen: &Observed, failed: Failed<'_>) -> Check {
     }
     let now = system_time(seen.now);
     match seen.path.certificate_ends.map(|ends| (ends, ends.duration_since(now))) {
-        None => Check::pass(
-            CHECK,
-            "chain and name are valid; the expiry of the certificate cannot be read",
-        ),
+        None => Check::pass(CHECK, "chain and name are valid; the expiry date cannot be read"),
         Some((ends, Ok(left))) if left >= CERTIFICATE_LEFT => Check::pass(
             CHECK,
             format!("chain and name are valid; the certificate expires on {}", date(ends)),
         ),
         Some((ends, _)) => Check::fail(
             CHECK,
-            format!("chain and name are valid, and the certificate expires on {}", date(ends)),
+            format!("chain and name are valid, but the certificate expires on {}", date(ends)),
             "renew the server's certificate before agents refuse it",
         ),
     }
@@ -233,7 +230,7 @@ fn token(seen: &Observed, failed: Failed<'_>) -> Check {
     };
     if let Some(check) = unless_passed(CHECK, DialStage::Token, failed) {
         let found = match check.verdict {
-            Verdict::Pass | Verdict::Skip => format!("{what}; no server has checked it"),
+            Verdict::Pass | Verdict::Skip => format!("{what}; not checked by a server"),
             Verdict::Fail => format!("{what}; {}", check.found),
         };
         return Check { found, ..check };
@@ -280,7 +277,7 @@ fn answered(seen: &Observed) -> Check {
         Some(Ok(took)) => Check::pass(
             CHECK,
             format!(
-                "a ping was answered in {}; whether beats are recorded, `running-agent` says",
+                "a ping was answered in {}; `running-agent` shows whether heartbeats are recorded",
                 ms(*took)
             ),
         ),
@@ -297,11 +294,11 @@ fn large(seen: &Observed) -> Check {
     match seen.probe.as_ref().and_then(|probe| probe.large.as_ref()) {
         None => Check::skip(CHECK, "not reached"),
         Some((bytes, Ok(took))) => {
-            Check::pass(CHECK, format!("{bytes} bytes were answered in {}", ms(*took)))
+            Check::pass(CHECK, format!("a frame of {bytes} bytes was answered in {}", ms(*took)))
         }
         Some((bytes, Err(why))) => Check::fail(
             CHECK,
-            format!("{bytes} bytes were not answered: {why}"),
+            format!("a frame of {bytes} bytes was not answered: {why}"),
             "something on the path drops large packets or messages: check the MTU of a VPN, and the limits of a proxy",
         ),
     }
@@ -363,9 +360,11 @@ fn clock(seen: &Observed) -> Check {
 fn found(seen: &Observed) -> Result<&StateFound, String> {
     match seen.local.as_ref().map(|local| &local.state) {
         None => Err("this machine could not be checked".to_owned()),
-        Some(State::NotNamed) => Err("no agent given; use --name or --state-dir".to_owned()),
+        Some(State::NotNamed) => {
+            Err("no agent given; use --config, --name or --state-dir".to_owned())
+        }
         Some(State::Missing { path, .. }) => {
-            Err(format!("no agent has run with its state in {}", path.display()))
+            Err(format!("no agent has run with the state directory {}", path.display()))
         }
         Some(State::Found(found)) => Ok(found),
     }
@@ -441,7 +440,7 @@ fn beats(
     let in_state = since(&status.since, now).unwrap_or_default();
     if status.state != "connected" {
         let found = format!(
-            "process {pid} is {} for {}: {}",
+            "process {pid} has been {} for {}: {}",
             status.state,
             short(in_state),
             status.because
@@ -476,7 +475,7 @@ fn beats(
         (None, _, _) if in_state > most => Check::fail(
             check,
             format!(
-                "process {pid} is connected for {} and has sent no heartbeat: its timer never started",
+                "process {pid} has been connected for {} and has sent no heartbeat: its timer never started",
                 short(in_state)
             ),
             restart,
@@ -496,7 +495,7 @@ fn beats(
             Check::fail(
                 check,
                 format!(
-                    "process {pid} sent a heartbeat {} ago, and the server answered none for {}",
+                    "process {pid} sent a heartbeat {} ago, but the server has answered none for {}",
                     short(sent),
                     answered.map_or_else(|| short(in_state), short)
                 ),
@@ -509,7 +508,7 @@ fn beats(
             Check::fail(
                 check,
                 format!(
-                    "process {pid}: heartbeats are answered ({} ago), and the server records none ({})",
+                    "process {pid}: heartbeats are answered ({} ago), but the server records none ({})",
                     short(answered),
                     recorded.map_or_else(
                         || "none in this session".to_owned(),
@@ -526,7 +525,7 @@ fn beats(
             Check::pass(
                 check,
                 format!(
-                    "process {pid} is connected for {}; heartbeat sent {}, answered {}, recorded {}",
+                    "process {pid} has been connected for {}; heartbeat sent {}, answered {}, recorded {}",
                     short(in_state),
                     told(sent),
                     told(answered),

@@ -82,7 +82,7 @@ impl Agent {
     fn because(&self) -> String {
         let because = match self.paused {
             true => format!(
-                "paused: starts nothing until `control {} resume`; {}",
+                "paused: starts nothing until `onsembl control {} resume`; {}",
                 self.name, self.because
             ),
             false => self.because.clone(),

@@ -146,7 +146,7 @@ fn each_fault_of_a_dial_fails_one_check_and_skips_what_is_behind() {
         assert_eq!(failures(&seen), [order[at]], "{fault:?}: {:#?}", judge(&seen));
         for check in &order[at + 1..] {
             let behind = of(&seen, check);
-            let is_known = *check == "token" && behind.found.contains("no server has checked it");
+            let is_known = *check == "token" && behind.found.contains("not checked by a server");
             assert!(behind.verdict == Verdict::Skip || is_known, "{fault:?}: {behind:?}");
         }
         for check in ["heartbeat", "idle", "large-frame", "clock"] {
@@ -187,11 +187,11 @@ fn the_hop_at_which_heartbeats_end_is_named() {
     type Change = fn(&mut AgentStatusFile, &mut Process);
     let cases: [(&str, Change); 6] = [
         ("its timer has stopped", |s, _| s.last_heartbeat_sent = ago(200)),
-        ("the server answered none", |s, _| s.last_heartbeat_answered = ago(300)),
-        ("the server answered none", |s, _| s.last_heartbeat_answered = None),
+        ("the server has answered none", |s, _| s.last_heartbeat_answered = ago(300)),
+        ("the server has answered none", |s, _| s.last_heartbeat_answered = None),
         ("the server records none", |s, _| s.last_heartbeat_recorded = ago(400)),
         ("is stopped (state T)", |_, p| p.state = Some('T')),
-        ("is reconnecting", |s, _| s.state = "reconnecting".into()),
+        ("has been reconnecting", |s, _| s.state = "reconnecting".into()),
     ];
     for (says, change) in cases {
         let seen = with_status(change);
