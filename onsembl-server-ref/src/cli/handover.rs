@@ -112,9 +112,8 @@ fn say(made: &NewToken, view: View) {
     // It was handed over: a closed standard error is no reason to revoke it.
     let _ = print::note(format_args!("token {}", made.id));
     if let Some(agent) = &made.takes {
-        let from = made.from.as_ref().map(|from| format!(", from the token {from}"));
+        let from = made.from.as_ref().map(|from| format!(" from the token {from}"));
         let from = from.unwrap_or_default();
-        let text = format_args!("it takes over the agent {agent} with its first use{from}");
-        let _ = print::note(text);
+        let _ = print::note(format_args!("its first use takes over the agent {agent}{from}"));
     }
 }
