@@ -15,7 +15,6 @@ mod status;
 mod view;
 
 use crate::process::TextOn;
-use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use configured::{Configured, Misuse};
 use onsembl_protocol::model::TerminalSize;
@@ -202,7 +201,7 @@ struct RunArgs {
     text_on: TextOn,
     /// Pass on the arguments of requests too. With --runner program, a request has a text only, unless this option
     /// and the two below allow more.
-    #[arg(long, env = "ONSEMBL_ALLOW_ARGS", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "ONSEMBL_ALLOW_ARGS")]
     allow_args: bool,
     /// Pass on these variables of requests too: `--allow-env LANG NO_COLOR`.
     #[arg(long, env = "ONSEMBL_ALLOW_ENV", value_name = "NAME", num_args = 1.., value_delimiter = ',', value_parser = variable)]
@@ -212,7 +211,7 @@ struct RunArgs {
     allow_directory: Vec<PathBuf>,
     /// This agent does not come back: the server deletes it 10 min after it disconnects. For containers that are
     /// recreated each time.
-    #[arg(long, env = "ONSEMBL_EPHEMERAL", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "ONSEMBL_EPHEMERAL")]
     ephemeral: bool,
     /// What to do with processes that outlive the command that started them: keep them (until a stop, or until this
     /// agent ends) or kill them (with the command).
@@ -224,7 +223,7 @@ struct RunArgs {
     /// Show the program of `--runner terminal` here too, and type into it from here. The agent then
     /// ends when the program does, with its exit code, and logs to the file `agent.log` in its state
     /// directory if its standard error is this terminal.
-    #[arg(long, env = "ONSEMBL_ATTACH", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "ONSEMBL_ATTACH")]
     attach: bool,
     /// With --attach: how long an untouched, unfinished line typed here delays remote texts, which would be
     /// submitted with it.
