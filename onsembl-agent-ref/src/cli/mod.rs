@@ -4,6 +4,8 @@ mod config;
 mod configured;
 mod definition;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod generate;
 mod log;
 mod presets;

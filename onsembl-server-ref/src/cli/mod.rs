@@ -16,6 +16,8 @@ mod connect;
 mod context;
 mod control;
 mod definition;
+#[cfg(test)]
+mod documented;
 mod exec;
 mod exec_run;
 mod exec_sinks;
