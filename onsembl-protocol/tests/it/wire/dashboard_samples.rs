@@ -8,7 +8,7 @@ use onsembl_protocol::id::{
     AgentId, ByteOffset, ChunkSequence, CommandId, HoldId, Incarnation, InputSequence, MessageId,
     PresenceVersion, ServerInstanceId, StopId, UserId,
 };
-use onsembl_protocol::model::{Confidence, Evidence, TerminalSize};
+use onsembl_protocol::model::{Confidence, Evidence};
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{DashboardToServer, ServerToDashboard};
 use std::time::Duration;
