@@ -126,7 +126,11 @@ async fn a_forgotten_agent_learns_why_it_is_refused_and_how_to_have_a_new_identi
     assert_eq!(error["code"], "FORBIDDEN");
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("new token and another state directory (--state-dir)"), "{message}");
-    let _other = session(&world, &second, "key-2").await;
+    // With another state directory it has another key.
+    let mut link = Peer::open(world.address(), "/ws/agent", Some(&second)).await;
+    let hello = extended_hello("key-2", "run", &[]);
+    link.send(hello.replace("name of key-2", "name of key-1")).await;
+    let _ = link.expect("ACK").await;
 }
 
 /// How many tokens there are, and how many of them are not revoked.
@@ -176,8 +180,9 @@ async fn a_token_that_cannot_be_handed_over_is_revoked() {
     for arguments in [&["token", "--user", "ann"][..], &["token", "--user", "ann", "--json"]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onsembl-server"));
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let _ = command.args(arguments).arg("--data").arg(world.data()).stdout(full);
-        let output = timeout(PATIENCE, command.output()).await.expect("an end").unwrap();
+        let _ = command.args(arguments).arg("--data").arg(world.data());
+        let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = timeout(PATIENCE, child.wait_with_output()).await.expect("an end").unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{err}");
         assert!(err.contains("could not be handed over and was revoked"), "{err}");
