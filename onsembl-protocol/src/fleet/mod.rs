@@ -304,8 +304,8 @@ impl Fleet {
 
     fn take_hello(state: &mut State, contender: Contender, now: Now) {
         let Contender { link, said: Said { hello, peer, bearer }, .. } = contender;
-        let session = state.ids.session(now.wall);
-        hello::on_hello(&mut state.roster, link, (hello, peer), bearer, session, &mut state.out);
+        let as_of = (state.ids.session(now.wall), now.wall);
+        hello::on_hello(&mut state.roster, link, (hello, peer), bearer, as_of, &mut state.out);
     }
 
     fn decide(&mut self, event: FleetEvent, now: Now) {
@@ -479,6 +479,7 @@ impl Fleet {
             }
             Request::Release(scope) => self.stops.on_release(state, token, &scope, now),
             Request::DeleteAgent(agent) => admission::on_delete(state, token, agent),
+            Request::DeleteOfflineAgent(agent) => admission::on_delete_offline(state, token, agent),
             Request::Audit(agent) => self.audits.on_request(state, token, agent, now),
             Request::Keyboard(by, request) => {
                 self.keyboards.on_request(state, token, (by, request), now);
@@ -502,6 +503,9 @@ impl Fleet {
                 if let Some(lost) = other {
                     dispatch::lost(state, lost, now);
                 }
+            }
+            StoreAnswer::Probed { link, session, opens } => {
+                hello::on_probed(link, session, opens, &mut state.out);
             }
             StoreAnswer::Inserted { command, inserted } if state.is_adopted(&command) => {
                 adoption::inserted(state, &command, inserted, now);

@@ -20,6 +20,7 @@ mod hold;
 mod keyboard;
 mod keyboard_edges;
 mod keys;
+mod known_modes;
 mod line;
 mod modes;
 mod passing;

@@ -66,6 +66,8 @@ pub struct Identity {
     pub scope: TokenScope,
     /// Whether it was looked up together with this that the token is not revoked.
     pub(super) is_unrevoked: bool,
+    /// When the token was revoked, and why, if that was looked up together with this.
+    pub(super) revoked: Option<(WallTime, String)>,
     /// Which secret of this server signed it, if one did: it is good as long as that is in use.
     pub(crate) signed_by: Option<SecretNumber>,
 }
@@ -85,6 +87,7 @@ impl Identity {
             scope,
             signed_by: None,
             is_unrevoked: false,
+            revoked: None,
         }
     }
 

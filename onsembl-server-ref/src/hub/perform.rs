@@ -201,6 +201,12 @@ async fn answer(
             let opened = opened.map(rows::opened_session).map_err(|e| rows::open_fault(&e));
             StoreAnswer::Session { seat, link, session, opened }
         }
+        Question::Probe { link, new } => {
+            let session = new.session.clone();
+            let known = NewSession { user: user.clone(), known: *new };
+            let opens = store.sessions().probe(known).await.map_err(|e| rows::open_fault(&e));
+            StoreAnswer::Probed { link, session, opens }
+        }
         Question::Insert(record) => {
             let command = record.command.clone();
             let inserted = store.commands().insert(rows::command_row(user.clone(), *record)).await;
