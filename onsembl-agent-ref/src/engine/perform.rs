@@ -9,17 +9,16 @@ use crate::executor::{
 use crate::hooks::{self, HookSocket};
 use crate::journal::Journal;
 use crate::local_terminal::LocalTerminal;
-use crate::process::{self, ProcessEvent};
+use crate::process;
 use crate::spool::Spool;
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
-use onsembl_protocol::model::{Exit, Stream};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fence, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity, SomeProcesses,
-    SpoolRequest, Task, TerminalSettings, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd,
-    WorkerEvent, WorkerNote,
+    Fence, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity, SpoolRequest, Task,
+    TerminalSettings, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd, WorkerEvent,
+    WorkerNote,
 };
 use onsembl_transport::agent::AgentDriver;
 use onsembl_transport::counters::Counters;
@@ -40,7 +39,7 @@ pub(super) struct Effects {
     model: Option<ScreenModel>,
     /// Whether the program waits for the model.
     model_waits: Waiting,
-    events: mpsc::Sender<ProcessEvent<CommandId>>,
+    events: mpsc::Sender<WorkerEvent>,
     terminal_events: mpsc::Sender<WorkerEvent>,
     /// Variables that each run gets.
     pub(super) environment: Vec<(String, String)>,
@@ -62,7 +61,7 @@ impl Effects {
     pub(super) fn new(
         executor: Box<dyn Executor>,
         fence: Fence,
-        events: mpsc::Sender<ProcessEvent<CommandId>>,
+        events: mpsc::Sender<WorkerEvent>,
         terminal_events: mpsc::Sender<WorkerEvent>,
         credentials: Credentials,
         counters: Counters,
@@ -86,47 +85,20 @@ impl Effects {
         }
     }
 
-    /// What an execution says, for the worker.
-    pub(super) fn event(&mut self, event: ProcessEvent<CommandId>) -> WorkerEvent {
-        match event {
-            ProcessEvent::Output { key, stream, bytes } => {
-                WorkerEvent::Output { command: key, stream, bytes }
+    /// An execution says this: what runs of it is given orders until nothing of it does.
+    pub(super) fn said(&mut self, event: &WorkerEvent) {
+        if let WorkerEvent::Ended { command, rest, .. } = event {
+            self.end_terminal(command);
+            match rest {
+                // What it left is given orders too.
+                Rest::Watched | Rest::Unclear(_) => {
+                    self.order(command, |execution| execution.leader_ended());
+                }
+                Rest::Ended | Rest::Unwatched => drop(self.running.remove(command)),
             }
-            ProcessEvent::Ended { key, exit, group_empty, unclear, open } => {
-                let rest = match (group_empty, SomeProcesses::new(unclear)) {
-                    (true, _) => Rest::Ended,
-                    (false, Some(unclear)) => Rest::Unclear(unclear),
-                    (false, None) => Rest::Watched,
-                };
-                self.ended(key, exit, rest, open)
-            }
-            ProcessEvent::EndedUnwatched { key, exit } => {
-                self.ended(key, exit, Rest::Unwatched, Vec::new())
-            }
-            ProcessEvent::Program { key, state } => WorkerEvent::Program { command: key, state },
-            ProcessEvent::Cleared { key } => {
-                self.running.remove(&key);
-                WorkerEvent::Cleared(key)
-            }
+        } else if let WorkerEvent::Cleared(command) = event {
+            drop(self.running.remove(command));
         }
-    }
-
-    fn ended(
-        &mut self,
-        command: CommandId,
-        exit: Exit,
-        rest: Rest,
-        open: Vec<Stream>,
-    ) -> WorkerEvent {
-        self.end_terminal(&command);
-        match rest {
-            // What it left is given orders too.
-            Rest::Watched | Rest::Unclear(_) => {
-                self.order(&command, |execution| execution.leader_ended());
-            }
-            Rest::Ended | Rest::Unwatched => drop(self.running.remove(&command)),
-        }
-        WorkerEvent::Ended { command, exit, rest, open }
     }
 
     /// Performs an action: on the link, by its driver, or on something of its own. What comes of it at once comes back.

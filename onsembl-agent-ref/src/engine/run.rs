@@ -9,11 +9,10 @@ use crate::host_metrics::{self, Load};
 use crate::journal::JournalEvent;
 use crate::local_terminal::{self, LocalTerminal};
 use crate::options::{AgentEnd, AgentError, AgentOptions, ControlInbox, ControlRequest};
-use crate::process::ProcessEvent;
 use crate::state_dir::StateDir;
 use crate::status_file::{Haste, StatusWriter, public_server};
 use crate::traces::Traces;
-use onsembl_protocol::id::{CommandId, InstanceId};
+use onsembl_protocol::id::InstanceId;
 use onsembl_protocol::model::{AGENT_FEATURES, Feature};
 use onsembl_protocol::session::AgentStatus;
 use onsembl_protocol::worker::{
@@ -46,7 +45,7 @@ pub(super) struct Agent {
     driver: AgentDriver,
     worker: Worker,
     effects: Effects,
-    events: mpsc::Receiver<ProcessEvent<CommandId>>,
+    events: mpsc::Receiver<WorkerEvent>,
     spool_events: Option<mpsc::UnboundedReceiver<SpoolEvent>>,
     journal_events: Option<mpsc::UnboundedReceiver<JournalEvent>>,
     terminal_events: mpsc::Receiver<WorkerEvent>,
@@ -187,7 +186,10 @@ impl Agent {
                     Event::Worker(WorkerEvent::Spool(event))
                 }
                 Some(event) = self.terminal_events.recv() => Event::Worker(event),
-                Some(event) = self.events.recv() => Event::Worker(self.effects.event(event)),
+                Some(event) = self.events.recv() => {
+                    self.effects.said(&event);
+                    Event::Worker(event)
+                }
                 () = self.clock.sleep_until(self.worker.deadline()) => {
                     Event::Worker(WorkerEvent::Wake)
                 }
