@@ -22,7 +22,7 @@ use onsembl_protocol::worker::{
 use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig, SendError};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -109,22 +109,25 @@ impl Agent {
         let (events_entry, events) = mpsc::channel(EVENTS);
         let (terminal_entry, terminal_events) = mpsc::channel(TERMINAL_EVENTS);
         let fence = options.fence.clone().unwrap_or_else(|| executor.fence());
-        let mut effects = Effects::new(
+        let hooks = terminal.as_ref().and_then(|_| listen(&dir, &terminal_entry, &counters));
+        let screen = || LocalTerminal::open(terminal_entry.clone(), WorkerEvent::Screen);
+        let effects = Effects {
             executor,
-            fence.clone(),
-            events_entry,
-            terminal_entry.clone(),
+            fence: fence.clone(),
+            running: BTreeMap::new(),
+            terminal: None,
+            journal,
+            spool,
+            screen: options.attach.then(screen).transpose()?,
+            model: None,
+            events: events_entry,
+            terminal_events: terminal_entry,
+            environment: options.additions.environment.clone(),
+            hooks,
             credentials,
-            counters.clone(),
-        );
-        (effects.journal, effects.spool) = (journal, spool);
-        effects.environment.clone_from(&options.additions.environment);
-        if terminal.is_some() {
-            effects.hooks = listen(&dir, terminal_entry.clone(), &counters);
-        }
-        if options.attach {
-            effects.screen = Some(LocalTerminal::open(terminal_entry, WorkerEvent::Screen)?);
-        }
+            clock,
+            counters: counters.clone(),
+        };
         let config = WorkerConfig {
             slots,
             spool: bounds,

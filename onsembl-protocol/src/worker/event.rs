@@ -456,11 +456,12 @@ pub enum Task {
 }
 
 /// Whether output of the terminal's program is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Waiting {
     /// Not until the screen has caught up.
     Waits,
     /// The program is read from.
+    #[default]
     GoesOn,
 }
 
