@@ -47,6 +47,7 @@ mod event;
 mod findings;
 mod fleets;
 mod forgetting;
+mod gathered;
 mod hello;
 mod keyboards;
 mod limits;
@@ -62,6 +63,7 @@ mod report;
 mod resume;
 mod roster;
 mod row;
+mod seats;
 mod standing;
 mod state;
 #[cfg(test)]
@@ -108,6 +110,7 @@ pub use event::{
 pub use findings::LONGEST_FINDINGS;
 pub use fleets::{Beside, FleetSums, Fleets};
 pub use forgetting::{EPHEMERAL, KeptFor, is_forgotten};
+pub use gathered::Gathered;
 pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use link_tokens::{Ending, LinkTokens, OpenHandle};
 pub use note::FleetNote;
@@ -117,6 +120,7 @@ pub use row::{
     AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, KeyboardRecord, NewSession,
     OpenedSession, PresenceRecord, StreamPosition,
 };
+pub use seats::{Seated, Seats};
 pub use standing::OpenCommand;
 pub use stored_request::StoredRequest;
 pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};

@@ -1,12 +1,10 @@
 //! What links bring: each event goes to the fleet of its user, or is gathered for it.
 
-use super::gathered::Gathered;
 use super::request::BeatHop;
 use super::run::Hub;
-use super::seats::Seated;
 use crate::auth::OpenRequest;
 use crate::store::HeartbeatRow;
-use onsembl_protocol::fleet::{FleetEvent, SeatId};
+use onsembl_protocol::fleet::{FleetEvent, Gathered, SeatId, Seated};
 use onsembl_protocol::supervisor::Key;
 use onsembl_transport::server::ShardEvent;
 use tracing::warn;

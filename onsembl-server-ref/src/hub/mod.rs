@@ -1,7 +1,6 @@
 //! The edge of the fleets: one task that hands every event to the fleet of its user
 //! ([`onsembl_protocol::fleet`]) and performs what it decides. Nothing is decided here.
 
-mod gathered;
 mod inputs;
 mod links;
 mod notes;
@@ -10,7 +9,6 @@ mod recovery;
 mod request;
 mod rows;
 mod run;
-mod seats;
 mod unread;
 mod watchdog;
 mod write_queue;

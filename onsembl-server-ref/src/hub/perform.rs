@@ -3,7 +3,6 @@
 use super::notes::{self, TurnedAway};
 use super::request::{BeatHop, BeatSeen, Joining};
 use super::rows;
-use super::seats::Seats;
 use super::unread::Unread;
 use super::write_queue::WriteQueue;
 use crate::auth::OpenRequest;
@@ -13,7 +12,8 @@ use crate::metrics::Metrics;
 use crate::store::{NewSession, Store};
 use crate::traces::Traces;
 use onsembl_protocol::fleet::{
-    Answer, Ending, FleetAction, Flow, LinkTokens, Question, SeatId, SeatOrigin, StoreAnswer, Token,
+    Answer, Ending, FleetAction, Flow, LinkTokens, Question, SeatId, SeatOrigin, Seats,
+    StoreAnswer, Token,
 };
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
 use onsembl_protocol::supervisor::Key;
@@ -36,7 +36,7 @@ pub(super) struct Edge {
     pub(super) store: Store,
     pub(super) writes: WriteQueue,
     pub(super) counters: Counters,
-    pub(super) seats: Seats,
+    pub(super) seats: Seats<Key>,
     /// Requests that are not answered yet.
     pub(super) waiters: BTreeMap<Token, oneshot::Sender<Answer>>,
     /// What was asked and is not answered yet.
@@ -82,9 +82,7 @@ impl Edge {
                 }
             }
             FleetAction::Admit { seat, link, admission } => {
-                if let Some(key) = self.seats.key(seat) {
-                    self.seats.bind(key, &admission.agent);
-                }
+                self.seats.bind(seat, &admission.agent);
                 self.at(seat, |shard, key| shard.admitted(key, link, admission));
             }
             FleetAction::Reject { seat, link, cause, why } => {
@@ -131,7 +129,7 @@ impl Edge {
     }
 
     fn at(&mut self, seat: SeatId, does: impl FnOnce(&mut Shard<OpenRequest>, Key)) {
-        match self.seats.key(seat) {
+        match self.seats.machine(seat) {
             Some(key) => does(&mut self.shard, key),
             // It was forgotten while the fleet decided, which is on its way to the fleet.
             None => self.counters.count("actions_of_forgotten_agents"),

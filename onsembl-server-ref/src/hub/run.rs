@@ -1,13 +1,11 @@
 //! The hub's loop: which fleet gets which event.
 
-use super::gathered::Gathered;
 use super::inputs::{Input, Inputs, Next};
 use super::links::is_gathered;
 use super::notes::TurnedAway;
 use super::perform::Edge;
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request};
 use super::rows;
-use super::seats::Seats;
 use super::unread::Unread;
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::WriteQueue;
@@ -22,7 +20,8 @@ use futures::FutureExt as _;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{
-    self, Beside, Fleet, FleetEvent, FleetSums, Fleets, LinkTokens, Receipt, RecordingSource, Token,
+    self, Beside, Fleet, FleetEvent, FleetSums, Fleets, Gathered, LinkTokens, Receipt,
+    RecordingSource, Seats, Token,
 };
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
@@ -343,7 +342,7 @@ impl Hub {
         let source = self.fleets.of(user).and_then(|fleet| fleet.recording(agent));
         let excerpt = match source.ok_or(NoRecording::NoAgent)? {
             Some(RecordingSource::Seat(seat)) => {
-                self.edge.seats.key(seat).and_then(|key| self.edge.shard.recording(key))
+                self.edge.seats.machine(seat).and_then(|key| self.edge.shard.recording(key))
             }
             Some(RecordingSource::Retired(history)) => self.edge.shard.recording_of(history),
             None => None,
@@ -354,7 +353,7 @@ impl Hub {
     /// The hop tracker of an agent of this user; `None` if it has no session, or is none of the user.
     fn beats(&self, user: &UserId, agent: &AgentId) -> Option<BeatReport> {
         match self.fleets.of(user)?.recording(agent)?? {
-            RecordingSource::Seat(seat) => self.edge.shard.beats(self.edge.seats.key(seat)?),
+            RecordingSource::Seat(seat) => self.edge.shard.beats(self.edge.seats.machine(seat)?),
             RecordingSource::Retired(_) => None,
         }
     }
