@@ -124,7 +124,7 @@ pub use seats::{Seated, Seats};
 pub use standing::OpenCommand;
 pub use stored_request::StoredRequest;
 pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
-pub use write_admission::{AdmittedWrite, WriteAdmission};
+pub use write_admission::{AdmittedWrite, WriteAdmission, WritePart};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};

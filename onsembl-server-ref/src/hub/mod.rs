@@ -18,4 +18,3 @@ pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request, WeakHubHandle
 pub(crate) use rows::origin;
 pub(crate) use run::{ASKED_OF_USER, INBOX, INBOX_OF_USER};
 pub use run::{Hub, HubParts};
-pub(crate) use write_queue::{BOUND as WRITES, PRESENCE_OF_AGENT};

@@ -29,20 +29,7 @@ impl Scene {
 
     async fn command(&self, id: &str) -> CommandId {
         let command = CommandId::new(id);
-        let row = CommandRow {
-            user: self.user.clone(),
-            command: command.clone(),
-            agent: self.agent.clone(),
-            text: "sh".into(),
-            spec: serde_json::Value::Null,
-            status: "running".into(),
-            cause: None,
-            exit_code: None,
-            signal: None,
-            created_at: AT,
-            updated_at: AT,
-            ended_at: None,
-        };
+        let row = CommandRow::queued(&self.user, &command, &self.agent, AT);
         self.store.commands().insert(row).await.unwrap();
         command
     }
