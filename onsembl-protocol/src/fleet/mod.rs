@@ -44,6 +44,7 @@ mod directory;
 mod dispatch;
 mod encode;
 mod event;
+mod evidence;
 mod findings;
 mod fleets;
 mod forgetting;
@@ -66,6 +67,7 @@ mod row;
 mod seats;
 mod standing;
 mod state;
+mod step_times;
 #[cfg(test)]
 mod steps_tests;
 mod stop;
@@ -74,6 +76,7 @@ mod stop_wait;
 mod stored_request;
 mod terminal;
 mod told;
+mod unread;
 mod view;
 mod waits;
 mod work;
@@ -122,7 +125,9 @@ pub use row::{
 };
 pub use seats::{Seated, Seats};
 pub use standing::OpenCommand;
+pub use step_times::StepTimes;
 pub use stored_request::StoredRequest;
+pub use unread::{Recovery, UnreadFleets};
 pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
 pub use write_admission::{AdmittedWrite, WriteAdmission, WritePart};
 

@@ -1,5 +1,6 @@
 //! What links bring: each event goes to the fleet of its user, or is gathered for it.
 
+use super::inputs::Input;
 use super::request::BeatHop;
 use super::run::Hub;
 use crate::auth::OpenRequest;
@@ -19,6 +20,10 @@ impl Hub {
             ShardEvent::Hello(claim) => {
                 let identity = claim.auth.identity();
                 let (user, bearer) = (identity.user.clone(), identity.bearer());
+                if !self.views.is_read(&user) {
+                    let input = Input::Link(ShardEvent::Hello(claim));
+                    return self.edge.unread.defer(&user, input, &self.edge.store);
+                }
                 let (link, hello, peer) = (claim.link, claim.hello, claim.peer);
                 match self.edge.tokens.hello(link, claim.auth) {
                     None => self.feed(&user, FleetEvent::Hello { link, hello, peer, bearer }),
@@ -28,6 +33,10 @@ impl Hub {
             ShardEvent::Silent { link, named } => {
                 if let Some(identity) = self.edge.shard.bearer(link).map(OpenRequest::identity) {
                     let (user, bearer) = (identity.user.clone(), identity.bearer());
+                    if !self.views.is_read(&user) {
+                        let input = Input::Link(ShardEvent::Silent { link, named });
+                        return self.edge.unread.defer(&user, input, &self.edge.store);
+                    }
                     self.feed(&user, FleetEvent::Silent { link, named, bearer });
                 }
             }
@@ -192,6 +201,7 @@ mod tests {
             capabilities: LegacyCapabilities::default(),
             extensions: Some(extensions),
         };
+        let _view = hub.views.read(&UserId::new("u"), 0);
         hub.on_shard(ShardEvent::Hello(HelloClaim {
             link: LinkId(1),
             auth: opens

@@ -14,7 +14,7 @@ mod watchdog;
 mod write_queue;
 
 pub(crate) use request::Joining;
-pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request, WeakHubHandle};
+pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request, UserRequest, WeakHubHandle};
 pub(crate) use rows::origin;
 pub(crate) use run::{ASKED_OF_USER, INBOX, INBOX_OF_USER};
 pub use run::{Hub, HubParts};

@@ -12,8 +12,8 @@ use crate::metrics::Metrics;
 use crate::store::{NewSession, Store};
 use crate::traces::Traces;
 use onsembl_protocol::fleet::{
-    Answer, Ending, FleetAction, Flow, LinkTokens, Question, SeatId, SeatOrigin, Seats,
-    StoreAnswer, Token,
+    Answer, Ending, FleetAction, Flow, LinkTokens, OpenFault, Question, SeatId, SeatOrigin, Seats,
+    StoreAnswer, StoreFault, Token,
 };
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
 use onsembl_protocol::supervisor::Key;
@@ -196,47 +196,45 @@ async fn answer(
             let session = new.session.clone();
             let opened =
                 store.sessions().open(NewSession { user: user.clone(), known: *new }).await;
-            let opened = opened.map(rows::opened_session).map_err(|e| rows::open_fault(&e));
+            let opened = opened.map(rows::opened_session).map_err(OpenFault::from);
             StoreAnswer::Session { seat, link, session, opened }
         }
         Question::Insert(record) => {
             let command = record.command.clone();
             let inserted = store.commands().insert(rows::command_row(user.clone(), *record)).await;
-            let inserted = inserted.map(|inserted| rows::inserted(inserted, counters));
-            StoreAnswer::Inserted { command, inserted: inserted.map_err(|e| rows::fault(&e)) }
+            StoreAnswer::Inserted { command, inserted: rows::inserted(inserted, counters) }
         }
         Question::Positions { ticket, commands } => {
-            let positions = store.streams().positions(user, commands).await.map(rows::positions);
-            StoreAnswer::Positions { ticket, positions: positions.map_err(|e| rows::fault(&e)) }
+            let positions = rows::positions(store.streams().positions(user, commands).await);
+            StoreAnswer::Positions { ticket, positions }
         }
         Question::LogPosition(command) => {
             let position =
-                store.streams().log_position(user, &command).await.map_err(|e| rows::fault(&e));
+                store.streams().log_position(user, &command).await.map_err(StoreFault::from);
             StoreAnswer::LogPosition { command, position }
         }
         Question::Balance { query, agent, reported, limit } => {
             let positions = store.streams().balance(user, &agent, reported, limit).await;
-            let positions = positions.map(rows::positions);
-            StoreAnswer::Balance { query, positions: positions.map_err(|e| rows::fault(&e)) }
+            StoreAnswer::Balance { query, positions: rows::positions(positions) }
         }
         Question::KeepFindings(record) => {
             let (agent, number) = (record.agent.clone(), record.number);
-            let kept = store.findings().keep(user, record).await.map_err(|e| rows::fault(&e));
+            let kept = store.findings().keep(user, record).await.map_err(StoreFault::from);
             StoreAnswer::FindingsKept { agent, number, kept }
         }
         Question::DeleteAgent { token, agent } => {
             let deleted =
-                store.deletion().delete_agent(user, &agent, at).await.map_err(|e| rows::fault(&e));
+                store.deletion().delete_agent(user, &agent, at).await.map_err(StoreFault::from);
             StoreAnswer::Deleted { token, agent, deleted }
         }
         Question::Stop(order) => {
             let stop = order.id.clone();
-            let stored = store.stops().insert(user, order).await.map_err(|e| rows::fault(&e));
+            let stored = store.stops().insert(user, order).await.map_err(StoreFault::from);
             StoreAnswer::Stopped { stop, stored }
         }
         Question::Release { token, orders } => {
             let stored = store.stops().release(user, orders, user, at).await;
-            StoreAnswer::Released { token, stored: stored.map_err(|e| rows::fault(&e)) }
+            StoreAnswer::Released { token, stored: stored.map_err(StoreFault::from) }
         }
     }
 }

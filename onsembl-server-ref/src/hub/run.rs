@@ -1,10 +1,10 @@
 //! The hub's loop: which fleet gets which event.
 
-use super::inputs::{Input, Inputs, Next};
+use super::inputs::{Input, Inputs, LINKS, Next};
 use super::links::is_gathered;
 use super::notes::TurnedAway;
 use super::perform::Edge;
-use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request};
+use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request, UserRequest};
 use super::rows;
 use super::unread::Unread;
 use super::watchdog::{Kind, Watchdog};
@@ -118,6 +118,7 @@ impl Hub {
         let handle = HubHandle::new(asked, INBOX_OF_USER);
         let (done_in, done) = mpsc::unbounded_channel();
         let (clock, health, recorded) = (shard.clock(), store.health(), VecDeque::new());
+        let watched = counters.clone();
         let mut hub = Self {
             inputs: Inputs { clock, requests, done, receipts, health, link_ends, recorded },
             clock,
@@ -142,7 +143,7 @@ impl Hub {
             views: fleet_views,
             gathered: Gathered::default(),
             next_token: 0,
-            watchdog: Watchdog::default(),
+            watchdog: Watchdog::new(watched),
             own_faults: parts.own_faults,
         };
         let mut health = hub.edge.store.health();
@@ -207,7 +208,6 @@ impl Hub {
 
     /// Everything that the loop does, under the watchdog.
     pub(super) fn step(&mut self, input: Input) {
-        let Some(input) = self.defer_for_unread(input) else { return };
         let (began, kind) = (Instant::now(), input.kind());
         match input {
             Input::Link(event) => self.on_shard(event),
@@ -224,15 +224,15 @@ impl Hub {
                 let ending = self.edge.tokens.token_ended(id, end, link);
                 self.edge.end(ending);
             }
-            Input::Read(fleet) => self.edge.unread.push(fleet),
+            Input::Read(user, agents) => self.edge.unread.fleets.read(user, agents),
             Input::Recover => self.recover_some(),
         }
-        let _ = self.watchdog.stepped(kind, began.elapsed(), &self.edge.counters);
+        self.watchdog.stepped(kind, began.elapsed());
     }
 
     /// Hands an event to the fleet of a user, and performs what it decides.
     pub(super) fn feed(&mut self, user: &UserId, event: FleetEvent) {
-        let kind = Kind::of(&event);
+        let kind = event.name();
         self.with_fleet(user, kind, |fleet, now| fleet.handle(event, now));
     }
 
@@ -247,7 +247,7 @@ impl Hub {
         let new = || Beside { seed: fastrand::u64(..), beside: views.of(user) };
         let change = |fleet: &mut Fleet| change(fleet, clock.now());
         fleets.with(user, new, change, |view, action| edge.perform(user, view, action));
-        self.watchdog.handled(user, kind, began, &self.edge.counters);
+        self.watchdog.handled(user, kind, began);
     }
 
     /// Hands the fleets what was gathered for them, under the watchdog. Whether there was anything.
@@ -257,14 +257,14 @@ impl Hub {
         }
         let began = Instant::now();
         self.hand_over();
-        let _ = self.watchdog.stepped(Kind::LINKS, began.elapsed(), &self.edge.counters);
+        self.watchdog.stepped(LINKS, began.elapsed());
         true
     }
 
     /// Hands the fleets what was gathered for them. What is done about it comes behind all of it.
     pub(super) fn hand_over(&mut self) {
         while let Some((user, events)) = self.gathered.pop() {
-            let Some(kind) = events.last().map(Kind::of) else { continue };
+            let Some(kind) = events.last().map(FleetEvent::name) else { continue };
             self.with_fleet(&user, kind, |fleet, now| {
                 events.into_iter().for_each(|event| fleet.handle(event, now));
             });
@@ -288,7 +288,20 @@ impl Hub {
                     self.edge.end(ending);
                 }
             }
-            Request::User { user, mut request, reply } => {
+            Request::OfUser(user, asked) => self.on_asked(user, asked),
+            Request::Stats(reply) | Request::Alive(reply) => self.answer(reply, self.stats()),
+            Request::Shutdown(done) => drop(done),
+        }
+    }
+
+    fn on_asked(&mut self, user: UserId, asked: UserRequest) {
+        if !self.views.is_read(&user) {
+            let input = Input::Request(Request::OfUser(user.clone(), asked));
+            return self.edge.unread.defer(&user, input, &self.edge.store);
+        }
+        let (began, kind) = (Instant::now(), asked.kind());
+        match asked {
+            UserRequest::Fleet(mut request, reply) => {
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let _ = self.edge.waiters.insert(token, reply);
@@ -296,29 +309,22 @@ impl Hub {
                     self.edge.traces.asked(&user, request);
                 }
                 self.feed(&user, FleetEvent::Request { token, request });
-                self.edge.traces.answered(&user);
+                return self.edge.traces.answered(&user);
             }
-            Request::Recording { user, agent, reply } => {
-                let began = Instant::now();
+            UserRequest::Recording(agent, reply) => {
                 self.answer(reply, self.recording(&user, &agent));
-                self.watchdog.handled(&user, Kind::RECORDING, began, &self.edge.counters);
             }
-            Request::Beats { user, agent, reply } => {
-                let began = Instant::now();
+            UserRequest::Beats(agent, reply) => {
                 self.answer(reply, self.beats(&user, &agent).map(Box::new));
-                self.watchdog.handled(&user, Kind::BEATS, began, &self.edge.counters);
             }
-            Request::Command { user, command, reply } => {
-                let (began, now) = (Instant::now(), self.clock.now());
+            UserRequest::Command(command, reply) => {
                 let fleet = self.fleets.of(&user);
-                self.answer(reply, fleet.and_then(|fleet| fleet.open_command(&command, now)));
-                self.watchdog.handled(&user, Kind::COMMAND, began, &self.edge.counters);
+                let stands = fleet.and_then(|fleet| fleet.open_command(&command, self.clock.now()));
+                self.answer(reply, stands);
             }
-            // It was deferred until then.
-            Request::Read { user: _, reply } => self.answer(reply, ()),
-            Request::Stats(reply) | Request::Alive(reply) => self.answer(reply, self.stats()),
-            Request::Shutdown(done) => drop(done),
+            UserRequest::Read(reply) => self.answer(reply, ()),
         }
+        self.watchdog.handled(&user, kind, began);
     }
 
     fn answer<T>(&self, reply: oneshot::Sender<T>, answer: T) {

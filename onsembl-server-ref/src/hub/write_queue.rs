@@ -7,7 +7,9 @@
 use super::rows;
 use crate::store::{Inserted, Store, StoreError, StoredRecord, Submitted};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use onsembl_protocol::fleet::{AdmittedWrite, StoreAnswer, Write, WriteAdmission, WritePart};
+use onsembl_protocol::fleet::{
+    AdmittedWrite, StoreAnswer, StoreFault, Write, WriteAdmission, WritePart,
+};
 use onsembl_protocol::id::{CommandId, UserId};
 use onsembl_transport::counters::Counters;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,7 +84,8 @@ impl WriteQueue {
         let write = hand_in(&self.store, &user, write);
         let Some(part) = part else {
             // The receipt of output comes another way.
-            return self.shared.failed(write.err());
+            drop(write.map_err(|error| failed(&self.shared.counters, error)));
+            return;
         };
         if self.handed.send(Handed { user, write, ends, part }).is_err() {
             self.shared.counters.count("writes_dropped");
@@ -114,13 +117,6 @@ impl Shared {
         }
     }
 
-    fn failed(&self, error: Option<StoreError>) {
-        if let Some(error) = error {
-            self.counters.count("write_failures");
-            error!(%error, "a write failed and is not tried again");
-        }
-    }
-
     async fn keep(self, mut inbox: mpsc::UnboundedReceiver<Handed>) {
         let mut writes = FuturesUnordered::new();
         loop {
@@ -138,9 +134,8 @@ impl Shared {
         }
     }
 
-    fn settle(&self, (part, result, then): Settled) {
+    fn settle(&self, (part, then): Settled) {
         self.admission().committed(part);
-        self.failed(result.err());
         if let Some(then) = then {
             self.answer(then);
         }
@@ -157,7 +152,7 @@ struct Handed {
 }
 
 /// What became of a write.
-type Settled = (WritePart, Result<(), StoreError>, Option<Done>);
+type Settled = (WritePart, Option<Done>);
 
 /// What is still to be waited for.
 #[derive(Debug)]
@@ -220,22 +215,20 @@ async fn committed(handed: Handed, counters: Counters) -> Settled {
             }
         }),
         Ok(InStore::Inserted { command, submitted }) => {
-            let inserted = submitted.committed().await;
-            let inserted = inserted.map(|inserted| rows::inserted(inserted, &counters));
-            let inserted = inserted.map_err(|error| rows::fault(&error));
-            return (part, Ok(()), Some((user, StoreAnswer::Inserted { command, inserted })));
+            let inserted = rows::inserted(submitted.committed().await, &counters);
+            return (part, Some((user, StoreAnswer::Inserted { command, inserted })));
         }
         Ok(InStore::Output) => Ok(()),
         Err(error) => Err(error),
     };
-    let then = ends.map(|command| {
-        let stored = match &result {
-            Ok(()) => Ok(()),
-            Err(error) => Err(rows::fault(error)),
-        };
-        (user, StoreAnswer::EndStored { command, stored })
-    });
-    (part, result, then)
+    let stored = result.map_err(|error| failed(&counters, error));
+    (part, ends.map(|command| (user, StoreAnswer::EndStored { command, stored })))
+}
+
+fn failed(counters: &Counters, error: StoreError) -> StoreFault {
+    counters.count("write_failures");
+    error!(%error, "a write failed and is not tried again");
+    StoreFault::from(error)
 }
 
 #[cfg(test)]

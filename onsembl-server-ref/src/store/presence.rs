@@ -7,11 +7,10 @@ use super::error::StoreError;
 use super::json_columns::EVIDENCE;
 use super::line::Routing;
 use super::{Presences, Submitted, findings};
-use onsembl_protocol::diagnosis::{BeatVerdict, ToldAt, Transition};
-use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, UserId};
+use onsembl_protocol::diagnosis::{ToldAt, Transition};
+use onsembl_protocol::id::{AgentId, Epoch, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
-use serde::Deserialize as _;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -69,12 +68,6 @@ pub(crate) struct History {
 }
 
 impl PresenceRow {
-    /// The name of the published presence in the evidence, as the core writes it.
-    pub(crate) const TYPED: &str = "presence";
-
-    /// The name of what the hop tracker said, as the core writes it.
-    pub(crate) const BEATS: &str = "beats";
-
     fn from_row(row: &Row<'_>, agent: &AgentId) -> rusqlite::Result<Self> {
         Ok(Self {
             agent: agent.clone(),
@@ -84,21 +77,6 @@ impl PresenceRow {
             because: row.get("because")?,
             evidence: json(row, &EVIDENCE)?.unwrap_or_default(),
             at: time(row, "at")?,
-        })
-    }
-
-    /// The event as the core knows it; `None` of one that an earlier version wrote.
-    pub(crate) fn transition(&self) -> Option<Transition> {
-        let presence = serde_json::from_value(self.evidence.get(Self::TYPED)?.clone()).ok()?;
-        let heard = self.evidence.get("last_heard").and_then(Value::as_i64);
-        let instance = self.evidence.get("instance").and_then(Value::as_str);
-        Some(Transition {
-            at: self.at,
-            presence,
-            heard: heard.map(WallTime::from_unix_millis),
-            instance: instance.map(InstanceId::new),
-            // Earlier versions wrote none.
-            beats: self.evidence.get(Self::BEATS).and_then(|b| BeatVerdict::deserialize(b).ok()),
         })
     }
 }
@@ -198,7 +176,8 @@ fn latest(
     let mut rows = query.query(params![agent.as_str(), most])?;
     let mut log = Vec::new();
     while let Some(row) = rows.next()? {
-        let Some(transition) = PresenceRow::from_row(row, agent)?.transition() else { continue };
+        let row = PresenceRow::from_row(row, agent)?;
+        let Some(transition) = Transition::of_evidence(row.at, &row.evidence) else { continue };
         let is_begin = transition.at < from && transition.presence.status.is_in_session();
         log.push(transition);
         if is_begin {
