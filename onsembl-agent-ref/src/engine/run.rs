@@ -46,11 +46,11 @@ pub(super) struct Agent {
     worker: Worker,
     effects: Effects,
     events: mpsc::Receiver<WorkerEvent>,
-    spool_events: Option<mpsc::UnboundedReceiver<SpoolEvent>>,
-    journal_events: Option<mpsc::UnboundedReceiver<JournalEvent>>,
+    spool_events: mpsc::UnboundedReceiver<SpoolEvent>,
+    journal_events: mpsc::UnboundedReceiver<JournalEvent>,
     terminal_events: mpsc::Receiver<WorkerEvent>,
     status: StatusWriter,
-    control: Option<mpsc::Receiver<ControlRequest>>,
+    control: mpsc::Receiver<ControlRequest>,
     load: Arc<Load>,
     traces: Traces,
     clock: SystemClock,
@@ -100,8 +100,11 @@ impl Agent {
         let slots = WorkerConfig::slots(options.max_parallel, terminal.as_ref());
         let Kept { recovered, journal, journal_id, journalling, spool, bounds } =
             left.take_up(&options, dir.path(), &counters);
+        // Nothing comes of one that is not there.
         let (journal, journal_events) = journal.unzip();
+        let journal_events = journal_events.unwrap_or_else(|| mpsc::unbounded_channel().1);
         let (spool, spool_events) = spool.unzip();
+        let spool_events = spool_events.unwrap_or_else(|| mpsc::unbounded_channel().1);
         let profile = driver.profile_mut();
         profile.features.extend(traces.feature());
         (profile.max_parallel, profile.journal) = (Some(slots), journal_id);
@@ -145,6 +148,7 @@ impl Agent {
         let server = public_server(&options.server);
         tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
         let control = options.control.as_ref().and_then(ControlInbox::take);
+        let control = control.unwrap_or_else(|| mpsc::channel(1).1);
         let (observer, name) = (options.observer, options.name);
         let status = StatusWriter::new(dir, name, server, clock, counters.clone(), observer);
         Ok(Self {
@@ -181,11 +185,11 @@ impl Agent {
             }
             let event = tokio::select! {
                 notice = self.driver.next() => Event::Notice(notice),
-                Some(event) = next_of(&mut self.journal_events) => {
+                Some(event) = self.journal_events.recv() => {
                     let JournalEvent { awaited, outcome } = event;
                     Event::Worker(WorkerEvent::Journalled { awaited, outcome })
                 }
-                Some(event) = next_of(&mut self.spool_events) => {
+                Some(event) = self.spool_events.recv() => {
                     Event::Worker(WorkerEvent::Spool(event))
                 }
                 Some(event) = self.terminal_events.recv() => Event::Worker(event),
@@ -200,7 +204,7 @@ impl Agent {
                     is_told_to_end = true;
                     Event::Worker(WorkerEvent::ShutDown)
                 }
-                Some(request) = asked(&mut self.control) => Event::Control(request),
+                Some(request) = self.control.recv() => Event::Control(request),
                 () = self.status.keep() => Event::Status,
                 () = std::future::ready(()), if self.effects.is_drawing() => Event::Draw,
             };
@@ -365,20 +369,6 @@ impl Agent {
         self.traces.finish().await;
         tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
         self.status.finish().await;
-    }
-}
-
-async fn next_of<T>(events: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T> {
-    match events {
-        Some(events) => events.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn asked(control: &mut Option<mpsc::Receiver<ControlRequest>>) -> Option<ControlRequest> {
-    match control {
-        Some(requests) => requests.recv().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -16,6 +16,7 @@ use onsembl_transport::server::ShardEvent;
 use std::collections::VecDeque;
 use std::future::ready;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinError;
 use tracing::warn;
 
 /// Recorded heartbeats that are handled in one go before input is looked at again: one commit may have those of all agents.
@@ -101,25 +102,18 @@ impl Inputs {
                 Some(stored) = self.receipts.output.recv() => Input::Stored(stored),
                 Some((user, answer)) = self.done.recv() => Input::Answered(user, answer),
                 Some(outcome) = edge.outcomes.join_next(), if !edge.outcomes.is_empty() => {
-                    match outcome {
-                        Ok((user, answer)) => Input::Answered(user, answer),
-                        Err(error) => {
-                            edge.counters.count("tasks_lost");
-                            warn!(%error, "a request to the database was lost");
-                            continue;
-                        }
+                    match kept(outcome, edge) {
+                        Some((user, answer)) => Input::Answered(user, answer),
+                        None => continue,
                     }
                 }
-                Some(read) = edge.unread.next_read(), if edge.unread.is_reading() => match read {
-                    Ok(Some((user, agents))) => Input::Read(user, agents),
-                    // The store was closed, and the hub ends.
-                    Ok(None) => continue,
-                    Err(error) => {
-                        edge.counters.count("tasks_lost");
-                        warn!(%error, "a fleet that was being read was lost");
-                        continue;
+                Some(read) = edge.unread.next_read(), if edge.unread.is_reading() => {
+                    // None of a store that was closed: the hub ends.
+                    match kept(read, edge).flatten() {
+                        Some((user, agents)) => Input::Read(user, agents),
+                        None => continue,
                     }
-                },
+                }
                 () = ready(()), if edge.unread.fleets.is_recovering() => Input::Recover,
                 Ok(()) = self.health.changed() => Input::Health(*self.health.borrow_and_update()),
                 () = self.clock.sleep_until(wake) => Input::Wake,
@@ -132,4 +126,13 @@ impl Inputs {
         let some = self.recorded.len().min(RECORDED_AT_ONCE);
         Input::Recorded(self.recorded.drain(..some).collect())
     }
+}
+
+/// What a task of the hub brings, unless it was lost.
+fn kept<T>(outcome: Result<T, JoinError>, edge: &Edge) -> Option<T> {
+    let lost = |error: &JoinError| {
+        edge.counters.count("tasks_lost");
+        warn!(%error, "a request to the database was lost");
+    };
+    outcome.inspect_err(lost).ok()
 }

@@ -150,15 +150,13 @@ mod tests {
     use crate::store::Store;
     use crate::traces::Traces;
     use onsembl_protocol::fleet::OpenKind;
-    use onsembl_protocol::id::{AgentKey, InstanceId, LinkId, ServerInstanceId, UserId};
+    use onsembl_protocol::id::{LinkId, ServerInstanceId, UserId};
     use onsembl_protocol::model::AGENT_FEATURES;
     use onsembl_protocol::session::ServerConfig;
     use onsembl_protocol::time::WallTime;
-    use onsembl_protocol::wire::payload::{
-        AgentConnect, AgentExtensions, AgentType, LegacyCapabilities,
-    };
     use onsembl_transport::counters::Counters;
     use onsembl_transport::server::HelloClaim;
+    use serde_json::json;
 
     /// No event tells the hub how such a link ends.
     #[tokio::test]
@@ -182,31 +180,15 @@ mod tests {
             observer: None,
         };
         let (mut hub, _handle) = Hub::open(parts).await.unwrap();
-        let extensions = AgentExtensions {
-            features: AGENT_FEATURES.to_vec(),
-            agent_key: AgentKey::new("k"),
-            instance: InstanceId::new("i"),
-            probe: true,
-            commands: Vec::new(),
-            journal: None,
-            max_parallel: None,
-            stop_id: None,
-        };
-        let hello = AgentConnect {
-            agent_id: "k".to_owned(),
-            name: None,
-            agent_type: AgentType::Custom,
-            version: None,
-            host_machine: None,
-            capabilities: LegacyCapabilities::default(),
-            extensions: Some(extensions),
-        };
+        let extensions =
+            json!({"agentKey": "k", "instance": "i", "probe": true, "features": AGENT_FEATURES});
+        let hello = json!({"agentId": "k", "extensions": extensions});
         let _view = hub.views.read(&UserId::new("u"), 0);
         hub.on_shard(ShardEvent::Hello(HelloClaim {
             link: LinkId(1),
             auth: opens
                 .open(OpenKind::AgentLink, Identity::new(UserId::new("u"), TokenKind::Agent, "t")),
-            hello: Box::new(hello),
+            hello: serde_json::from_value(hello).unwrap(),
             peer: "somewhere".to_owned(),
         }));
         assert!(hub.edge.tokens.is_empty());

@@ -110,7 +110,10 @@ impl Edge {
                 self.traces.writing(user, &write);
                 self.writes.write(user, write);
             }
-            FleetAction::Reply { token, answer } => self.reply(token, answer),
+            FleetAction::Reply { token, answer } => {
+                let waiter = self.waiters.remove(&token);
+                self.answer(waiter, answer);
+            }
             FleetAction::Note(note) => {
                 self.traces.noted(user, &note);
                 notes::note(user, &note, &self.counters, &self.metrics, &self.turned_away);
@@ -147,8 +150,8 @@ impl Edge {
         self.seats.insert(key, user.clone(), seat);
     }
 
-    fn reply(&mut self, token: Token, answer: Answer) {
-        let waiter = self.waiters.remove(&token);
+    /// Sends an answer to whoever waits for it.
+    pub(super) fn answer<T>(&self, waiter: Option<oneshot::Sender<T>>, answer: T) {
         if waiter.is_none_or(|waiter| waiter.send(answer).is_err()) {
             self.counters.count("answers_nobody_took");
         }

@@ -8,9 +8,8 @@ use super::unread::{StoredAgent, unless_troubled};
 use super::watchdog::Kind;
 use crate::store::{CommandRow, StoreError, Submitted};
 use onsembl_protocol::fleet::{ALIASES, RECOVERED_COMMANDS, RECOVERED_FOR, Recovery};
-use onsembl_protocol::id::UserId;
 use onsembl_protocol::time::WallTime;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 /// What it is to the watchdog.
@@ -54,15 +53,11 @@ impl Hub {
             "recovered"
         );
         self.views.expect(all);
-        let mut counts: BTreeMap<UserId, usize> = BTreeMap::new();
-        for agent in agents {
-            *counts.entry(agent.0.user.clone()).or_default() += 1;
-            self.recover_agent(agent);
-        }
+        agents.into_iter().for_each(|agent| self.recover_agent(agent));
         // Held until the end: a fleet without agents has nothing but its commands that keeps it.
         let views: Vec<_> = going_on
             .iter()
-            .map(|user| self.views.read(user, counts.get(user).copied().unwrap_or(0)))
+            .map(|user| self.views.read(user, known.get(user).map_or(0, |count| count.agents)))
             .collect();
         // The oldest first, so that those make room for the newer ones.
         for row in ended.into_iter().rev().chain(open) {

@@ -124,7 +124,7 @@ impl Hub {
             clock,
             edge: Edge {
                 shard,
-                writes: WriteQueue::start(store.clone(), counters.clone(), done_in),
+                writes: WriteQueue::new(store.clone(), counters.clone(), done_in),
                 store,
                 counters,
                 seats: Seats::default(),
@@ -289,7 +289,9 @@ impl Hub {
                 }
             }
             Request::OfUser(user, asked) => self.on_asked(user, asked),
-            Request::Stats(reply) | Request::Alive(reply) => self.answer(reply, self.stats()),
+            Request::Stats(reply) | Request::Alive(reply) => {
+                self.edge.answer(Some(reply), self.stats())
+            }
             Request::Shutdown(done) => drop(done),
         }
     }
@@ -312,25 +314,19 @@ impl Hub {
                 return self.edge.traces.answered(&user);
             }
             UserRequest::Recording(agent, reply) => {
-                self.answer(reply, self.recording(&user, &agent));
+                self.edge.answer(Some(reply), self.recording(&user, &agent));
             }
             UserRequest::Beats(agent, reply) => {
-                self.answer(reply, self.beats(&user, &agent).map(Box::new));
+                self.edge.answer(Some(reply), self.beats(&user, &agent).map(Box::new));
             }
             UserRequest::Command(command, reply) => {
                 let fleet = self.fleets.of(&user);
                 let stands = fleet.and_then(|fleet| fleet.open_command(&command, self.clock.now()));
-                self.answer(reply, stands);
+                self.edge.answer(Some(reply), stands);
             }
-            UserRequest::Read(reply) => self.answer(reply, ()),
+            UserRequest::Read(reply) => self.edge.answer(Some(reply), ()),
         }
         self.watchdog.handled(&user, kind, began);
-    }
-
-    fn answer<T>(&self, reply: oneshot::Sender<T>, answer: T) {
-        if reply.send(answer).is_err() {
-            self.edge.counters.count("answers_nobody_took");
-        }
     }
 
     fn stats(&self) -> HubStats {

@@ -6,7 +6,6 @@
 
 use super::rows;
 use crate::store::{Inserted, Store, StoreError, StoredRecord, Submitted};
-use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::fleet::{
     AdmittedWrite, StoreAnswer, StoreFault, Write, WriteAdmission, WritePart,
 };
@@ -15,7 +14,7 @@ use onsembl_transport::counters::Counters;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 /// What became of a write, for the fleet of its user.
@@ -25,12 +24,12 @@ pub(super) type Done = (UserId, StoreAnswer);
 #[derive(Debug)]
 pub(super) struct WriteQueue {
     store: Store,
-    handed: mpsc::UnboundedSender<Handed>,
     shared: Shared,
-    task: JoinHandle<()>,
+    /// Of writes that are in the store's queue.
+    tasks: TaskTracker,
 }
 
-/// What the queue has in common with the task that waits.
+/// What the queue has in common with the tasks that wait.
 #[derive(Clone, Debug)]
 struct Shared {
     admission: Arc<Mutex<WriteAdmission>>,
@@ -39,18 +38,10 @@ struct Shared {
 }
 
 impl WriteQueue {
-    /// Starts the task that waits for what becomes of writes to `store`; what some of them are answered with
-    /// goes to `done`.
-    pub(super) fn start(
-        store: Store,
-        counters: Counters,
-        done: mpsc::UnboundedSender<Done>,
-    ) -> Self {
-        let (handed, inbox) = mpsc::unbounded_channel();
+    /// What some writes to `store` are answered with goes to `done`.
+    pub(super) fn new(store: Store, counters: Counters, done: mpsc::UnboundedSender<Done>) -> Self {
         let admission = Arc::new(Mutex::new(WriteAdmission::recovering()));
-        let shared = Shared { admission, done, counters };
-        let task = tokio::spawn(shared.clone().keep(inbox));
-        Self { store, handed, shared, task }
+        Self { store, shared: Shared { admission, done, counters }, tasks: TaskTracker::new() }
     }
 
     /// From now on what waits is bounded.
@@ -87,15 +78,13 @@ impl WriteQueue {
             drop(write.map_err(|error| failed(&self.shared.counters, error)));
             return;
         };
-        if self.handed.send(Handed { user, write, ends, part }).is_err() {
-            self.shared.counters.count("writes_dropped");
-        }
+        drop(self.tasks.spawn(self.shared.clone().settle(user, write, ends, part)));
     }
 
     /// Takes nothing more and waits until all is written, or until `patience` is over.
     pub(super) async fn finish(self, patience: Duration) {
-        drop(self.handed);
-        if tokio::time::timeout(patience, self.task).await.is_err() {
+        let _ = self.tasks.close();
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
             let waiting = self.shared.admission().waiting();
             warn!(waiting, "the database does not accept the last writes");
         }
@@ -117,24 +106,15 @@ impl Shared {
         }
     }
 
-    async fn keep(self, mut inbox: mpsc::UnboundedReceiver<Handed>) {
-        let mut writes = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                biased;
-                handed = inbox.recv() => match handed {
-                    Some(handed) => writes.push(committed(handed, self.counters.clone())),
-                    None => break,
-                },
-                Some(settled) = writes.next(), if !writes.is_empty() => self.settle(settled),
-            }
-        }
-        while let Some(settled) = writes.next().await {
-            self.settle(settled);
-        }
-    }
-
-    fn settle(&self, (part, then): Settled) {
+    /// Waits for what becomes of a write.
+    async fn settle(
+        self,
+        user: UserId,
+        write: Result<InStore, StoreError>,
+        ends: Option<CommandId>,
+        part: WritePart,
+    ) {
+        let then = committed(user, write, ends, &self.counters).await;
         self.admission().committed(part);
         if let Some(then) = then {
             self.answer(then);
@@ -142,23 +122,10 @@ impl Shared {
     }
 }
 
-/// A write that is in the store's queue, and what its fleet waits for.
-#[derive(Debug)]
-struct Handed {
-    user: UserId,
-    write: Result<InStore, StoreError>,
-    ends: Option<CommandId>,
-    part: WritePart,
-}
-
-/// What became of a write.
-type Settled = (WritePart, Option<Done>);
-
 /// What is still to be waited for.
 #[derive(Debug)]
 enum InStore {
     Submitted(Submitted<()>),
-    Changed(Submitted<bool>),
     Updated(Submitted<bool>),
     Inserted {
         command: CommandId,
@@ -198,16 +165,20 @@ fn hand_in(store: &Store, user: &UserId, write: Write) -> Result<InStore, StoreE
         }
         Write::Keyboard(record) => store.keyboards().put_hold(user, record).map(InStore::Submitted),
         Write::SessionEnd { session, at, because } => {
-            store.sessions().put_end(user, session, at, because).map(InStore::Changed)
+            store.sessions().put_end(user, session, at, because).map(InStore::Submitted)
         }
     }
 }
 
-async fn committed(handed: Handed, counters: Counters) -> Settled {
-    let Handed { user, write, ends, part } = handed;
+/// What its fleet is told of it.
+async fn committed(
+    user: UserId,
+    write: Result<InStore, StoreError>,
+    ends: Option<CommandId>,
+    counters: &Counters,
+) -> Option<Done> {
     let result = match write {
         Ok(InStore::Submitted(submitted)) => submitted.committed().await,
-        Ok(InStore::Changed(submitted)) => submitted.committed().await.map(drop),
         Ok(InStore::Updated(submitted)) => submitted.committed().await.map(|updated| {
             if !updated {
                 counters.count("updates_of_ended_commands");
@@ -215,14 +186,14 @@ async fn committed(handed: Handed, counters: Counters) -> Settled {
             }
         }),
         Ok(InStore::Inserted { command, submitted }) => {
-            let inserted = rows::inserted(submitted.committed().await, &counters);
-            return (part, Some((user, StoreAnswer::Inserted { command, inserted })));
+            let inserted = rows::inserted(submitted.committed().await, counters);
+            return Some((user, StoreAnswer::Inserted { command, inserted }));
         }
         Ok(InStore::Output) => Ok(()),
         Err(error) => Err(error),
     };
-    let stored = result.map_err(|error| failed(&counters, error));
-    (part, ends.map(|command| (user, StoreAnswer::EndStored { command, stored })))
+    let stored = result.map_err(|error| failed(counters, error));
+    ends.map(|command| (user, StoreAnswer::EndStored { command, stored }))
 }
 
 fn failed(counters: &Counters, error: StoreError) -> StoreFault {
@@ -254,7 +225,7 @@ mod tests {
         let row = CommandRow::queued(&user, &command, &opened.agent, at);
         store.commands().insert(row).await.unwrap();
         let (done, _dones) = mpsc::unbounded_channel();
-        let queue = WriteQueue::start(store.clone(), Counters::default(), done);
+        let queue = WriteQueue::new(store.clone(), Counters::default(), done);
         let other = rusqlite::Connection::open(dir.path().join(crate::store::FILE_NAME)).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         const CHUNKS: u64 = 2000;
