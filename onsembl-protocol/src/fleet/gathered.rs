@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 /// The events of all users that wait. See the [module](self).
 #[derive(Debug, Default)]
-pub struct Gathered(BTreeMap<UserId, OfUser>);
+pub(super) struct Gathered(BTreeMap<UserId, OfUser>);
 
 /// Those of one user, in the order in which they came.
 #[derive(Debug, Default)]
@@ -21,14 +21,13 @@ struct OfUser {
 }
 
 impl Gathered {
-    /// Whether none waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// A user whose fleet something waits for.
+    pub(super) fn first(&self) -> Option<&UserId> {
+        self.0.first_key_value().map(|(user, _)| user)
     }
 
     /// A frame of an agent came. Of one that sends many the latest is enough.
-    pub fn heard(&mut self, user: &UserId, seat: SeatId, at: WallTime) {
+    pub(super) fn heard(&mut self, user: &UserId, seat: SeatId, at: WallTime) {
         let of = self.of(user);
         if let Some(FleetEvent::Heard { seat: same, at: latest }) =
             of.heard.and_then(|heard| of.events.get_mut(heard))
@@ -42,14 +41,13 @@ impl Gathered {
     }
 
     /// An agent said something.
-    pub fn said(&mut self, user: &UserId, event: FleetEvent) {
+    pub(super) fn said(&mut self, user: &UserId, event: FleetEvent) {
         self.of(user).events.push(event);
     }
 
     /// Takes all events of one user.
-    pub fn pop(&mut self) -> Option<(UserId, Vec<FleetEvent>)> {
-        let (user, of) = self.0.pop_first()?;
-        Some((user, of.events))
+    pub(super) fn take(&mut self, user: &UserId) -> Vec<FleetEvent> {
+        self.0.remove(user).map(|of| of.events).unwrap_or_default()
     }
 
     fn of(&mut self, user: &UserId) -> &mut OfUser {
@@ -81,12 +79,12 @@ mod tests {
             FleetEvent::Message { seat, .. } => format!("m{}", seat.0),
             other => panic!("{other:?}"),
         };
-        core::iter::from_fn(|| gathered.pop())
-            .map(|(user, events)| {
-                let words: Vec<_> = events.into_iter().map(word).collect();
-                (user.as_str().to_string(), words.join(" "))
-            })
-            .collect()
+        let mut next = || {
+            let user = gathered.first()?.clone();
+            let words: Vec<_> = gathered.take(&user).into_iter().map(word).collect();
+            Some((user.as_str().to_string(), words.join(" ")))
+        };
+        core::iter::from_fn(&mut next).collect()
     }
 
     #[test]

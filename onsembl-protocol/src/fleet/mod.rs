@@ -113,7 +113,6 @@ pub use event::{
 pub use findings::LONGEST_FINDINGS;
 pub use fleets::{Beside, FleetSums, Fleets};
 pub use forgetting::{EPHEMERAL, KeptFor, is_forgotten};
-pub use gathered::Gathered;
 pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use link_tokens::{Ending, LinkTokens, OpenHandle};
 pub use note::FleetNote;

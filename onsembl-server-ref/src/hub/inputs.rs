@@ -107,8 +107,7 @@ impl Inputs {
                         None => continue,
                     }
                 }
-                Some(read) = edge.unread.next_read(), if edge.unread.is_reading() => {
-                    // None of a store that was closed: the hub ends.
+                Some(read) = edge.unread.reads.join_next(), if !edge.unread.reads.is_empty() => {
                     match kept(read, edge).flatten() {
                         Some((user, agents)) => Input::Read(user, agents),
                         None => continue,

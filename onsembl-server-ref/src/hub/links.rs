@@ -4,18 +4,16 @@ use super::inputs::Input;
 use super::request::BeatHop;
 use super::run::Hub;
 use crate::auth::OpenRequest;
+use crate::fleet_view::FleetView;
 use crate::store::HeartbeatRow;
-use onsembl_protocol::fleet::{FleetEvent, Gathered, SeatId, Seated};
+use onsembl_protocol::fleet::{FleetEvent, Fleets, SeatId, Seated};
 use onsembl_protocol::supervisor::Key;
 use onsembl_transport::server::ShardEvent;
+use std::sync::Arc;
 use tracing::warn;
 
 impl Hub {
     pub(super) fn on_shard(&mut self, event: ShardEvent<OpenRequest>) {
-        // What is gathered comes before everything else.
-        if !is_gathered(&event) {
-            self.hand_over();
-        }
         match event {
             ShardEvent::Hello(claim) => {
                 let identity = claim.auth.identity();
@@ -78,12 +76,12 @@ impl Hub {
             }
             ShardEvent::Message { key, message, now: _ } => {
                 self.edge.metrics.message(&message);
-                self.gather(key, |gathered, Seated { user, seat, .. }| {
-                    gathered.said(user, FleetEvent::Message { seat: *seat, message });
+                self.gather(key, |fleets, Seated { user, seat, .. }| {
+                    fleets.said(user, FleetEvent::Message { seat: *seat, message });
                 });
             }
             ShardEvent::Heard { key, at } => {
-                self.gather(key, |gathered, seated| gathered.heard(&seated.user, seated.seat, at));
+                self.gather(key, |fleets, seated| fleets.heard(&seated.user, seated.seat, at));
             }
             ShardEvent::LinkEnded { key, link, session, reason } => {
                 self.edge.tokens.link_ended(link);
@@ -116,9 +114,9 @@ impl Hub {
     }
 
     /// Keeps something about a seat until all that has arrived was taken.
-    fn gather(&mut self, key: Key, keep: impl FnOnce(&mut Gathered, &Seated)) {
+    fn gather(&mut self, key: Key, keep: impl FnOnce(&mut Fleets<Arc<FleetView>>, &Seated)) {
         match self.edge.seats.of(key) {
-            Some(seated) => keep(&mut self.gathered, seated),
+            Some(seated) => keep(&mut self.fleets, seated),
             None => self.edge.counters.count("events_of_forgotten_agents"),
         }
     }

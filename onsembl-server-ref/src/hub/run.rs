@@ -20,8 +20,8 @@ use futures::FutureExt as _;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{
-    self, Beside, Fleet, FleetEvent, FleetSums, Fleets, Gathered, LinkTokens, Receipt,
-    RecordingSource, Seats, Token,
+    self, Beside, Fleet, FleetEvent, FleetSums, Fleets, LinkTokens, Receipt, RecordingSource,
+    Seats, Token,
 };
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
@@ -58,10 +58,8 @@ pub struct Hub {
     inputs: Inputs,
     pub(super) clock: SystemClock,
     /// All fleets, each with the view in which it is shown.
-    fleets: Fleets<Arc<FleetView>>,
+    pub(super) fleets: Fleets<Arc<FleetView>>,
     pub(super) views: FleetViews,
-    /// What agents said that is not handed to their fleets yet.
-    pub(super) gathered: Gathered,
     next_token: u64,
     watchdog: Watchdog,
     own_faults: FaultRecord,
@@ -141,7 +139,6 @@ impl Hub {
             },
             fleets: Fleets::default(),
             views: fleet_views,
-            gathered: Gathered::default(),
             next_token: 0,
             watchdog: Watchdog::new(watched),
             own_faults: parts.own_faults,
@@ -168,7 +165,7 @@ impl Hub {
                 match self.edge.shard.take_event() {
                     Some(event) => self.take(event),
                     // What was done about it may have brought more.
-                    None if self.hand_over_gathered() => {}
+                    None if self.hand_over() => {}
                     None => break,
                 }
             }
@@ -245,30 +242,19 @@ impl Hub {
         let began = Instant::now();
         let Self { fleets, views, edge, clock, .. } = self;
         let new = || Beside { seed: fastrand::u64(..), beside: views.of(user) };
-        let change = |fleet: &mut Fleet| change(fleet, clock.now());
-        fleets.with(user, new, change, |view, action| edge.perform(user, view, action));
+        let now = clock.now();
+        let change = |fleet: &mut Fleet| change(fleet, now);
+        fleets.with(user, now, new, change, |view, action| edge.perform(user, view, action));
         self.watchdog.handled(user, kind, began);
     }
 
-    /// Hands the fleets what was gathered for them, under the watchdog. Whether there was anything.
-    fn hand_over_gathered(&mut self) -> bool {
-        if self.gathered.is_empty() {
-            return false;
-        }
+    /// Hands a fleet what was gathered for it. Whether there was anything.
+    fn hand_over(&mut self) -> bool {
+        let Some(user) = self.fleets.gathered() else { return false };
         let began = Instant::now();
-        self.hand_over();
+        self.with_fleet(&user, LINKS, |_, _| {});
         self.watchdog.stepped(LINKS, began.elapsed());
         true
-    }
-
-    /// Hands the fleets what was gathered for them. What is done about it comes behind all of it.
-    pub(super) fn hand_over(&mut self) {
-        while let Some((user, events)) = self.gathered.pop() {
-            let Some(kind) = events.last().map(FleetEvent::name) else { continue };
-            self.with_fleet(&user, kind, |fleet, now| {
-                events.into_iter().for_each(|event| fleet.handle(event, now));
-            });
-        }
     }
 
     fn wake(&mut self) {
@@ -407,7 +393,7 @@ impl Hub {
             tokio::select! {
                 event = self.edge.shard.next() => {
                     self.step(Input::Link(event));
-                    let _ = self.hand_over_gathered();
+                    while self.hand_over() {}
                 }
                 () = &mut patience => break,
             }

@@ -6,7 +6,7 @@ use crate::store::{AgentRow, Store, StoreError, Submitted};
 use onsembl_protocol::fleet::{ALIASES, UnreadFleets};
 use onsembl_protocol::id::{AgentId, UserId};
 use std::time::Duration;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tracing::warn;
 
 /// Agents whose presence versions are raised by one request: those of others are written between these.
@@ -23,7 +23,8 @@ type ReadFleet = (UserId, Vec<StoredAgent>);
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     pub(super) fleets: UnreadFleets<Input, StoredAgent>,
-    reads: JoinSet<Option<ReadFleet>>,
+    /// None of a store that was closed: the hub ends.
+    pub(super) reads: JoinSet<Option<ReadFleet>>,
 }
 
 impl Unread {
@@ -32,16 +33,6 @@ impl Unread {
         if self.fleets.defer(user, input) {
             let _ = self.reads.spawn(read(store.clone(), user.clone()));
         }
-    }
-
-    /// Whether a fleet is being read.
-    pub(super) fn is_reading(&self) -> bool {
-        !self.reads.is_empty()
-    }
-
-    /// Waits until one was read. Cancel-safe.
-    pub(super) async fn next_read(&mut self) -> Option<Result<Option<ReadFleet>, JoinError>> {
-        self.reads.join_next().await
     }
 }
 
