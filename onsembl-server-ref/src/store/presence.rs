@@ -79,6 +79,11 @@ impl PresenceRow {
             at: time(row, "at")?,
         })
     }
+
+    /// The event as the core knows it; `None` of one that an earlier version wrote.
+    pub(crate) fn transition(&self) -> Option<Transition> {
+        Transition::of_evidence(self.at, &self.evidence)
+    }
 }
 
 impl Presences<'_> {
@@ -176,8 +181,7 @@ fn latest(
     let mut rows = query.query(params![agent.as_str(), most])?;
     let mut log = Vec::new();
     while let Some(row) = rows.next()? {
-        let row = PresenceRow::from_row(row, agent)?;
-        let Some(transition) = Transition::of_evidence(row.at, &row.evidence) else { continue };
+        let Some(transition) = PresenceRow::from_row(row, agent)?.transition() else { continue };
         let is_begin = transition.at < from && transition.presence.status.is_in_session();
         log.push(transition);
         if is_begin {
