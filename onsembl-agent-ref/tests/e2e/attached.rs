@@ -2,9 +2,10 @@
 
 use crate::bench::{Bench, PATIENCE, eventually, runs};
 use crate::terminals::{TALKS, runs_in_terminal, shown};
-use onsembl_agent_ref::process::{ProcessEvent, ProcessHandle, ProcessSpec, Runner, spawn};
+use onsembl_agent_ref::process::{ProcessHandle, ProcessSpec, Runner, spawn};
+use onsembl_protocol::id::CommandId;
 use onsembl_protocol::model::{Exit, TerminalSize};
-use onsembl_protocol::worker::{Stroke, StrokeKind, Typing};
+use onsembl_protocol::worker::{Stroke, StrokeKind, Typing, WorkerEvent};
 use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
@@ -52,12 +53,12 @@ async fn attached_with(
         ..ProcessSpec::default()
     };
     let (sender, events) = mpsc::channel(16);
-    let handle = spawn(&spec, (), sender).unwrap();
+    let handle = spawn(&spec, CommandId::new("wrapped"), sender).unwrap();
     (Screen { events, text: String::new() }, handle)
 }
 
 struct Screen {
-    events: mpsc::Receiver<ProcessEvent<()>>,
+    events: mpsc::Receiver<WorkerEvent>,
     text: String,
 }
 
@@ -65,7 +66,7 @@ impl Screen {
     async fn shows(&mut self, text: &str) {
         while !self.text.contains(text) {
             match timeout(PATIENCE, self.events.recv()).await {
-                Ok(Some(ProcessEvent::Output { bytes, .. })) => {
+                Ok(Some(WorkerEvent::Output { bytes, .. })) => {
                     self.text.push_str(&String::from_utf8_lossy(&bytes));
                 }
                 other => panic!("{other:?} before {text:?} was shown: {:?}", self.text),
@@ -76,10 +77,10 @@ impl Screen {
     async fn ends(&mut self) -> Exit {
         loop {
             match timeout(PATIENCE, self.events.recv()).await {
-                Ok(Some(ProcessEvent::Output { bytes, .. })) => {
+                Ok(Some(WorkerEvent::Output { bytes, .. })) => {
                     self.text.push_str(&String::from_utf8_lossy(&bytes));
                 }
-                Ok(Some(ProcessEvent::Ended { exit, .. })) => return exit,
+                Ok(Some(WorkerEvent::Ended { exit, .. })) => return exit,
                 other => panic!("{other:?}: {:?}", self.text),
             }
         }

@@ -44,9 +44,11 @@ mod directory;
 mod dispatch;
 mod encode;
 mod event;
+mod evidence;
 mod findings;
 mod fleets;
 mod forgetting;
+mod gathered;
 mod hello;
 mod keyboards;
 mod limits;
@@ -62,8 +64,10 @@ mod report;
 mod resume;
 mod roster;
 mod row;
+mod seats;
 mod standing;
 mod state;
+mod step_times;
 #[cfg(test)]
 mod steps_tests;
 mod stop;
@@ -72,6 +76,7 @@ mod stop_wait;
 mod stored_request;
 mod terminal;
 mod told;
+mod unread;
 mod view;
 mod waits;
 mod work;
@@ -117,10 +122,13 @@ pub use row::{
     AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, KeyboardRecord, NewSession,
     OpenedSession, PresenceRecord, StreamPosition,
 };
+pub use seats::{Seated, Seats};
 pub use standing::OpenCommand;
+pub use step_times::StepTimes;
 pub use stored_request::StoredRequest;
+pub use unread::{Recovery, UnreadFleets};
 pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
-pub use write_admission::{AdmittedWrite, WriteAdmission};
+pub use write_admission::{AdmittedWrite, WriteAdmission, WritePart};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};

@@ -34,18 +34,9 @@ impl Scene {
     async fn command_of(&self, id: &str, from: WallTime, until: Option<WallTime>) -> CommandId {
         let command = CommandId::new(id);
         let row = CommandRow {
-            user: self.user.clone(),
-            command: command.clone(),
-            agent: self.agent.clone(),
-            text: "sh".into(),
-            spec: serde_json::Value::Null,
             status: "running".into(),
-            cause: None,
-            exit_code: None,
-            signal: None,
-            created_at: from,
-            updated_at: from,
             ended_at: until,
+            ..CommandRow::queued(&self.user, &command, &self.agent, from)
         };
         self.store.commands().insert(row).await.unwrap();
         command

@@ -160,9 +160,9 @@ impl Sessions<'_> {
         session: SessionId,
         at: WallTime,
         because: String,
-    ) -> Result<Submitted<bool>, StoreError> {
+    ) -> Result<Submitted<()>, StoreError> {
         self.store.put(Routing::record(user), "close session", move |db| {
-            close(db, &session, at, &because)
+            close(db, &session, at, &because).map(drop)
         })
     }
 

@@ -1,12 +1,14 @@
-//! What agents said and what only shows that they live, gathered until the hub has taken all that has arrived: then each
+//! What agents said and what only shows that they live, gathered until all that has arrived is taken: then each
 //! fleet gets its part in one go. So a user is looked up, the clock is read and readers are woken once for many messages.
 
-use onsembl_protocol::fleet::{FleetEvent, SeatId};
-use onsembl_protocol::id::UserId;
-use onsembl_protocol::time::WallTime;
-use std::collections::BTreeMap;
+use super::action::SeatId;
+use super::event::FleetEvent;
+use crate::id::UserId;
+use crate::time::WallTime;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
-/// The events of all users that wait.
+/// The events of all users that wait. See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Gathered(BTreeMap<UserId, OfUser>);
 
@@ -19,8 +21,9 @@ struct OfUser {
 }
 
 impl Gathered {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// A user whose fleet something waits for.
+    pub(super) fn first(&self) -> Option<&UserId> {
+        self.0.first_key_value().map(|(user, _)| user)
     }
 
     /// A frame of an agent came. Of one that sends many the latest is enough.
@@ -43,9 +46,8 @@ impl Gathered {
     }
 
     /// Takes all events of one user.
-    pub(super) fn pop(&mut self) -> Option<(UserId, Vec<FleetEvent>)> {
-        let (user, of) = self.0.pop_first()?;
-        Some((user, of.events))
+    pub(super) fn take(&mut self, user: &UserId) -> Vec<FleetEvent> {
+        self.0.remove(user).map(|of| of.events).unwrap_or_default()
     }
 
     fn of(&mut self, user: &UserId) -> &mut OfUser {
@@ -56,7 +58,10 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use onsembl_protocol::wire::AgentToServer;
+    use crate::wire::AgentToServer;
+    use alloc::boxed::Box;
+    use alloc::format;
+    use alloc::string::{String, ToString as _};
 
     fn at(ms: i64) -> WallTime {
         WallTime::from_unix_millis(ms)
@@ -74,12 +79,12 @@ mod tests {
             FleetEvent::Message { seat, .. } => format!("m{}", seat.0),
             other => panic!("{other:?}"),
         };
-        std::iter::from_fn(|| gathered.pop())
-            .map(|(user, events)| {
-                let words: Vec<_> = events.into_iter().map(word).collect();
-                (user.as_str().to_owned(), words.join(" "))
-            })
-            .collect()
+        let mut next = || {
+            let user = gathered.first()?.clone();
+            let words: Vec<_> = gathered.take(&user).into_iter().map(word).collect();
+            Some((user.as_str().to_string(), words.join(" ")))
+        };
+        core::iter::from_fn(&mut next).collect()
     }
 
     #[test]
@@ -95,7 +100,7 @@ mod tests {
         gathered.said(&ann, said(2));
         gathered.said(&ann, said(1));
         gathered.heard(&ann, SeatId(2), at(3));
-        let pair = |user: &str, events: &str| (user.to_owned(), events.to_owned());
+        let pair = |user: &str, events: &str| (user.to_string(), events.to_string());
         assert_eq!(
             all(&mut gathered),
             [pair("ann", "h1@5 h2@4 m2 m1"), pair("bob", "h7@3 m7 m7 m7")],
