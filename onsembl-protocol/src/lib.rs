@@ -23,7 +23,7 @@
 //! one agent, [`fleet`] all agents of one user on a server, each as one machine. They are composed of smaller
 //! machines (for a command, output, a terminal, a stop), which are not public; their types that an edge stores,
 //! shows or performs are in the module of the machine it performs, and those for screens and typing in
-//! [`terminal`].
+//! [`terminal`]. [`sign_in`] decides how a person with a browser is let in.
 //!
 //! **3. Evidence.** [`replay`]: the inputs of a machine, recorded, exported, and replayed to the byte.
 //! [`diagnosis`]: explanations derived from records: why an agent is away, since when, and the evidence.
@@ -170,6 +170,7 @@ pub mod session;
 pub mod shared_pool;
 pub mod shared_slots;
 pub mod shown;
+pub mod sign_in;
 pub mod step;
 mod stop;
 pub mod supervisor;

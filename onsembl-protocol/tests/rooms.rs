@@ -32,6 +32,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("terminal", &[VALUES, &["model"]]),
     ("stop", &[VALUES, &["model"]]),
     ("activity", &[VALUES, &["model"]]),
+    ("sign_in", &[VALUES, &["model"]]),
     ("worker", &[VALUES, &["model", "wire", "session", "diagnosis"], SMALL_MACHINES]),
     (
         "fleet",

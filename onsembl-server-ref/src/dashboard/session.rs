@@ -97,7 +97,8 @@ pub(crate) async fn serve(
     let session = Session {
         envelopes: Envelopes::new(format!("msg-{instance}")),
         machine: DashboardLink::new(token, instance, Limits::DEFAULT, clock.now())
-            .numbered(DashboardId(NEXT.fetch_add(1, Ordering::Relaxed))),
+            .numbered(DashboardId(NEXT.fetch_add(1, Ordering::Relaxed)))
+            .with_access(open.identity().access()),
         clock,
         handle,
         inbox,

@@ -65,7 +65,7 @@ pub(super) fn unreadable(app: &App, error: &StoreError) -> Response<Body> {
 pub(super) fn refused(error: &ErrorReply) -> Response<Body> {
     let status = match &error.code {
         ErrorCode::Unauthorized | ErrorCode::AuthTimeout => StatusCode::UNAUTHORIZED,
-        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::Forbidden | ErrorCode::ReadOnly => StatusCode::FORBIDDEN,
         ErrorCode::InvalidMessage
         | ErrorCode::InvalidMessageType
         | ErrorCode::UnknownMessageType

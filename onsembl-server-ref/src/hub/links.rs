@@ -60,6 +60,8 @@ impl Hub {
                 };
                 self.edge.metrics.heartbeat(BeatHop::Received);
                 self.edge.observe(&agent, sequence, BeatHop::Received, at);
+                let seen = self.edge.shard.confirmed(key);
+                self.edge.strips.heard(&agent, seen, self.clock.now());
                 let metrics = metrics.and_then(|m| serde_json::to_string(&m).ok());
                 let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
                 self.edge.store.record_heartbeat(row);
@@ -176,6 +178,7 @@ mod tests {
             recording: 0,
             traces: Traces::default(),
             observer: None,
+            strips: crate::beat_strips::BeatStrips::new(ServerConfig::DEFAULT.timing.interval()),
         };
         let (mut hub, _handle) = Hub::open(parts).await.unwrap();
         let extensions =

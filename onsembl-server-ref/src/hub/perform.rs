@@ -6,6 +6,7 @@ use super::rows;
 use super::unread::Unread;
 use super::write_queue::WriteQueue;
 use crate::auth::OpenRequest;
+use crate::beat_strips::BeatStrips;
 use crate::bounds::Turns;
 use crate::fleet_view::FleetView;
 use crate::metrics::Metrics;
@@ -50,6 +51,7 @@ pub(super) struct Edge {
     /// Which agents' hellos were refused lately, and why.
     pub(super) turned_away: TurnedAway,
     pub(super) observer: Option<mpsc::Sender<BeatSeen>>,
+    pub(super) strips: BeatStrips,
     pub(super) metrics: Metrics,
     pub(super) traces: Traces,
 }

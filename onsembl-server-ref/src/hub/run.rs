@@ -10,6 +10,7 @@ use super::unread::Unread;
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::WriteQueue;
 use crate::auth::{LinkEnd, OpenRequest};
+use crate::beat_strips::BeatStrips;
 use crate::bounds::{TurnLimits, Turns};
 use crate::fleet_view::{FleetView, FleetViews};
 use crate::metrics::Metrics;
@@ -90,6 +91,8 @@ pub struct HubParts {
     pub recording: usize,
     /// Where the spans of commands go.
     pub traces: Traces,
+    /// Where to keep the latest intervals of each agent.
+    pub strips: BeatStrips,
     /// Who watches heartbeats.
     pub observer: Option<mpsc::Sender<BeatSeen>>,
 }
@@ -134,6 +137,7 @@ impl Hub {
                 tokens: LinkTokens::default(),
                 turned_away: TurnedAway::new(),
                 observer: parts.observer,
+                strips: parts.strips,
                 metrics: parts.metrics,
                 traces: parts.traces,
             },

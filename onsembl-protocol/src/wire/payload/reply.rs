@@ -80,6 +80,8 @@ wire_enum! {
         QueueFull = "QUEUE_FULL",
         /// Another dashboard holds the keyboard, or the sender does not hold it.
         KeyboardHeld = "KEYBOARD_HELD",
+        /// The session of the sender may look only.
+        ReadOnly = "READ_ONLY",
         /// The request asks for what this peer or this version cannot do.
         NotSupported = "NOT_SUPPORTED",
         /// The store cannot take it now.
