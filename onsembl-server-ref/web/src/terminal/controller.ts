@@ -7,6 +7,7 @@ import type { Link } from "../link/link.ts";
 import { Flow } from "./flow.ts";
 import { type Asked, event, output, type ToSay, typed, watchFrom } from "./messages.ts";
 import { Pane, type PaneEvents } from "./pane.ts";
+import { problem } from "./request.ts";
 import type { KeyboardShown, Wish } from "./typist.ts";
 import { type Drawing, type Gap, type Lane, type Size, Watch, type WatchAction, type WatchEvent } from "./watch.ts";
 
@@ -439,15 +440,3 @@ function drawing(dump: ScreenDump): Drawing {
     whole,
   };
 }
-
-/** What a server says of why it refused. */
-export async function problem(answer: Response): Promise<string> {
-  try {
-    const body = (await answer.json()) as { error?: string };
-    if (typeof body.error === "string") return body.error;
-  } catch {
-    // It is none of ours.
-  }
-  return `the server answered ${answer.status}`;
-}
-
