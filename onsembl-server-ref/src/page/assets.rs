@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "052cd4367a9520886c160cef1dffc6245fd92ff3a8df6e8e17d4eb8a559306b4";
+    "d60a85311497b046a9e6d8595d664c28d2fc0fd0b7ba41a90bfbea55c514c7be";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,33 +16,33 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-B3LPTY_w.css" => Asset {
-            body: include_bytes!("../../assets/app-B3LPTY_w.css"),
-            br: Some(include_bytes!("../../assets/app-B3LPTY_w.css.br")),
-            gz: Some(include_bytes!("../../assets/app-B3LPTY_w.css.gz")),
+        "app-CjBcy3-s.css" => Asset {
+            body: include_bytes!("../../assets/app-CjBcy3-s.css"),
+            br: Some(include_bytes!("../../assets/app-CjBcy3-s.css.br")),
+            gz: Some(include_bytes!("../../assets/app-CjBcy3-s.css.gz")),
             mime: "text/css; charset=utf-8",
-            etag: "\"5884a1435df927a44c6d5dd03f22567d\"",
+            etag: "\"2a141107dd888b470bde0f8fea712a66\"",
         },
-        "app-CskeefZR.js" => Asset {
-            body: include_bytes!("../../assets/app-CskeefZR.js"),
-            br: Some(include_bytes!("../../assets/app-CskeefZR.js.br")),
-            gz: Some(include_bytes!("../../assets/app-CskeefZR.js.gz")),
+        "app-D49a7sWI.js" => Asset {
+            body: include_bytes!("../../assets/app-D49a7sWI.js"),
+            br: Some(include_bytes!("../../assets/app-D49a7sWI.js.br")),
+            gz: Some(include_bytes!("../../assets/app-D49a7sWI.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"c68a099c9a42f4bbf404eaeb37e75994\"",
+            etag: "\"edf6e247dadae122043109c478f883f3\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"337ff83af64e20256dc17cca2289f092\"",
+            etag: "\"c947e3ffba6241f60ef63f2c12497415\"",
         },
-        "terminal-B6tz2R6W.js" => Asset {
-            body: include_bytes!("../../assets/terminal-B6tz2R6W.js"),
-            br: Some(include_bytes!("../../assets/terminal-B6tz2R6W.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-B6tz2R6W.js.gz")),
+        "terminal-BNZhkWTt.js" => Asset {
+            body: include_bytes!("../../assets/terminal-BNZhkWTt.js"),
+            br: Some(include_bytes!("../../assets/terminal-BNZhkWTt.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-BNZhkWTt.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"b20ea506be3f5a38f6ec56402f762873\"",
+            etag: "\"adf6fcfc1f68701616465ab96ebe3e3d\"",
         },
         _ => return None,
     })

@@ -1,6 +1,6 @@
 // Types of the dashboard's wire (docs/PROTOCOL.md, section 14), by the names of the Rust types in
 // onsembl-protocol/src/wire/payload. Not to be edited by hand once the test `wire_types` writes it.
-/* eslint-disable */
+
 
 /** RFC 3339 in UTC. */
 export type Rfc3339 = string;
@@ -24,7 +24,9 @@ export type Feature = Word<
   | "long-text"
 >;
 
-export type PresenceStatus = Word<"connecting" | "online" | "stale" | "reconnecting" | "offline">;
+export type PresenceStatus = Word<
+  "connecting" | "online" | "stale" | "timed-out" | "reconnecting" | "offline" | "error"
+>;
 export type Confidence = Word<"low" | "medium" | "high">;
 export type EvidenceValue = string | number | boolean;
 export type Evidence = Record<string, EvidenceValue>;
@@ -451,3 +453,207 @@ export interface Envelope<T extends string, P> {
   timestamp?: Millis;
   payload: P;
 }
+
+/** Causes by id: what happened, and what its reader can do about it. */
+export const CAUSES: Readonly<Record<string, { readonly text: string; readonly action: string }>> = {
+  "heartbeat-never-started": {
+    text: "the agent is running but made no heartbeat when one was due",
+    action: "restart the agent; if it happens again, report it with `export`",
+  },
+  "heartbeat-not-written": {
+    text: "heartbeats were made and are queued on the agent, not written to the connection",
+    action: "check the load of the agent's machine, and its uplink; restart the agent",
+  },
+  "heartbeat-not-received": {
+    text: "heartbeats were written by the agent and did not reach the server",
+    action: "look for a proxy or firewall that delays or drops the agent's messages",
+  },
+  "heartbeat-not-handled": {
+    text: "heartbeats reached the server and were not handled",
+    action: "check the server's log and load; report it with `export`",
+  },
+  "heartbeat-not-recorded": {
+    text: "heartbeats reached the server and were not recorded in its database",
+    action: "check the server's disk and database; the evidence has its error",
+  },
+  "heartbeat-not-answered": {
+    text: "heartbeats were recorded and not answered",
+    action: "check the server's log and load; report it with `export`",
+  },
+  "agent-slept": {
+    text: "the agent's machine slept",
+    action: "nothing; keep the machine awake if the agent must stay connected",
+  },
+  "agent-stalled": {
+    text: "the agent's process did not run for a while",
+    action: "check what stopped or starved it: a debugger, an overloaded machine, a paused VM or container",
+  },
+  "agent-crashed": {
+    text: "the agent's process crashed",
+    action: "report the crash with the agent's log; run the agent under a service manager",
+  },
+  "agent-killed": {
+    text: "the agent's process ended without notice: it was killed, or crashed before it could log anything",
+    action: "look for what kills processes on that machine, and for a core dump; run the agent under a service manager",
+  },
+  "agent-restarted": {
+    text: "the agent was restarted",
+    action: "nothing",
+  },
+  "agent-stopped": {
+    text: "the agent was stopped on its machine",
+    action: "start it again when it is needed",
+  },
+  "agent-ended-by-order": {
+    text: "a remote order ended the agent (`control stop` or `control restart`)",
+    action: "start it again when it is needed",
+  },
+  "agent-upgraded": {
+    text: "the agent was restarted with another version",
+    action: "nothing",
+  },
+  "agent-deleted": {
+    text: "the agent was deleted on the server",
+    action: "to have it back, start it with a new token and a new state directory",
+  },
+  "host-rebooted": {
+    text: "the agent's machine was restarted",
+    action: "start the agent at boot, for example by a systemd unit",
+  },
+  "host-out-of-memory": {
+    text: "the agent's machine ran out of memory, and the agent was killed",
+    action: "give the machine more memory, or limit the memory of the agent's commands",
+  },
+  "host-out-of-descriptors": {
+    text: "the agent ran out of file descriptors",
+    action: "raise the limit of open files of the agent",
+  },
+  "host-out-of-disk": {
+    text: "the disk of the agent's state directory is full",
+    action: "free space on that disk",
+  },
+  "clock-jump": {
+    text: "the clock of the agent's machine was set to another time",
+    action: "run a time service on that machine",
+  },
+  "network-changed": {
+    text: "the agent's machine moved to another network",
+    action: "nothing",
+  },
+  "network-cut": {
+    text: "the network between agent and server was interrupted in both directions",
+    action: "see `why --all`: if agents of other networks dropped too, check the server's network, otherwise the agent's",
+  },
+  "network-one-way": {
+    text: "the network carried one direction only; the evidence names the one that was lost",
+    action: "look for a firewall or proxy on the lost direction",
+  },
+  "network-one-way-or-cut": {
+    text: "nothing was received; whether one direction or both were lost cannot be determined from this end",
+    action: "run `onsembl-agent doctor` on the agent's machine, or wait for its return",
+  },
+  "connection-cut": {
+    text: "something between agent and server ended the connection; neither of the two did",
+    action: "nothing if it happened once; else check the proxies, load balancers and firewalls in between, and their limits",
+  },
+  "name-resolution": {
+    text: "the name of the server could not be resolved",
+    action: "check the server's name and the resolver of the agent's machine",
+  },
+  "no-route": {
+    text: "the agent's machine had no route to the server",
+    action: "check network and VPN of the agent's machine",
+  },
+  "connection-refused": {
+    text: "nothing accepted connections at the server's address",
+    action: "check that the server runs and that address and port are right",
+  },
+  "dial-unanswered": {
+    text: "connections to the server's address were made, and requests over them were not answered",
+    action: "look for what accepts connections there and does not forward them (load balancer, VPN, firewall), and whether the server hangs",
+  },
+  "tls": {
+    text: "the TLS handshake failed; the evidence has the fault",
+    action: "renew or correct the certificate, or trust its issuer with `--ca`",
+  },
+  "proxy": {
+    text: "a proxy did not let the agent through",
+    action: "check the proxy's address and credentials, and whether it allows the server",
+  },
+  "redirect": {
+    text: "the server's address redirects to another one",
+    action: "start the agent with the address in the evidence, if it is yours",
+  },
+  "middlebox-answer": {
+    text: "something other than the server answered at its address",
+    action: "check the server URL, and for a login page or a proxy without WebSocket",
+  },
+  "middlebox-idle-timeout": {
+    text: "something between agent and server cuts connections that are idle for the time in the evidence",
+    action: "set `--heartbeat-interval` below that time, or raise it on the proxy",
+  },
+  "middlebox-lifetime": {
+    text: "something between agent and server ends each connection at the age in the evidence",
+    action: "raise that limit on the proxy, or ignore it: the agent reconnects by itself",
+  },
+  "server-restarted": {
+    text: "the server was restarted",
+    action: "nothing; check the server's log if it was not intended",
+  },
+  "server-stalled": {
+    text: "the server itself did not run for a while",
+    action: "check the load of the server's machine",
+  },
+  "server-busy": {
+    text: "the server could not accept the session and asked the agent to retry later",
+    action: "check the server's load and database",
+  },
+  "server-drained": {
+    text: "the server was drained before it was stopped",
+    action: "nothing",
+  },
+  "server-moved": {
+    text: "the agent was moved to another server",
+    action: "nothing",
+  },
+  "token-missing": {
+    text: "the agent had no token; no server was contacted",
+    action: "check the token file of the agent",
+  },
+  "token-expired": {
+    text: "the agent's token has expired",
+    action: "give the agent a new token",
+  },
+  "token-revoked": {
+    text: "the agent's token was revoked",
+    action: "give the agent a new token, if it may come back",
+  },
+  "token-wrong-kind": {
+    text: "the token is not one for agents",
+    action: "make a token with `onsembl-server token --agent`",
+  },
+  "token-refused": {
+    text: "the server does not accept the agent's token",
+    action: "give the agent a token of this server",
+  },
+  "second-instance": {
+    text: "another process with the same identity took the agent's session",
+    action: "stop one of the two, or give one a state directory of its own",
+  },
+  "instances-evict-each-other": {
+    text: "two processes with one identity take the session from each other",
+    action: "stop one of the two, or give one a state directory of its own",
+  },
+  "slow-consumer": {
+    text: "the agent did not read its messages",
+    action: "check the load of the agent's machine, and its downlink",
+  },
+  "protocol-error": {
+    text: "one end sent a message that the other does not understand",
+    action: "bring both ends to the same version; look for a proxy that changes messages",
+  },
+  "unknown": {
+    text: "the evidence does not determine the cause",
+    action: "run `onsembl-agent doctor` on the agent's machine",
+  },
+};

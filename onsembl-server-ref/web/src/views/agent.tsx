@@ -1,0 +1,1 @@
+export function AgentView(_: { id?: string }) { return <p>agent</p>; }

@@ -1,0 +1,1 @@
+export function CommandView(_: { id?: string }) { return <p>command</p>; }

@@ -1,0 +1,1 @@
+export function CommandsView(_: { id?: string }) { return <p>commands</p>; }

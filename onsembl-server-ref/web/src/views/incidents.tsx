@@ -1,0 +1,1 @@
+export function IncidentsView(_: { id?: string }) { return <p>incidents</p>; }

@@ -1,0 +1,1 @@
+export function SettingsView(_: { id?: string }) { return <p>settings</p>; }

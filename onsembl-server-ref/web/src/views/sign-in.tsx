@@ -1,0 +1,1 @@
+export function SignInView(_: { id?: string }) { return <p>sign-in</p>; }

@@ -1,0 +1,1 @@
+export function StopView(_: { id?: string }) { return <p>stop</p>; }
