@@ -1,31 +1,22 @@
 // What a person is asked before something happens: a paste with several lines, a link of a program, a copy of a program.
 
-import { useEffect, useRef } from "preact/hooks";
+import { shown, shownLines } from "../lib/shown.ts";
+import { Dialog } from "../ui/parts.tsx";
 import type { Controller, Question } from "./controller.ts";
-import { shown } from "./guard.ts";
 
 /** Characters of a text that are shown. */
 const MOST_SHOWN = 2_000;
 
 export function Asking({ controller }: { controller: Controller }) {
-  const dialog = useRef<HTMLDialogElement>(null);
   const question = controller.question.value;
-  useEffect(() => {
-    if (question !== null && dialog.current?.open === false) dialog.current.showModal();
-  }, [question]);
   if (question === null) return null;
   const { title, text, yes } = words(question, controller.takesPastes);
   return (
-    <dialog
-      class="terminal-dialog"
-      ref={dialog}
-      aria-labelledby="terminal-asks"
-      onCancel={() => controller.answer(false)}
-    >
-      <h2 id="terminal-asks">{title}</h2>
+    <Dialog title={title} class="terminal-dialog" onClose={() => controller.answer(false)}>
+      <h2>{title}</h2>
       <pre tabIndex={0}>{text}</pre>
       {question.kind === "copy" && (
-        <label class="terminal-always">
+        <label class="check">
           <input
             type="checkbox"
             checked={controller.copies.value === "allow"}
@@ -37,7 +28,6 @@ export function Asking({ controller }: { controller: Controller }) {
         </label>
       )}
       <form
-        method="dialog"
         onSubmit={(event) => {
           event.preventDefault();
           controller.answer(true);
@@ -50,7 +40,7 @@ export function Asking({ controller }: { controller: Controller }) {
           {yes}
         </button>
       </form>
-    </dialog>
+    </Dialog>
   );
 }
 
@@ -70,8 +60,7 @@ function words(question: Question, takesPastes: boolean): { title: string; text:
   }
 }
 
-/** A text with its line ends, everything else escaped. */
 function lined(text: string): string {
-  const lines = text.slice(0, MOST_SHOWN).split(/\r\n|\r|\n/);
-  return lines.map((line) => shown(line.replaceAll("\t", "    "), MOST_SHOWN)).join("\n") + (text.length > MOST_SHOWN ? "…" : "");
+  const cut = text.replace(/\r\n?/g, "\n").slice(0, MOST_SHOWN);
+  return shownLines(cut) + (text.length > MOST_SHOWN ? "…" : "");
 }

@@ -80,9 +80,3 @@ export function webAddress(text: string): string | null {
   }
   return url.protocol === "https:" || url.protocol === "http:" ? url.href : null;
 }
-
-/** A text for people: control characters, and those that change the direction of others, as their code points. */
-export function shown(text: string, most = 200): string {
-  const escaped = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
-  return escaped.length > most ? `${escaped.slice(0, most)}…` : escaped;
-}

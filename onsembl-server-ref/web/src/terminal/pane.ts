@@ -50,7 +50,8 @@ export class Pane implements Sink {
   readonly #search = new SearchAddon();
   readonly #events: PaneEvents;
   readonly #frame: HTMLElement;
-  readonly #theme: MediaQueryList;
+  readonly #dark = matchMedia("(prefers-color-scheme: dark)");
+  readonly #themes: MutationObserver;
   readonly #observer: ResizeObserver;
   #marks: { dispose(): void }[] = [];
   #below = 0;
@@ -60,7 +61,6 @@ export class Pane implements Sink {
     constructedStyles(document);
     this.#events = events;
     this.#frame = frame;
-    this.#theme = matchMedia("(prefers-color-scheme: dark)");
     const { columns, rows } = options.size;
     this.#terminal = new Terminal({
       cols: columns,
@@ -75,7 +75,7 @@ export class Pane implements Sink {
       allowProposedApi: true,
       disableStdin: true,
       logLevel: "off",
-      theme: colours(this.#theme.matches),
+      theme: isDark(frame) ? DARK : LIGHT,
       linkHandler: {
         allowNonHttpProtocols: false,
         activate: (event, text) => this.#follow(event, text),
@@ -90,12 +90,16 @@ export class Pane implements Sink {
     this.#listen();
     this.#observer = new ResizeObserver(() => this.#scale());
     this.#observer.observe(frame);
+    // Somebody may prefer another scheme than the system has.
+    this.#themes = new MutationObserver(this.#onTheme);
+    this.#themes.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
     this.#scale();
   }
 
   dispose(): void {
     this.#observer.disconnect();
-    this.#theme.removeEventListener("change", this.#onTheme);
+    this.#dark.removeEventListener("change", this.#onTheme);
+    this.#themes.disconnect();
     this.#frame.removeEventListener("paste", this.#onPaste, true);
     this.#terminal.dispose();
   }
@@ -242,7 +246,7 @@ export class Pane implements Sink {
     this.#terminal.onScroll(() => this.#tellScrolled());
     this.#terminal.onWriteParsed(() => this.#tellScrolled());
     this.#frame.addEventListener("paste", this.#onPaste, true);
-    this.#theme.addEventListener("change", this.#onTheme);
+    this.#dark.addEventListener("change", this.#onTheme);
     // Keys that the page needs in any case, and those of the browser while nothing is typed.
     this.#terminal.attachCustomKeyEventHandler((event) => {
       if (event.ctrlKey && event.shiftKey && (event.key === "." || event.key === ">")) return false;
@@ -258,7 +262,7 @@ export class Pane implements Sink {
   };
 
   readonly #onTheme = (): void => {
-    this.#terminal.options.theme = colours(this.#theme.matches);
+    this.#terminal.options.theme = isDark(this.#frame) ? DARK : LIGHT;
   };
 
   #tellScrolled(): void {
@@ -305,8 +309,10 @@ function hasGraphics(): boolean {
   return !/swiftshader|llvmpipe|software|basic render/i.test(renderer);
 }
 
-function colours(dark: boolean): ITheme {
-  return dark ? DARK : LIGHT;
+/** Whether the ground of an element is dark, whatever made it so. */
+function isDark(element: HTMLElement): boolean {
+  const [red = 255, green = 255, blue = 255] = (getComputedStyle(element).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
+  return red + green + blue < 384;
 }
 
 const DARK: ITheme = {

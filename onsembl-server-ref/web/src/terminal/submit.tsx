@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Link } from "../link/link.ts";
 import type { CommandRequest } from "../wire.gen.ts";
 import type { Controller } from "./controller.ts";
-import { shown } from "./guard.ts";
+import { shown } from "../lib/shown.ts";
 import { isOver } from "./messages.ts";
 
 /** Bytes of a text that goes in one request. */
@@ -114,13 +114,13 @@ export function SubmitBox({ controller, link }: { controller: Controller; link: 
         ))}
       </ul>
       {refusal !== "" && (
-        <p class="terminal-refusal" role="alert">
+        <p class="problem" role="alert">
           {shown(refusal, 300)}
         </p>
       )}
       <div class="terminal-submit-row">
         <label>
-          <span class="visually-hidden">Text for the program</span>
+          <span class="unseen">Text for the program</span>
           <textarea
             value={text}
             rows={Math.min(8, text.split("\n").length)}
@@ -151,7 +151,7 @@ export function SubmitBox({ controller, link }: { controller: Controller; link: 
           Send
         </button>
       </div>
-      <label class="terminal-if">
+      <label class="check terminal-if">
         <input type="checkbox" checked={onlyIfWaiting} onChange={(event) => setOnlyIfWaiting(event.currentTarget.checked)} />
         Only if the program waits for a prompt
       </label>

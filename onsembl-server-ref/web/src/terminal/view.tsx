@@ -2,14 +2,17 @@
 // decided here.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { shown } from "../lib/shown.ts";
+import { bytes, clock } from "../lib/time.ts";
+import { announcer } from "../store/announce.ts";
+import { useTitle } from "../ui/parts.tsx";
 import { Controller } from "./controller.ts";
 import { Asking } from "./dialog.tsx";
-import { shown } from "./guard.ts";
 import type { TerminalProps } from "./index.tsx";
 import { KeyBar } from "./keys.tsx";
 import { request } from "./request.ts";
 import { SubmitBox } from "./submit.tsx";
-import { byteWords, clock, gapWords, keyboardWords, laneWords } from "./words.ts";
+import { gapWords, keyboardWords, laneWords } from "./words.ts";
 
 const SCREEN_READER = "onsembl-terminal-screen-reader";
 
@@ -22,25 +25,33 @@ function remembered(): boolean {
   }
 }
 
-/** The height that is visible below the top of an element, also above a soft keyboard. */
-function useVisibleHeight(): { current: HTMLElement | null } {
+/** What stands at the lower end of the page, over the content. */
+const BELOW = ".foot, .rail";
+
+/** The height between the top of an element and what is at the lower end, also with a soft keyboard in front of it. */
+export function useVisibleHeight(): { current: HTMLElement | null } {
   const element = useRef<HTMLElement | null>(null);
   useEffect(() => {
     const viewport = window.visualViewport;
     const measure = (): void => {
       const section = element.current;
       if (section === null) return;
-      const visible = viewport === null ? window.innerHeight : viewport.height + viewport.offsetTop;
-      const top = Math.max(0, section.getBoundingClientRect().top);
-      section.style.setProperty("--visible-height", `${Math.max(160, Math.floor(visible - top))}px`);
+      const top = section.getBoundingClientRect().top + window.scrollY;
+      let bottom = viewport === null ? window.innerHeight : viewport.height;
+      for (const other of document.querySelectorAll(BELOW)) {
+        const box = other.getBoundingClientRect();
+        if (box.width > window.innerWidth / 2 && box.height > 0) bottom = Math.min(bottom, box.top);
+      }
+      section.style.setProperty("--visible-height", `${Math.max(320, Math.floor(bottom - top - 12))}px`);
     };
     measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(document.body);
     viewport?.addEventListener("resize", measure);
-    viewport?.addEventListener("scroll", measure);
     window.addEventListener("resize", measure);
     return () => {
+      observer.disconnect();
       viewport?.removeEventListener("resize", measure);
-      viewport?.removeEventListener("scroll", measure);
       window.removeEventListener("resize", measure);
     };
   }, []);
@@ -77,6 +88,7 @@ export function LiveTerminal(props: TerminalProps) {
   }, [controller, screenReader]);
 
   const name = agentName ?? agentId ?? controller?.agent.value ?? "an agent";
+  useTitle(`Terminal of ${shown(name, 40)}`);
   return (
     <section class="terminal" ref={section} aria-label={`Terminal of ${shown(name, 80)}`}>
       <Head name={name} commandId={commandId} controller={controller} screenReader={screenReader} onScreenReader={setScreenReader} />
@@ -120,7 +132,7 @@ function Head({ name, commandId, controller, screenReader, onScreenReader }: Hea
           {laneWords(lane)}
         </span>
         {size !== null && (
-          <span class="terminal-size" title="Columns and rows of the terminal">
+          <span class="quiet" title="Columns and rows of the terminal">
             {size.columns} × {size.rows}
           </span>
         )}
@@ -161,7 +173,9 @@ function Find({ controller, onClose }: { controller: Controller; onClose: () => 
     return () => void controller.find("", "next");
   }, [controller]);
   const look = (words: string, direction: "next" | "previous"): void => {
-    setFound(words === "" || controller.find(words, direction));
+    const isFound = words === "" || controller.find(words, direction);
+    if (!isFound) announcer.say("find", "Not found.");
+    setFound(isFound);
   };
   return (
     <form
@@ -180,7 +194,7 @@ function Find({ controller, onClose }: { controller: Controller; onClose: () => 
       }}
     >
       <label>
-        <span class="visually-hidden">Find in what is shown</span>
+        <span class="unseen">Find in what is shown</span>
         <input
           ref={input}
           type="search"
@@ -197,7 +211,7 @@ function Find({ controller, onClose }: { controller: Controller; onClose: () => 
         Previous
       </button>
       <button type="submit">Next</button>
-      {!found && <span role="status">Not found. The log has all of it.</span>}
+      {!found && <span class="bad">Not found. The log has all of it.</span>}
     </form>
   );
 }
@@ -207,12 +221,16 @@ function Keyboard({ controller, readOnly }: { controller: Controller; readOnly: 
   const keyboard = controller.keyboard.value;
   const over = controller.lane.value === "over";
   const on = keyboard.mode !== "off" && keyboard.mode !== "held-by-other";
+  const words = readOnly ? `This sign-in is read-only. ${keyboard.other === null ? "" : keyboardWords(keyboard)}` : keyboardWords(keyboard);
+  useEffect(() => {
+    if (keyboard.mode !== "asking") announcer.say("keyboard", words);
+  }, [words]);
   return (
     <div class="terminal-keyboard" data-mode={keyboard.mode}>
       <span class="terminal-lock" aria-hidden="true">
         {keyboard.mode === "on" ? "⌨" : "🔒"}
       </span>
-      <p role="status">{readOnly ? `This sign-in is read-only. ${keyboard.other === null ? "" : keyboardWords(keyboard)}` : keyboardWords(keyboard)}</p>
+      <p>{words}</p>
       {!readOnly && !over && (
         <div class="terminal-keyboard-buttons">
           {on ? (
@@ -245,7 +263,7 @@ function MissingParts({ controller, commandId }: { controller: Controller; comma
   const skipped = parts.reduce((sum, part) => sum + (part.kind === "skipped" ? part.bytes : 0), 0);
   const summary = [
     gaps > 0 ? `${gaps} ${gaps === 1 ? "gap" : "gaps"}` : "",
-    skipped > 0 ? `${byteWords(skipped)} skipped, stored` : "",
+    skipped > 0 ? `${bytes(skipped)} skipped, stored` : "",
     whole ? "" : "the screen is drawn from the latest output only",
   ].filter((part) => part !== "");
   return (
@@ -258,7 +276,7 @@ function MissingParts({ controller, commandId }: { controller: Controller; comma
               gapWords(part.gap)
             ) : (
               <>
-                {byteWords(part.bytes)} skipped at {clock(part.at)}: this page could not keep up. All of it is stored:{" "}
+                {bytes(part.bytes)} skipped at {clock(part.at)}: this page could not keep up. All of it is stored:{" "}
                 <a href={`${log}#offset=${part.offset}`}>open as log</a>
               </>
             )}
@@ -296,6 +314,12 @@ function Footer({ controller }: { controller: Controller }) {
     controller.notice.value,
     controller.pointed.value,
   ];
+  useEffect(() => {
+    if (notice !== "") announcer.say("terminal", shown(notice, 300));
+  }, [notice]);
+  useEffect(() => {
+    if (lane === "over") announcer.say("terminal", `The terminal has ended: ${shown(why, 300)}.`);
+  }, [lane]);
   return (
     <div class="terminal-foot">
       {lane === "over" && (
@@ -305,9 +329,7 @@ function Footer({ controller }: { controller: Controller }) {
         </p>
       )}
       {lane === "away" && why !== "" && <p class="terminal-why">No screen yet: {shown(why, 300)}</p>}
-      <p class="terminal-notice" role="status">
-        {shown(notice, 300)}
-      </p>
+      {notice !== "" && <p class="terminal-notice">{shown(notice, 300)}</p>}
       {pointed !== null && <p class="terminal-pointed">{shown(pointed, 200)}</p>}
     </div>
   );

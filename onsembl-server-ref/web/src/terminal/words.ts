@@ -1,6 +1,7 @@
 // What the terminal views say in words. Texts of others are escaped where they are shown, by `shown`.
 
-import { shown } from "./guard.ts";
+import { shown } from "../lib/shown.ts";
+import { bytes as amount, clock } from "../lib/time.ts";
 import type { KeyboardShown } from "./typist.ts";
 import type { Gap, Lane } from "./watch.ts";
 
@@ -15,30 +16,15 @@ const CAUSES: Readonly<Record<string, string>> = {
   background: "a process that outlived its command held the stream open",
 };
 
-/** A number of bytes for people. */
-export function byteWords(bytes: number): string {
-  if (bytes < 1_000) return `${bytes} B`;
-  for (const [unit, size] of [["kB", 1e3], ["MB", 1e6], ["GB", 1e9]] as const) {
-    const value = bytes / size;
-    if (value < 999.5) return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${unit}`;
-  }
-  return `${Math.round(bytes / 1e12)} TB`;
-}
-
 export function skippedWords(bytes: number): string {
-  return `${byteWords(bytes)} skipped here; stored, and in the log`;
+  return `${amount(bytes)} skipped here; stored, and in the log`;
 }
 
 /** A gap in one line. */
 export function gapWords(gap: Gap): string {
-  const what = gap.length === null ? "an unknown number of bytes not delivered" : `${byteWords(gap.length)} not delivered`;
+  const what = gap.length === null ? "an unknown number of bytes not delivered" : `${amount(gap.length)} not delivered`;
   const when = gap.timestamp === null ? "" : ` at ${clock(gap.timestamp)}`;
   return `${what}${when}: ${CAUSES[gap.because] ?? shown(gap.because)}`;
-}
-
-/** A time of the day in the viewer's zone. */
-export function clock(millis: number): string {
-  return new Date(millis).toLocaleTimeString(undefined, { hour12: false });
 }
 
 /** What the page is doing with the terminal, in one or two words. */

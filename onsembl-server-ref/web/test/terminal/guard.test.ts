@@ -2,7 +2,7 @@
 
 import headless from "@xterm/headless";
 import { describe, expect, test } from "vitest";
-import { asksForColour, copied, guard, isFocusReport, shown, webAddress } from "../../src/terminal/guard.ts";
+import { asksForColour, copied, guard, isFocusReport, webAddress } from "../../src/terminal/guard.ts";
 
 const { Terminal } = headless;
 
@@ -77,9 +77,4 @@ test("only addresses of the web are links, and are shown whole", () => {
   }
   // What looks like another host is shown as it is resolved.
   expect(webAddress("https://exаmple.com/")).toBe("https://xn--exmple-4nf.com/");
-});
-
-test("a text of others shows its control characters, and has a bound", () => {
-  expect(shown("a\u202eb\x1b[31m\u200b")).toBe("a\\u{202e}b\\u{1b}[31m\\u{200b}");
-  expect(shown("x".repeat(300)).length).toBe(201);
 });

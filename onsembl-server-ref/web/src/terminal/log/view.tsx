@@ -3,12 +3,16 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { navigate } from "../../router.ts";
-import { shown } from "../guard.ts";
+import { announcer } from "../../store/announce.ts";
+import { useTitle } from "../../ui/parts.tsx";
+import { shown } from "../../lib/shown.ts";
+import { bytes as amount, clock, count } from "../../lib/time.ts";
 import type { TerminalProps } from "../index.tsx";
 import { request } from "../request.ts";
-import { byteWords, gapWords } from "../words.ts";
+import { useVisibleHeight } from "../view.tsx";
+import { gapWords } from "../words.ts";
 import { type Line, type Look, paletteColour, PLAIN, type Span } from "./lines.ts";
-import { fragment, fromFragment, lineOf, LogReader, placeOf } from "./reader.ts";
+import { fragment, fromFragment, lineOf, LogReader, placeOf, type Search } from "./reader.ts";
 import { stored } from "./source.ts";
 
 /** The height of a line, which the style sheet has too; in CSS pixels. */
@@ -32,9 +36,11 @@ export function LogView(props: TerminalProps) {
     if (reader === null || place === null) return;
     if (lineOf(reader.lines.value, place) >= 0) reader.wanted.value = place;
   }, [reader, hash]);
+  const section = useVisibleHeight();
   const isTerminal = commandId.startsWith("terminal-");
+  useTitle(`Log of ${shown(agentName ?? commandId, 40)}`);
   return (
-    <section class="log" aria-label="Log">
+    <section class="log" aria-label="Log" ref={section}>
       <header class="terminal-head">
         <h1>
           {shown(agentName ?? "Output", 80)} <small class="terminal-title">log of {shown(commandId, 80)}</small>
@@ -49,6 +55,10 @@ export function LogView(props: TerminalProps) {
 function Tools({ reader, commandId, isTerminal }: { reader: LogReader; commandId: string; isTerminal: boolean }) {
   const [words, setWords] = useState("");
   const search = reader.search.value;
+  const found = searchWords(search);
+  useEffect(() => {
+    if (search.state === "found" || search.state === "not-found") announcer.say("find", found);
+  }, [found]);
   const find = (again: boolean): void => {
     const behind = again && search.state === "found" ? search.at : null;
     void reader.find(words, behind);
@@ -64,7 +74,7 @@ function Tools({ reader, commandId, isTerminal }: { reader: LogReader; commandId
         }}
       >
         <label>
-          <span class="visually-hidden">Find in all stored output</span>
+          <span class="unseen">Find in all stored output</span>
           <input
             type="search"
             value={words}
@@ -78,11 +88,7 @@ function Tools({ reader, commandId, isTerminal }: { reader: LogReader; commandId
             Stop
           </button>
         )}
-        <span role="status">
-          {search.state === "running" && `searched ${byteWords(search.bytes)} …`}
-          {search.state === "not-found" && `not found in ${byteWords(search.bytes)}`}
-          {search.state === "found" && `found at byte ${search.at.offset.toLocaleString()}`}
-        </span>
+        <span class="quiet">{found}</span>
       </form>
       <div class="terminal-tools" role="toolbar" aria-label="Log">
         {isTerminal && (
@@ -102,6 +108,19 @@ function Tools({ reader, commandId, isTerminal }: { reader: LogReader; commandId
   );
 }
 
+function searchWords(search: Search): string {
+  switch (search.state) {
+    case "none":
+      return "";
+    case "running":
+      return `searched ${amount(search.bytes)} …`;
+    case "found":
+      return `found at byte ${count(search.at.offset)}`;
+    case "not-found":
+      return `not found in ${amount(search.bytes)}`;
+  }
+}
+
 function Download({ reader, commandId, isTerminal }: { reader: LogReader; commandId: string; isTerminal: boolean }) {
   const [state, setState] = useState("");
   const work = useRef<AbortController | null>(null);
@@ -110,7 +129,7 @@ function Download({ reader, commandId, isTerminal }: { reader: LogReader; comman
     work.current?.abort();
     work.current = new AbortController();
     try {
-      const blob = await reader.bytes(stream, (bytes) => setState(byteWords(bytes)), work.current.signal);
+      const blob = await reader.bytes(stream, (bytes) => setState(amount(bytes)), work.current.signal);
       const url = URL.createObjectURL(blob);
       const link = document.createElement("a");
       link.href = url;
@@ -129,7 +148,7 @@ function Download({ reader, commandId, isTerminal }: { reader: LogReader; comman
           Download{isTerminal ? "" : ` ${stream.toLowerCase()}`}
         </button>
       ))}
-      <span role="status">{shown(state, 100)}</span>
+      <span class="quiet">{shown(state, 100)}</span>
     </>
   );
 }
@@ -142,7 +161,7 @@ function Rows({ reader, commandId }: { reader: LogReader; commandId: string }) {
   const lines = reader.lines.value;
   const rest = reader.rest.value;
   const wanted = reader.wanted.value;
-  const count = lines.length + rest.length;
+  const all = lines.length + rest.length;
 
   const measure = (): void => {
     const element = list.current;
@@ -184,13 +203,13 @@ function Rows({ reader, commandId }: { reader: LogReader; commandId: string }) {
   }, [wanted, wanted === null ? null : lines.length > 0]);
 
   const first = Math.max(0, Math.floor(view.top / ROW) - BESIDE);
-  const last = Math.min(count, Math.ceil((view.top + view.height) / ROW) + BESIDE);
+  const last = Math.min(all, Math.ceil((view.top + view.height) / ROW) + BESIDE);
   const marked = wanted === null ? -1 : lineOf(lines, wanted);
-  const state = stateWords(reader, count);
+  const state = stateWords(reader, all);
   return (
     <>
       <div class="log-lines" ref={list} role="log" aria-live="off" aria-label="Lines" tabIndex={0} onScroll={measure}>
-        <div class="log-all" style={{ height: `${count * ROW}px` }}>
+        <div class="log-all" style={{ height: `${all * ROW}px` }}>
           <ol class="log-window" style={{ transform: `translateY(${first * ROW}px)` }}>
             {Array.from({ length: Math.max(0, last - first) }, (_, n) => {
               const line = lines[first + n] ?? rest[first + n - lines.length];
@@ -201,17 +220,17 @@ function Rows({ reader, commandId }: { reader: LogReader; commandId: string }) {
           </ol>
         </div>
       </div>
-      <p class="log-state" role="status">
+      <p class="log-state quiet">
         {state}
       </p>
     </>
   );
 }
 
-function stateWords(reader: LogReader, count: number): string {
+function stateWords(reader: LogReader, all: number): string {
   if (reader.why.value !== "") return shown(reader.why.value, 300);
   if (reader.busy.value === "opening") return "Opening …";
-  if (count === 0 && reader.atEnd.value) return "No output is stored.";
+  if (all === 0 && reader.atEnd.value) return "No output is stored.";
   const end = reader.end.value;
   if (!reader.atEnd.value) return "There is more below.";
   return end?.ended === false ? "This is the end so far; new lines are added." : `This is the end: ${shown(end?.status ?? "", 40)}.`;
@@ -220,7 +239,7 @@ function stateWords(reader: LogReader, count: number): string {
 function Row({ line, marked, commandId, reader }: { line: Line; marked: boolean; commandId: string; reader: LogReader }) {
   const place = placeOf(line);
   const link = `/terminals/${encodeURIComponent(commandId)}/log#${fragment(place)}`;
-  const time = line.at === null ? "" : new Date(line.at).toLocaleTimeString(undefined, { hour12: false });
+  const time = line.at === null ? "" : clock(line.at);
   return (
     <li class={marked ? "log-row marked" : "log-row"} data-stream={line.stream} data-kind={line.kind}>
       <a
