@@ -1,6 +1,5 @@
-// Keys that a soft keyboard lacks. Shown where the pointer is coarse, or when asked for; they type only with the keyboard.
+// Keys that a soft keyboard lacks. They type only with the keyboard of the terminal.
 
-import { useState } from "preact/hooks";
 import type { Controller } from "./controller.ts";
 
 interface Key {
@@ -25,7 +24,6 @@ const KEYS: readonly Key[] = [
 ];
 
 export function KeyBar({ controller }: { controller: Controller }) {
-  const [open, setOpen] = useState(() => matchMedia("(pointer: coarse)").matches);
   const on = controller.keyboard.value.mode === "on";
   const paste = async (): Promise<void> => {
     try {
@@ -35,13 +33,6 @@ export function KeyBar({ controller }: { controller: Controller }) {
       controller.say("the browser does not let this page read the clipboard");
     }
   };
-  if (!open) {
-    return (
-      <button type="button" class="terminal-keys-open" onClick={() => setOpen(true)}>
-        Keys
-      </button>
-    );
-  }
   return (
     <div class="terminal-keys" role="toolbar" aria-label="Keys">
       {KEYS.map((key) => (
@@ -59,9 +50,6 @@ export function KeyBar({ controller }: { controller: Controller }) {
       ))}
       <button type="button" disabled={!on} onClick={() => void paste()}>
         Paste
-      </button>
-      <button type="button" aria-label="Hide keys" onClick={() => setOpen(false)}>
-        ×
       </button>
     </div>
   );

@@ -1,6 +1,7 @@
 // The live view of one terminal: what surrounds the emulator. What is shown is published by `Controller`; nothing is
 // decided here.
 
+import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { shown } from "../lib/shown.ts";
 import { bytes, clock } from "../lib/time.ts";
@@ -63,6 +64,8 @@ export function LiveTerminal(props: TerminalProps) {
   const frame = useRef<HTMLDivElement>(null);
   const section = useVisibleHeight();
   const [screenReader, setScreenReader] = useState(remembered);
+  /** Where the pointer is coarse a soft keyboard is likely, which lacks keys. */
+  const [keys, setKeys] = useState(() => matchMedia("(pointer: coarse)").matches);
   const [controller, setController] = useState<Controller | null>(null);
 
   useEffect(() => {
@@ -91,7 +94,16 @@ export function LiveTerminal(props: TerminalProps) {
   useTitle(`Terminal of ${shown(name, 40)}`);
   return (
     <section class="terminal" ref={section} aria-label={`Terminal of ${shown(name, 80)}`}>
-      <Head name={name} commandId={commandId} controller={controller} screenReader={screenReader} onScreenReader={setScreenReader} />
+      <Head name={name} commandId={commandId} controller={controller}>
+        {!readOnly && (
+          <button type="button" aria-pressed={keys} title="Keys that a soft keyboard lacks" onClick={() => setKeys(!keys)}>
+            Keys
+          </button>
+        )}
+        <button type="button" aria-pressed={screenReader} onClick={() => setScreenReader(!screenReader)}>
+          Screen reader
+        </button>
+      </Head>
       {controller !== null && <Keyboard controller={controller} readOnly={readOnly} />}
       {controller !== null && <MissingParts controller={controller} commandId={commandId} />}
       <div class="terminal-outer">
@@ -99,7 +111,7 @@ export function LiveTerminal(props: TerminalProps) {
         {controller !== null && <Follow controller={controller} />}
       </div>
       {controller !== null && <Footer controller={controller} />}
-      {controller !== null && !readOnly && <KeyBar controller={controller} />}
+      {controller !== null && !readOnly && keys && <KeyBar controller={controller} />}
       {controller !== null && !readOnly && <SubmitBox controller={controller} link={feed.link} />}
       {controller !== null && <Asking controller={controller} />}
     </section>
@@ -110,11 +122,11 @@ interface HeadProps {
   name: string;
   commandId: string;
   controller: Controller | null;
-  screenReader: boolean;
-  onScreenReader: (on: boolean) => void;
+  /** Further tools. */
+  children: ComponentChildren;
 }
 
-function Head({ name, commandId, controller, screenReader, onScreenReader }: HeadProps) {
+function Head({ name, commandId, controller, children }: HeadProps) {
   const [finding, setFinding] = useState(false);
   const lane = controller?.lane.value ?? "away";
   const size = controller?.size.value ?? null;
@@ -152,9 +164,7 @@ function Head({ name, commandId, controller, screenReader, onScreenReader }: Hea
         <button type="button" title="Fetch the screen again" onClick={() => controller?.redraw()}>
           Redraw
         </button>
-        <button type="button" aria-pressed={screenReader} onClick={() => onScreenReader(!screenReader)}>
-          Screen reader
-        </button>
+        {children}
         <a class="button" href={`/api/commands/${encodeURIComponent(commandId)}/screen?format=text`} target="_blank" rel="noopener">
           As text
         </a>

@@ -109,66 +109,72 @@ class Assembler {
   }
 
   #take(text: string, offset: number, at: number | null, out: Line[]): void {
-    for (const character of text) {
-      switch (this.#state) {
-        case "text":
-          this.#character(character);
-          if (this.#text.length >= LONGEST) {
-            this.#end(out);
-            this.#start = { offset, at };
-          }
-          break;
-        case "escape":
-          this.#parameters = "";
-          this.#state =
-            character === "[" ? "control" : "]P_^X".includes(character) ? "string" : "()*+-./#% ".includes(character) ? "short" : "text";
-          break;
-        case "short":
-          this.#state = "text";
-          break;
-        case "control":
-          if (character >= "@" && character <= "~") {
-            if (character === "m") this.#look = styled(this.#look, this.#parameters);
-            this.#state = "text";
-          } else if (this.#parameters.length < 256) {
-            this.#parameters += character;
-          }
-          break;
-        case "string":
-          if (character === "\x07") this.#state = "text";
-          else if (character === "\x1b") this.#state = "string-escape";
-          break;
-        case "string-escape":
-          this.#state = character === "\\" ? "text" : "string";
-          break;
+    let from = 0;
+    while (from < text.length) {
+      if (this.#state === "text") {
+        const to = plainUntil(text, from);
+        if (to > from) {
+          this.#print(text.slice(from, to), offset, at, out);
+          from = to;
+          continue;
+        }
       }
+      this.#act(text.charAt(from));
+      from += 1;
     }
   }
 
-  #character(character: string): void {
-    if (character === "\x1b") {
-      this.#state = "escape";
-      return;
+  /** A control character, or a part of a sequence. */
+  #act(character: string): void {
+    switch (this.#state) {
+      case "text":
+        if (character === "\x1b") this.#state = "escape";
+        else if (character === "\r") this.#returned = true;
+        else if (character === "\b") this.#drop();
+        return;
+      case "escape":
+        this.#parameters = "";
+        this.#state =
+          character === "[" ? "control" : "]P_^X".includes(character) ? "string" : "()*+-./#% ".includes(character) ? "short" : "text";
+        return;
+      case "short":
+        this.#state = "text";
+        return;
+      case "control":
+        if (character >= "@" && character <= "~") {
+          if (character === "m") this.#look = styled(this.#look, this.#parameters);
+          this.#state = "text";
+        } else if (this.#parameters.length < 256) {
+          this.#parameters += character;
+        }
+        return;
+      case "string":
+        if (character === "\x07") this.#state = "text";
+        else if (character === "\x1b") this.#state = "string-escape";
+        return;
+      case "string-escape":
+        this.#state = character === "\\" ? "text" : "string";
+        return;
     }
-    if (character === "\r") {
-      this.#returned = true;
-      return;
-    }
-    if (character === "\b") {
-      this.#drop();
-      return;
-    }
-    const code = character.codePointAt(0) ?? 0;
-    if (code < 32 && character !== "\t") return;
-    if (code >= 0x7f && code < 0xa0) return;
+  }
+
+  #print(text: string, offset: number, at: number | null, out: Line[]): void {
     if (this.#returned) {
       // What follows is written over the line.
       [this.#returned, this.#text, this.#spans] = [false, "", []];
     }
-    const last = this.#spans.at(-1);
-    if (last !== undefined && (last.look === this.#look || this.#spans.length >= MOST_SPANS)) last.text += character;
-    else this.#spans.push({ text: character, look: this.#look });
-    this.#text += character;
+    for (let from = 0; from < text.length; ) {
+      const part = text.slice(from, from + LONGEST - this.#text.length);
+      const last = this.#spans.at(-1);
+      if (last !== undefined && (last.look === this.#look || this.#spans.length >= MOST_SPANS)) last.text += part;
+      else this.#spans.push({ text: part, look: this.#look });
+      this.#text += part;
+      from += part.length;
+      if (this.#text.length >= LONGEST) {
+        this.#end(out);
+        this.#start = { offset, at };
+      }
+    }
   }
 
   #drop(): void {
@@ -226,6 +232,15 @@ export class Lines {
   rest(): TextLine[] {
     return [...this.#assemblers.values()].map((one) => one.peek()).filter((line) => line !== null);
   }
+}
+
+/** Where the next character is that is not printed as it is; a tab is. */
+function plainUntil(text: string, from: number): number {
+  for (let at = from; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if ((code < 32 && code !== 9) || (code >= 0x7f && code < 0xa0)) return at;
+  }
+  return text.length;
 }
 
 /** A look after `CSI parameters m`. */

@@ -11,7 +11,7 @@ export const MOST_LINES = 20_000;
 /** Bytes that are read at once. */
 const READ = 256 * 1024;
 /** Records that are read at once before the window, at first and at most: some have a few bytes, some 32 KiB. */
-const RECORDS = 64;
+const RECORDS = 8;
 const MOST_RECORDS = 64 * 1024;
 /** Lines of a block, or a few more. */
 const BLOCK = 1_000;
@@ -109,7 +109,7 @@ export class LogReader {
       else if (bytes > READ * 2) this.#records = Math.max(1, Math.floor(this.#records / 4));
       if (from === null || blocks.length === 0) this.atStart.value = true;
       if (blocks.length === 0) return;
-      joinFirst(first.lines, lines.rest());
+      joinFirst(first, lines.rest());
       first.state = lines;
       this.#blocks.unshift(...blocks);
       this.shifted += blocks.reduce((sum, block) => sum + block.lines.length, 0);
@@ -347,11 +347,12 @@ export class LogReader {
   }
 }
 
-/** The line in which a window began is whole once what is before it is known. */
-function joinFirst(lines: Line[], rest: readonly TextLine[]): void {
+/** The line in which a block begins is whole once what is before it is known, if it was not known before. */
+function joinFirst({ lines, state }: Block, rest: readonly TextLine[]): void {
   const part = lines[0];
-  const start = part?.kind === "text" ? rest.find((line) => line.stream === part.stream) : undefined;
-  if (part?.kind !== "text" || start === undefined) return;
+  if (part?.kind !== "text" || state.rest().some((line) => line.stream === part.stream)) return;
+  const start = rest.find((line) => line.stream === part.stream);
+  if (start === undefined) return;
   lines[0] = { ...start, text: start.text + part.text, spans: [...start.spans, ...part.spans] };
 }
 
