@@ -8,6 +8,7 @@ import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebglAddon } from "@xterm/addon-webgl";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { type ITheme, Terminal } from "@xterm/xterm";
+import { WholeCharacters } from "./characters.ts";
 import type { Sink } from "./flow.ts";
 import { guard, isFocusReport, webAddress } from "./guard.ts";
 import { constructedStyles } from "./stylesheets.ts";
@@ -48,6 +49,7 @@ export class Pane implements Sink {
   readonly #terminal: Terminal;
   readonly #fit = new FitAddon();
   readonly #search = new SearchAddon();
+  readonly #characters = new WholeCharacters();
   readonly #events: PaneEvents;
   readonly #frame: HTMLElement;
   readonly #dark = matchMedia("(prefers-color-scheme: dark)");
@@ -107,7 +109,7 @@ export class Pane implements Sink {
   // What is shown.
 
   write(bytes: Uint8Array, done: () => void): void {
-    this.#terminal.write(bytes, done);
+    this.#terminal.write(this.#characters.take(bytes), done);
   }
 
   /** The reset stands in the same write as the screen, so that nothing is drawn between them. */
@@ -119,7 +121,8 @@ export class Pane implements Sink {
     const bytes = new Uint8Array(start.length + drawing.bytes.length);
     bytes.set(start);
     bytes.set(drawing.bytes, start.length);
-    this.#terminal.write(bytes, done);
+    this.#characters.clear();
+    this.#terminal.write(this.#characters.take(bytes), done);
   }
 
   size({ columns, rows }: Size): void {

@@ -7,6 +7,7 @@ import unicode from "@xterm/addon-unicode11";
 import headless, { type Terminal as Headless } from "@xterm/headless";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { WholeCharacters } from "../../src/terminal/characters.ts";
 import { guard } from "../../src/terminal/guard.ts";
 
 const FOLDER = new URL("../dumps/", import.meta.url);
@@ -29,11 +30,15 @@ function terminal({ columns, rows }: File): Headless {
   return terminal;
 }
 
-const write = (to: Headless, what: Uint8Array): Promise<void> => new Promise((done) => to.write(what, done));
+/** Writes as the page does. */
+function writer(to: Headless): (what: Uint8Array) => Promise<void> {
+  const characters = new WholeCharacters();
+  return (what) => new Promise((done) => to.write(characters.take(what), done));
+}
 
 /** The first 16 of the 256 colours look like the 16 colours, and are written as either. */
-function colour(mode: string, value: number): string {
-  return mode === "256" && value < 16 ? `16 ${value}` : `${mode} ${value}`;
+function colour(isDefault: boolean, isRgb: boolean, value: number): string {
+  return isDefault ? "" : `${isRgb ? "rgb" : "palette"} ${value.toString(16)}`;
 }
 
 /** All that a viewer sees, row by row, and what decides how it goes on. */
@@ -47,10 +52,14 @@ function seen(of: Headless): string[] {
       const cell = line?.getCell(column);
       if (cell === undefined) continue;
       const text = cell.getChars() || " ";
-      const front = cell.isFgDefault() ? "" : colour(cell.isFgRGB() ? "rgb" : cell.getFgColor() < 16 && !cell.isFgRGB() ? "16" : "256", cell.getFgColor());
-      const back = cell.isBgDefault() ? "" : colour(cell.isBgRGB() ? "rgb" : cell.getBgColor() < 16 && !cell.isBgRGB() ? "16" : "256", cell.getBgColor());
-      const style = [cell.isBold(), cell.isDim(), cell.isItalic(), cell.isUnderline(), cell.isInverse(), cell.isStrikethrough()];
-      cells.push(`${text}${cell.getWidth()}${front}${back === "" ? "" : `/${back}`}${style.map((is) => (is ? 1 : 0)).join("")}`);
+      const [inverse, underline, strike] = [cell.isInverse() !== 0, cell.isUnderline() !== 0, cell.isStrikethrough() !== 0];
+      const front = colour(cell.isFgDefault(), cell.isFgRGB(), cell.getFgColor());
+      const back = colour(cell.isBgDefault(), cell.isBgRGB(), cell.getBgColor());
+      // Of a blank only the ground is seen. What is bold and faint at once is only one of them for the server.
+      const isBlank = text === " " && !inverse && !underline && !strike;
+      const weight = cell.isBold() !== 0 ? "bold" : cell.isDim() !== 0 ? "faint" : "";
+      const style = isBlank ? [] : [front, weight, cell.isItalic() !== 0 ? "italic" : "", inverse ? "inverse" : "", underline ? "underline" : "", strike ? "strike" : ""];
+      cells.push([text, cell.getWidth(), back, ...style].join(" "));
     }
     lines.push(cells.join("|"));
   }
@@ -61,6 +70,19 @@ function seen(of: Headless): string[] {
     JSON.stringify({ applicationCursorKeysMode, applicationKeypadMode, bracketedPasteMode, insertMode, mouseTrackingMode, originMode, wraparoundMode }),
   ];
 }
+
+test("a character is shown wherever the output is cut", async () => {
+  const text = new TextEncoder().encode("a…b—é🚀日\u{10ffff}c");
+  for (let cut = 0; cut <= text.length; cut += 1) {
+    const one = new headless.Terminal({ cols: 20, rows: 2, allowProposedApi: true });
+    const write = writer(one);
+    for (const part of [text.subarray(0, cut), text.subarray(cut), new Uint8Array([0xe2, 0x80]), new Uint8Array([0xa6])]) await write(part);
+    expect(one.buffer.active.getLine(0)?.translateToString(true)).toBe("a…b—é🚀日\u{10ffff}c…");
+  }
+  // What is no text is not held back for ever.
+  const characters = new WholeCharacters();
+  for (const bytes of [[0x80, 0x80, 0x80, 0x80], [0xff], [0xc3, 0x28], [0xf8]]) expect(characters.take(Uint8Array.from(bytes)).length).toBe(bytes.length);
+});
 
 const names = readdirSync(FOLDER).filter((name) => name.endsWith(".json"));
 
@@ -76,21 +98,23 @@ describe.each(names)("%s", (name) => {
 
   test("a viewer that begins by a dump sees what is there, and goes on as if it had seen everything", async () => {
     const whole = terminal(file);
-    await write(whole, written);
+    await writer(whole)(written);
     const end = seen(whole);
     const along = terminal(file);
+    const goOn = writer(along);
     let fed = 0;
     const wrong: string[] = [];
     for (const { at, dump } of file.dumps) {
-      await write(along, written.subarray(fed, at));
+      await goOn(written.subarray(fed, at));
       fed = at;
       const viewer = terminal(file);
-      await write(viewer, bytes(dump));
+      const write = writer(viewer);
+      await write(bytes(dump));
       const [there, here] = [seen(along), seen(viewer)];
       there.forEach((row, n) => {
         if (row !== here[n]) wrong.push(`at ${at}, row ${n}:\n  ${row}\n  ${here[n]}`);
       });
-      await write(viewer, written.subarray(at));
+      await write(written.subarray(at));
       seen(viewer).forEach((row, n) => {
         if (row !== end[n]) wrong.push(`from ${at} to the end, row ${n}:\n  ${end[n]}\n  ${row}`);
       });
