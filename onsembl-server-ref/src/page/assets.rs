@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "d60a85311497b046a9e6d8595d664c28d2fc0fd0b7ba41a90bfbea55c514c7be";
+    "f7b7d7eca097180f84e4605be2c2cc53ff109d48783e2ca40a9ab993e9a7249f";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,33 +16,33 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-CjBcy3-s.css" => Asset {
-            body: include_bytes!("../../assets/app-CjBcy3-s.css"),
-            br: Some(include_bytes!("../../assets/app-CjBcy3-s.css.br")),
-            gz: Some(include_bytes!("../../assets/app-CjBcy3-s.css.gz")),
-            mime: "text/css; charset=utf-8",
-            etag: "\"2a141107dd888b470bde0f8fea712a66\"",
-        },
-        "app-D49a7sWI.js" => Asset {
-            body: include_bytes!("../../assets/app-D49a7sWI.js"),
-            br: Some(include_bytes!("../../assets/app-D49a7sWI.js.br")),
-            gz: Some(include_bytes!("../../assets/app-D49a7sWI.js.gz")),
+        "app-EtgjHjkB.js" => Asset {
+            body: include_bytes!("../../assets/app-EtgjHjkB.js"),
+            br: Some(include_bytes!("../../assets/app-EtgjHjkB.js.br")),
+            gz: Some(include_bytes!("../../assets/app-EtgjHjkB.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"edf6e247dadae122043109c478f883f3\"",
+            etag: "\"d609884c32538a7b8de45813a87cf7c2\"",
+        },
+        "app-R6Alcuey.css" => Asset {
+            body: include_bytes!("../../assets/app-R6Alcuey.css"),
+            br: Some(include_bytes!("../../assets/app-R6Alcuey.css.br")),
+            gz: Some(include_bytes!("../../assets/app-R6Alcuey.css.gz")),
+            mime: "text/css; charset=utf-8",
+            etag: "\"df9e24e99b48ba10c285b2d2c95eab1c\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"c947e3ffba6241f60ef63f2c12497415\"",
+            etag: "\"d5cc6113f22faaaf48c39ad4343cc8ab\"",
         },
-        "terminal-BNZhkWTt.js" => Asset {
-            body: include_bytes!("../../assets/terminal-BNZhkWTt.js"),
-            br: Some(include_bytes!("../../assets/terminal-BNZhkWTt.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-BNZhkWTt.js.gz")),
+        "terminal-B65Bd1vd.js" => Asset {
+            body: include_bytes!("../../assets/terminal-B65Bd1vd.js"),
+            br: Some(include_bytes!("../../assets/terminal-B65Bd1vd.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-B65Bd1vd.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"adf6fcfc1f68701616465ab96ebe3e3d\"",
+            etag: "\"38c7be283ae8e181ed9e3f7af1f84912\"",
         },
         _ => return None,
     })
