@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "f7b7d7eca097180f84e4605be2c2cc53ff109d48783e2ca40a9ab993e9a7249f";
+    "9fa7f9c4d9ed8fd02f96609dfef2c6ae30d18d081ca4d74bcb3ef72822c8b7f8";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,33 +16,33 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-EtgjHjkB.js" => Asset {
-            body: include_bytes!("../../assets/app-EtgjHjkB.js"),
-            br: Some(include_bytes!("../../assets/app-EtgjHjkB.js.br")),
-            gz: Some(include_bytes!("../../assets/app-EtgjHjkB.js.gz")),
+        "app-Bjy34d6Y.js" => Asset {
+            body: include_bytes!("../../assets/app-Bjy34d6Y.js"),
+            br: Some(include_bytes!("../../assets/app-Bjy34d6Y.js.br")),
+            gz: Some(include_bytes!("../../assets/app-Bjy34d6Y.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"d609884c32538a7b8de45813a87cf7c2\"",
+            etag: "\"adc66954a530b36b7a7b68eab79c183f\"",
         },
-        "app-R6Alcuey.css" => Asset {
-            body: include_bytes!("../../assets/app-R6Alcuey.css"),
-            br: Some(include_bytes!("../../assets/app-R6Alcuey.css.br")),
-            gz: Some(include_bytes!("../../assets/app-R6Alcuey.css.gz")),
+        "app-DskBIifM.css" => Asset {
+            body: include_bytes!("../../assets/app-DskBIifM.css"),
+            br: Some(include_bytes!("../../assets/app-DskBIifM.css.br")),
+            gz: Some(include_bytes!("../../assets/app-DskBIifM.css.gz")),
             mime: "text/css; charset=utf-8",
-            etag: "\"df9e24e99b48ba10c285b2d2c95eab1c\"",
+            etag: "\"c124b36cd1a12aefa21734f4ece36d20\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"d5cc6113f22faaaf48c39ad4343cc8ab\"",
+            etag: "\"0370275e806bd89f4a5a87f8adbe2eb7\"",
         },
-        "terminal-B65Bd1vd.js" => Asset {
-            body: include_bytes!("../../assets/terminal-B65Bd1vd.js"),
-            br: Some(include_bytes!("../../assets/terminal-B65Bd1vd.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-B65Bd1vd.js.gz")),
+        "terminal-BHbqqNTA.js" => Asset {
+            body: include_bytes!("../../assets/terminal-BHbqqNTA.js"),
+            br: Some(include_bytes!("../../assets/terminal-BHbqqNTA.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-BHbqqNTA.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"38c7be283ae8e181ed9e3f7af1f84912\"",
+            etag: "\"5396cbd2071c76e1e94e389f0116e532\"",
         },
         _ => return None,
     })

@@ -59,6 +59,7 @@ export function AgentView({ id }: { id: string }): JSX.Element {
     <div class="page agent-page">
       <Head agent={agent} />
       <Why agent={agent} why={why.data} error={why.error} reload={why.reload} />
+      <Timeline id={id} drops={why.data?.drops ?? null} availability={why.data?.availability ?? null} />
       <div class="columns">
         <div class="column">
           <Composer agent={agent} />
@@ -73,7 +74,6 @@ export function AgentView({ id }: { id: string }): JSX.Element {
           {!isReadOnly() && <Controls agent={agent} />}
         </div>
       </div>
-      <Timeline id={id} drops={why.data?.drops ?? null} availability={why.data?.availability ?? null} />
     </div>
   );
 }
@@ -177,7 +177,7 @@ function Why({
       )}
       {agent.activity !== null && (
         <p>
-          Its program: <strong>{activityWords(agent.activity, now)}</strong>
+          Its program: <strong class={agent.activity.state === "asking" ? "asking" : undefined}>{activityWords(agent.activity, now)}</strong>
           {factWords(agent.activity, now) !== null && <span class="quiet"> ({factWords(agent.activity, now)})</span>}
         </p>
       )}

@@ -8,7 +8,7 @@ import { pathOf } from "../router.ts";
 import { fleet } from "../store/app.ts";
 import { isOver, isTerminal } from "../store/board.ts";
 import { ticker } from "../store/ticker.ts";
-import { endWords, phaseWords } from "../store/words.ts";
+import { endWords } from "../store/words.ts";
 import { PhaseMark } from "../ui/icons.tsx";
 
 /** What is stored, with what the link told since; the end of a command is never taken back. */
@@ -42,7 +42,7 @@ export function CommandRow({ command, withAgent = true }: { command: CommandSumm
           <code>{title === "" ? "(empty)" : title}</code>
         </a>
         <small class="quiet">
-          <b class="word">{phaseWords(status)}</b>
+          <b class="word">{shown(status)}</b>
           {end !== null && `, ${end}`}
           {command.cause !== null && command.cause !== "" && command.cause !== end && `: ${shown(command.cause)}`}
         </small>

@@ -13,7 +13,7 @@ import { fleet } from "../store/app.ts";
 import { isOver, isTerminal } from "../store/board.ts";
 import { isReadOnly } from "../store/session.ts";
 import { ticker } from "../store/ticker.ts";
-import { endWords, phaseWords } from "../store/words.ts";
+import { endWords } from "../store/words.ts";
 import { Icon, PhaseMark } from "../ui/icons.tsx";
 import { Copy, Problem, Section, useTitle } from "../ui/parts.tsx";
 import { useQuery } from "../ui/query.ts";
@@ -43,7 +43,7 @@ export function CommandView({ id }: { id: string }): JSX.Element {
       detail.reload();
       why.reload();
     }, 250);
-    if (live !== undefined) announcer.say(id, `The command is ${phaseWords(live.phase)}: ${shown(live.because)}`);
+    if (live !== undefined) announcer.say(id, `The command is ${shown(live.phase)}: ${shown(live.because)}`);
     return () => clearTimeout(handle);
   }, [moved]);
 
@@ -54,7 +54,7 @@ export function CommandView({ id }: { id: string }): JSX.Element {
         {detail.error === null ? <p role="status">Asking the server…</p> : <Problem retry={detail.reload}>{detail.error}</Problem>}
         {live !== undefined && (
           <p>
-            {phaseWords(live.phase)}: {shown(live.because)}
+            {shown(live.phase)}: {shown(live.because)}
           </p>
         )}
       </div>
@@ -65,7 +65,7 @@ export function CommandView({ id }: { id: string }): JSX.Element {
       <Head command={command} adopted={stored?.adopted === true} />
       {detail.error !== null && <Problem retry={detail.reload}>{detail.error}</Problem>}
       <section class={`card why ${command.status}`} aria-label="What it waits for, or what became of it">
-        <p class="sentences">{why.data === null ? `${phaseWords(command.status)}: ${shown(command.cause ?? "")}` : shown(why.data.summary)}</p>
+        <p class="sentences">{why.data === null ? `${shown(command.status)}: ${shown(command.cause ?? "")}` : shown(why.data.summary)}</p>
         {why.data !== null && why.data.waits_on.length > 0 && (
           <ul class="waits">
             {why.data.waits_on.map((one) => (
@@ -116,7 +116,7 @@ function Head({ command, adopted }: { command: CommandSummary; adopted: boolean 
           <bdi>{shown(name, 128)}</bdi>
         </a>
         <span class={`pill ${status}`}>
-          {phaseWords(status)}
+          {shown(status)}
           {end !== null && `, ${end}`}
         </span>
       </h1>
@@ -222,7 +222,7 @@ function Life({ command, history }: { command: CommandSummary; history: CommandD
             <li key={`${step.at} ${step.status} ${n}`} class={`${step.status}${isLast ? " last" : ""}`}>
               <PhaseMark phase={step.status} />
               <div>
-                <b>{n === 0 && step.status === "pending" ? "asked for" : phaseWords(step.status)}</b>{" "}
+                <b>{n === 0 && step.status === "pending" ? "asked for" : shown(step.status)}</b>{" "}
                 {at !== null && (
                   <time dateTime={iso(at)} title={exact(at)}>
                     {when(at, now)}
@@ -294,11 +294,11 @@ function Balance({ command }: { command: CommandSummary }): JSX.Element {
   const streams = report?.streams.filter((stream) => stream.command_id === command.command_id) ?? [];
   return (
     <Section
-      title="Balance of its output"
+      title="Audit of its output"
       id="balance"
       aside={
         <button type="button" disabled={isAsking} onClick={() => void ask()}>
-          {isAsking ? "Asking its agent…" : report === null ? "Reckon" : "Reckon again"}
+          {isAsking ? "Asking its agent…" : report === null ? "Audit" : "Audit again"}
         </button>
       }
     >

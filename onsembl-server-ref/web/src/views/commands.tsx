@@ -8,7 +8,6 @@ import { plural } from "../lib/time.ts";
 import { place, setQuery } from "../router.ts";
 import { fleet } from "../store/app.ts";
 import { isOver, isTerminal } from "../store/board.ts";
-import { phaseWords } from "../store/words.ts";
 import { AgentSelect } from "../ui/agent-select.tsx";
 import { Problem, useTitle } from "../ui/parts.tsx";
 import { useQuery } from "../ui/query.ts";
@@ -92,7 +91,7 @@ export function CommandsView(): JSX.Element {
             <option value="">all</option>
             {STATES.map((word) => (
               <option key={word} value={word}>
-                {phaseWords(word)}
+                {word}
               </option>
             ))}
           </select>
@@ -124,7 +123,7 @@ export function CommandsView(): JSX.Element {
               ? listed.length === 0
                 ? "Nothing was asked for yet."
                 : "None of the listed commands fits the filter."
-              : `${plural(found.length, "command")} of the latest ${listed.length}.`}
+              : found.length === listed.length ? `${plural(listed.length, "command")}${next === null ? "" : ", the latest ones"}.` : `${plural(found.length, "command")} of the latest ${listed.length}.`}
             {next !== null && pages.length >= MOST_PAGES && " Older ones are found by an agent: choose one above."}
           </p>
           {moreError !== null && <Problem>{moreError}</Problem>}

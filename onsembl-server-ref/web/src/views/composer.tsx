@@ -11,7 +11,7 @@ import { pathOf } from "../router.ts";
 import { fleet, fleetLink } from "../store/app.ts";
 import { isInSession, type Agent } from "../store/board.ts";
 import { isReadOnly } from "../store/session.ts";
-import { endWords, phaseWords } from "../store/words.ts";
+import { endWords } from "../store/words.ts";
 import type { CommandInput, CommandRequest } from "../wire.gen.ts";
 import { PhaseMark } from "../ui/icons.tsx";
 import { Section } from "../ui/parts.tsx";
@@ -167,7 +167,7 @@ function Receipt({ sent, again }: { sent: Sent; again: () => void }): JSX.Elemen
           {state === "refused"
             ? `refused: ${shown(because)}`
             : live !== undefined
-              ? `${phaseWords(phase)}${end === null ? "" : `, ${end}`}: ${shown(live.because)}`
+              ? `${shown(phase)}${end === null ? "" : `, ${end}`}: ${shown(live.because)}`
               : state === "stored"
                 ? "stored"
                 : state === "unanswered"

@@ -4,7 +4,7 @@
 import type { JSX } from "preact";
 import { get } from "../api.ts";
 import type { FleetWhy, Incident } from "../api-types.ts";
-import { exact, iso, length, parseTime, plural, when } from "../lib/time.ts";
+import { count, exact, iso, length, parseTime, plural, took, when } from "../lib/time.ts";
 import { shown } from "../lib/shown.ts";
 import { pathOf } from "../router.ts";
 import { fleet } from "../store/app.ts";
@@ -60,7 +60,7 @@ function One({ incident }: { incident: Incident }): JSX.Element {
             {when(from, now)}
           </time>
           {to === null ? ", still in progress" : `, for ${length(to - from)}`}
-          {agents > 0 && `; ${plural(agents, "agent")}, ${back} back`}
+          {agents > 0 && `; ${plural(agents, "agent")}, ${count(back)} back`}
         </p>
         <p>{shown(because)}</p>
         {missing.length > 0 && (
@@ -89,12 +89,13 @@ const HEIGHT = 90;
 /** How many agents were back after how long. */
 function Curve({ curve, agents, back }: { curve: readonly [number, number][]; agents: number; back: number }): JSX.Element {
   const last = curve.at(-1)?.[0] ?? 0;
-  const x = (ms: number): number => (last === 0 ? 0 : (ms / last) * WIDTH);
-  const y = (count: number): number => HEIGHT - (count / Math.max(agents, 1)) * HEIGHT;
+  const x = (ms: number): number => (last === 0 ? 0 : (ms / last) * WIDTH * 0.92);
+  const y = (many: number): number => HEIGHT - (many / Math.max(agents, 1)) * HEIGHT;
   let line = "";
-  for (const [ms, count] of curve) line += line === "" ? `M${x(ms)} ${y(count)}` : `H${x(ms)}V${y(count)}`;
-  const half = curve.find(([, count]) => count * 2 >= back);
-  const text = `${back} of ${agents} back within ${length(last)}${half === undefined ? "" : `, half of them within ${length(half[0])}`}`;
+  for (const [ms, many] of curve) line += line === "" ? `M${x(ms)} ${y(many)}` : `H${x(ms)}V${y(many)}`;
+  line += `H${WIDTH}`;
+  const half = curve.find(([, many]) => many * 2 >= back);
+  const text = `${count(back)} of ${count(agents)} back within ${took(last)}${half === undefined ? "" : `, half of them within ${took(half[0])}`}`;
   return (
     <figure class="curve">
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={text}>

@@ -8,6 +8,9 @@ import { ticker } from "../store/ticker.ts";
 
 const HOPS = ["due", "made", "queued", "written", "received", "handled", "recorded", "answered", "answer-received"] as const;
 
+/** Of the server's heartbeats none is recorded. */
+const HOPS_OF_SERVER = HOPS.filter((hop) => hop !== "recorded");
+
 const WORDS: Readonly<Record<string, string>> = {
   due: "due",
   made: "made by the sender",
@@ -60,8 +63,8 @@ export function Ladder({ beats, inSession }: { beats: WhyBeats | null; inSession
         )}
       </dl>
       <div class="ladders">
-        <Rungs title="The agent's heartbeats" hops={ofAgent} stops={trouble?.hop ?? null} missed={missedOf(beats, "agent")} />
-        <Rungs title="The server's heartbeats" hops={ofServer} stops={null} missed={missedOf(beats, "server")} />
+        <Rungs title="The agent's heartbeats" of={HOPS} hops={ofAgent} stops={trouble?.hop ?? null} missed={missedOf(beats, "agent")} />
+        <Rungs title="The server's heartbeats" of={HOPS_OF_SERVER} hops={ofServer} stops={null} missed={missedOf(beats, "server")} />
       </div>
     </>
   );
@@ -73,11 +76,13 @@ function missedOf(beats: WhyBeats, of: string): ReadonlyMap<string, number> {
 
 function Rungs({
   title,
+  of: wanted,
   hops,
   stops,
   missed,
 }: {
   title: string;
+  of: readonly string[];
   hops: Hops;
   stops: string | null;
   missed: ReadonlyMap<string, number>;
@@ -87,7 +92,7 @@ function Rungs({
     <div class="ladder">
       <h3>{title}</h3>
       <ol>
-        {HOPS.map((hop) => {
+        {wanted.map((hop) => {
           const reached = hops[hop];
           const isStop = hop === stops;
           if (isStop) isPast = true;
@@ -102,9 +107,9 @@ function Rungs({
                 {hop}
               </span>
               <span class="reached">
-                {reached === undefined ? <span class="quiet">not seen from here</span> : count(reached)}
+                {reached === undefined ? <span class="quiet" title="not seen from this end">–</span> : count(reached)}
                 {isStop && <strong> stops here</strong>}
-                {!isStop && last !== undefined && <small class="quiet"> last missed: number {count(last)}</small>}
+                {!isStop && last !== undefined && <small class="quiet">missed: no. {count(last)}</small>}
               </span>
             </li>
           );

@@ -22,6 +22,9 @@ const SPANS = [
 
 const DAY = 86_400_000;
 const MOST_BANDS = 240;
+/** Drops that are listed at once, and on request: as many as the server tells of. */
+const FEW_DROPS = 3;
+const MOST_DROPS = 64;
 
 export function Timeline({
   id,
@@ -56,7 +59,7 @@ export function Timeline({
       {words !== null && <p>{words}</p>}
       {history.error !== null && <Problem retry={history.reload}>{history.error}</Problem>}
       {history.data !== null && <Chart history={history.data} days={days} />}
-      <Drops drops={drops} />
+      {drops !== null && drops.length > 0 && <Drops drops={drops} />}
     </Section>
   );
 }
@@ -164,10 +167,10 @@ function bandWords(band: Band, now: number): string {
 }
 
 /** The latest drops, with what the records of both ends say. */
-function Drops({ drops }: { drops: readonly Drop[] | null }): JSX.Element | null {
-  if (drops === null || drops.length === 0) return null;
+function Drops({ drops }: { drops: readonly Drop[] }): JSX.Element {
   const now = fleet.serverNow(ticker.value);
-  const latest = [...drops].reverse().slice(0, 12);
+  const [isWhole, setWhole] = useState(false);
+  const latest = [...drops].reverse().slice(0, isWhole ? MOST_DROPS : FEW_DROPS);
   return (
     <div class="drops">
       <h3>Drops of the last day</h3>
@@ -186,7 +189,11 @@ function Drops({ drops }: { drops: readonly Drop[] | null }): JSX.Element | null
           );
         })}
       </ul>
-      {drops.length > latest.length && <p class="quiet">{drops.length - latest.length} earlier ones are not shown; `onsembl why -o json` has them.</p>}
+      {drops.length > FEW_DROPS && (
+        <button type="button" class="plain" aria-expanded={isWhole} onClick={() => setWhole(!isWhole)}>
+          {isWhole ? "Show fewer" : `Show all ${drops.length}`}
+        </button>
+      )}
     </div>
   );
 }
