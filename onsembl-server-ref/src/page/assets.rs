@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "d60a85311497b046a9e6d8595d664c28d2fc0fd0b7ba41a90bfbea55c514c7be";
+    "9fa7f9c4d9ed8fd02f96609dfef2c6ae30d18d081ca4d74bcb3ef72822c8b7f8";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,33 +16,33 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-CjBcy3-s.css" => Asset {
-            body: include_bytes!("../../assets/app-CjBcy3-s.css"),
-            br: Some(include_bytes!("../../assets/app-CjBcy3-s.css.br")),
-            gz: Some(include_bytes!("../../assets/app-CjBcy3-s.css.gz")),
-            mime: "text/css; charset=utf-8",
-            etag: "\"2a141107dd888b470bde0f8fea712a66\"",
-        },
-        "app-D49a7sWI.js" => Asset {
-            body: include_bytes!("../../assets/app-D49a7sWI.js"),
-            br: Some(include_bytes!("../../assets/app-D49a7sWI.js.br")),
-            gz: Some(include_bytes!("../../assets/app-D49a7sWI.js.gz")),
+        "app-Bjy34d6Y.js" => Asset {
+            body: include_bytes!("../../assets/app-Bjy34d6Y.js"),
+            br: Some(include_bytes!("../../assets/app-Bjy34d6Y.js.br")),
+            gz: Some(include_bytes!("../../assets/app-Bjy34d6Y.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"edf6e247dadae122043109c478f883f3\"",
+            etag: "\"adc66954a530b36b7a7b68eab79c183f\"",
+        },
+        "app-DskBIifM.css" => Asset {
+            body: include_bytes!("../../assets/app-DskBIifM.css"),
+            br: Some(include_bytes!("../../assets/app-DskBIifM.css.br")),
+            gz: Some(include_bytes!("../../assets/app-DskBIifM.css.gz")),
+            mime: "text/css; charset=utf-8",
+            etag: "\"c124b36cd1a12aefa21734f4ece36d20\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"c947e3ffba6241f60ef63f2c12497415\"",
+            etag: "\"0370275e806bd89f4a5a87f8adbe2eb7\"",
         },
-        "terminal-BNZhkWTt.js" => Asset {
-            body: include_bytes!("../../assets/terminal-BNZhkWTt.js"),
-            br: Some(include_bytes!("../../assets/terminal-BNZhkWTt.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-BNZhkWTt.js.gz")),
+        "terminal-BHbqqNTA.js" => Asset {
+            body: include_bytes!("../../assets/terminal-BHbqqNTA.js"),
+            br: Some(include_bytes!("../../assets/terminal-BHbqqNTA.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-BHbqqNTA.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"adf6fcfc1f68701616465ab96ebe3e3d\"",
+            etag: "\"5396cbd2071c76e1e94e389f0116e532\"",
         },
         _ => return None,
     })

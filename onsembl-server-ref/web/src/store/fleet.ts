@@ -21,6 +21,9 @@ export interface StopSummary {
   readonly reason: string;
 }
 
+/** Rows change at once; their order at most this often, ms: nobody reads a list that moves faster. */
+const SORT_EVERY = 400;
+
 /** After a greeting the statuses of open commands come behind those of agents, without an end mark. */
 const COMMANDS_SETTLE = 5_000;
 
@@ -39,7 +42,9 @@ export class Fleet {
   readonly #stop = signal<StopSummary | null>(null);
   readonly #known = signal(false);
   #settle: ReturnType<typeof setTimeout> | null = null;
-  #all = false;
+  #isMoved = false;
+  #sortedAt = Number.NEGATIVE_INFINITY;
+  #sorting: ReturnType<typeof setTimeout> | null = null;
 
   constructor(link: Link, scheduler: Scheduler) {
     this.#link = link;
@@ -124,8 +129,7 @@ export class Fleet {
   setFaults(faults: ReadonlyMap<string, string>): void {
     const changed = new Set([...faults.keys(), ...this.#faults.keys()]);
     this.#faults = faults;
-    for (const id of changed) this.#reckon(id);
-    this.#all = true;
+    for (const id of changed) if (this.#reckon(id)) this.#isMoved = true;
     this.#soon();
   }
 
@@ -141,11 +145,9 @@ export class Fleet {
 
   #flush(): void {
     const { agents, commands } = this.board.take();
-    let isMoved = this.#all;
-    this.#all = false;
     batch(() => {
       for (const id of agents) {
-        if (this.#reckon(id)) isMoved = true;
+        if (this.#reckon(id)) this.#isMoved = true;
         const agent = this.board.agents.get(id) ?? null;
         const watched = this.#signals.get(id);
         if (watched !== undefined) watched.value = agent;
@@ -159,8 +161,23 @@ export class Fleet {
         for (const agent of this.board.agents.values()) if (isInSession(agent.status)) inSession += 1;
         this.#inSession.value = inSession;
       }
-      if (isMoved) this.#sort();
+      this.#sortIfDue();
     });
+  }
+
+  #sortIfDue(): void {
+    if (!this.#isMoved || this.#sorting !== null) return;
+    const wait = this.#sortedAt + SORT_EVERY - performance.now();
+    if (wait > 0) {
+      this.#sorting = setTimeout(() => {
+        this.#sorting = null;
+        this.#soon();
+      }, wait);
+      return;
+    }
+    this.#isMoved = false;
+    this.#sortedAt = performance.now();
+    this.#sort();
   }
 
   /** Whether its place in the list may be another one. */

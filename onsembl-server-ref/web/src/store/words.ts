@@ -1,7 +1,7 @@
 // Sentences about agents and commands, in the words of the command line. What the server says (`because`) is passed on
 // as it comes. Pure.
 
-import type { AgentActivity, CommandPhase, PresenceStatus, Question, StopProgress } from "../wire.gen.ts";
+import type { AgentActivity, Question, StopProgress } from "../wire.gen.ts";
 import { age, parseTime } from "../lib/time.ts";
 import { shown } from "../lib/shown.ts";
 import type { Agent, Command } from "./board.ts";
@@ -106,20 +106,6 @@ export function nextWords(agent: Agent, now: number): string | null {
   return left <= 0 ? `${nextState} at any moment, if nothing comes` : `${nextState} in ${age(left)}, if nothing comes`;
 }
 
-/** Words for a command's phase where a list has no room for more. */
-export function phaseWords(phase: CommandPhase): string {
-  switch (phase) {
-    case "pending":
-      return "being stored";
-    case "queued":
-      return "in line";
-    case "delivered":
-      return "at its agent";
-    default:
-      return shown(phase);
-  }
-}
-
 /** How a command ended: `exit code 0`, `killed by SIGKILL`. */
 export function endWords(command: Pick<Command, "phase" | "exitCode" | "signal">): string | null {
   if (command.signal !== null) return `killed by ${SIGNALS[command.signal] ?? `signal ${command.signal}`}`;
@@ -140,21 +126,6 @@ const SIGNALS: Readonly<Record<number, string>> = {
   14: "SIGALRM",
   15: "SIGTERM",
 };
-
-/** A state as a sentence of `why` has it: `It is online since …: session opened (confidence high).` */
-export function presenceSentences(presence: {
-  state: PresenceStatus;
-  since: string;
-  because: string;
-  confidence: string;
-  next_state: string | null;
-  next_change_at: string | null;
-}): [string, string] {
-  const { state, since, because, confidence, next_state: next, next_change_at: at } = presence;
-  const now = `It is ${state} since ${since}: ${shown(because)} (confidence ${confidence}).`;
-  if (next === null) return [now, "It stays so until it connects."];
-  return [now, at === null ? `If nothing happens, it is ${next} next.` : `If nothing happens, it is ${next} at ${at}.`];
-}
 
 /** Evidence in a line, as the command line has it: `dials 12, errno EAI_AGAIN, silence 60s`. */
 export function evidenceWords(evidence: Readonly<Record<string, unknown>>): string {

@@ -19,10 +19,12 @@ export function LiveMark(): JSX.Element {
       return (
         <p class="live is-live">
           <span class="dot" aria-hidden="true" />
-          live, as of{" "}
-          <time dateTime={iso(at)} title={exact(at)}>
-            {clock(at)}
-          </time>
+          <span class="words">
+            live, as of{" "}
+            <time dateTime={iso(at)} title={exact(at)}>
+              {clock(at)}
+            </time>
+          </span>
         </p>
       );
     }
@@ -92,13 +94,12 @@ export function ServerSentence(): JSX.Element {
     <p class="server">
       {store !== null && store !== "healthy" ? (
         <strong class="bad">database: {shown(store)}</strong>
+      ) : store === null ? (
+        "asking the server"
       ) : (
-        <span>{store === null ? "asking the server" : "storing"}</span>
-      )}
-      <span>
-        {inSession} of {plural(total, "agent")} in session
-      </span>
-      <span>{stop === null ? "no stop in force" : `a stop is in force for ${plural(stop.agents, "agent")}`}</span>
+        "storing"
+      )}{" "}
+      · {inSession} of {plural(total, "agent")} in session · {stop === null ? "no stop in force" : `a stop is in force for ${plural(stop.agents, "agent")}`}
     </p>
   );
 }

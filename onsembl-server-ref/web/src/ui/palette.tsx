@@ -10,7 +10,6 @@ import { isTerminal } from "../store/board.ts";
 import { fleet } from "../store/app.ts";
 import { density, theme } from "../store/prefs.ts";
 import { isReadOnly } from "../store/session.ts";
-import { phaseWords } from "../store/words.ts";
 import { leave } from "../views/leave.ts";
 import { Dialog } from "./parts.tsx";
 
@@ -41,7 +40,7 @@ function choices(): Choice[] {
     return {
       group: "Commands",
       text: terminal ? `terminal of ${shown(agent?.name ?? command.id)}` : `${shown(agent?.name ?? "")} ${shown(command.id)}`.trim(),
-      detail: `${phaseWords(command.phase)}: ${shown(command.because)}`,
+      detail: `${shown(command.phase)}: ${shown(command.because)}`,
       run: go(pathOf(terminal ? { view: "terminal", id: command.id, log: false } : { view: "command", id: command.id })),
     };
   });

@@ -81,7 +81,7 @@ export function AgentRow({
       </td>
       <td role="cell" class="activity">
         <span class={question ? "line asking" : "line"} title={activity ?? undefined}>
-          {activity ?? <span class="quiet">–</span>}
+          {activity ?? <span class="quiet none">–</span>}
         </span>
         <small>
           {beside.running > 0 ? `${plural(beside.running, "command")} open` : agent.activity === null ? "" : (factWords(agent.activity, now) ?? "")}
