@@ -7,6 +7,7 @@ export default defineConfig({
   test: {
     include: ["browser/scenarios/*.scenario.ts"],
     environment: "node",
+    globalSetup: "browser/report.ts",
     fileParallelism: false,
     sequence: { concurrent: false },
     testTimeout: 90_000,

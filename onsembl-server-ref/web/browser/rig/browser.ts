@@ -2,17 +2,10 @@
 // security policy, errors, gaps between frames, and what axe-core finds.
 
 import axe from "axe-core";
-import { existsSync } from "node:fs";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { expect } from "vitest";
+import { chromiumPath } from "./browser-path.ts";
 import type { Site } from "./programs.ts";
-
-const PATHS = [process.env["CHROMIUM"], "/usr/bin/chromium", "/usr/bin/chromium-browser"];
-
-/** Where Chromium is; null if it is not. */
-export function chromiumPath(): string | null {
-  return PATHS.find((path) => path !== undefined && existsSync(path)) ?? null;
-}
 
 const FLAGS = [
   "--no-sandbox",
@@ -63,6 +56,8 @@ export class Watched {
     await page.exposeFunction("violated", (text: string) => watched.violations.push(text));
     await page.addInitScript(() => {
       document.addEventListener("securitypolicyviolation", (event) => {
+        // What is only reported is not in force.
+        if (event.disposition !== "enforce") return;
         const { violatedDirective, blockedURI, sourceFile, lineNumber, sample } = event;
         const report = (window as unknown as { violated: (text: string) => void }).violated;
         report(`${violatedDirective} ${blockedURI} ${sourceFile}:${lineNumber} ${sample}`);
@@ -70,7 +65,7 @@ export class Watched {
     });
     page.on("pageerror", (error) => watched.errors.push(error.message));
     page.on("console", (message) => {
-      if (/Content.Security.Policy/i.test(message.text())) watched.violations.push(message.text());
+      if (/Content.Security.Policy/i.test(message.text()) && !/report-only/i.test(message.text())) watched.violations.push(message.text());
     });
     return watched;
   }

@@ -94,8 +94,8 @@ export class Program {
 }
 
 export interface ServerOptions {
-  readonly port?: number;
-  readonly arguments?: readonly string[];
+  /** Between heartbeats, in seconds. */
+  readonly interval?: number;
 }
 
 /** A place with a server. */
@@ -106,8 +106,6 @@ export class Site {
   #agents: Program[] = [];
   #tokens = new Map<string, string>();
   address = "";
-  /** Where agents dial; another one than the server's if something is between them. */
-  readonly #times = ["--heartbeat-interval", `${INTERVAL}s`, "--stale-after", "1500ms", "--timeout-after", "3s", "--resume-window", "20s"];
 
   get server(): Program {
     if (this.#server === null) throw new Error("there is no server");
@@ -120,9 +118,10 @@ export class Site {
 
   /** Starts the server; again on its port, if it had one. */
   async serve(options: ServerOptions = {}): Promise<void> {
-    const port = options.port ?? (this.address === "" ? 0 : this.port);
-    const listen = `127.0.0.1:${port}`;
-    this.#server = new Program("onsembl-server", ["serve", "--data", this.data, "--listen", listen, ...this.#times, ...(options.arguments ?? [])]);
+    const { interval = INTERVAL } = options;
+    const listen = `127.0.0.1:${this.address === "" ? 0 : this.port}`;
+    const times = ["--heartbeat-interval", `${interval}s`, "--stale-after", `${interval * 1_500}ms`, "--timeout-after", `${interval * 3}s`, "--resume-window", "20s"];
+    this.#server = new Program("onsembl-server", ["serve", "--data", this.data, "--listen", listen, ...times]);
     const server = this.#server;
     const line = await until("the server says its address", () => {
       if (!server.isRunning) throw new Error(server.complained);
@@ -130,6 +129,12 @@ export class Site {
     });
     this.address = `http://${line}`;
     await until("the server accepts connections", () => reachable(this.port));
+  }
+
+  /** Ends the server and starts it again. */
+  async restart(options: ServerOptions): Promise<void> {
+    await this.server.stop();
+    await this.serve(options);
   }
 
   /** A token, once for each user and kind. */
