@@ -35,6 +35,13 @@ scenario("a program that draws over the whole screen is there at once, typed int
   await page.keyboard.type(" ");
   await until("the next page", async () => (await watched.screen()).includes("row 30"));
 
+  // The keyboard leads out of it again, and back.
+  await page.keyboard.press("Control+]");
+  await until("nobody types", async () => (await page.locator(".terminal-keyboard").getAttribute("data-mode")) === "off");
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe("Type here");
+  await page.keyboard.press("Enter");
+  await until("this page types again", async () => (await page.locator(".terminal-keyboard").getAttribute("data-mode")) === "on");
+
   await page.getByRole("button", { name: "Fit to window" }).click();
   await until("another size", async () => !/80 × 24/.test(await page.locator(".terminal-state").innerText()));
   const said = /(\d+) × (\d+)/.exec(await page.locator(".terminal-state").innerText());

@@ -73,6 +73,8 @@ export class Controller {
   readonly notice = signal("");
   readonly pointed = signal<string | null>(null);
   readonly question = signal<Question | null>(null);
+  /** How often the terminal was left by its key. */
+  readonly left = signal(0);
   /** Whether programs may copy to the clipboard without asking. */
   readonly copies = signal<"ask" | "allow">("ask");
   /** Another terminal of the agent, after this one ended. */
@@ -405,6 +407,10 @@ export class Controller {
         this.title.value = text;
       },
       bell: () => this.say("the program rang the bell"),
+      left: () => {
+        this.wants("look");
+        this.left.value += 1;
+      },
     };
   }
 

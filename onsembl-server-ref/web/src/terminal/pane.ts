@@ -37,6 +37,8 @@ export interface PaneEvents {
   copy(text: string): void;
   title(text: string): void;
   bell(): void;
+  /** The key that stops typing was pressed: it is the one of `onsembl attach`. */
+  left(): void;
 }
 
 export interface PaneOptions {
@@ -253,6 +255,11 @@ export class Pane implements Sink {
     // Keys that the page needs in any case, and those of the browser while nothing is typed.
     this.#terminal.attachCustomKeyEventHandler((event) => {
       if (event.ctrlKey && event.shiftKey && (event.key === "." || event.key === ">")) return false;
+      if (event.ctrlKey && !event.shiftKey && !event.altKey && event.key === "]") {
+        event.preventDefault();
+        if (event.type === "keydown") this.#events.left();
+        return false;
+      }
       return this.#terminal.options.disableStdin !== true;
     });
   }

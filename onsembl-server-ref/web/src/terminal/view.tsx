@@ -235,6 +235,11 @@ function Keyboard({ controller, readOnly }: { controller: Controller; readOnly: 
   useEffect(() => {
     if (keyboard.mode !== "asking") announcer.say("keyboard", words);
   }, [words]);
+  const buttons = useRef<HTMLDivElement>(null);
+  const left = controller.left.value;
+  useEffect(() => {
+    if (left > 0) buttons.current?.querySelector("button")?.focus();
+  }, [left]);
   return (
     <div class="terminal-keyboard" data-mode={keyboard.mode}>
       <span class="terminal-lock" aria-hidden="true">
@@ -242,7 +247,7 @@ function Keyboard({ controller, readOnly }: { controller: Controller; readOnly: 
       </span>
       <p>{words}</p>
       {!readOnly && !over && (
-        <div class="terminal-keyboard-buttons">
+        <div class="terminal-keyboard-buttons" ref={buttons}>
           {on ? (
             <button type="button" onClick={() => controller.wants("look")}>
               Stop typing

@@ -55,7 +55,7 @@ export function keyboardWords({ mode, other }: KeyboardShown): string {
     case "asking":
       return "Asking for the keyboard …";
     case "on":
-      return "You type.";
+      return "You type. Ctrl ] stops.";
     case "ready":
       return "The keyboard is free; the next key takes it.";
     case "waiting-for-agent":
