@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "9fa7f9c4d9ed8fd02f96609dfef2c6ae30d18d081ca4d74bcb3ef72822c8b7f8";
+    "918cb22bc08b115f9a1beebeca069af0b996a5204b2b65639dea34ebacaf7087";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,12 +16,12 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-Bjy34d6Y.js" => Asset {
-            body: include_bytes!("../../assets/app-Bjy34d6Y.js"),
-            br: Some(include_bytes!("../../assets/app-Bjy34d6Y.js.br")),
-            gz: Some(include_bytes!("../../assets/app-Bjy34d6Y.js.gz")),
+        "app-BRrtU6UR.js" => Asset {
+            body: include_bytes!("../../assets/app-BRrtU6UR.js"),
+            br: Some(include_bytes!("../../assets/app-BRrtU6UR.js.br")),
+            gz: Some(include_bytes!("../../assets/app-BRrtU6UR.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"adc66954a530b36b7a7b68eab79c183f\"",
+            etag: "\"e8e7ea24ee598d1ae56d6997720c41ed\"",
         },
         "app-DskBIifM.css" => Asset {
             body: include_bytes!("../../assets/app-DskBIifM.css"),
@@ -35,14 +35,14 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"0370275e806bd89f4a5a87f8adbe2eb7\"",
+            etag: "\"11c07fa74ae37f84c93177d38a0e4f36\"",
         },
-        "terminal-BHbqqNTA.js" => Asset {
-            body: include_bytes!("../../assets/terminal-BHbqqNTA.js"),
-            br: Some(include_bytes!("../../assets/terminal-BHbqqNTA.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-BHbqqNTA.js.gz")),
+        "terminal-83cnZLTt.js" => Asset {
+            body: include_bytes!("../../assets/terminal-83cnZLTt.js"),
+            br: Some(include_bytes!("../../assets/terminal-83cnZLTt.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-83cnZLTt.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"5396cbd2071c76e1e94e389f0116e532\"",
+            etag: "\"dc0b5e8ca28994490aa1dddbec054ada\"",
         },
         _ => return None,
     })
