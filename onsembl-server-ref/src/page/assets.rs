@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "dfe0b983787957b45f6e124b4e4b7a18c12d353c3caec12c5705d886d9f59c1d";
+    "ca7814249f28fcd5cc2982924221aec71a974590989690f2e94223409c8a5ffd";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,33 +16,33 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-DskBIifM.css" => Asset {
-            body: include_bytes!("../../assets/app-DskBIifM.css"),
-            br: Some(include_bytes!("../../assets/app-DskBIifM.css.br")),
-            gz: Some(include_bytes!("../../assets/app-DskBIifM.css.gz")),
+        "app-BSZMYihI.css" => Asset {
+            body: include_bytes!("../../assets/app-BSZMYihI.css"),
+            br: Some(include_bytes!("../../assets/app-BSZMYihI.css.br")),
+            gz: Some(include_bytes!("../../assets/app-BSZMYihI.css.gz")),
             mime: "text/css; charset=utf-8",
-            etag: "\"c124b36cd1a12aefa21734f4ece36d20\"",
+            etag: "\"89d750fd702390397c62fb10e97d8dac\"",
         },
-        "app-MBrtVkfY.js" => Asset {
-            body: include_bytes!("../../assets/app-MBrtVkfY.js"),
-            br: Some(include_bytes!("../../assets/app-MBrtVkfY.js.br")),
-            gz: Some(include_bytes!("../../assets/app-MBrtVkfY.js.gz")),
+        "app-DxJdc_yJ.js" => Asset {
+            body: include_bytes!("../../assets/app-DxJdc_yJ.js"),
+            br: Some(include_bytes!("../../assets/app-DxJdc_yJ.js.br")),
+            gz: Some(include_bytes!("../../assets/app-DxJdc_yJ.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"b306652d13ffc4c0985259faa2550dc4\"",
+            etag: "\"828bd08696ea815f55a85b1ac2358dcd\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"738b381018a6d1bec0f741ac68675e64\"",
+            etag: "\"b71e2a8ee6ef42e9ba85ca2209365383\"",
         },
-        "terminal-DJpMjKKi.js" => Asset {
-            body: include_bytes!("../../assets/terminal-DJpMjKKi.js"),
-            br: Some(include_bytes!("../../assets/terminal-DJpMjKKi.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-DJpMjKKi.js.gz")),
+        "terminal-DgM1Me90.js" => Asset {
+            body: include_bytes!("../../assets/terminal-DgM1Me90.js"),
+            br: Some(include_bytes!("../../assets/terminal-DgM1Me90.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-DgM1Me90.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"f3de23aff6f1033e7c79565d9af0a030\"",
+            etag: "\"0660477ad36f9990f319c8cb0bd949b5\"",
         },
         _ => return None,
     })
