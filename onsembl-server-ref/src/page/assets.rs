@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "9fa7f9c4d9ed8fd02f96609dfef2c6ae30d18d081ca4d74bcb3ef72822c8b7f8";
+    "ca7814249f28fcd5cc2982924221aec71a974590989690f2e94223409c8a5ffd";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,33 +16,33 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-Bjy34d6Y.js" => Asset {
-            body: include_bytes!("../../assets/app-Bjy34d6Y.js"),
-            br: Some(include_bytes!("../../assets/app-Bjy34d6Y.js.br")),
-            gz: Some(include_bytes!("../../assets/app-Bjy34d6Y.js.gz")),
-            mime: "text/javascript; charset=utf-8",
-            etag: "\"adc66954a530b36b7a7b68eab79c183f\"",
-        },
-        "app-DskBIifM.css" => Asset {
-            body: include_bytes!("../../assets/app-DskBIifM.css"),
-            br: Some(include_bytes!("../../assets/app-DskBIifM.css.br")),
-            gz: Some(include_bytes!("../../assets/app-DskBIifM.css.gz")),
+        "app-BSZMYihI.css" => Asset {
+            body: include_bytes!("../../assets/app-BSZMYihI.css"),
+            br: Some(include_bytes!("../../assets/app-BSZMYihI.css.br")),
+            gz: Some(include_bytes!("../../assets/app-BSZMYihI.css.gz")),
             mime: "text/css; charset=utf-8",
-            etag: "\"c124b36cd1a12aefa21734f4ece36d20\"",
+            etag: "\"89d750fd702390397c62fb10e97d8dac\"",
+        },
+        "app-DxJdc_yJ.js" => Asset {
+            body: include_bytes!("../../assets/app-DxJdc_yJ.js"),
+            br: Some(include_bytes!("../../assets/app-DxJdc_yJ.js.br")),
+            gz: Some(include_bytes!("../../assets/app-DxJdc_yJ.js.gz")),
+            mime: "text/javascript; charset=utf-8",
+            etag: "\"828bd08696ea815f55a85b1ac2358dcd\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"0370275e806bd89f4a5a87f8adbe2eb7\"",
+            etag: "\"b71e2a8ee6ef42e9ba85ca2209365383\"",
         },
-        "terminal-BHbqqNTA.js" => Asset {
-            body: include_bytes!("../../assets/terminal-BHbqqNTA.js"),
-            br: Some(include_bytes!("../../assets/terminal-BHbqqNTA.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-BHbqqNTA.js.gz")),
+        "terminal-DgM1Me90.js" => Asset {
+            body: include_bytes!("../../assets/terminal-DgM1Me90.js"),
+            br: Some(include_bytes!("../../assets/terminal-DgM1Me90.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-DgM1Me90.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"5396cbd2071c76e1e94e389f0116e532\"",
+            etag: "\"0660477ad36f9990f319c8cb0bd949b5\"",
         },
         _ => return None,
     })

@@ -51,7 +51,7 @@ async function send(method: Method, path: string, body: unknown, signal?: AbortS
     if (signal?.aborted === true) throw error;
     const why = deadline.aborted
       ? `the server did not answer within ${PATIENCE / 1000} s`
-      : "the server cannot be reached; is it running, and is the network up?";
+      : "the server cannot be reached: it does not run, or the network is down";
     throw new ApiError(why, 0, null, null);
   }
   if (answer.ok) return answer;

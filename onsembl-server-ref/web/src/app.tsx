@@ -119,7 +119,7 @@ function Frame({ children }: { children: ComponentChildren }): JSX.Element {
         {who.is === "in" && <p class="who">{who.session.user}</p>}
       </nav>
       <main id="main" tabIndex={-1}>
-        <StopBand />
+        {route.view !== "stop" && <StopBand />}
         <SignedOutNote />
         {children}
       </main>

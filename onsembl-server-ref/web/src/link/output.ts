@@ -111,8 +111,10 @@ export class OutputWatch {
   readonly #feed: OutputFeed;
   #from: WatchFrom;
   #view: ViewMode;
-  /** The next offset of each run and stream. */
-  #next = new Map<string, number>();
+  /** The latest run, and of it the next offset of each stream, and streams whose open end was told. */
+  #run: number | null = null;
+  #next = new Map<StreamType, number>();
+  #openEnds = new Set<StreamType>();
   /** Where the last record began: a position from which nothing of any stream is missing (P-207). */
   #last: OutputPosition | null = null;
   #asked = 0;
@@ -143,8 +145,8 @@ export class OutputWatch {
   rewatch(from: WatchFrom, view: ViewMode = this.#view): void {
     this.#from = from;
     this.#view = view;
-    this.#next.clear();
     this.#last = null;
+    this.#asked = 0;
     this.#seed(from);
     this.resubscribe(false);
   }
@@ -184,12 +186,15 @@ export class OutputWatch {
 
   /** Of `OutputFeed` only. */
   onOutput(chunk: OutputChunk): void {
-    if (this.#closed || this.#muted !== null) return;
     const { incarnation, stream, offset, bytes } = chunk;
-    const key = `${incarnation} ${stream}`;
-    const next = this.#next.get(key);
+    if (!this.#enters(incarnation)) return;
+    const next = this.#next.get(stream);
     const end = offset + bytes.length;
-    if (next !== undefined && end <= next) return;
+    const at = { incarnation, stream, offset };
+    if (next !== undefined && end <= next) {
+      this.#last = at;
+      return;
+    }
     if (next !== undefined && offset > next) {
       const from = { incarnation, stream, offset: next };
       if (this.#asked < ASK_AGAIN) {
@@ -201,28 +206,53 @@ export class OutputWatch {
       this.viewer.hole?.(from, offset);
     }
     this.#asked = 0;
-    this.#next.set(key, end);
-    this.#last = { incarnation, stream, offset };
+    this.#next.set(stream, end);
+    this.#openEnds.delete(stream);
+    this.#last = at;
     const known = next === undefined ? 0 : Math.max(next - offset, 0);
     this.viewer.output(known === 0 ? chunk : { ...chunk, offset: next ?? offset, bytes: bytes.subarray(known) });
   }
 
   /** Of `OutputFeed` only. */
   onGap(gap: OutputGap): void {
-    if (this.#closed || this.#muted !== null) return;
     const { incarnation, streamType: stream, offset, length } = gap;
-    const key = `${incarnation} ${stream}`;
-    const next = this.#next.get(key);
-    const end = offset + (length ?? 0);
-    const isKnown = next !== undefined && length !== undefined && end <= next;
-    if (isKnown) return;
-    this.#next.set(key, Math.max(next ?? 0, end));
+    if (!this.#enters(incarnation)) return;
     this.#last = { incarnation, stream, offset };
+    if (length === undefined) {
+      if (this.#openEnds.has(stream)) return;
+      this.#openEnds.add(stream);
+    } else {
+      const next = this.#next.get(stream) ?? 0;
+      if (offset + length <= next) return;
+      this.#next.set(stream, offset + length);
+      this.#openEnds.delete(stream);
+      if (offset < next) {
+        this.viewer.gap?.({ ...gap, offset: next, length: offset + length - next });
+        return;
+      }
+    }
     this.viewer.gap?.(gap);
   }
 
+  /** Whether a record is one to look at. One of an earlier run was told already. */
+  #enters(incarnation: number): boolean {
+    if (this.#closed || this.#muted !== null) return false;
+    if (this.#run !== null && incarnation < this.#run) return false;
+    if (incarnation !== this.#run) {
+      // The position to begin at is of a run too.
+      if (this.#run !== null) this.#next.clear();
+      this.#openEnds.clear();
+      this.#run = incarnation;
+    }
+    return true;
+  }
+
   #seed(from: WatchFrom): void {
+    this.#run = null;
+    this.#next.clear();
+    this.#openEnds.clear();
     if (typeof from === "string") return;
-    this.#next.set(`${from.incarnation} ${from.stream}`, from.offset);
+    this.#run = from.incarnation;
+    this.#next.set(from.stream, from.offset);
   }
 }

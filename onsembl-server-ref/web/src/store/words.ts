@@ -2,7 +2,8 @@
 // as it comes. Pure.
 
 import type { AgentActivity, Question, StopProgress } from "../wire.gen.ts";
-import { age, parseTime } from "../lib/time.ts";
+import { age, count, length, parseTime } from "../lib/time.ts";
+import type { AgentWhy } from "../api-types.ts";
 import { shown } from "../lib/shown.ts";
 import type { Agent, Command } from "./board.ts";
 
@@ -150,4 +151,13 @@ export function human(ms: number): string {
   if (ms >= 60_000 && ms % 60_000 === 0) return `${ms / 60_000}m`;
   if (ms % 1000 === 0) return `${ms / 1000}s`;
   return `${Math.floor(ms / 1000)}.${Math.floor((ms % 1000) / 100)}s`;
+}
+
+/** Availability in a sentence. */
+export function availabilityWords(of: AgentWhy["availability"], drops: number): string | null {
+  if (of.permille === null) return null;
+  const observed = of.there_ms + of.missing_ms;
+  const fell = drops === 0 ? "no drop" : drops === 1 ? "one drop" : `${count(drops)} drops`;
+  const slept = of.asleep_ms > 0 ? `; asleep for ${length(of.asleep_ms)}` : "";
+  return `It was available ${Math.floor(of.permille / 10)}.${of.permille % 10} % of ${length(observed)}, within the last day, with ${fell}${slept}.`;
 }

@@ -9,7 +9,7 @@ import { fleet } from "../store/app.ts";
 import { KIND_WORDS, faultOf, kindOf } from "../store/attention.ts";
 import { beatsOf, unwant, want } from "../store/beats.ts";
 import { ticker } from "../store/ticker.ts";
-import { activityWords, becauseWords, factWords, nextWords } from "../store/words.ts";
+import { activityWords, becauseWords, factWords, nextWords, stopWords } from "../store/words.ts";
 import { KindMark } from "../ui/icons.tsx";
 import { Strip } from "../ui/strip.tsx";
 
@@ -68,11 +68,13 @@ export function AgentRow({
             </time>
           )}
           <bdi class="because" title={because}>
-            {because}
+            {shown(agent.because)}
           </bdi>
         </span>
         <small>
           {fault !== null && <span class="fault">{shown(fault)} · </span>}
+          {agent.stopped !== null && <span class="held">emergency stop: {stopWords(agent.stopped.state)} · </span>}
+          {agent.paused && <span class="held">paused: starts nothing until it is resumed · </span>}
           {agent.heard !== null && <span>heard {age(now - agent.heard)} ago</span>}
           {agent.heard !== null && next !== null && " · "}
           {next !== null && <span>{next}</span>}

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { get, getText, path } from "../api.ts";
 import type { AgentWhy, CommandSummary } from "../api-types.ts";
-import { age, count, exact, iso, length, parseTime, when } from "../lib/time.ts";
+import { age, exact, iso, length, parseTime, when } from "../lib/time.ts";
 import { shown } from "../lib/shown.ts";
 import { pathOf } from "../router.ts";
 import { announcer } from "../store/announce.ts";
@@ -14,8 +14,7 @@ import { beatsOf, want } from "../store/beats.ts";
 import { isInSession, isTerminal, type Agent } from "../store/board.ts";
 import { isReadOnly } from "../store/session.ts";
 import { ticker } from "../store/ticker.ts";
-import { activityWords, evidenceWords, factWords, stopWords } from "../store/words.ts";
-import { CAUSES } from "../wire.gen.ts";
+import { activityWords, factWords, stopWords } from "../store/words.ts";
 import { Icon, KindMark } from "../ui/icons.tsx";
 import { Copy, Problem, Section, useTitle } from "../ui/parts.tsx";
 import { useQuery } from "../ui/query.ts";
@@ -23,6 +22,7 @@ import { Strip } from "../ui/strip.tsx";
 import { CommandRow, withLive } from "./command-row.tsx";
 import { Composer } from "./composer.tsx";
 import { Controls } from "./controls.tsx";
+import { Finding } from "./finding.tsx";
 import { Ladder } from "./ladder.tsx";
 import { Timeline } from "./timeline.tsx";
 
@@ -213,17 +213,6 @@ function timeText(text: string, now: number): string {
   return at === null ? text : when(at, now);
 }
 
-/** A statement of the server: what happened, how sure that is, and on what evidence. */
-export function Finding({ of }: { of: { cause: string; confidence: string; evidence?: Readonly<Record<string, unknown>> } }): JSX.Element {
-  const evidence = evidenceWords(of.evidence ?? {});
-  return (
-    <span class="finding">
-      <b>{shown(of.cause)}</b> (confidence {of.confidence}): {CAUSES[of.cause]?.text ?? "a cause that this page does not know"}
-      {evidence !== "" && <span class="quiet">; {evidence}</span>}
-    </span>
-  );
-}
-
 function Beats({ id }: { id: string }): JSX.Element {
   const tick = ticker.value;
   useEffect(() => want(id, tick), [id, tick]);
@@ -303,13 +292,3 @@ function AgentCommands({ id }: { id: string }): JSX.Element {
     </Section>
   );
 }
-
-/** Availability in a sentence. */
-export function availabilityWords(of: AgentWhy["availability"], drops: number): string | null {
-  if (of.permille === null) return null;
-  const observed = of.there_ms + of.missing_ms;
-  const fell = drops === 0 ? "no drop" : drops === 1 ? "one drop" : `${count(drops)} drops`;
-  const slept = of.asleep_ms > 0 ? `; asleep for ${length(of.asleep_ms)}` : "";
-  return `It was available ${Math.floor(of.permille / 10)}.${of.permille % 10} % of ${length(observed)}, within the last day, with ${fell}${slept}.`;
-}
-

@@ -4,7 +4,7 @@
 import { useComputed } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { visible, type Range } from "../lib/windowing.ts";
+import { besides, visible, type Range } from "../lib/windowing.ts";
 import { plural } from "../lib/time.ts";
 import { place, setQuery } from "../router.ts";
 import { fleet } from "../store/app.ts";
@@ -171,6 +171,7 @@ function Rows({ rows, holding, label }: { rows: readonly string[]; holding: Hold
   const [range, setRange] = useState<Range>({ from: 0, to: 30 });
   const [active, setActive] = useState(0);
   const [wantsFocus, setWantsFocus] = useState(false);
+  const [hasFocus, setHasFocus] = useState(false);
   const at = Math.min(active, Math.max(rows.length - 1, 0));
 
   useLayoutEffect(() => {
@@ -243,8 +244,26 @@ function Rows({ rows, holding, label }: { rows: readonly string[]; holding: Hold
 
   const from = Math.min(range.from, rows.length);
   const to = Math.min(range.to, rows.length);
-  const shownRows: { id: string; n: number }[] = [];
-  for (let n = from; n < to; n += 1) shownRows.push({ id: rows[n] ?? "", n });
+  const shownRows: number[] = [];
+  for (let n = from; n < to; n += 1) shownRows.push(n);
+  // The row with the focus stays, or the keyboard would lose its place.
+  const kept = hasFocus ? besides({ from, to }, at) : null;
+  if (kept !== null && kept < rows.length) {
+    if (kept < from) shownRows.unshift(kept);
+    else shownRows.push(kept);
+  }
+  const parts: JSX.Element[] = [];
+  let next = 0;
+  const spaceTo = (row: number, key: string): void => {
+    if (row > next) parts.push(<tr key={key} class="space" aria-hidden="true" role="presentation" style={{ height: `${(row - next) * rowHeight}px` }} />);
+  };
+  for (const n of shownRows) {
+    spaceTo(n, n === kept ? "before the focus" : "before");
+    const id = rows[n] ?? "";
+    parts.push(<AgentRow key={id} id={id} row={n} isActive={n === at} onFocus={() => setActive(n)} />);
+    next = n + 1;
+  }
+  spaceTo(rows.length, "behind");
 
   return (
     <table class="agents" role="table" aria-label={label} aria-rowcount={rows.length + 1}>
@@ -265,15 +284,17 @@ function Rows({ rows, holding, label }: { rows: readonly string[]; holding: Hold
         onPointerLeave={(event) => event.pointerType !== "touch" && holding.leave()}
         onTouchStart={() => holding.enter()}
         onTouchEnd={() => holding.leave()}
-        onFocusCapture={() => holding.enter()}
-        onBlurCapture={() => holding.leave()}
+        onFocusCapture={() => {
+          setHasFocus(true);
+          holding.enter();
+        }}
+        onBlurCapture={() => {
+          setHasFocus(false);
+          holding.leave();
+        }}
         onKeyDown={key}
       >
-        <tr class="space" aria-hidden="true" role="presentation" style={{ height: `${from * rowHeight}px` }} />
-        {shownRows.map(({ id, n }) => (
-          <AgentRow key={id} id={id} row={n} isActive={n === at} onFocus={() => setActive(n)} />
-        ))}
-        <tr class="space" aria-hidden="true" role="presentation" style={{ height: `${(rows.length - to) * rowHeight}px` }} />
+        {parts}
       </tbody>
       <tbody aria-hidden="true" role="presentation" class="probe">
         <tr ref={probe} class="agent" role="presentation">

@@ -12,7 +12,7 @@ import { ticker } from "../store/ticker.ts";
 import { Problem, Section, useTitle } from "../ui/parts.tsx";
 import { useQuery } from "../ui/query.ts";
 import { CAUSES } from "../wire.gen.ts";
-import { Finding } from "./agent.tsx";
+import { Finding } from "./finding.tsx";
 
 const WORDS: Readonly<Record<string, string>> = {
   "server-restarted": "The server restarted",

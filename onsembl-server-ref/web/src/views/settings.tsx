@@ -5,6 +5,7 @@ import { useState } from "preact/hooks";
 import { errorText, get, path, remove } from "../api.ts";
 import type { About, Session, TokenView } from "../api-types.ts";
 import { age, bytes, exact, iso, length, parseTime, plural, when } from "../lib/time.ts";
+import { browserOf, spaced } from "../lib/names.ts";
 import { shown } from "../lib/shown.ts";
 import { fleet } from "../store/app.ts";
 import { density, theme } from "../store/prefs.ts";
@@ -74,25 +75,6 @@ function Choice<T extends string>({
       ))}
     </fieldset>
   );
-}
-
-/** A browser in two or three words; all of it is in the title. */
-export function browserOf(agent: string | null): string {
-  if (agent === null || agent === "") return "an unknown browser";
-  const browser =
-    /Edg\//.test(agent) ? "Edge"
-    : /Firefox\//.test(agent) ? "Firefox"
-    : /Chrome\/|Chromium\//.test(agent) ? "Chrome"
-    : /Safari\//.test(agent) ? "Safari"
-    : "a browser";
-  const system =
-    /iPhone|iPad/.test(agent) ? "iOS"
-    : /Android/.test(agent) ? "Android"
-    : /Windows/.test(agent) ? "Windows"
-    : /Mac OS X/.test(agent) ? "macOS"
-    : /Linux/.test(agent) ? "Linux"
-    : null;
-  return system === null ? browser : `${browser} on ${system}`;
 }
 
 function Sessions(): JSX.Element {
@@ -275,17 +257,6 @@ function Keeping(): JSX.Element {
       </Section>
     </>
   );
-}
-
-/** `output_days` and `outputDays` as words. */
-export function spaced(name: string): string {
-  const words = name
-    .replace(/_(ms|secs?|seconds|bytes)$/, "")
-    .replace(/(Ms|Secs?|Seconds|Bytes)$/, "")
-    .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
-    .replaceAll("_", " ")
-    .toLowerCase();
-  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 function retentionWords(value: unknown): string {

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, errorText } from "../api.ts";
+import { codeIn, safeNext } from "../lib/sign-in.ts";
 import { length } from "../lib/time.ts";
 import { navigate, place } from "../router.ts";
 import { fleet } from "../store/app.ts";
@@ -112,19 +113,6 @@ export function SignInView(): JSX.Element {
       </div>
     </main>
   );
-}
-
-/** The one-time code in a fragment. */
-export function codeIn(hash: string): string | null {
-  const code = new URLSearchParams(hash).get("code");
-  return code === null || code === "" ? null : code;
-}
-
-/** Where to go when signed in: a view of this page, and nothing else. */
-export function safeNext(next: string | null): string {
-  if (next === null || !next.startsWith("/") || next.startsWith("//") || next.includes("\\")) return "/fleet";
-  const to = new URL(next, "http://here.invalid");
-  return to.host === "here.invalid" && to.pathname !== "/sign-in" ? `${to.pathname}${to.search}` : "/fleet";
 }
 
 function failed(error: unknown): string {

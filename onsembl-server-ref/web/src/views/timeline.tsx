@@ -10,9 +10,10 @@ import { clock, day, exact, iso, length, parseTime, when } from "../lib/time.ts"
 import { shown } from "../lib/shown.ts";
 import { fleet } from "../store/app.ts";
 import { ticker } from "../store/ticker.ts";
+import { availabilityWords } from "../store/words.ts";
 import { Problem, Section } from "../ui/parts.tsx";
 import { useQuery } from "../ui/query.ts";
-import { Finding, availabilityWords } from "./agent.tsx";
+import { Finding } from "./finding.tsx";
 
 const SPANS = [
   { word: "24 h", days: 1 },

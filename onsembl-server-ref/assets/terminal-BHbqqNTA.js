@@ -1,1 +1,0 @@
-import{t as e}from"./app-Bjy34d6Y.js";function t(t){return e(`p`,{children:t.commandId})}export{t as default};
