@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "ca7814249f28fcd5cc2982924221aec71a974590989690f2e94223409c8a5ffd";
+    "d81a58d85a60e4c416170884da5a7fb3719f52098ef99e8671ac6051a7588c30";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,33 +16,33 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-BSZMYihI.css" => Asset {
-            body: include_bytes!("../../assets/app-BSZMYihI.css"),
-            br: Some(include_bytes!("../../assets/app-BSZMYihI.css.br")),
-            gz: Some(include_bytes!("../../assets/app-BSZMYihI.css.gz")),
-            mime: "text/css; charset=utf-8",
-            etag: "\"89d750fd702390397c62fb10e97d8dac\"",
-        },
-        "app-DxJdc_yJ.js" => Asset {
-            body: include_bytes!("../../assets/app-DxJdc_yJ.js"),
-            br: Some(include_bytes!("../../assets/app-DxJdc_yJ.js.br")),
-            gz: Some(include_bytes!("../../assets/app-DxJdc_yJ.js.gz")),
+        "app-BVcAs8Ny.js" => Asset {
+            body: include_bytes!("../../assets/app-BVcAs8Ny.js"),
+            br: Some(include_bytes!("../../assets/app-BVcAs8Ny.js.br")),
+            gz: Some(include_bytes!("../../assets/app-BVcAs8Ny.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"828bd08696ea815f55a85b1ac2358dcd\"",
+            etag: "\"1628d19c222ac61907125ab47836f568\"",
+        },
+        "app-DUdop9DT.css" => Asset {
+            body: include_bytes!("../../assets/app-DUdop9DT.css"),
+            br: Some(include_bytes!("../../assets/app-DUdop9DT.css.br")),
+            gz: Some(include_bytes!("../../assets/app-DUdop9DT.css.gz")),
+            mime: "text/css; charset=utf-8",
+            etag: "\"8733dbffcc7f8788d2021c5e98940d82\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"b71e2a8ee6ef42e9ba85ca2209365383\"",
+            etag: "\"e317f37ac234da98f01957daba6052a1\"",
         },
-        "terminal-DgM1Me90.js" => Asset {
-            body: include_bytes!("../../assets/terminal-DgM1Me90.js"),
-            br: Some(include_bytes!("../../assets/terminal-DgM1Me90.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-DgM1Me90.js.gz")),
+        "terminal-BBUHmbN-.js" => Asset {
+            body: include_bytes!("../../assets/terminal-BBUHmbN-.js"),
+            br: Some(include_bytes!("../../assets/terminal-BBUHmbN-.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-BBUHmbN-.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"0660477ad36f9990f319c8cb0bd949b5\"",
+            etag: "\"a01289428871760f8e40c02b8572edad\"",
         },
         _ => return None,
     })
