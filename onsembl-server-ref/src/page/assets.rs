@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "d81a58d85a60e4c416170884da5a7fb3719f52098ef99e8671ac6051a7588c30";
+    "b0c5587735d4fa05482cc2cd5f7551a25b7b2c512fafadade7944d93ebf8efb2";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,33 +16,33 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-BVcAs8Ny.js" => Asset {
-            body: include_bytes!("../../assets/app-BVcAs8Ny.js"),
-            br: Some(include_bytes!("../../assets/app-BVcAs8Ny.js.br")),
-            gz: Some(include_bytes!("../../assets/app-BVcAs8Ny.js.gz")),
-            mime: "text/javascript; charset=utf-8",
-            etag: "\"1628d19c222ac61907125ab47836f568\"",
-        },
-        "app-DUdop9DT.css" => Asset {
-            body: include_bytes!("../../assets/app-DUdop9DT.css"),
-            br: Some(include_bytes!("../../assets/app-DUdop9DT.css.br")),
-            gz: Some(include_bytes!("../../assets/app-DUdop9DT.css.gz")),
+        "app-CBhcP9yJ.css" => Asset {
+            body: include_bytes!("../../assets/app-CBhcP9yJ.css"),
+            br: Some(include_bytes!("../../assets/app-CBhcP9yJ.css.br")),
+            gz: Some(include_bytes!("../../assets/app-CBhcP9yJ.css.gz")),
             mime: "text/css; charset=utf-8",
-            etag: "\"8733dbffcc7f8788d2021c5e98940d82\"",
+            etag: "\"c0d94a4b8260e7eaa7156a7af7edda4f\"",
+        },
+        "app-CMZ6Ktxa.js" => Asset {
+            body: include_bytes!("../../assets/app-CMZ6Ktxa.js"),
+            br: Some(include_bytes!("../../assets/app-CMZ6Ktxa.js.br")),
+            gz: Some(include_bytes!("../../assets/app-CMZ6Ktxa.js.gz")),
+            mime: "text/javascript; charset=utf-8",
+            etag: "\"9f1ca1e08643028d0f71c2992e53bcfa\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"e317f37ac234da98f01957daba6052a1\"",
+            etag: "\"ab15e733b70845460c2c8cfc7f9a1a49\"",
         },
-        "terminal-BBUHmbN-.js" => Asset {
-            body: include_bytes!("../../assets/terminal-BBUHmbN-.js"),
-            br: Some(include_bytes!("../../assets/terminal-BBUHmbN-.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-BBUHmbN-.js.gz")),
+        "terminal-D7LyfjZb.js" => Asset {
+            body: include_bytes!("../../assets/terminal-D7LyfjZb.js"),
+            br: Some(include_bytes!("../../assets/terminal-D7LyfjZb.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-D7LyfjZb.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"a01289428871760f8e40c02b8572edad\"",
+            etag: "\"fdf24af94663d66879e3775a88c48590\"",
         },
         _ => return None,
     })

@@ -77,8 +77,9 @@ function Frame({ children }: { children: ComponentChildren }): JSX.Element {
   }, []);
 
   useEffect(() => {
-    // A new view is read from its beginning.
-    document.getElementById("main")?.focus({ preventScroll: true });
+    // A new view is read from its beginning, unless it has put the focus somewhere itself.
+    const main = document.getElementById("main");
+    if (main?.contains(document.activeElement) === false) main.focus({ preventScroll: true });
   }, [pathOf(route)]);
 
   return (
