@@ -1,6 +1,9 @@
 // The terminal view and the log view: a chunk of its own, loaded when a terminal is opened.
 
 import type { OutputFeed } from "../link/output.ts";
+import { LogView } from "./log/view.tsx";
+import "./terminal.css";
+import { LiveTerminal } from "./view.tsx";
 
 export interface TerminalProps {
   /** The terminal, which is a command without a sender, or any command. */
@@ -22,5 +25,7 @@ export interface TerminalProps {
 }
 
 export default function Terminal(props: TerminalProps) {
-  return <p>{props.commandId}</p>;
+  // A command that is no terminal has no screen of its own: its output is text.
+  const isLive = !props.log && props.commandId.startsWith("terminal-");
+  return isLive ? <LiveTerminal key={props.commandId} {...props} /> : <LogView key={props.commandId} {...props} />;
 }
