@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "0ee14a71aff04d27aee8c019a7339475641e857766fef6208d85c40286a4b45c";
+    "eb16468320cf48e6c454760e88f29bbaac0ba6cb48ab342dd584a489cd21128e";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,13 +16,6 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-BSqEEMOz.js" => Asset {
-            body: include_bytes!("../../assets/app-BSqEEMOz.js"),
-            br: Some(include_bytes!("../../assets/app-BSqEEMOz.js.br")),
-            gz: Some(include_bytes!("../../assets/app-BSqEEMOz.js.gz")),
-            mime: "text/javascript; charset=utf-8",
-            etag: "\"ebc0a3ea6d36b5a912b50e3291ae7082\"",
-        },
         "app-Cp3fNOQw.css" => Asset {
             body: include_bytes!("../../assets/app-Cp3fNOQw.css"),
             br: Some(include_bytes!("../../assets/app-Cp3fNOQw.css.br")),
@@ -30,19 +23,26 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/css; charset=utf-8",
             etag: "\"72122a4ebb1985ab1e399fd273c8e263\"",
         },
+        "app-DMh3f5zK.js" => Asset {
+            body: include_bytes!("../../assets/app-DMh3f5zK.js"),
+            br: Some(include_bytes!("../../assets/app-DMh3f5zK.js.br")),
+            gz: Some(include_bytes!("../../assets/app-DMh3f5zK.js.gz")),
+            mime: "text/javascript; charset=utf-8",
+            etag: "\"2e94d0ab633df013cd8df297d0ffcc4a\"",
+        },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"b644da144ea527c0087ab4fd9cc996b3\"",
+            etag: "\"ad2522097223c37f4783b5a611b20155\"",
         },
-        "terminal-BQUuutP5.js" => Asset {
-            body: include_bytes!("../../assets/terminal-BQUuutP5.js"),
-            br: Some(include_bytes!("../../assets/terminal-BQUuutP5.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-BQUuutP5.js.gz")),
+        "terminal-DBJi__we.js" => Asset {
+            body: include_bytes!("../../assets/terminal-DBJi__we.js"),
+            br: Some(include_bytes!("../../assets/terminal-DBJi__we.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-DBJi__we.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"f829c39ea397cd0b83d7f658b45a3024\"",
+            etag: "\"3a55e43865cd7ecc87df546f782db381\"",
         },
         "terminal-DBt5xRYv.css" => Asset {
             body: include_bytes!("../../assets/terminal-DBt5xRYv.css"),
