@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "ca7814249f28fcd5cc2982924221aec71a974590989690f2e94223409c8a5ffd";
+    "eb16468320cf48e6c454760e88f29bbaac0ba6cb48ab342dd584a489cd21128e";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,33 +16,40 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-BSZMYihI.css" => Asset {
-            body: include_bytes!("../../assets/app-BSZMYihI.css"),
-            br: Some(include_bytes!("../../assets/app-BSZMYihI.css.br")),
-            gz: Some(include_bytes!("../../assets/app-BSZMYihI.css.gz")),
+        "app-Cp3fNOQw.css" => Asset {
+            body: include_bytes!("../../assets/app-Cp3fNOQw.css"),
+            br: Some(include_bytes!("../../assets/app-Cp3fNOQw.css.br")),
+            gz: Some(include_bytes!("../../assets/app-Cp3fNOQw.css.gz")),
             mime: "text/css; charset=utf-8",
-            etag: "\"89d750fd702390397c62fb10e97d8dac\"",
+            etag: "\"72122a4ebb1985ab1e399fd273c8e263\"",
         },
-        "app-DxJdc_yJ.js" => Asset {
-            body: include_bytes!("../../assets/app-DxJdc_yJ.js"),
-            br: Some(include_bytes!("../../assets/app-DxJdc_yJ.js.br")),
-            gz: Some(include_bytes!("../../assets/app-DxJdc_yJ.js.gz")),
+        "app-DMh3f5zK.js" => Asset {
+            body: include_bytes!("../../assets/app-DMh3f5zK.js"),
+            br: Some(include_bytes!("../../assets/app-DMh3f5zK.js.br")),
+            gz: Some(include_bytes!("../../assets/app-DMh3f5zK.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"828bd08696ea815f55a85b1ac2358dcd\"",
+            etag: "\"2e94d0ab633df013cd8df297d0ffcc4a\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"b71e2a8ee6ef42e9ba85ca2209365383\"",
+            etag: "\"ad2522097223c37f4783b5a611b20155\"",
         },
-        "terminal-DgM1Me90.js" => Asset {
-            body: include_bytes!("../../assets/terminal-DgM1Me90.js"),
-            br: Some(include_bytes!("../../assets/terminal-DgM1Me90.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-DgM1Me90.js.gz")),
+        "terminal-DBJi__we.js" => Asset {
+            body: include_bytes!("../../assets/terminal-DBJi__we.js"),
+            br: Some(include_bytes!("../../assets/terminal-DBJi__we.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-DBJi__we.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"0660477ad36f9990f319c8cb0bd949b5\"",
+            etag: "\"3a55e43865cd7ecc87df546f782db381\"",
+        },
+        "terminal-DBt5xRYv.css" => Asset {
+            body: include_bytes!("../../assets/terminal-DBt5xRYv.css"),
+            br: Some(include_bytes!("../../assets/terminal-DBt5xRYv.css.br")),
+            gz: Some(include_bytes!("../../assets/terminal-DBt5xRYv.css.gz")),
+            mime: "text/css; charset=utf-8",
+            etag: "\"8454a7cc45d0aeea47e885230eda9780\"",
         },
         _ => return None,
     })

@@ -19,9 +19,19 @@ export interface About {
   version: string;
   commit: string | null;
   publicUrl: string | null;
+  /** Makes a token for the first agent. */
+  tokenCommand?: string;
+  /** Adds the first agent. */
   agentCommand: string;
   retention: Record<string, unknown>;
   use: { bytes: number; limit: number };
+}
+
+/** A one-time link to sign in another browser. */
+export interface SignInLink {
+  url: string | null;
+  code: string;
+  expiresAt: number;
 }
 
 export interface Presence {

@@ -7,6 +7,7 @@ import { navigate, pathOf, place, type Route } from "./router.ts";
 import { announcer } from "./store/announce.ts";
 import { fleet, outputFeed } from "./store/app.ts";
 import { askSession, isReadOnly, signedIn } from "./store/session.ts";
+import { isOutdated } from "./store/version.ts";
 import { Icon, type IconName } from "./ui/icons.tsx";
 import { lazy } from "./ui/lazy.tsx";
 import { LiveMark, ServerSentence, StopBand } from "./ui/live.tsx";
@@ -77,9 +78,9 @@ function Frame({ children }: { children: ComponentChildren }): JSX.Element {
   }, []);
 
   useEffect(() => {
-    // A new view is read from its beginning, unless it has put the focus where it is wanted.
+    // A new view is read from its beginning, unless it has put the focus somewhere itself.
     const main = document.getElementById("main");
-    if (main?.contains(document.activeElement) !== true) main?.focus({ preventScroll: true });
+    if (main?.contains(document.activeElement) === false) main.focus({ preventScroll: true });
   }, [pathOf(route)]);
 
   return (
@@ -122,6 +123,7 @@ function Frame({ children }: { children: ComponentChildren }): JSX.Element {
       <main id="main" tabIndex={-1}>
         {route.view !== "stop" && <StopBand />}
         <SignedOutNote />
+        <OutdatedNote />
         {children}
       </main>
       <footer class="foot">
@@ -169,6 +171,18 @@ function SignedOutNote(): JSX.Element | null {
       <a class="button" href={`/sign-in?next=${encodeURIComponent(pathOf(route))}`}>
         Sign in
       </a>
+    </div>
+  );
+}
+
+function OutdatedNote(): JSX.Element | null {
+  if (!isOutdated.value) return null;
+  return (
+    <div class="band warn" role="status">
+      <p>The server has another version of this page now.</p>
+      <button type="button" onClick={() => window.location.reload()}>
+        Reload
+      </button>
     </div>
   );
 }

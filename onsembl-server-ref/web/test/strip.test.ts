@@ -4,14 +4,14 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { describe as inWords, lower, runs, tally, upper, window, type Mark } from "../src/lib/strip.ts";
 
-const cells = fc.string({ unit: fc.constantFrom("b", "u", "d", "-", "?", "z", "x"), maxLength: 80 });
+const cells = fc.string({ unit: fc.constantFrom("b", "u", "d", "-", "?", "z", "h", "x"), maxLength: 80 });
 const clock = (at: number): string => `t${at}`;
 const span = (ms: number): string => `${ms}ms`;
 
 test("the lanes show directions: above what was heard, below what was seen", () => {
-  const of = (lane: (cell: string) => Mark) => [..."bud-?z!"].map(lane);
-  expect(of(upper)).toEqual(["beat", "beat", "missing", "missing", "unknown", "asleep", "unknown"]);
-  expect(of(lower)).toEqual(["beat", "missing", "beat", "missing", "unknown", "asleep", "unknown"]);
+  const of = (lane: (cell: string) => Mark) => [..."bud-?zh!"].map(lane);
+  expect(of(upper)).toEqual(["beat", "beat", "missing", "missing", "unknown", "asleep", "beat", "unknown"]);
+  expect(of(lower)).toEqual(["beat", "missing", "beat", "missing", "unknown", "asleep", "unknown", "unknown"]);
 });
 
 test("property: runs cover every cell once, and neighbours differ", () => {
@@ -59,6 +59,9 @@ test("the words name what was lost, towards whom, and when last", () => {
   expect(inWords({ intervalMs: 10, from: 100, cells: "bbubd-?zzb" }, clock, span)).toBe(
     "4 of 7 heartbeats in 100ms arrived in both directions; 1 lost towards the agent, last at t120; 1 lost towards the server, last at t140; " +
       "1 without a sign in either direction, last at t150; asleep for 20ms; 1 not recorded.",
+  );
+  expect(inWords({ intervalMs: 10, from: 0, cells: "hhb" }, clock, span)).toBe(
+    "1 of 3 heartbeats in 30ms arrived in both directions; 2 heard, the other direction is not known.",
   );
   expect(inWords({ intervalMs: 10, from: 0, cells: "???" }, clock, span)).toBe("No heartbeats are recorded.");
 });

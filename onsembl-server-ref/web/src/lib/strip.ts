@@ -1,7 +1,7 @@
 // The beat strip: what a cell means, where runs of cells are drawn, and the same in words. Pure.
 
 /** A cell: one interval of heartbeats (GET /api/agents/ID/beats). */
-export type Cell = "b" | "u" | "d" | "-" | "?" | "z";
+export type Cell = "b" | "u" | "d" | "-" | "?" | "z" | "h";
 
 export interface Beats {
   /** Length of a cell, ms. */
@@ -19,6 +19,7 @@ export function upper(cell: string): Mark {
   switch (cell) {
     case "b":
     case "u":
+    case "h":
       return "beat";
     case "d":
     case "-":
@@ -71,6 +72,8 @@ export function window(cells: string, count: number): string {
 
 export interface Tally {
   readonly both: number;
+  /** Heard from the agent; whether ours are seen is not known. */
+  readonly heard: number;
   /** Only heard from the agent: ours were lost on the way to it. */
   readonly lostToAgent: number;
   /** Only ours were seen: the agent's were lost on the way to the server. */
@@ -81,9 +84,10 @@ export interface Tally {
 }
 
 export function tally(cells: string): Tally {
-  const count = { both: 0, lostToAgent: 0, lostToServer: 0, silent: 0, asleep: 0, unknown: 0 };
+  const count = { both: 0, heard: 0, lostToAgent: 0, lostToServer: 0, silent: 0, asleep: 0, unknown: 0 };
   for (const cell of cells) {
     if (cell === "b") count.both += 1;
+    else if (cell === "h") count.heard += 1;
     else if (cell === "u") count.lostToAgent += 1;
     else if (cell === "d") count.lostToServer += 1;
     else if (cell === "-") count.silent += 1;
@@ -101,6 +105,7 @@ export function describe(beats: Beats, clock: (at: number) => string, span: (ms:
   if (recorded === 0 && sum.asleep === 0) return "No heartbeats are recorded.";
   const last = (kind: string): string => clock(from + cells.lastIndexOf(kind) * intervalMs);
   const parts: string[] = [];
+  if (sum.heard > 0) parts.push(`${sum.heard} heard, the other direction is not known`);
   if (sum.lostToAgent > 0) parts.push(`${sum.lostToAgent} lost towards the agent, last at ${last("u")}`);
   if (sum.lostToServer > 0) parts.push(`${sum.lostToServer} lost towards the server, last at ${last("d")}`);
   if (sum.silent > 0) parts.push(`${sum.silent} without a sign in either direction, last at ${last("-")}`);

@@ -2,8 +2,9 @@
 // when they are dialled.
 
 import { effect } from "@preact/signals";
-import { ApiError, get, onSignedOut } from "../api.ts";
+import { ApiError, get, onSignedOut, path } from "../api.ts";
 import type { FleetWhy } from "../api-types.ts";
+import { plural } from "../lib/time.ts";
 import { Link, type Diagnosis } from "../link/link.ts";
 import { OutputFeed } from "../link/output.ts";
 import type { Feature } from "../wire.gen.ts";
@@ -12,6 +13,7 @@ import { Fleet } from "./fleet.ts";
 import { frames } from "./frames.ts";
 import { askSession, noteSignedOut, signedIn } from "./session.ts";
 import { startTicking } from "./ticker.ts";
+import { askVersion } from "./version.ts";
 import { CAUSES } from "../wire.gen.ts";
 
 const FLEET_FEATURES: readonly Feature[] = [
@@ -99,6 +101,8 @@ export function begin(): void {
   window.addEventListener("pageshow", wake);
   followFaults();
   followLink();
+  followAsks();
+  fleetLink.listen({ settled: () => void askVersion() });
 }
 
 function followFaults(): void {
@@ -111,12 +115,43 @@ function followFaults(): void {
         if (state === "online") faults.set(agent_id, CAUSES[cause]?.text ?? cause);
       }
       fleet.setFaults(faults);
+      if (why.total < fleet.board.agents.size) await forgetDeleted();
     } catch {
       // The next one tells; the list does without meanwhile.
     }
   };
   setInterval(() => void ask(), FAULTS_EVERY);
   fleetLink.listen({ settled: () => void ask() });
+}
+
+/** Pages of the list that one look takes: a thousand agents and more each. */
+const MOST_PAGES = 64;
+
+/** The link does not tell of agents that were deleted: the list does. */
+async function forgetDeleted(): Promise<void> {
+  const before = [...fleet.board.agents.keys()];
+  const listed = new Set<string>();
+  let next: string | undefined;
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    const after = next === undefined ? "" : path`?after=${next}`;
+    const answer = await get<{ agents: { agent_id: string }[]; next?: string }>(`/api/agents${after}`);
+    for (const { agent_id } of answer.agents) listed.add(agent_id);
+    next = answer.next;
+    if (next === undefined) {
+      for (const id of before) if (!listed.has(id)) fleet.forget(id);
+      return;
+    }
+  }
+}
+
+/** Says when one more agent asks. */
+function followAsks(): void {
+  let before = 0;
+  effect(() => {
+    const { asks } = fleet.counts.value;
+    if (asks > before) announcer.say("asks", `${plural(asks, "agent")} ${asks === 1 ? "asks" : "ask"} you.`);
+    before = asks;
+  });
 }
 
 function followLink(): void {

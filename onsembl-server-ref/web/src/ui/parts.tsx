@@ -4,6 +4,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { age, exact, iso, when } from "../lib/time.ts";
 import { announcer } from "../store/announce.ts";
+import { fleet } from "../store/app.ts";
 import { ticker } from "../store/ticker.ts";
 import { Icon } from "./icons.tsx";
 
@@ -140,9 +141,10 @@ export function Dialog({
   );
 }
 
-/** Sets the title of the document while shown. */
+/** Sets the title of the document while shown; how many agents ask is before it, for who looks at another tab. */
 export function useTitle(title: string): void {
+  const { asks } = fleet.counts.value;
   useEffect(() => {
-    document.title = `${title} · Onsembl`;
-  }, [title]);
+    document.title = `${asks > 0 ? `(${asks}) ` : ""}${title} · Onsembl`;
+  }, [title, asks]);
 }

@@ -8,6 +8,7 @@ import { pathOf } from "../router.ts";
 import { fleet } from "../store/app.ts";
 import { KIND_WORDS, faultOf, kindOf } from "../store/attention.ts";
 import { beatsOf, unwant, want } from "../store/beats.ts";
+import { density } from "../store/prefs.ts";
 import { ticker } from "../store/ticker.ts";
 import { activityWords, becauseWords, factWords, nextWords, stopWords } from "../store/words.ts";
 import { KindMark } from "../ui/icons.tsx";
@@ -40,6 +41,8 @@ export function AgentRow({
   const kind = kindOf(agent, beside);
   const fault = faultOf(agent, beside.fault);
   const because = becauseWords(agent);
+  // A compact row has no second line for what else keeps it from working.
+  const isCompact = density.value === "compact";
   const next = nextWords(agent, now);
   const detail = [agent.type.toLowerCase(), agent.host, agent.version].filter((part) => part !== "").map((part) => shown(part, 64));
   const question = agent.activity?.state === "asking";
@@ -68,7 +71,7 @@ export function AgentRow({
             </time>
           )}
           <bdi class="because" title={because}>
-            {shown(agent.because)}
+            {isCompact ? `${fault === null ? "" : `${shown(fault)}; `}${because}` : shown(agent.because)}
           </bdi>
         </span>
         <small>

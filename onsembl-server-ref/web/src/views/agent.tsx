@@ -179,6 +179,12 @@ function Why({
         <p>
           Its program: <strong class={agent.activity.state === "asking" ? "asking" : undefined}>{activityWords(agent.activity, now)}</strong>
           {factWords(agent.activity, now) !== null && <span class="quiet"> ({factWords(agent.activity, now)})</span>}
+          {agent.activity.state === "asking" && agent.activity.commandId !== undefined && isTerminal(agent.activity.commandId) && (
+            <>
+              {" "}
+              <a href={pathOf({ view: "terminal", id: agent.activity.commandId, log: false })}>Answer in its terminal</a>
+            </>
+          )}
         </p>
       )}
       {trouble !== null && (

@@ -17,15 +17,16 @@ export function EmptyFleet(): JSX.Element {
       <h1>No agents yet</h1>
       <p>Run this on the machine where the first one is to work. This page becomes its row as soon as it arrives.</p>
       {about.data !== null ? (
-        <CommandLine text={about.data.agentCommand} label="Copy the command that adds an agent" />
+        <>
+          <CommandLine text={about.data.agentCommand} label="Copy the command that adds an agent" />
+          <p class="quiet">Its token is made on the machine of the server:</p>
+          <CommandLine text={about.data.tokenCommand ?? "onsembl-server token --agent"} label="Copy the command that makes a token" />
+        </>
       ) : about.error !== null ? (
         <Problem retry={about.reload}>{about.error}</Problem>
       ) : (
         <p class="quiet" role="status">Asking the server for the command…</p>
       )}
-      <p class="quiet">
-        A token for it: <code>onsembl-server token --agent</code> on the machine of the server.
-      </p>
     </div>
   );
 }

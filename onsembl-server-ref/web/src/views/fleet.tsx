@@ -19,10 +19,9 @@ import { EmptyFleet } from "./empty-fleet.tsx";
 const RELEASE_AFTER = 400;
 
 export function FleetView(): JSX.Element {
-  const counts = fleet.counts.value;
   const total = useComputed(() => fleet.order.value.length).value;
   const isKnown = fleet.isKnown.value;
-  useTitle(counts.asks > 0 ? `(${counts.asks}) Fleet` : "Fleet");
+  useTitle("Fleet");
 
   if (total === 0) {
     return isKnown ? <EmptyFleet /> : <p class="page quiet" role="status">Asking the server which agents there are…</p>;

@@ -2,16 +2,17 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { errorText, get, path, remove } from "../api.ts";
-import type { About, Session, TokenView } from "../api-types.ts";
+import { errorText, get, path, post, remove } from "../api.ts";
+import type { About, Session, SignInLink, TokenView } from "../api-types.ts";
 import { age, bytes, exact, iso, length, parseTime, plural, when } from "../lib/time.ts";
 import { browserOf, spaced } from "../lib/names.ts";
+import { qr, qrPath } from "../lib/qr.ts";
 import { shown } from "../lib/shown.ts";
 import { fleet } from "../store/app.ts";
 import { density, theme } from "../store/prefs.ts";
 import { isReadOnly, signedIn } from "../store/session.ts";
 import { ticker } from "../store/ticker.ts";
-import { CommandLine, Problem, Section, useTitle } from "../ui/parts.tsx";
+import { CommandLine, Dialog, Problem, Section, useTitle } from "../ui/parts.tsx";
 import { useQuery } from "../ui/query.ts";
 import { leave } from "./leave.ts";
 
@@ -129,8 +130,70 @@ function Sessions(): JSX.Element {
         ))}
       </ul>
       <h3>Another browser, or a phone</h3>
-      <CommandLine text="onsembl login --browser --qr" label="Copy the command that makes a link for another browser" />
+      {isReadOnly() ? (
+        <CommandLine text="onsembl login --browser --qr" label="Copy the command that makes a link for another browser" />
+      ) : (
+        <Invite />
+      )}
     </Section>
+  );
+}
+
+/** A one-time link for another browser, as a code for a camera. It is made when somebody asks, and gone when hidden. */
+function Invite(): JSX.Element {
+  const [readOnly, setReadOnly] = useState(false);
+  const [link, setLink] = useState<SignInLink | null>(null);
+  const [error, setError] = useState<string | null>(null);
+  const now = fleet.serverNow(ticker.value);
+  const left = link === null ? 0 : link.expiresAt - now;
+  const make = async (): Promise<void> => {
+    setError(null);
+    try {
+      setLink(await post<SignInLink>("/api/page/links", { readOnly }));
+    } catch (failed) {
+      setError(errorText(failed));
+    }
+  };
+  const url = link === null ? null : (link.url ?? `${window.location.origin}/#code=${link.code}`);
+  const code = url === null ? null : qr(url);
+  const drawn = code === null ? null : qrPath(code);
+  return (
+    <>
+      <p class="row">
+        <label class="check">
+          <input type="checkbox" checked={readOnly} onChange={(event) => setReadOnly(event.currentTarget.checked)} />
+          it may only look
+        </label>
+        <button type="button" onClick={() => void make()}>
+          Make a link
+        </button>
+      </p>
+      {error !== null && <Problem>{error}</Problem>}
+      {url !== null && (
+        <Dialog title="A link for another browser" onClose={() => setLink(null)}>
+          <h2>Sign in another browser</h2>
+          {left <= 0 ? (
+            <p>The link has expired. Make another one.</p>
+          ) : (
+            <div class="invite">
+              {drawn !== null && (
+                <svg class="qr" viewBox={`0 0 ${drawn.size} ${drawn.size}`} role="img" aria-label="The link as a QR code" shape-rendering="crispEdges">
+                  <rect width={drawn.size} height={drawn.size} />
+                  <path d={drawn.d} />
+                </svg>
+              )}
+              <p>Point the camera of a phone at it, or copy the link. It is good once, for {length(left)}; who has it signs in as you.</p>
+              <CommandLine text={url} label="Copy the link" />
+            </div>
+          )}
+          <div class="dialog-buttons">
+            <button type="button" onClick={() => setLink(null)}>
+              Done
+            </button>
+          </div>
+        </Dialog>
+      )}
+    </>
   );
 }
 
@@ -223,8 +286,8 @@ function Keeping(): JSX.Element {
         <dl class="facts-list">
           {Object.entries(retention).map(([name, value]) => (
             <div key={name}>
-              <dt>{spaced(name)}</dt>
-              <dd>{retentionWords(value)}</dd>
+              <dt>{KEPT[name] ?? spaced(name)}</dt>
+              <dd>{retentionWords(name, value)}</dd>
             </div>
           ))}
         </dl>
@@ -259,8 +322,17 @@ function Keeping(): JSX.Element {
   );
 }
 
-function retentionWords(value: unknown): string {
-  if (value === null) return "forever";
+const KEPT: Readonly<Record<string, string>> = {
+  keepForMs: "Output",
+  keepBytes: "Output of all users",
+  keepHistoryMs: "Ended commands",
+  forgetAfterMs: "Agents that are away",
+};
+
+function retentionWords(name: string, value: unknown): string {
+  if (value === null || (typeof value === "number" && !Number.isSafeInteger(value))) return "for ever";
+  if (typeof value === "number" && name.endsWith("Ms")) return `for ${length(value)}`;
+  if (typeof value === "number" && name.endsWith("Bytes")) return `up to ${bytes(value)}`;
   if (typeof value === "number" || typeof value === "string" || typeof value === "boolean") return shown(String(value));
   return shown(JSON.stringify(value));
 }

@@ -1,1 +1,0 @@
-import{t as e}from"./app-DxJdc_yJ.js";function t(t){return e(`p`,{children:t.commandId})}export{t as default};
