@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 skip() { echo "skipped: the page in a browser: $*"; exit 0; }
 
-export ONSEMBL_BIN="${ONSEMBL_BIN:-$PWD/../../target/debug}"
+export ONSEMBL_BIN="${ONSEMBL_BIN:-${CARGO_TARGET_DIR:-$PWD/../../target}/debug}"
 for program in onsembl onsembl-server onsembl-agent; do
     [[ -x "$ONSEMBL_BIN/$program" ]] || skip "$program is not in $ONSEMBL_BIN"
 done
