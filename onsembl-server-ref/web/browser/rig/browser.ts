@@ -1,6 +1,7 @@
 // Debian's Chromium by playwright-core, and what each page of a scenario is watched for: violations of the content
 // security policy, errors, gaps between frames, and what axe-core finds.
 
+import { cpus, loadavg } from "node:os";
 import axe from "axe-core";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { expect } from "vitest";
@@ -113,14 +114,27 @@ export class Watched {
     });
   }
 
-  /** The largest gap since then, in milliseconds, the number of frames, and the number of gaps above 200 ms. */
-  async frames(): Promise<{ largest: number; count: number; long: number }> {
+  /** The number of frames since then, and the five largest gaps in milliseconds. */
+  async frames(): Promise<{ count: number; longest: number[] }> {
     return this.page.evaluate(() => {
       const { frameState } = window as unknown as { frameState: { gaps: number[]; on: boolean } };
       frameState.on = false;
       const { gaps } = frameState;
-      return { largest: Math.max(0, ...gaps), count: gaps.length, long: gaps.filter((gap) => gap > 200).length };
+      const longest = [...gaps].sort((a, b) => b - a).slice(0, 5).map(Math.round);
+      return { count: gaps.length, longest };
     });
+  }
+
+  /**
+   * Says what the frames were, and fails on a gap of more than 200 ms. Where other programs take the CPUs, two gaps are
+   * theirs.
+   */
+  async expectSmooth(): Promise<void> {
+    const { count, longest } = await this.frames();
+    const load = loadavg()[0] ?? 0;
+    console.log(`load ${load.toFixed(1)}; ${count} frames, the longest gaps ${longest.join(", ")} ms`);
+    const spared = load > 2 * cpus().length ? 2 : 0;
+    expect(longest[spared] ?? 0, "the longest gap between frames, ms").toBeLessThanOrEqual(200);
   }
 
   /** Bytes of the heap, after what is not needed was collected, and nodes of the document. */

@@ -233,10 +233,9 @@ scenario(
     await watched.page.keyboard.press("Enter");
     await pause(FLOOD * 1_000);
     await until("the end", async () => /flood-is-over\s*\n\s*ready>/.test(await watched.screen()), 60_000);
-    const frames = await watched.frames();
+    await watched.expectSmooth();
     const after = await watched.memory();
-    console.log(`frames: ${frames.count}, the longest gap ${Math.round(frames.largest)} ms; heap ${Math.round(before.heap / 1e6)} to ${Math.round(after.heap / 1e6)} MB`);
-    expect(frames.largest).toBeLessThanOrEqual(200);
+    console.log(`heap ${Math.round(before.heap / 1e6)} to ${Math.round(after.heap / 1e6)} MB`);
     expect(after.heap - before.heap).toBeLessThan(60e6);
     expect(await watched.page.locator(".terminal-missing summary").innerText()).toMatch(/skipped, stored/);
     // The archive has every line, whole and in order, or says what is missing.

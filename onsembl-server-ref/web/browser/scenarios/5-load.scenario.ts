@@ -23,10 +23,8 @@ scenario(
       await pause(10_000);
       await page.mouse.wheel(0, 40_000);
       await pause(2_000);
-      const frames = await watched.frames();
+      await watched.expectSmooth();
       const rows = await page.locator("tr.agent").count();
-      console.log(`frames: ${frames.count}, the longest gap ${Math.round(frames.largest)} ms; ${rows} rows`);
-      expect(frames.largest).toBeLessThanOrEqual(200);
       expect(rows).toBeLessThan(120);
       expect(await page.getByText(/working|waiting/).count()).toBeGreaterThan(0);
     } finally {
