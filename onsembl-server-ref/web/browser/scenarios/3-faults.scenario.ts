@@ -21,6 +21,15 @@ scenario("an agent that is frozen is shown as silent, and is back when it is tha
   await until("it is online again", async () => (await row.locator(".word").innerText()) === "online");
 });
 
+scenario("heartbeats are drawn as they come, and their strip says how many", async ({ site, signedIn }) => {
+  site.agent("beating");
+  await site.status("beating", "online");
+  const watched = await signedIn();
+  const strip = watched.page.getByRole("row", { name: /beating/ }).locator("svg.strip");
+  await until("three of them are drawn", async () => ((await strip.locator("path.beat").getAttribute("d", { timeout: 500 })) ?? "").split("M").length > 3, 30_000);
+  expect(await strip.getAttribute("aria-label")).toMatch(/\d+ of \d+ heartbeats/);
+});
+
 for (const direction of ["to-server", "to-agent"] as const) {
   scenario(`one direction is lost, ${direction}: the page says so`, async ({ site, signedIn }) => {
     const relay = await Relay.to(site.port);
