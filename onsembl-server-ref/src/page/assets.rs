@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "eb16468320cf48e6c454760e88f29bbaac0ba6cb48ab342dd584a489cd21128e";
+    "50fdc0f1606dda750feb0b0548146fa00dfc8143ee543bb3eabc605c560f4cde";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
