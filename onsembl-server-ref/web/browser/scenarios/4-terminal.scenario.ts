@@ -184,6 +184,38 @@ scenario("a terminal over a killed server goes on where it was", async ({ site, 
   await until("after", async () => (await watched.screen()).split("after").length >= 3);
 });
 
+scenario("on a phone it has the keys that a soft keyboard lacks, and nothing scrolls sideways but the terminal", async ({ site, signedIn }) => {
+  site.agent("shell", SHELL);
+  const terminal = await site.terminal("shell", "ready>");
+  const watched = await signedIn({ viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true });
+  const { page } = watched;
+  await opened(watched, site, terminal, "ready>");
+  await typing(watched);
+  await page.getByRole("button", { name: "Control C" }).tap();
+  await until("it came", async () => (await watched.screen()).includes("^C"));
+  for (const button of await page.locator(".terminal-keys button").all()) {
+    const box = await button.boundingBox();
+    expect(Math.min(box?.width ?? 0, box?.height ?? 0), await button.innerText()).toBeGreaterThanOrEqual(44);
+  }
+  for (const view of ["", "/log"]) {
+    await page.goto(`${site.address}/terminals/${terminal}${view}`);
+    await page.getByText("ready>").first().waitFor();
+    for (const size of [
+      { width: 390, height: 780 },
+      { width: 320, height: 256 },
+    ]) {
+      await page.setViewportSize(size);
+      await pause(300);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      expect(wide, `${view} at ${size.width}`).toBeLessThanOrEqual(0);
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        await watched.accessible(`a terminal${view} at ${size.width}, ${colorScheme}`);
+      }
+    }
+  }
+});
+
 const FLOOD = Number(process.env["ONSEMBL_FLOOD_SECONDS"] ?? "10");
 
 scenario(

@@ -68,6 +68,7 @@ describe.runIf(process.env["ONSEMBL_SCREENSHOTS"] === "1")("pictures", () => {
     scenario(
       `of the ${look} page`,
       async ({ site, signedIn }) => {
+        await site.restart({ interval: 10 });
         const watched = await signedIn(options);
         const { page } = watched;
         await page.getByRole("heading", { name: "No agents yet" }).waitFor();

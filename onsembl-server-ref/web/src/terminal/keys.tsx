@@ -11,7 +11,7 @@ interface Key {
 }
 
 const KEYS: readonly Key[] = [
-  { label: "Esc", name: "Escape", bytes: "\x1b" },
+  { label: "Esc", name: "Esc", bytes: "\x1b" },
   { label: "Tab", name: "Tab", bytes: "\t" },
   { label: "↑", name: "Up", bytes: "\x1b[A", application: "\x1bOA" },
   { label: "↓", name: "Down", bytes: "\x1b[B", application: "\x1bOB" },

@@ -124,7 +124,8 @@ export function SubmitBox({ controller, link }: { controller: Controller; link: 
           <textarea
             value={text}
             rows={Math.min(8, text.split("\n").length)}
-            placeholder={over ? "The terminal has ended" : "Text for the program; Enter sends, Shift+Enter begins a line"}
+            placeholder={over ? "The terminal has ended" : "Text for the program"}
+            title="Enter sends, Shift and Enter begins a line, the arrow keys recall"
             disabled={over || agentId === null}
             autocomplete="off"
             spellcheck={false}

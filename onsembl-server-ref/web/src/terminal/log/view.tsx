@@ -43,7 +43,7 @@ export function LogView(props: TerminalProps) {
     <section class="log" aria-label="Log" ref={section}>
       <header class="terminal-head">
         <h1>
-          {shown(agentName ?? "Output", 80)} <small class="terminal-title">log of {shown(commandId, 80)}</small>
+          {shown(agentName ?? "Output", 80)} <small class="terminal-title">log of {isTerminal ? "its terminal" : "a command"} <code title={shown(commandId, 128)}>{shown(commandId.slice(-8))}</code></small>
         </h1>
         {reader !== null && <Tools reader={reader} commandId={commandId} isTerminal={isTerminal} />}
       </header>
@@ -65,6 +65,20 @@ function Tools({ reader, commandId, isTerminal }: { reader: LogReader; commandId
   };
   return (
     <>
+      <div class="terminal-tools" role="toolbar" aria-label="Log">
+        {isTerminal && (
+          <a class="button" href={`/terminals/${encodeURIComponent(commandId)}`}>
+            Live
+          </a>
+        )}
+        <button type="button" onClick={() => void reader.openStart()}>
+          Start
+        </button>
+        <button type="button" onClick={() => void reader.open(null)}>
+          End
+        </button>
+        <Download reader={reader} commandId={commandId} isTerminal={isTerminal} />
+      </div>
       <form
         class="terminal-find"
         role="search"
@@ -90,20 +104,6 @@ function Tools({ reader, commandId, isTerminal }: { reader: LogReader; commandId
         )}
         <span class="quiet">{found}</span>
       </form>
-      <div class="terminal-tools" role="toolbar" aria-label="Log">
-        {isTerminal && (
-          <a class="button" href={`/terminals/${encodeURIComponent(commandId)}`}>
-            Live
-          </a>
-        )}
-        <button type="button" onClick={() => void reader.openStart()}>
-          Start
-        </button>
-        <button type="button" onClick={() => void reader.open(null)}>
-          End
-        </button>
-        <Download reader={reader} commandId={commandId} isTerminal={isTerminal} />
-      </div>
     </>
   );
 }
