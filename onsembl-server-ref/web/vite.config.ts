@@ -24,6 +24,8 @@ export default defineConfig({
     cssMinify: "lightningcss",
     license: false,
     reportCompressedSize: false,
+    // The build has limits of its own, by what is sent.
+    chunkSizeWarningLimit: 1000,
     sourcemap: false,
     target: "es2022",
     // The style sheets use light-dark() and nesting as they are.

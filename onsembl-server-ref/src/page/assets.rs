@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "eb16468320cf48e6c454760e88f29bbaac0ba6cb48ab342dd584a489cd21128e";
+    "2b2568728beb9c0247112b66a009f0b5ad5c22454391923616346588ece2d66f";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,40 +16,40 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-Cp3fNOQw.css" => Asset {
-            body: include_bytes!("../../assets/app-Cp3fNOQw.css"),
-            br: Some(include_bytes!("../../assets/app-Cp3fNOQw.css.br")),
-            gz: Some(include_bytes!("../../assets/app-Cp3fNOQw.css.gz")),
-            mime: "text/css; charset=utf-8",
-            etag: "\"72122a4ebb1985ab1e399fd273c8e263\"",
-        },
-        "app-DMh3f5zK.js" => Asset {
-            body: include_bytes!("../../assets/app-DMh3f5zK.js"),
-            br: Some(include_bytes!("../../assets/app-DMh3f5zK.js.br")),
-            gz: Some(include_bytes!("../../assets/app-DMh3f5zK.js.gz")),
+        "app-DcUeykiF.js" => Asset {
+            body: include_bytes!("../../assets/app-DcUeykiF.js"),
+            br: Some(include_bytes!("../../assets/app-DcUeykiF.js.br")),
+            gz: Some(include_bytes!("../../assets/app-DcUeykiF.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"2e94d0ab633df013cd8df297d0ffcc4a\"",
+            etag: "\"c794bcc2f5812bda038b30b55b5183e8\"",
+        },
+        "app-DgVW7-63.css" => Asset {
+            body: include_bytes!("../../assets/app-DgVW7-63.css"),
+            br: Some(include_bytes!("../../assets/app-DgVW7-63.css.br")),
+            gz: Some(include_bytes!("../../assets/app-DgVW7-63.css.gz")),
+            mime: "text/css; charset=utf-8",
+            etag: "\"f51e637dceba1ea53afdcf6332130500\"",
         },
         "index.html" => Asset {
             body: include_bytes!("../../assets/index.html"),
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"ad2522097223c37f4783b5a611b20155\"",
+            etag: "\"61fcec711f71db2adce239a37fa0168d\"",
         },
-        "terminal-DBJi__we.js" => Asset {
-            body: include_bytes!("../../assets/terminal-DBJi__we.js"),
-            br: Some(include_bytes!("../../assets/terminal-DBJi__we.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-DBJi__we.js.gz")),
+        "terminal-DB4Oj-J1.js" => Asset {
+            body: include_bytes!("../../assets/terminal-DB4Oj-J1.js"),
+            br: Some(include_bytes!("../../assets/terminal-DB4Oj-J1.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-DB4Oj-J1.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"3a55e43865cd7ecc87df546f782db381\"",
+            etag: "\"0eab6039755d6797853f08c57b516fcd\"",
         },
-        "terminal-DBt5xRYv.css" => Asset {
-            body: include_bytes!("../../assets/terminal-DBt5xRYv.css"),
-            br: Some(include_bytes!("../../assets/terminal-DBt5xRYv.css.br")),
-            gz: Some(include_bytes!("../../assets/terminal-DBt5xRYv.css.gz")),
+        "terminal-JHfleL4a.css" => Asset {
+            body: include_bytes!("../../assets/terminal-JHfleL4a.css"),
+            br: Some(include_bytes!("../../assets/terminal-JHfleL4a.css.br")),
+            gz: Some(include_bytes!("../../assets/terminal-JHfleL4a.css.gz")),
             mime: "text/css; charset=utf-8",
-            etag: "\"8454a7cc45d0aeea47e885230eda9780\"",
+            etag: "\"9d0cf4795c43ff74baa3d4529c63eab8\"",
         },
         _ => return None,
     })
