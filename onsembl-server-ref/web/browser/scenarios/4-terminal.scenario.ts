@@ -164,7 +164,7 @@ scenario("a text is submitted with its receipt, and found in the log with its pl
   expect(bytes.toString("utf8")).toBe(stored);
 });
 
-scenario("a terminal over a killed server goes on where it was", async ({ site, signedIn }) => {
+scenario("a terminal over a killed server continues where it was", async ({ site, signedIn }) => {
   site.agent("shell", SHELL);
   const terminal = await site.terminal("shell", "ready>");
   const watched = await signedIn();
