@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "2b2568728beb9c0247112b66a009f0b5ad5c22454391923616346588ece2d66f";
+    "2be5fc40e7ee93f398f69cbc6ca95fae44953836552713a2f281628de04194a2";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,12 +16,12 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-DcUeykiF.js" => Asset {
-            body: include_bytes!("../../assets/app-DcUeykiF.js"),
-            br: Some(include_bytes!("../../assets/app-DcUeykiF.js.br")),
-            gz: Some(include_bytes!("../../assets/app-DcUeykiF.js.gz")),
+        "app-CXn0YtSD.js" => Asset {
+            body: include_bytes!("../../assets/app-CXn0YtSD.js"),
+            br: Some(include_bytes!("../../assets/app-CXn0YtSD.js.br")),
+            gz: Some(include_bytes!("../../assets/app-CXn0YtSD.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"c794bcc2f5812bda038b30b55b5183e8\"",
+            etag: "\"3a16ee35689f3a46aad25b905a20311e\"",
         },
         "app-DgVW7-63.css" => Asset {
             body: include_bytes!("../../assets/app-DgVW7-63.css"),
@@ -35,14 +35,14 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"61fcec711f71db2adce239a37fa0168d\"",
+            etag: "\"d63eedc54620ce04a4d2db32c1deace0\"",
         },
-        "terminal-DB4Oj-J1.js" => Asset {
-            body: include_bytes!("../../assets/terminal-DB4Oj-J1.js"),
-            br: Some(include_bytes!("../../assets/terminal-DB4Oj-J1.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-DB4Oj-J1.js.gz")),
+        "terminal-ChoPBCSq.js" => Asset {
+            body: include_bytes!("../../assets/terminal-ChoPBCSq.js"),
+            br: Some(include_bytes!("../../assets/terminal-ChoPBCSq.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-ChoPBCSq.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"0eab6039755d6797853f08c57b516fcd\"",
+            etag: "\"bd9f2d030572563931edfdb35a7f4eed\"",
         },
         "terminal-JHfleL4a.css" => Asset {
             body: include_bytes!("../../assets/terminal-JHfleL4a.css"),

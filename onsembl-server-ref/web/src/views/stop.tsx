@@ -1,7 +1,7 @@
 // The emergency stop: one button, receipts counting up, what absent agents mean, and a release that needs a number typed.
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { errorText, post } from "../api.ts";
 import type { StopReport } from "../api-types.ts";
 import { exact, iso, parseTime, plural, when } from "../lib/time.ts";
@@ -57,8 +57,8 @@ function StopForm({ inForce }: { inForce: boolean }): JSX.Element {
   const button = useRef<HTMLButtonElement>(null);
   const readOnly = isReadOnly();
 
-  useEffect(() => {
-    // Enter stops: that is how the keyboard reaches it from everywhere.
+  useLayoutEffect(() => {
+    // Enter stops: that is how the keyboard reaches it from everywhere. Before it is drawn, so that a quick Enter is not lost.
     button.current?.focus();
   }, []);
 
