@@ -172,7 +172,7 @@ pub(super) async fn beats(
         Ok(slot) => slot,
         Err(answer) => return *answer,
     };
-    let now = SystemClock::new().now();
+    let now = app.strips.now();
     let time = Duration::from_secs(60).saturating_mul(asked.minutes.unwrap_or(MINUTES));
     if !app.fleet_views.of(&user).look().agents().contains_key(&id) {
         return problem(StatusCode::NOT_FOUND, "no agent of yours has this id");

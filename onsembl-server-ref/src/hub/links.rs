@@ -61,7 +61,7 @@ impl Hub {
                 self.edge.metrics.heartbeat(BeatHop::Received);
                 self.edge.observe(&agent, sequence, BeatHop::Received, at);
                 let seen = self.edge.shard.confirmed(key);
-                self.edge.strips.heard(&agent, seen, self.clock.now());
+                self.edge.strips.heard(&agent, seen, self.edge.strips.now());
                 let metrics = metrics.and_then(|m| serde_json::to_string(&m).ok());
                 let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
                 self.edge.store.record_heartbeat(row);
