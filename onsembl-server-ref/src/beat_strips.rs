@@ -107,7 +107,7 @@ mod tests {
         strips.heard(&agent, Some(BeatSequence(1)), now);
         let boot = now.boot.saturating_add(Duration::from_millis(5));
         let shown = strips.of(&agent, Duration::from_secs(1), Now { boot, ..now });
-        assert!(shown.cells.contains(|cell| matches!(cell, 'b' | 'u')), "{shown:?}");
+        assert!(shown.cells.contains(['b', 'u']), "{shown:?}");
     }
 
     #[test]

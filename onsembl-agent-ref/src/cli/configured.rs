@@ -172,9 +172,8 @@ mod tests {
         assert_eq!((args.proxy.as_deref(), goes_before), (Some("none"), false));
         let (args, goes_before) = doctor(&["--server", "ws://other", "--token", "x"]);
         assert!(args.server == "ws://other" && goes_before);
-        let status = match parse("status", &["--name", "m"]).unwrap().cli.command {
-            Verb::Status(args) => args,
-            _ => panic!("another command"),
+        let Verb::Status(status) = parse("status", &["--name", "m"]).unwrap().cli.command else {
+            panic!("another command")
         };
         assert_eq!(status.name.as_deref(), Some("m"));
         assert_eq!(status.state_dir.as_deref(), Some(std::path::Path::new("/s")));

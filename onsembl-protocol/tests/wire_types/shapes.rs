@@ -211,7 +211,7 @@ impl Shapes {
             }
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
                 let mut needs = Vec::new();
-                let (of, _) = self.written(&fields.unnamed[0].ty, &[], &mut needs);
+                let (of, _) = self.written(&fields.unnamed.first().unwrap().ty, &[], &mut needs);
                 (format!("export type {name} = {of};\n"), needs)
             }
             Fields::Unnamed(_) | Fields::Unit => panic!("{name} has no names"),

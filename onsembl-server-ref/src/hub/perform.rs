@@ -207,7 +207,7 @@ async fn answer(
         Question::Probe { link, new } => {
             let session = new.session.clone();
             let known = NewSession { user: user.clone(), known: *new };
-            let opens = store.sessions().probe(known).await.map_err(|e| rows::open_fault(&e));
+            let opens = store.sessions().probe(known).await.map_err(OpenFault::from);
             StoreAnswer::Probed { link, session, opens }
         }
         Question::Insert(record) => {

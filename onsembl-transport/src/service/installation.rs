@@ -93,14 +93,14 @@ pub enum ServiceError {
     Left {
         path: PathBuf,
         #[source]
-        error: Box<ServiceError>,
+        error: Box<Self>,
     },
     /// Something failed before the unit was removed.
     #[error("{error}; the unit {} is unchanged", path.display())]
     Kept {
         path: PathBuf,
         #[source]
-        error: Box<ServiceError>,
+        error: Box<Self>,
     },
 }
 

@@ -50,7 +50,7 @@ fn claude() -> Vec<u8> {
                 "\x1b[38;2;78;186;101m⏺\x1b[39m \x1b[1mBash\x1b[22m(cargo test {frame})\r\n  ⎿  \x1b[2m{frame} passed — 日本語 ok\x1b[22m\r\n\r\n"
             ));
         }
-        let glyph = spinner[frame % spinner.len()];
+        let glyph = spinner.iter().cycle().nth(frame).unwrap_or(&"");
         out.put(format!(
             "\x1b[38;2;215;119;87m{glyph} Thinking…\x1b[39m \x1b[2m({frame}s · \x1b[1mesc\x1b[22m\x1b[2m to interrupt)\x1b[22m\r\n"
         ));
@@ -118,7 +118,7 @@ fn gemini() -> Vec<u8> {
         }
         out.put(format!(
             "\x1b[38;2;203;166;247m{}\x1b[39m \x1b[3mConsulting {frame}\x1b[23m\r\n",
-            spinner[frame % 10]
+            spinner.iter().cycle().nth(frame).unwrap_or(&"")
         ));
         out.put("\x1b[38;2;137;180;250m╭──────────────────────────────────────────╮\r\n");
         out.put(format!(
