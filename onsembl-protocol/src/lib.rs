@@ -8,8 +8,9 @@
 //! # What is public, in tiers
 //!
 //! **0. The ground**, used by everything else: [`id`], [`time`], [`limits`], [`close`], [`step`] and
-//! [`model`], the vocabulary that messages and machines share; [`shown`], which escapes texts of peers; and
-//! [`shared_pool`], which selects the entry to drop when a shared bound is reached.
+//! [`model`], the vocabulary that messages and machines share; [`shown`], which escapes texts of peers;
+//! [`shared_pool`], which selects the entry to drop when a shared bound is reached; and [`shared_slots`], of which no
+//! owner gets all.
 //!
 //! **1. The connection.** Everything that an embedder of one agent or one server needs to stay connected:
 //! - [`wire`]: every message of the protocol, with lenient decoding and one form of encoding.
@@ -167,6 +168,7 @@ mod output;
 pub mod replay;
 pub mod session;
 pub mod shared_pool;
+pub mod shared_slots;
 pub mod shown;
 pub mod sign_in;
 pub mod step;

@@ -19,6 +19,8 @@ pub struct BeatStrips(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     interval: Duration,
+    /// What is heard and what is asked are on one clock: times of two do not compare.
+    clock: SystemClock,
     begun: Now,
     strips: Mutex<Strips>,
 }
@@ -43,7 +45,13 @@ impl BeatStrips {
     /// Of a server that begins now, whose agents send a heartbeat each `interval`.
     pub(crate) fn new(interval: Duration) -> Self {
         let strips = Mutex::new(Strips { of: HashMap::new(), sweep_at: FIRST_SWEEP });
-        Self(Arc::new(Shared { interval, begun: SystemClock::new().now(), strips }))
+        let clock = SystemClock::new();
+        Self(Arc::new(Shared { interval, clock, begun: clock.now(), strips }))
+    }
+
+    /// Now, by the clock of the strips.
+    pub(crate) fn now(&self) -> Now {
+        self.0.clock.now()
     }
 
     /// A heartbeat of an agent came.
@@ -90,6 +98,17 @@ impl BeatStrips {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_heard_is_shown_by_the_clock_that_it_was_heard_by() {
+        let strips = BeatStrips::new(Duration::from_millis(1));
+        let agent = AgentId::new("a");
+        let now = strips.now();
+        strips.heard(&agent, Some(BeatSequence(1)), now);
+        let boot = now.boot.saturating_add(Duration::from_millis(5));
+        let shown = strips.of(&agent, Duration::from_secs(1), Now { boot, ..now });
+        assert!(shown.cells.contains(['b', 'u']), "{shown:?}");
+    }
 
     #[test]
     fn agents_that_have_been_silent_for_longer_than_is_shown_are_forgotten() {

@@ -141,7 +141,12 @@ impl Authenticator {
         }
         match self.auth.is_revoked_of(&identity.user, &identity.token_id).await {
             Ok(false) => Ok(()),
-            Ok(true) => Err(Refusal::Forbidden("the token was revoked; stay away".into())),
+            Ok(true) => Err(Refusal::Forbidden(match &identity.revoked {
+                Some((at, because)) => {
+                    format!("the token was revoked at {at} ({because}); get a new one")
+                }
+                None => "the token was revoked; get a new one".to_owned(),
+            })),
             Err(error) => {
                 // Not known to be good, so not admitted; not known to be bad, so not refused for
                 // good either.

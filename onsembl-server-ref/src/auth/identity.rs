@@ -69,6 +69,8 @@ pub struct Identity {
     pub scope: TokenScope,
     /// Whether it was looked up together with this that the token is not revoked.
     pub(super) is_unrevoked: bool,
+    /// When the token was revoked, and why, if that was looked up together with this.
+    pub(super) revoked: Option<(WallTime, String)>,
     /// Which secret of this server signed it, if one did: it is good as long as that is in use.
     pub(crate) signed_by: Option<SecretNumber>,
     /// The session of a browser that it is, if it is one and no token.
@@ -91,6 +93,7 @@ impl Identity {
             signed_by: None,
             session: None,
             is_unrevoked: false,
+            revoked: None,
         }
     }
 

@@ -445,12 +445,23 @@ fn for_page(metrics: Value) -> Option<Value> {
     serde_json::to_value(metrics.for_legacy_dashboards()).ok()
 }
 
+/// `?force=false`: only an agent that is offline. Clients of earlier versions do not say, and mean any.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Deleting {
+    force: Option<bool>,
+}
+
 async fn delete_agent(
     State(app): State<App>,
     Path(id): Path<String>,
     SignedIn(identity): SignedIn,
+    Query(deleting): Query<Deleting>,
 ) -> Response<Body> {
-    let request = fleet::Request::DeleteAgent(AgentId::new(id));
+    let agent = AgentId::new(id);
+    let request = match deleting.force {
+        Some(false) => fleet::Request::DeleteOfflineAgent(agent),
+        Some(true) | None => fleet::Request::DeleteAgent(agent),
+    };
     // Long enough for a database that is held for a while; the deletion continues in any case.
     let patience = Duration::from_secs(30);
     match ask_fleet(&app, patience, identity.user, request).await.map(Answer::done) {

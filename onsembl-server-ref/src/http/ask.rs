@@ -72,6 +72,7 @@ pub(super) fn refused(error: &ErrorReply) -> Response<Body> {
         | ErrorCode::NotSupported => StatusCode::BAD_REQUEST,
         ErrorCode::AgentNotFound | ErrorCode::CommandNotFound => StatusCode::NOT_FOUND,
         ErrorCode::AgentOffline
+        | ErrorCode::AgentOnline
         | ErrorCode::AgentStopped
         | ErrorCode::AgentAmbiguous
         | ErrorCode::KeyboardHeld => StatusCode::CONFLICT,

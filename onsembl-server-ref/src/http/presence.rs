@@ -95,7 +95,7 @@ pub(super) async fn presence(
     let from = before(now, DAY.saturating_mul(asked.days.unwrap_or(DAYS).min(DAYS)));
     let log: Vec<Transition> = rows.iter().filter_map(PresenceRow::transition).collect();
     let Some(verdicts) =
-        verdicts(&app, (&user, &id), History { log: log.clone(), told }, (from, now))
+        verdicts(&app, (&user, &id), &History { log: log.clone(), told }, (from, now))
     else {
         return problem(StatusCode::NOT_FOUND, "no agent of yours has this id");
     };
@@ -148,12 +148,12 @@ fn before(now: WallTime, time: Duration) -> WallTime {
 fn verdicts(
     app: &App,
     (user, agent): (&UserId, &AgentId),
-    history: History,
+    history: &History,
     (from, now): (WallTime, WallTime),
 ) -> Option<Vec<Verdict>> {
     let fleet_view = app.fleet_views.of(user);
     let shown = Shown::of(app, fleet_view.look().agents().get(agent)?);
-    Some(shown.told(app, (user, agent), &history, from, now).drops)
+    Some(shown.told(app, (user, agent), history, from, now).drops)
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,7 +172,7 @@ pub(super) async fn beats(
         Ok(slot) => slot,
         Err(answer) => return *answer,
     };
-    let now = SystemClock::new().now();
+    let now = app.strips.now();
     let time = Duration::from_secs(60).saturating_mul(asked.minutes.unwrap_or(MINUTES));
     if !app.fleet_views.of(&user).look().agents().contains_key(&id) {
         return problem(StatusCode::NOT_FOUND, "no agent of yours has this id");
@@ -240,7 +240,7 @@ async fn spans(
         let found = told.iter().filter(|(is, _)| *is == cause).map(|(_, span)| *span);
         found.collect::<Vec<_>>()
     };
-    let lost = verdicts(app, (user, agent), history.clone(), (from, now)).unwrap_or_default();
+    let lost = verdicts(app, (user, agent), &history, (from, now)).unwrap_or_default();
     let lost = lost.iter().filter(|verdict| {
         let finding = &verdict.finding;
         finding.cause == Cause::NetworkOneWay && finding.evidence.text("lost") == Some("to-server")

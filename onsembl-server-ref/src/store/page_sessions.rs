@@ -336,7 +336,7 @@ mod tests {
             assert_eq!(keep(&store, row).await, SessionKept::Kept(Vec::new()));
         }
         let of_token = store.page_sessions().of_token(&ann, &TokenId::new("bad")).await.unwrap();
-        assert_eq!(of_token, [bad.id.clone()]);
+        assert_eq!(of_token, std::slice::from_ref(&bad.id));
         store.tokens().revoke("bad", now, "test").await.unwrap();
         let _ = store.tokens().revoke_user(&bob, now, "test").await.unwrap();
         assert_eq!(store.page_sessions().list(&ann).await.unwrap(), [good]);

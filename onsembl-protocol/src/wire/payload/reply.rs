@@ -66,6 +66,8 @@ wire_enum! {
         Internal = "INTERNAL_ERROR",
         /// The agent is neither online nor stale.
         AgentOffline = "AGENT_OFFLINE" | "ROUTING_FAILED",
+        /// The agent is not offline, and the request is only for one that is.
+        AgentOnline = "AGENT_ONLINE",
         /// An emergency stop of the agent is in force.
         AgentStopped = "AGENT_STOPPED",
         /// No such agent, or not this user's.
