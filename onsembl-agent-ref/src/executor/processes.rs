@@ -110,7 +110,7 @@ mod tests {
         let size = TerminalSize::DEFAULT;
         let runner = Runner::Terminal { program: "p".into(), arguments: words("start"), size };
         let mut processes = Processes::from(runner);
-        let mut take = |processes: &mut Processes| {
+        let take = |processes: &mut Processes| {
             let runner = processes.take_runner(&Task::Terminal(size)).unwrap();
             let Runner::Terminal { arguments, .. } = runner else { panic!("{runner:?}") };
             arguments.concat()

@@ -274,18 +274,18 @@ impl Hub {
                     self.edge.end(ending);
                 }
             }
-            Request::OfUser(user, asked) => self.on_asked(user, asked),
+            Request::OfUser(user, asked) => self.on_asked(&user, asked),
             Request::Stats(reply) | Request::Alive(reply) => {
-                self.edge.answer(Some(reply), self.stats())
+                self.edge.answer(Some(reply), self.stats());
             }
             Request::Shutdown(done) => drop(done),
         }
     }
 
-    fn on_asked(&mut self, user: UserId, asked: UserRequest) {
-        if !self.views.is_read(&user) {
+    fn on_asked(&mut self, user: &UserId, asked: UserRequest) {
+        if !self.views.is_read(user) {
             let input = Input::Request(Request::OfUser(user.clone(), asked));
-            return self.edge.unread.defer(&user, input, &self.edge.store);
+            return self.edge.unread.defer(user, input, &self.edge.store);
         }
         let (began, kind) = (Instant::now(), asked.kind());
         match asked {
@@ -294,25 +294,25 @@ impl Hub {
                 self.next_token += 1;
                 let _ = self.edge.waiters.insert(token, reply);
                 if let fleet::Request::Command(request) = &mut request {
-                    self.edge.traces.asked(&user, request);
+                    self.edge.traces.asked(user, request);
                 }
-                self.feed(&user, FleetEvent::Request { token, request });
-                return self.edge.traces.answered(&user);
+                self.feed(user, FleetEvent::Request { token, request });
+                return self.edge.traces.answered(user);
             }
             UserRequest::Recording(agent, reply) => {
-                self.edge.answer(Some(reply), self.recording(&user, &agent));
+                self.edge.answer(Some(reply), self.recording(user, &agent));
             }
             UserRequest::Beats(agent, reply) => {
-                self.edge.answer(Some(reply), self.beats(&user, &agent).map(Box::new));
+                self.edge.answer(Some(reply), self.beats(user, &agent).map(Box::new));
             }
             UserRequest::Command(command, reply) => {
-                let fleet = self.fleets.of(&user);
+                let fleet = self.fleets.of(user);
                 let stands = fleet.and_then(|fleet| fleet.open_command(&command, self.clock.now()));
                 self.edge.answer(Some(reply), stands);
             }
             UserRequest::Read(reply) => self.edge.answer(Some(reply), ()),
         }
-        self.watchdog.handled(&user, kind, began);
+        self.watchdog.handled(user, kind, began);
     }
 
     fn stats(&self) -> HubStats {
