@@ -9,6 +9,7 @@ export type Millis = number;
 export type Word<T extends string> = T | (string & {});
 /** A value of the evidence of a statement. */
 export type EvidenceValue = string | number | boolean;
+export type Evidence = Record<string, EvidenceValue>;
 
 export interface Ack {
   messageId?: string;
