@@ -14,7 +14,7 @@ use core::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn kit() -> Kit {
-    let mut kit = Kit::joined();
+    let kit = Kit::joined();
     assert_eq!(kit.joined, [LinkId(1)]);
     kit
 }
