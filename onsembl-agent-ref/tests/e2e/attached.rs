@@ -1,7 +1,7 @@
 //! Agents that are attached to the terminal in which they were started: somebody at the desk types too.
 
 use crate::bench::{Bench, PATIENCE, eventually, runs};
-use crate::terminals::{TALKS, runs_in_terminal, shown};
+use crate::terminals::{TALKS, reader, runs_in_terminal, shown};
 use onsembl_agent_ref::process::{ProcessHandle, ProcessSpec, Runner, spawn};
 use onsembl_protocol::id::CommandId;
 use onsembl_protocol::model::{Exit, TerminalSize};

@@ -158,7 +158,7 @@ fn a_long_text_is_refused_where_it_cannot_be_typed_and_the_reason_says_what_to_d
 }
 
 /// A program that shows each read on a line of its own, once it has set its terminal as this says.
-fn reader(before: &str) -> String {
+pub fn reader(before: &str) -> String {
     format!(
         "import os, sys, time, tty, termios\n{before}\nsys.stdout.write('ready\\r\\n'); sys.stdout.flush()\nwhile True:\n  sys.stdout.write('read ' + repr(os.read(0, 4096)) + '\\r\\n'); sys.stdout.flush()\n"
     )
