@@ -4,7 +4,7 @@
 use core::mem;
 use core::time::Duration;
 
-/// What the events of a step took. See the [module](self).
+/// What the events of a step took.
 #[derive(Debug, Default)]
 pub struct StepTimes {
     /// What events of users took of the present step.
