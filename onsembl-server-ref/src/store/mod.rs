@@ -237,8 +237,8 @@ impl Store {
         self.queue().beat(beat);
     }
 
-    /// Heartbeats wait no longer than this for others to be committed with, 60 ms unless it is less. For who must know
-    /// sooner whether they are recorded.
+    /// Heartbeats wait no longer than this for others to be committed with, 60 ms unless it is less, and not at all if
+    /// nothing was committed for so long. For who must know sooner whether they are recorded.
     pub fn gather_within(&self, longest: Duration) {
         self.queue().gather_within(longest);
     }

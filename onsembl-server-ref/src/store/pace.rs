@@ -1,12 +1,12 @@
-//! When the writer commits: at once what somebody waits for, and in company what nobody waits for or what comes in
-//! floods. A decision only: it is told what waits, and says until when.
+//! When the writer commits: at once what somebody waits for and what comes alone, and in company what nobody waits for or
+//! what comes in floods. A decision only: it is told what waits, and says until when.
 
 use super::line::{BATCH_REQUESTS, Lane, QueuedWrite, Waits};
 use super::request::Request;
 use std::time::{Duration, Instant};
 
-/// How long a write that only records may wait for others: heartbeats are promised within 100 ms, and the transaction
-/// takes its part of that.
+/// From the begin of one transaction to that of the next for writes that only record, and so the longest that one of
+/// them waits for others: heartbeats are promised within 100 ms, and the transaction takes its part of that.
 pub(crate) const GATHERED: Duration = Duration::from_millis(60);
 /// From the begin of one transaction to that of the next, while output comes or many wait for answers.
 pub(crate) const SPACING: Duration = Duration::from_millis(20);
@@ -34,7 +34,7 @@ pub(super) struct Waiting {
     answers: usize,
     /// Requests that only record.
     records: usize,
-    /// Since when the oldest of them and of the heartbeats may wait.
+    /// Since when the oldest of them and of the heartbeats waits.
     since: Option<Instant>,
     output: usize,
     output_bytes: usize,
@@ -133,7 +133,10 @@ impl Pace {
         let of_orders = if waiting.orders > 0 { Due::Now } else { Due::Never };
         let of_records = match waiting.since {
             Some(_) if is_a_batch => Due::Now,
-            Some(since) => Due::At(since + self.gathered),
+            Some(since) => {
+                let spaced = self.last_began.map_or(since, |at| at + self.gathered);
+                Due::At(spaced.max(since))
+            }
             None => Due::Never,
         };
         of_orders.min(of_answers).min(of_output).min(of_records)
@@ -176,16 +179,25 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_waits_for_company_as_long_as_promised_whatever_comes_behind_it() {
+    fn a_heartbeat_that_comes_alone_is_committed_at_once() {
+        let (clock, mut waiting) = (clock(), Waiting::default());
+        waiting.beat(|| clock.at(500));
+        assert_eq!(Pace::default().due(&waiting), Due::At(clock.at(500)), "the first of all");
+        let pace = Pace { last_began: Some(clock.at(0)), ..Pace::default() };
+        assert_eq!(pace.due(&waiting), Due::At(clock.at(500)));
+    }
+
+    #[test]
+    fn a_heartbeat_behind_a_transaction_waits_for_company_whatever_comes_behind_it() {
         let (clock, mut waiting) = (clock(), Waiting::default());
         waiting.beat(|| clock.at(5));
         waiting.beat(|| clock.at(50));
         let mut pace = Pace { last_began: Some(clock.at(0)), answers: 99, ..Pace::default() };
-        assert_eq!(pace.due(&waiting), Due::At(clock.at(5) + GATHERED));
+        assert_eq!(pace.due(&waiting), Due::At(clock.at(0) + GATHERED));
         pace.gather_within(Duration::from_millis(10));
-        assert_eq!(pace.due(&waiting), Due::At(clock.at(15)), "less where beats come faster");
+        assert_eq!(pace.due(&waiting), Due::At(clock.at(10)), "less where beats come faster");
         pace.gather_within(Duration::from_secs(10));
-        assert_eq!(pace.due(&waiting), Due::At(clock.at(5) + GATHERED));
+        assert_eq!(pace.due(&waiting), Due::At(clock.at(0) + GATHERED));
         assert_eq!(waiting.took(&[], || clock.at(65)), 0);
         assert_eq!(pace.due(&waiting), Due::Never);
     }
@@ -250,5 +262,28 @@ mod tests {
         }
         assert!(commits <= 17, "{commits}");
         assert!(latest <= 60, "{latest}");
+    }
+
+    /// However they are spread: each that is late enough to be alone has a transaction of its own.
+    #[test]
+    fn no_rate_of_beats_takes_more_transactions_than_one_each_gathering() {
+        for every in 1..200 {
+            let (clock, mut pace, mut waiting) = (clock(), Pace::default(), Waiting::default());
+            let (mut commits, mut oldest, mut latest) = (0, None, 0);
+            for now in 0..10_000 {
+                if now % every == 0 {
+                    waiting.beat(|| clock.at(now));
+                    let _ = oldest.get_or_insert(now);
+                }
+                if pace.due(&waiting) <= Due::At(clock.at(now)) {
+                    latest = latest.max(oldest.take().map_or(0, |since| now - since));
+                    let answers = waiting.took(&[], || clock.at(now));
+                    pace.began(clock.at(now), answers);
+                    commits += 1;
+                }
+            }
+            assert!(commits <= 10_000 / 60 + 1, "{commits} with one each {every} ms");
+            assert!(latest < 60, "{latest} with one each {every} ms");
+        }
     }
 }
