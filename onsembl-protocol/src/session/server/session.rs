@@ -273,6 +273,17 @@ impl Session {
         self.answering && self.unrecorded_since.is_none()
     }
 
+    /// Since when an answer waits for a commit that may still come in time.
+    fn awaited_commit(&self, timing: HeartbeatTiming, at: Timestamp) -> Option<Timestamp> {
+        match self.dialect {
+            Dialect::Extended if self.answering => {
+                self.unrecorded_since.filter(|since| !timing.is_grace_over(*since, at))
+            }
+            // It is not told what is recorded.
+            Dialect::Extended | Dialect::Legacy => None,
+        }
+    }
+
     pub(super) fn beat_is_due(&self, at: Timestamp) -> bool {
         self.beat_at <= at
     }
@@ -285,7 +296,13 @@ impl Session {
         cold: &mut SessionCold,
         store: Option<StoreTrouble>,
     ) -> ServerAction {
-        let answering = core::mem::take(&mut self.answering);
+        // A commit may come right behind a beat of the schedule, and is to be told then, not an interval later.
+        let awaited = self.awaited_commit(timing, at);
+        let answering = core::mem::replace(&mut self.answering, awaited.is_some());
+        if answering && awaited.is_none() && self.dialect == Dialect::Extended {
+            // The answer is also the beat of the schedule.
+            cold.next_due = at;
+        }
         cold.next_due = next_on_schedule(cold.next_due, timing.interval(), at);
         self.beat_at = cold.next_due;
         self.sent = self.sent.next();
@@ -303,6 +320,9 @@ impl Session {
             recorded: cold.recorded,
             lag: self.lag(timing, at).map(|age| (age, store.unwrap_or(StoreTrouble::Slow))),
         };
+        if let Some(since) = awaited {
+            self.beat_at = self.beat_at.min(timing.grace_until(since));
+        }
         ServerAction::SendBeat { link: self.link, beat }
     }
 

@@ -183,6 +183,50 @@ fn a_legacy_agent_that_does_send_a_heartbeat_gets_its_answer() {
     assert_eq!(server.count(|a| matches!(a, ServerAction::SendBeat { .. })), 1);
 }
 
+/// Both schedules have the same phase where a session begins, so that this comes about often.
+#[test]
+fn a_beat_of_the_schedule_does_not_take_the_place_of_the_answer() {
+    let mut server = Server::in_session(Dialect::Extended);
+    server.records = false;
+    server.run_until(ms(29_999));
+    server.hear(1, agent_beat(1, 1));
+    server.run_until(secs(30));
+    server.at = ms(30_003);
+    let received = server.now().wall;
+    let recorded =
+        ServerEvent::Recorded { epoch: Epoch(1), sequence: BeatSequence(1), at: received };
+    server.feed(recorded);
+    server.run_until(secs(61));
+    let beats = server.log.iter().filter_map(|(at, action)| match action {
+        ServerAction::SendBeat { beat, .. } => Some((*at, beat.recorded.map(|(n, _)| n.0))),
+        _ => None,
+    });
+    let one = Some(1);
+    // And the answer is the beat of its interval.
+    assert_eq!(
+        beats.collect::<Vec<_>>(),
+        [(ms(0), None), (secs(30), None), (ms(30_003), one), (ms(60_003), one)]
+    );
+}
+
+#[test]
+fn an_answer_whose_commit_does_not_come_leaves_after_half_an_interval_once() {
+    let mut server = Server::in_session(Dialect::Extended);
+    server.records = false;
+    server.run_until(secs(29));
+    server.hear(1, agent_beat(1, 1));
+    server.run_until(secs(80));
+    let beats: Vec<_> = server
+        .log
+        .iter()
+        .filter_map(|(at, action)| match action {
+            ServerAction::SendBeat { beat, .. } => Some((*at, beat.lag.is_some())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(beats, [(secs(0), false), (secs(30), false), (secs(44), true), (secs(74), true)]);
+}
+
 #[test]
 fn a_code_that_no_agent_of_ours_sends_stops_none() {
     for cause in [CloseCause::Normal, CloseCause::GoingAway] {
