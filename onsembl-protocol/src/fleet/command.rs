@@ -117,6 +117,8 @@ pub(super) struct Open {
     pub(super) waits_for: Option<String>,
     /// If it is a terminal.
     pub(super) sizes: SizesTaken,
+    /// What it counts among the long texts that are not typed.
+    pub(super) untyped: usize,
 }
 
 impl Open {
@@ -135,6 +137,15 @@ impl Open {
             after_end: AfterEnd::Confirm,
             waits_for: None,
             sizes: SizesTaken::default(),
+            untyped: 0,
+        }
+    }
+
+    /// Bytes of its long text, until its agent begins to type that.
+    pub(super) fn untyped_bytes(&self) -> usize {
+        match &self.request.long_text {
+            Some(long) if !self.lifecycle.has_started() => long.held(),
+            Some(_) | None => 0,
         }
     }
 

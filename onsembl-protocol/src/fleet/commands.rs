@@ -6,6 +6,7 @@ use super::collections::{Line, Map, Set};
 use super::command::{Command, Course, Log, Open, cost_of};
 use super::limits::FleetLimits;
 use super::out::Out;
+use super::untyped::Untyped;
 use super::view::Change;
 use crate::command::{CommandAction, CommandEvent, CommandStage, CommandView};
 use crate::id::{AgentId, CommandId};
@@ -56,6 +57,7 @@ pub(super) struct Commands {
     open_terminals: usize,
     /// What the requests of open commands take, in bytes.
     open_bytes: usize,
+    untyped: Untyped,
     most_ended: usize,
     most_loose: usize,
 }
@@ -73,6 +75,7 @@ impl Commands {
             open_by_user: 0,
             open_terminals: 0,
             open_bytes: 0,
+            untyped: Untyped::new(),
             most_ended: limits.ended_commands,
             most_loose: limits.loose_outputs,
         }
@@ -101,6 +104,11 @@ impl Commands {
         self.open_bytes
     }
 
+    /// What is on its way of long texts.
+    pub(super) const fn untyped(&self) -> &Untyped {
+        &self.untyped
+    }
+
     /// Open terminals, those included whose end is not stored yet.
     pub(super) const fn open_terminals(&self) -> usize {
         self.open_terminals
@@ -113,11 +121,6 @@ impl Commands {
     /// The open commands of an agent.
     pub(super) fn open_of(&self, agent: &AgentId) -> Vec<CommandId> {
         self.open_of.get(agent).into_iter().flat_map(Set::iter).cloned().collect()
-    }
-
-    /// All open commands.
-    pub(super) fn all_open(&self) -> impl Iterator<Item = &Command> {
-        self.open_of.values().flat_map(Set::iter).filter_map(|id| self.all.get(id))
     }
 
     /// Whether a command of an agent is over and its end is not stored.
@@ -144,10 +147,12 @@ impl Commands {
     }
 
     /// Puts a command in. One of the same id makes room for it.
-    pub(super) fn insert(&mut self, id: CommandId, command: Command) {
+    pub(super) fn insert(&mut self, id: CommandId, mut command: Command) {
         let _ = self.remove(&id);
-        match &command.course {
+        match &mut command.course {
             Course::Open(open) => {
+                open.untyped = open.untyped_bytes();
+                self.untyped.changed(&command.agent, 0, open.untyped);
                 let _ = self.open_of.entry(command.agent.clone()).or_default().insert(id.clone());
                 *self.open_count(&id) += 1;
                 self.open_bytes = self.open_bytes.saturating_add(cost_of(&open.request));
@@ -248,9 +253,9 @@ impl Commands {
 
     /// Feeds the lifecycle of an open command.
     pub(super) fn feed(&mut self, id: &CommandId, event: CommandEvent, now: Now) -> Fed {
-        self.all.get_mut(id).map_or_else(Fed::default, |command| {
-            step(&mut self.deadlines, &mut self.ending, id, command, event, now)
-        })
+        let Some(command) = self.all.get_mut(id) else { return Fed::default() };
+        let untyped = &mut self.untyped;
+        step(&mut self.deadlines, &mut self.ending, untyped, id, command, event, now)
     }
 
     /// Feeds the lifecycle of an open command that an agent reports on; `None` if that is another agent's.
@@ -265,7 +270,8 @@ impl Commands {
         if command.agent != *agent {
             return None;
         }
-        Some(step(&mut self.deadlines, &mut self.ending, id, command, event, now))
+        let untyped = &mut self.untyped;
+        Some(step(&mut self.deadlines, &mut self.ending, untyped, id, command, event, now))
     }
 
     /// When a command is due next.
@@ -298,6 +304,7 @@ impl Commands {
 
     fn unlist(&mut self, id: &CommandId, agent: &AgentId, open: &Open) {
         self.open_bytes = self.open_bytes.saturating_sub(cost_of(&open.request));
+        self.untyped.changed(agent, open.untyped, 0);
         if let Deadline::At(at) = open.deadline {
             let _ = self.deadlines.remove(&(at, id.clone()));
         }
@@ -317,10 +324,12 @@ impl Commands {
     }
 }
 
-/// Feeds one lifecycle, if it is open, and keeps its entries among the deadlines and the ends.
+/// Feeds one lifecycle, if it is open, and keeps its entries among the deadlines and the ends, and what it counts of long
+/// texts.
 fn step(
     deadlines: &mut Set<(Timestamp, CommandId)>,
     ending: &mut Set<(AgentId, CommandId)>,
+    untyped: &mut Untyped,
     id: &CommandId,
     command: &mut Command,
     event: CommandEvent,
@@ -335,6 +344,8 @@ fn step(
     if reached.is_some_and(CommandStage::is_final) {
         let _ = ending.insert((agent.clone(), id.clone()));
     }
+    let bytes = open.untyped_bytes();
+    untyped.changed(agent, core::mem::replace(&mut open.untyped, bytes), bytes);
     let before = core::mem::replace(&mut open.deadline, step.deadline);
     if before != step.deadline {
         if let Deadline::At(at) = before {

@@ -26,17 +26,9 @@ pub(super) fn admit(
         let why = "its text did not arrive before the request; nothing was done";
         return Err(ErrorReply::new(ErrorCode::InvalidMessage, why));
     }
-    let (mut to_agent, mut to_agents) = (long.held(), long.held());
-    for command in state.commands.all_open() {
-        let Some(open) = command.open().filter(|open| !open.lifecycle.has_started()) else {
-            continue;
-        };
-        let held = open.request.long_text.as_ref().map_or(0, LongText::held);
-        to_agents = to_agents.saturating_add(held);
-        if command.agent == *agent {
-            to_agent = to_agent.saturating_add(held);
-        }
-    }
+    let untyped = state.commands.untyped();
+    let to_agent = untyped.of(agent).saturating_add(long.held());
+    let to_agents = untyped.all().saturating_add(long.held());
     let (whom, most) = match (to_agent > TO_AGENT, to_agents > TO_AGENTS) {
         (true, _) => ("this agent has", TO_AGENT),
         (false, true) => ("your agents have", TO_AGENTS),

@@ -72,6 +72,7 @@ mod stop_wait;
 mod stored_request;
 mod terminal;
 mod told;
+mod untyped;
 mod view;
 mod waits;
 mod work;

@@ -278,6 +278,13 @@ impl World {
         count(self, "Request: command again", event);
         let event = self.acknowledges(&id);
         count(self, "Message: acknowledged", event);
+        let long = CommandRequest::of_any_length(
+            CommandId::new("long"),
+            self.agent.clone(),
+            "x".repeat(100_000),
+        );
+        let event = self.request(Request::Command(Box::new(long)));
+        count(self, "Request: command with a long text", event);
         let event = self.writes(&id, 0);
         count(self, "Message: output", event);
         count(self, "Receipts", receipts(&id));

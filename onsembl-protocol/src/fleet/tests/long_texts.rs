@@ -5,8 +5,8 @@ use crate::command::CommandStage;
 use crate::fleet::*;
 use crate::id::{AgentId, CommandId};
 use crate::model::Feature;
-use crate::wire::ServerToAgent;
 use crate::wire::payload::{CommandRequest, ErrorCode, ErrorReply, LongText, OfflinePolicy};
+use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -108,6 +108,40 @@ fn so_much_of_long_texts_waits_for_an_agent_and_no_more() {
     // What has ended makes room.
     kit.say(super::kit::complete("c1"));
     assert_eq!(asked(&mut kit, 5, "c5", "x".repeat(70_000)), Ok(()));
+}
+
+/// Whatever becomes of a text, it counts until then and no longer.
+#[test]
+fn what_is_typed_cancelled_or_over_makes_room_for_as_much() {
+    use super::kit::complete;
+    let runs = |id: &str| {
+        let text = format!(r#"{{"commandId":"{id}","status":"EXECUTING"}}"#);
+        AgentToServer::CommandAck(serde_json::from_str(&text).unwrap())
+    };
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
+    let whole = || "x".repeat(LongText::MOST);
+    let mut number = 0;
+    let mut ask = |kit: &mut Kit, name: &str| {
+        number += 1;
+        asked(kit, number, name, whole())
+    };
+    assert_eq!(ask(&mut kit, "typed"), Ok(()));
+    assert!(ask(&mut kit, "refused").is_err());
+    kit.say(runs("typed"));
+    assert_eq!(ask(&mut kit, "over"), Ok(()), "it runs now, and its text was typed");
+    assert!(ask(&mut kit, "refused").is_err());
+    // It has ended without a word that it runs, and the end of the other one changes nothing.
+    kit.say(complete("over"));
+    kit.say(complete("typed"));
+    assert_eq!(ask(&mut kit, "lost"), Ok(()));
+    // The link is lost: it still waits.
+    kit.lose(1);
+    assert!(ask(&mut kit, "refused").is_err());
+    kit.hello(2, hello("p", "a", &[]));
+    assert!(ask(&mut kit, "refused").is_err());
+    kit.say(complete("lost"));
+    assert_eq!(ask(&mut kit, "last"), Ok(()));
 }
 
 #[test]
