@@ -333,11 +333,15 @@ pub(super) fn note_alias(
     alias: &str,
     agent: &str,
 ) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT INTO agent_aliases (user_id, alias, agent_id) VALUES (?1, ?2, ?3)
-         ON CONFLICT (user_id, alias) DO NOTHING",
-    )?
-    .execute(params![user, alias, agent])?;
+    let noted = db
+        .prepare_cached(
+            "INSERT INTO agent_aliases (user_id, alias, agent_id) VALUES (?1, ?2, ?3)
+             ON CONFLICT (user_id, alias) DO NOTHING",
+        )?
+        .execute(params![user, alias, agent])?;
+    if noted == 0 {
+        return Ok(());
+    }
     db.prepare_cached(
         "DELETE FROM agent_aliases WHERE agent_id = ?1 AND rowid NOT IN (
              SELECT rowid FROM agent_aliases WHERE agent_id = ?1 ORDER BY rowid DESC LIMIT ?2)",

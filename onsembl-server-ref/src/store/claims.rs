@@ -1,7 +1,7 @@
 //! Which lineage of tokens holds an agent, settled in the transaction that opens its session: what the fleet
 //! decided is compared with what the database has, since a token may have been made, used or revoked meanwhile.
 
-use super::sessions::NewSession;
+use super::sessions::{Found, NewSession};
 use super::tokens::revoke_lineage;
 use onsembl_protocol::fleet::{Bearer, TokenScope};
 use onsembl_protocol::id::AgentId;
@@ -9,22 +9,30 @@ use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Who holds an agent.
-struct Holder {
+#[derive(Debug)]
+pub(super) struct Holder {
     lineage: String,
-    token: String,
+    /// The token of its latest session.
+    held_by: Option<String>,
+}
+
+impl Holder {
+    /// Out of two columns; `None` if nobody holds it.
+    pub(super) fn of(lineage: Option<String>, held_by: Option<String>) -> Option<Self> {
+        lineage.map(|lineage| Self { lineage, held_by })
+    }
+
+    fn token(&self) -> &str {
+        self.held_by.as_ref().unwrap_or(&self.lineage)
+    }
 }
 
 fn holder(db: &Connection, agent: &AgentId) -> rusqlite::Result<Option<Holder>> {
     let holder = db
         .prepare_cached("SELECT lineage, held_by FROM agents WHERE agent_id = ?1")?
-        .query_row([agent.as_str()], |row| {
-            Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?))
-        })
+        .query_row([agent.as_str()], |row| Ok(Holder::of(row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(holder.and_then(|(lineage, token)| {
-        let lineage = lineage?;
-        Some(Holder { token: token.unwrap_or_else(|| lineage.clone()), lineage })
-    }))
+    Ok(holder.flatten())
 }
 
 /// Whether the token of a new session may speak for its agent, which is a new one if there is `None`. If not,
@@ -32,32 +40,32 @@ fn holder(db: &Connection, agent: &AgentId) -> rusqlite::Result<Option<Holder>> 
 pub(super) fn refusal(
     db: &Connection,
     new: &NewSession,
-    agent: Option<&AgentId>,
+    found: Option<&Found>,
 ) -> rusqlite::Result<Option<String>> {
     let Some(bearer) = &new.known.bearer else { return Ok(None) };
     let name = &new.known.name;
     let of_token = agent_of(db, bearer)?;
     if let Some(bound) = of_token.bound
-        && agent.is_none_or(|agent| agent.as_str() != bound)
+        && found.is_none_or(|found| found.agent.as_str() != bound)
     {
         let token = &bearer.token;
         return Ok(Some(format!(
             "the token {token} is bound to another agent than {name:?}; make one with `onsembl-server token --agent`"
         )));
     }
-    if let Some(token) = reserved(db, new, agent)? {
+    if let Some(token) = reserved(db, new, found)? {
         return Ok(Some(format!(
             "the name {name:?} is reserved for the token {token}; use that token, revoke it if it is lost (`onsembl-server token revoke {token}`), or start this agent under another name"
         )));
     }
-    let Some(agent) = agent else { return Ok(None) };
-    match (holder(db, agent)?, &bearer.scope) {
+    let Some(Found { agent, holder, .. }) = found else { return Ok(None) };
+    match (holder, &bearer.scope) {
         (None, _) => Ok(None),
         (Some(holder), _) if holder.lineage == bearer.lineage.as_str() => Ok(None),
         (Some(_), TokenScope::Heir(heir)) if heir == agent && of_token.is_heir => Ok(None),
         (Some(holder), _) => Ok(Some(format!(
             "the agent {name:?} is held by the token {}, and this token is not of its lineage; `onsembl-server token --agent {agent}` makes one that takes it over",
-            holder.token
+            holder.token()
         ))),
     }
 }
@@ -68,16 +76,13 @@ pub(super) fn refusal(
 fn reserved(
     db: &Connection,
     new: &NewSession,
-    agent: Option<&AgentId>,
+    found: Option<&Found>,
 ) -> rusqlite::Result<Option<String>> {
     let Some(bearer) = &new.known.bearer else { return Ok(None) };
-    let agent = agent.map(AgentId::as_str);
-    let had = db
-        .prepare_cached("SELECT 1 FROM agents WHERE agent_id = ?1 AND name = ?2")?
-        .exists(params![agent, new.known.name])?;
-    if had {
+    if found.is_some_and(|found| found.has_name) {
         return Ok(None);
     }
+    let agent = found.map(|found| found.agent.as_str());
     db.prepare_cached(
         "SELECT token_id FROM tokens
          WHERE user_id = ?1 AND agent_name = ?2 AND lineage <> ?3
@@ -125,11 +130,20 @@ fn agent_of(db: &Connection, bearer: &Bearer) -> rusqlite::Result<OfToken> {
 }
 
 /// The lineage of a new session's token holds its agent from now on. A lineage from which it was taken may end.
-pub(super) fn take(db: &Connection, new: &NewSession, agent: &AgentId) -> rusqlite::Result<()> {
+pub(super) fn take(
+    db: &Connection,
+    new: &NewSession,
+    agent: &AgentId,
+    before: Option<&Holder>,
+) -> rusqlite::Result<()> {
     let Some(Bearer { token, lineage, scope }) = &new.known.bearer else { return Ok(()) };
-    let before = holder(db, agent)?;
-    db.prepare_cached("UPDATE agents SET lineage = ?2, held_by = ?3 WHERE agent_id = ?1")?
-        .execute(params![agent.as_str(), lineage.as_str(), token.as_str()])?;
+    let holds_already = before.is_some_and(|before| {
+        before.lineage == lineage.as_str() && before.held_by.as_deref() == Some(token.as_str())
+    });
+    if !holds_already {
+        db.prepare_cached("UPDATE agents SET lineage = ?2, held_by = ?3 WHERE agent_id = ?1")?
+            .execute(params![agent.as_str(), lineage.as_str(), token.as_str()])?;
+    }
     match scope {
         TokenScope::Any => {}
         TokenScope::New(_) | TokenScope::Heir(_) | TokenScope::Bound(_) => {

@@ -69,10 +69,22 @@ impl Request {
 /// How what a request wrote is undone if it breaks a rule of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Undo {
+    /// With all others of its transaction, which are run again then, each under a savepoint.
+    WithOthers,
     /// By a savepoint. For it SQLite copies each page that is changed.
     ToSavepoint,
     /// With the transaction, in which there is nothing else, and which is begun again.
     WithTransaction,
+}
+
+/// What came of the requests of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Ran {
+    /// All of them were run. What was refused has left nothing behind.
+    All,
+    /// One was refused, and the others with it: the transaction is to be undone.
+    Undone,
 }
 
 /// Runs the only request of a transaction.
@@ -83,8 +95,37 @@ pub(super) fn run_alone(placed: &mut QueuedWrite, db: &Connection) -> rusqlite::
     placed.request.run(db, Undo::WithTransaction)
 }
 
-/// Runs all of them, in order. Records of one run of a command are written in one go, if nothing but records is between
-/// them; where that breaks a rule of the schema, one by one, to find which of them it was.
+/// Runs all of them, in order, without any that is refused: that is rare, and a savepoint for each is a good part of what
+/// they cost.
+///
+/// # Errors
+/// Trouble of the database, which ends the attempt.
+pub(super) fn run_together(requests: &mut [QueuedWrite], db: &Connection) -> rusqlite::Result<Ran> {
+    let mut at = 0;
+    while let Some(rest) = requests.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        let count = rest.iter().take_while(|queued| queued.request.record().is_some()).count();
+        let now = rest.get_mut(..count.max(1)).unwrap_or_default();
+        at += now.len();
+        let is_refused = match now {
+            [only] => {
+                only.request.run(db, Undo::WithOthers)?;
+                only.request.is_refused()
+            }
+            records => {
+                let runs = runs(records);
+                !run_records_together(records, &runs, db, Undo::WithOthers)?
+            }
+        };
+        if is_refused {
+            return Ok(Ran::Undone);
+        }
+    }
+    Ok(Ran::All)
+}
+
+/// Runs all of them, in order, each so that its refusal undoes nothing else. Records of one run of a command are written in
+/// one go, if nothing but records is between them; where that breaks a rule of the schema, one by one, to find which of
+/// them it was.
 ///
 /// # Errors
 /// Trouble of the database, which ends the attempt.
@@ -110,11 +151,12 @@ pub(super) fn run_all(mut requests: &mut [QueuedWrite], db: &Connection) -> rusq
 /// refused is rare, so it is looked for only when something was.
 fn run_records(requests: &mut [QueuedWrite], db: &Connection) -> rusqlite::Result<()> {
     let runs = runs(requests);
-    if runs.len() > 1 && run_together(requests, &runs, db)? {
+    let undo = Undo::ToSavepoint;
+    if runs.len() > 1 && run_records_together(requests, &runs, db, undo)? {
         return Ok(());
     }
     for run in runs {
-        if run.len() > 1 && run_together(requests, std::slice::from_ref(&run), db)? {
+        if run.len() > 1 && run_records_together(requests, std::slice::from_ref(&run), db, undo)? {
             continue;
         }
         for at in run {
@@ -152,12 +194,13 @@ fn runs(requests: &[QueuedWrite]) -> Vec<Vec<usize>> {
 }
 
 /// Whether all records of these runs could be written.
-fn run_together(
+fn run_records_together(
     requests: &mut [QueuedWrite],
     runs: &[Vec<usize>],
     db: &Connection,
+    undo: Undo,
 ) -> rusqlite::Result<bool> {
-    let written = undoable(db, Undo::ToSavepoint, &mut |db| {
+    let written = undoable(db, undo, &mut |db| {
         for run in runs {
             let of_run = run.iter().filter_map(|at| requests.get(*at));
             let of_run: Vec<&QueuedRecord> = of_run.filter_map(|q| q.request.queued()).collect();
@@ -257,7 +300,7 @@ fn undoable<T>(
     let mark = |sql| db.prepare_cached(sql)?.execute([]).map(drop);
     match undo {
         Undo::ToSavepoint => mark("SAVEPOINT request")?,
-        Undo::WithTransaction => {}
+        Undo::WithOthers | Undo::WithTransaction => {}
     }
     let outcome = work(db);
     if let Err(error) = outcome {
@@ -265,6 +308,7 @@ fn undoable<T>(
             return Err(error);
         }
         match undo {
+            Undo::WithOthers => {}
             Undo::ToSavepoint => {
                 mark("ROLLBACK TO request")?;
                 mark("RELEASE request")?;
@@ -281,7 +325,7 @@ fn undoable<T>(
     }
     match undo {
         Undo::ToSavepoint => mark("RELEASE request")?,
-        Undo::WithTransaction => {}
+        Undo::WithOthers | Undo::WithTransaction => {}
     }
     Ok(outcome)
 }

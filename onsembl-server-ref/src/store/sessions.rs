@@ -2,7 +2,7 @@
 
 use super::agents::{free_name, note_alias};
 use super::budget::{self, OverBudget};
-use super::claims;
+use super::claims::{self, Holder};
 use super::columns::{int, number};
 use super::error::{OpenError, StoreError};
 use super::line::{Needs, Routing};
@@ -293,9 +293,11 @@ fn close(
 
 /// Removes all but the latest sessions and presence events of an agent that begins this one.
 fn trim(db: &Connection, opened: &OpenedSession) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM sessions WHERE agent_id = ?1 AND epoch <= ?2")?.execute(
-        params![opened.agent.as_str(), int(opened.epoch.0.saturating_sub(KEPT as u64))?],
-    )?;
+    // Epochs begin at 1.
+    if let Some(last) = opened.epoch.0.checked_sub(KEPT as u64).filter(|last| *last > 0) {
+        db.prepare_cached("DELETE FROM sessions WHERE agent_id = ?1 AND epoch <= ?2")?
+            .execute(params![opened.agent.as_str(), int(last)?])?;
+    }
     if opened.epoch.0.is_multiple_of(TRIMMED_EVERY) {
         presence::trim(db, &opened.agent)?;
     }
@@ -329,12 +331,12 @@ fn open(
     budget: u64,
 ) -> rusqlite::Result<Result<OpenedSession, NotOpened>> {
     let found = match find(db, new)? {
-        Some(Found { agent, deleted: true }) if is_free(db, new, &agent)? => {
-            free_key(db, &agent)?;
+        Some(found) if !found.deleted => Some(found),
+        Some(found) if is_free(db, new, &found.agent)? => {
+            free_key(db, &found.agent)?;
             None
         }
-        Some(Found { agent, deleted: true }) => return Ok(Err(NotOpened::Deleted(agent))),
-        Some(Found { agent, deleted: false }) => Some(agent),
+        Some(found) => return Ok(Err(NotOpened::Deleted(found.agent))),
         None => None,
     };
     if let Some(why) = claims::refusal(db, new, found.as_ref())? {
@@ -344,11 +346,12 @@ fn open(
     if created && let Err(full) = budget::room_for_agent(db, &new.user, budget)? {
         return Ok(Err(NotOpened::Full(full)));
     }
-    let opened = match found {
-        Some(agent) => refresh(db, new, agent)?,
+    let opened = match &found {
+        Some(found) => refresh(db, new, found)?,
         None => create(db, new, minted)?,
     };
-    claims::take(db, new, &opened.agent)?;
+    let holder = found.as_ref().and_then(|found| found.holder.as_ref());
+    claims::take(db, new, &opened.agent, holder)?;
     free_name(db, new.user.as_str(), &new.known.name, opened.agent.as_str())?;
     if let Some(alias) = &new.known.alias {
         note_alias(db, new.user.as_str(), alias, opened.agent.as_str())?;
@@ -394,27 +397,59 @@ fn free_key(db: &Connection, agent: &AgentId) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-struct Found {
-    agent: AgentId,
+/// An agent that a hello may be of, and how far its row is what the hello says.
+pub(super) struct Found {
+    pub(super) agent: AgentId,
     deleted: bool,
+    pub(super) holder: Option<Holder>,
+    /// It goes by this name already.
+    pub(super) has_name: bool,
+    /// Nothing that the hello says of the agent is news.
+    is_same: bool,
+}
+
+impl Found {
+    /// Of a row of the columns in [`find`].
+    fn of(row: &Row<'_>, new: &NewSession, capabilities: &str) -> rusqlite::Result<Self> {
+        let known = &new.known;
+        let is = |place, wanted: Option<&str>| -> rusqlite::Result<bool> {
+            Ok(row.get_ref(place)?.as_str_or_null()? == wanted)
+        };
+        let has_name = is(5, Some(&known.name))?;
+        let is_same = has_name
+            && is(4, Some(known.key.as_str()))?
+            && is(6, Some(&known.agent_type))?
+            && is(7, known.version.as_deref())?
+            && is(8, known.host.as_deref())?
+            && is(9, Some(capabilities))?;
+        Ok(Self {
+            agent: row.get::<_, String>(0)?.into(),
+            deleted: row.get(1)?,
+            holder: Holder::of(row.get(2)?, row.get(3)?),
+            has_name,
+            is_same,
+        })
+    }
 }
 
 fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
-    const BY_KEY: &str = "SELECT agent_id, deleted_at IS NOT NULL FROM agents
-                          WHERE user_id = ?1 AND agent_key = ?2";
-    const BY_ID: &str = "SELECT agent_id, deleted_at IS NOT NULL FROM agents
-                         WHERE user_id = ?1 AND agent_id = ?2";
-    const BY_ALIAS: &str = "SELECT agent_id, deleted_at IS NOT NULL
+    const BY_KEY: &str = "SELECT agent_id, deleted_at IS NOT NULL, lineage, held_by,
+                              agent_key, name, agent_type, version, host, capabilities
+                          FROM agents WHERE user_id = ?1 AND agent_key = ?2";
+    const BY_ID: &str = "SELECT agent_id, deleted_at IS NOT NULL, lineage, held_by,
+                             agent_key, name, agent_type, version, host, capabilities
+                         FROM agents WHERE user_id = ?1 AND agent_id = ?2";
+    const BY_ALIAS: &str = "SELECT agent_id, deleted_at IS NOT NULL, lineage, held_by,
+                                agent_key, name, agent_type, version, host, capabilities
                             FROM agent_aliases JOIN agents USING (agent_id)
                             WHERE agent_aliases.user_id = ?1 AND alias = ?2
                               AND (?3 IS NULL OR lineage IS NULL OR lineage = ?3)";
     let lineage = new.known.bearer.as_ref().map(|bearer| bearer.lineage.as_str());
     let claimed = new.known.candidate.as_ref().map(AgentId::as_str);
+    let capabilities = capabilities(new)?;
     let look = |query: &str, values: &[Option<&str>]| {
         db.prepare_cached(query)?
-            .query_row(params_from_iter(values), |row| {
-                Ok(Found { agent: row.get::<_, String>(0)?.into(), deleted: row.get(1)? })
-            })
+            .query_row(params_from_iter(values), |row| Found::of(row, new, &capabilities))
             .optional()
     };
     let user = Some(new.user.as_str());
@@ -432,7 +467,25 @@ fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
     Ok(None)
 }
 
-fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Result<OpenedSession> {
+/// The next session of an agent. Where its row says already what the hello says, the indexes and sums of that stay as they
+/// are: so it is with nearly all of a fleet that comes back.
+fn refresh(db: &Connection, new: &NewSession, found: &Found) -> rusqlite::Result<OpenedSession> {
+    // What a legacy wrapper does stands in no journal, so none proves any more what was not begun. A
+    // server that dies before it has said so must not believe the one of the session before.
+    let keeps_journal = new.known.instance.is_some();
+    let (agent, floor) = (found.agent.as_str(), int(new.known.presence_floor.0)?);
+    if found.is_same {
+        let mut update = db.prepare_cached(
+            "UPDATE agents
+             SET epoch = epoch + 1, presence_version = MAX(presence_version, ?2),
+                 journal = CASE WHEN ?3 THEN journal END
+             WHERE agent_id = ?1
+             RETURNING epoch, presence_version",
+        )?;
+        let mut rows = update.query(params![agent, floor, keeps_journal])?;
+        let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        return opened(row, found.agent.clone());
+    }
     let mut update = db.prepare_cached(
         "UPDATE agents
          SET epoch = epoch + 1, agent_key = ?2, name = ?3, agent_type = ?4, version = ?5,
@@ -442,20 +495,18 @@ fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Resul
          RETURNING epoch, presence_version",
     )?;
     let mut rows = update.query(params![
-        agent.as_str(),
+        agent,
         new.known.key.as_str(),
         new.known.name,
         new.known.agent_type,
         new.known.version,
         new.known.host,
         capabilities(new)?,
-        int(new.known.presence_floor.0)?,
-        // What a legacy wrapper does stands in no journal, so none proves any more what was not begun. A
-        // server that dies before it has said so must not believe the one of the session before.
-        new.known.instance.is_some(),
+        floor,
+        keeps_journal,
     ])?;
     let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    opened(row, agent)
+    opened(row, found.agent.clone())
 }
 
 fn opened(row: &Row<'_>, agent: AgentId) -> rusqlite::Result<OpenedSession> {

@@ -9,7 +9,7 @@ use super::error::{StoreError, StoreHealth, StoreTrouble, trouble_of};
 use super::line::{Needs, QueuedWrite};
 use super::output::OutputReceipt;
 use super::queue::{Batch, Disk, Queue};
-use super::request::{Request, run_all, run_alone};
+use super::request::{Ran, Request, run_all, run_alone, run_together};
 use super::reserve::Reserve;
 use super::wall_now;
 use onsembl_protocol::time::WallTime;
@@ -376,11 +376,24 @@ fn run_and_commit(
     log: &mut BeatLog,
     batch: &mut Batch,
 ) -> rusqlite::Result<BeatsWritten> {
-    db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let beats = batch.beats.write(db, log)?;
+    let begin = || db.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop);
+    begin()?;
+    let mut beats = batch.beats.write(db, log)?;
     match batch.requests.as_mut_slice() {
         [only] if batch.beats.len() == 0 => run_alone(only, db)?,
-        all => run_all(all, db)?,
+        all => match run_together(all, db)? {
+            Ran::All => {}
+            Ran::Undone => {
+                // Some failures have ended the transaction already.
+                if !db.is_autocommit() {
+                    db.prepare_cached("ROLLBACK")?.execute([])?;
+                }
+                log.failed();
+                begin()?;
+                beats = batch.beats.write(db, log)?;
+                run_all(all, db)?;
+            }
+        },
     }
     db.prepare_cached("COMMIT")?.execute([])?;
     Ok(beats)
@@ -451,6 +464,31 @@ mod tests {
         }
         assert_eq!(small_answer.await.unwrap().unwrap(), 1);
         assert_eq!(large_answer.await.unwrap().unwrap(), 1);
+    }
+
+    /// All of a transaction run without savepoints first.
+    #[tokio::test]
+    async fn what_is_refused_leaves_nothing_behind_and_takes_nothing_else_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open_writer(dir.path(), wall_now()).unwrap();
+        let queue = Queue::new();
+        let mut requests = Vec::new();
+        for key in ["note 1", "note 2", "note 1", "note 3"] {
+            requests.push(note(&queue, key, 1).await.0);
+        }
+        let permit = queue.room(Lane::Control, &Asker::Server, 0).await.unwrap();
+        let (half, _answer) = Asked::request("half", Some(permit), |db: &Connection| {
+            db.execute("INSERT INTO meta (key, value) VALUES ('note 4', '')", [])?;
+            db.execute("INSERT INTO meta (key, value) VALUES ('note 4', '')", [])
+        });
+        requests.push(half);
+        let queued = |request| QueuedWrite { routing: ROUTING, request };
+        let requests = requests.into_iter().map(queued).collect();
+        let mut batch = Batch { requests, ..Batch::default() };
+        attempt(&db, &mut BeatLog::new(), &mut batch).unwrap();
+        let refused: Vec<_> = batch.requests.iter().map(|one| one.request.is_refused()).collect();
+        assert_eq!(refused, [false, false, true, false, true]);
+        assert_eq!(notes(&db), 3);
     }
 
     #[tokio::test]

@@ -5,7 +5,9 @@ use onsembl_protocol::fleet::{Bearer, TokenScope};
 use onsembl_protocol::id::{
     AgentId, BeatSequence, CommandId, Epoch, LineageId, PresenceVersion, SessionId, TokenId,
 };
-use onsembl_server_ref::store::{CommandUpdate, Inserted, OpenError, PresenceRow, StoreError};
+use onsembl_server_ref::store::{
+    AgentRow, CommandUpdate, Inserted, NewSession, OpenError, PresenceRow, StoreError,
+};
 use serde_json::json;
 
 #[tokio::test]
@@ -78,6 +80,44 @@ async fn what_an_agent_says_of_itself_is_renewed() {
     assert_eq!(row.name, "other name");
     assert_eq!(row.capabilities, ["a", "b"]);
     assert_eq!((row.version, row.host.as_deref()), (None, Some("box")));
+}
+
+/// Whatever of it is news, and nothing.
+#[tokio::test]
+async fn each_thing_that_an_agent_says_of_itself_is_renewed_alone() {
+    let (_dir, store, _receipts) = fresh().await;
+    let first = one_agent(&store).await;
+    let said = |row: &AgentRow| {
+        let AgentRow { name, agent_type, version, host, capabilities, .. } = row.clone();
+        (name, agent_type, version, host, capabilities)
+    };
+    let mut next = hello("u", "k", "s");
+    let same = said(&store.agents().list(None).await.unwrap()[0]);
+    let changes: [fn(&mut NewSession); 6] = [
+        |_| (),
+        |new| new.known.name.push('x'),
+        |new| new.known.agent_type.push('x'),
+        |new| new.known.version = Some("2".to_owned()),
+        |new| new.known.host = Some("box".to_owned()),
+        |new| new.known.capabilities.push("x".to_owned()),
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        next.known.session = SessionId::new(format!("next {n}"));
+        change(&mut next);
+        let opened = store.sessions().open(next.clone()).await.unwrap();
+        assert_eq!((opened.agent, opened.epoch), (first.agent.clone(), Epoch(2 + n as u64)));
+        let row = said(&store.agents().list(None).await.unwrap()[0]);
+        let known = &next.known;
+        let wanted = (
+            known.name.clone(),
+            known.agent_type.clone(),
+            known.version.clone(),
+            known.host.clone(),
+            known.capabilities.clone(),
+        );
+        assert_eq!(row, wanted);
+        assert_eq!(row == same, n == 0, "change {n}");
+    }
 }
 
 #[tokio::test]
