@@ -143,6 +143,9 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         bytes: usize,
     ) -> Result<Turn<K>, NoTurn> {
         let slots = slots.clamp(1, self.0.limits.slots.min(self.0.limits.each).max(1));
+        if self.0.takes_at_once(holder, slots) {
+            return Ok(Turn { of: Arc::clone(&self.0), holder: holder.clone(), slots });
+        }
         let mut waiting = self.0.line_up(holder, slots, bytes)?;
         self.0.serve();
         let went = (&mut waiting.go).await;
@@ -181,6 +184,31 @@ impl<K: Eq + Hash + Clone> Shared<K> {
     fn state(&self) -> MutexGuard<'_, State<K>> {
         // Nothing in a critical section can be left half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes slots that are free while nobody is in the order for any. Whether there were such.
+    fn takes_at_once(&self, holder: &K, slots: usize) -> bool {
+        let mut state = self.state();
+        let State { taken, holders, order, closed, .. } = &mut *state;
+        let left = self.limits.slots.saturating_sub(*taken).checked_sub(slots);
+        let (Some(left), false, true) = (left, *closed, order.is_empty()) else { return false };
+        match holders.get_mut(holder) {
+            None => {
+                let own = Holder { taken: slots, ..Holder::default() };
+                let _ = holders.insert(holder.clone(), own);
+            }
+            Some(own) => {
+                let would_have = own.taken + slots;
+                let is_too_much = would_have > self.limits.each
+                    || own.taken > 0 && would_have > self.limits.weight.saturating_mul(left);
+                if is_too_much || !own.waiting.is_empty() {
+                    return false;
+                }
+                own.taken = would_have;
+            }
+        }
+        *taken += slots;
+        true
     }
 
     fn line_up<'a>(
@@ -266,8 +294,11 @@ impl<K: Eq + Hash + Clone> Shared<K> {
                 state.order.push_back(holder.clone());
             }
         }
+        let is_awaited = !state.order.is_empty();
         drop(state);
-        self.serve();
+        if is_awaited {
+            self.serve();
+        }
     }
 
     /// Takes back a request. Whether it was still waiting.
