@@ -190,6 +190,7 @@ pub(super) fn recover(state: &mut State, record: CommandRecord, log: Log, now: N
         after_end: AfterEnd::Confirm,
         waits_for: None,
         sizes: SizesTaken::default(),
+        untyped: 0,
     };
     let id = record.command;
     state.commands.insert(id.clone(), Command::opened(record.agent, log, open));
