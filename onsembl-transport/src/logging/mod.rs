@@ -23,11 +23,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, Targets as Filter};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt as lines, reload};
+use tracing_subscriber::{Registry, fmt as lines, reload};
 
 /// How often it is said how many lines were left out.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ impl LogRules {
         let variable = variable.filter(|rules| !rules.trim().is_empty());
         match (given, variable) {
             (Some(given), _) => Self { rules: given.to_owned(), unread: None },
-            (None, Some(rules)) if EnvFilter::try_new(rules).is_ok() => {
+            (None, Some(rules)) if filter_of(rules).is_ok() => {
                 Self { rules: rules.to_owned(), unread: None }
             }
             (None, unread) => Self { rules: default.to_owned(), unread: unread.map(str::to_owned) },
@@ -140,7 +140,7 @@ pub enum LogError {
 #[must_use = "dropping it ends the counts of lines that are left out"]
 pub struct Log {
     limit: LineLimit,
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Filter, Registry>,
     end: Option<Sender<()>>,
     reporter: Option<JoinHandle<()>>,
 }
@@ -190,9 +190,25 @@ pub fn begin(
     Ok(Log { limit, filter: handle, end: Some(end), reporter: Some(reporter) })
 }
 
-fn filter_of(rules: &str) -> Result<EnvFilter, LogError> {
-    let unreadable = |why: ParseError| LogError::Rules { rules: rules.to_owned(), why: why.into() };
-    EnvFilter::try_new(rules).map_err(unreadable)
+/// Levels, by what part of a program writes a line. Rules about spans and the values of fields are not taken: to read them
+/// takes a library of regular expressions, 250 KiB of each program.
+fn filter_of(rules: &str) -> Result<Filter, LogError> {
+    let given = rules.split(',').map(str::trim).filter(|rule| !rule.is_empty());
+    let given: Vec<&str> = given.collect();
+    if given.is_empty() {
+        return Ok(Filter::new().with_default(LevelFilter::ERROR));
+    }
+    let refused = |why: Box<dyn std::error::Error + Send + Sync>| LogError::Rules {
+        rules: rules.to_owned(),
+        why,
+    };
+    if let Some(rule) = given.iter().find(|rule| rule.contains(['[', ']', '{', '}'])) {
+        return Err(refused(format!("{rule:?} is about spans or fields").into()));
+    }
+    given
+        .join(",")
+        .parse()
+        .map_err(|why: tracing_subscriber::filter::ParseError| refused(why.into()))
 }
 
 impl Log {
@@ -229,8 +245,30 @@ mod tests {
         for nothing in [None, Some(""), Some(" ")] {
             assert_eq!(rules(None, nothing), "info");
         }
+        for rules in
+            ["warn,onsembl_transport=debug", " info , hyper=off,", "onsembl_server_ref=trace"]
+        {
+            assert_eq!(LogRules::of(None, Some(rules), "info").rules, rules);
+        }
+        let of_spans = LogRules::of(None, Some("info,[link]=debug"), "info");
+        assert_eq!(of_spans.unread.as_deref(), Some("info,[link]=debug"));
         let unread = LogRules::of(None, Some("a=b=c=d"), "info");
         assert_eq!((unread.rules.as_str(), unread.unread.as_deref()), ("info", Some("a=b=c=d")));
+    }
+
+    #[test]
+    fn rules_are_levels_for_all_and_for_parts_of_the_program() {
+        use tracing::Level;
+        let of = |rules: &str, target: &str, level| {
+            filter_of(rules).expect(rules).would_enable(target, &level)
+        };
+        let rules = "info, onsembl_transport=debug,hyper=off,";
+        assert!(of(rules, "onsembl_server_ref::hub", Level::INFO));
+        assert!(!of(rules, "onsembl_server_ref::hub", Level::DEBUG));
+        assert!(of(rules, "onsembl_transport::pump", Level::DEBUG));
+        assert!(!of(rules, "hyper::proto", Level::ERROR));
+        assert!(of("WARN", "any", Level::WARN) && !of("warn", "any", Level::INFO));
+        assert!(of("", "any", Level::ERROR) && !of(" ,", "any", Level::WARN));
     }
 
     #[test]
