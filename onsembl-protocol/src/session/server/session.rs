@@ -299,10 +299,6 @@ impl Session {
         // A commit may come right behind a beat of the schedule, and is to be told then, not an interval later.
         let awaited = self.awaited_commit(timing, at);
         let answering = core::mem::replace(&mut self.answering, awaited.is_some());
-        if answering && awaited.is_none() && self.dialect == Dialect::Extended {
-            // The answer is also the beat of the schedule.
-            cold.next_due = at;
-        }
         cold.next_due = next_on_schedule(cold.next_due, timing.interval(), at);
         self.beat_at = cold.next_due;
         self.sent = self.sent.next();
