@@ -21,7 +21,7 @@ const KEPT_BACK: u64 = 64;
 pub(crate) const AT_WORK_WAITING: usize = 4;
 pub(crate) const AT_WORK_KNOWN: usize = 16;
 /// Connections whose token is not checked yet, with agents whose sessions are being opened, at which the next ones are
-/// left to the operating system for a moment: what is accepted is served within a quarter of a second on a small machine, and
+/// left to the operating system for a moment: what is accepted is served within half a second on a small machine, and
 /// the queue of the system keeps the others.
 const BUSY: usize = 256;
 /// How often it is looked how many of them left, for whom as many are accepted; and for how long if none does. Then some
