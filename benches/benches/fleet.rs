@@ -212,6 +212,7 @@ fn acknowledges(running: &Running) -> FleetEvent {
         queue_position: None,
         waits_for: None,
         line_idle_ms: None,
+        unstored: false,
     };
     let message = Box::new(AgentToServer::CommandAck(ack));
     FleetEvent::Message { seat: running.seat, message }

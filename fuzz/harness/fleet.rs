@@ -263,6 +263,7 @@ impl World {
                     produced: ByteOffset(9),
                     stored: ByteOffset(0),
                     gaps: 0,
+                    unstored: false,
                 });
                 let query = (step.which.is_multiple_of(2)).then(|| self.query()).flatten();
                 let streams = streams.collect();

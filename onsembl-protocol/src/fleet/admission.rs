@@ -53,6 +53,7 @@ pub(super) fn on_command(
     };
     request.agent_id = Some(agent.clone());
     request.user_id = Some(state.user.clone());
+    request.unstored |= state.keeping.is_unstored();
     let lifecycle = CommandLifecycle::new(dialect, terms(&request), linked, now);
     let open = Open::new(lifecycle, request, alloc::vec![token]);
     let record = open.record(&id, &agent, now.wall);

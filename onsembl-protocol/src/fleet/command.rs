@@ -7,7 +7,7 @@ use super::row::CommandRecord;
 use crate::command::{CommandCause, CommandLifecycle, CommandTerms, CommandView};
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId};
 use crate::limits::Limits;
-use crate::model::{Dialect, SizeRecord};
+use crate::model::{Dialect, Keeping, SizeRecord};
 use crate::output::{OutputLog, StoredBody, Stream};
 use crate::time::{Deadline, Timestamp, WallTime};
 use crate::wire::payload::{CommandComplete, CommandInput, CommandRequest, LongText};
@@ -194,6 +194,8 @@ pub(super) struct Deferred {
     heard: VecDeque<Heard>,
     cost: usize,
     pub(super) after: AfterPosition,
+    /// Whether its agent sends its output to be stored.
+    pub(super) keeping: Keeping,
 }
 
 /// What happens to a command once it is known where its output continues.

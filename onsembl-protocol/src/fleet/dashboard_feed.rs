@@ -3,7 +3,8 @@
 //!
 //! A feed holds no lock and no queue of events: it is polled for the next update whenever the link of its dashboard
 //! has room. `answers.rs` has what goes first, `agents.rs` the updates about agents, `taken.rs` output that follows,
-//! `output.rs` its form, `watched.rs` what is watched at all, `live_views.rs` what of it may be skipped, `due.rs` whose turn it is.
+//! `output.rs` its form, `watched.rs` what is watched at all, `live_views.rs` what of it may be skipped, `relayed.rs` what
+//! was sent of output that is not stored, `due.rs` whose turn it is.
 
 mod agents;
 mod answers;
@@ -13,6 +14,7 @@ mod legacy;
 mod live_views;
 mod lookup;
 mod output;
+mod relayed;
 mod sent;
 mod taken;
 mod watched;
@@ -42,6 +44,7 @@ use legacy::{is_of_returning_page, tail_of};
 use live_views::{Allowed, LiveViews};
 use lookup::{Lookup, OpenLookup};
 use output::{Output, Source};
+use relayed::ToTell;
 use sent::{End, Sent};
 use taken::TakenOutput;
 use watched::Watched;
@@ -69,6 +72,7 @@ pub(super) struct DashboardFeed {
     live: LiveViews,
     due: Due,
     lookup: OpenLookup,
+    to_tell: ToTell,
     seen: Revision,
     /// The last change of agents that was looked at.
     agents_seen: Revision,
@@ -100,18 +104,7 @@ impl DashboardFeed {
             let ended = entry.view.filter(|view| view.status.is_final());
             let is_old =
                 ended.is_some_and(|view| age(view.ended_at.unwrap_or_default()) > ENDED_SHOWN_MS);
-            Sent {
-                revision: if is_old { entry.revision } else { 0 },
-                keyboard: 0,
-                end: if is_old { End::Sent } else { End::Unsent },
-                cursor: entry.tail.end(),
-                seek: match capabilities.dialect() {
-                    Dialect::Extended => None,
-                    Dialect::Legacy => tail_of(entry),
-                },
-                generation: 0,
-                sizes: 0,
-            }
+            Sent::behind(entry, if is_old { End::Sent } else { End::Unsent }, capabilities)
         };
         let mut feed = Self {
             watched: Watched::new(subscriptions),
@@ -124,6 +117,7 @@ impl DashboardFeed {
             live: LiveViews::default(),
             due: Due::default(),
             lookup: OpenLookup::default(),
+            to_tell: ToTell::default(),
             seen: view.revision(),
             agents_seen: 0,
             hello: Hello::Unanswered,
@@ -295,7 +289,7 @@ impl DashboardFeed {
     /// The next update. Output goes before the end of its command.
     pub(super) fn next(&mut self, view: &View, now: Timestamp) -> FeedItem {
         loop {
-            if let Some(item) = self.output.next() {
+            if let Some(item) = self.to_tell.next().or_else(|| self.output.next()) {
                 return item;
             }
             if let Some(item) = self.advance(view, now) {
@@ -431,7 +425,8 @@ impl DashboardFeed {
         }
         let agent = view.agents().get(&entry.agent);
         let blocked_by = agent.and_then(|agent| agent.blocked_by(shown.status));
-        let status = encode::command(id, entry, &shown, blocked_by, self.is_extended());
+        let mut status = encode::command(id, entry, &shown, blocked_by, self.is_extended());
+        status.unstored = encode::is_unstored(entry, self.capabilities);
         Some(FeedItem::Message(Box::new(ServerToDashboard::CommandStatus(status))))
     }
 
@@ -441,7 +436,8 @@ impl DashboardFeed {
         let mut end = Vec::new();
         // A legacy dashboard shows a terminal as output of the agent outside of its commands, which does not end.
         if self.is_extended() || !id.is_terminal() {
-            let status = encode::command(&source.shown, entry, view, None, self.is_extended());
+            let mut status = encode::command(&source.shown, entry, view, None, self.is_extended());
+            status.unstored = encode::is_unstored(entry, self.capabilities);
             end.push(ServerToDashboard::CommandStatus(status));
             if !self.is_extended() {
                 let complete = encode::complete(&source.shown, entry, view);
@@ -467,9 +463,12 @@ impl DashboardFeed {
             let sized = TerminalSized::new(id.clone(), Some(entry.agent.clone()), record);
             return Some(FeedItem::Message(Box::new(ServerToDashboard::TerminalSize(sized))));
         }
-        if let Some(seek) = sent.seek.clone() {
-            return Some(self.lookup.ask(id, Lookup::Seek(seek)));
+        match sent.seek.clone() {
+            Some(seek) if entry.tail.is_relayed() => sent.begin_relayed(&entry.tail, &seek),
+            Some(seek) => return Some(self.lookup.ask(id, Lookup::Seek(seek))),
+            None => {}
         }
+        self.to_tell.note(id, &mut sent.relayed, sent.cursor, &entry.tail);
         let most = match self.live.allow(id, &entry.agent, entry.tail.written(), now) {
             Allowed::All => BATCH_BYTES,
             Allowed::AtMost(bytes) => bytes,
@@ -488,11 +487,19 @@ impl DashboardFeed {
                 let (after, generation) = (sent.cursor, sent.generation);
                 Some(self.lookup.ask(id, Lookup::Read { after, generation }))
             }
+            Fetch::NotKept(missed) => {
+                self.due.served(id);
+                let gaps = sent.relayed.gaps(&missed);
+                sent.cursor = Some(missed.through);
+                self.take(id, &entry.agent, gaps);
+                None
+            }
             Fetch::Records(records) => {
                 self.due.served(id);
                 // Nothing is left but the end of the command, which follows all output.
                 if records.last().map(LogRecord::position) == entry.tail.end()
                     && entry.view.is_none_or(|view| !view.status.is_final())
+                    && !entry.tail.is_relayed()
                 {
                     self.due.has_no_output(id);
                 }
@@ -512,7 +519,9 @@ impl DashboardFeed {
     /// Takes records that are sent next, before all that stands behind them.
     fn take(&mut self, id: &CommandId, agent: &AgentId, records: Vec<LogRecord>) {
         let Some(last) = records.last() else { return };
-        self.commands.entry(id, Sent::default).cursor = Some(last.position());
+        let sent = self.commands.entry(id, Sent::default);
+        sent.cursor = Some(last.position());
+        sent.relayed.on_sent(&records);
         self.live.on_sent(id, &records);
         let source = self.source(id, agent);
         self.taken.push(source, records);

@@ -9,6 +9,7 @@ use super::commands::Fed;
 use super::event::{Inserted, StoreFault};
 use super::note::FleetNote;
 use super::output;
+use super::relay;
 use super::roster::{Began, LossCourse, Lost, LostAgent, SessionCourse};
 use super::row::{CommandRecord, CommandUpdate};
 use super::state::State;
@@ -19,7 +20,7 @@ use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandStage, CommandView, Exit, Returned,
 };
 use crate::id::{AgentId, CommandId};
-use crate::model::{Dialect, Force, Pausing, TYPED_INTO};
+use crate::model::{Dialect, Force, Keeping, Pausing, TYPED_INTO};
 use crate::output::Written;
 use crate::terminal::HoldView;
 use crate::time::Now;
@@ -62,7 +63,8 @@ pub(super) fn on_acknowledged(
     holder: Option<&HoldView>,
     now: Now,
 ) {
-    let CommandAck { command_id: id, status, waits_for, line_idle_ms, .. } = ack;
+    let CommandAck { command_id: id, status, waits_for, line_idle_ms, unstored, .. } = ack;
+    relay::declare(state, agent, &id, Keeping::of(unstored));
     let idle = line_idle_ms.map(Duration::from_millis);
     let said = waits_for.map(|waits| shortened(&why_it_waits(&waits, idle, holder)).to_owned());
     let own = state.commands.get_mut(&id).filter(|command| command.agent == *agent);
@@ -214,6 +216,8 @@ fn send(state: &mut State, id: &CommandId) {
     if !session.capabilities.traces_commands() {
         request.trace = None;
     }
+    // It is stored as always.
+    request.unstored &= session.capabilities.leaves_output_unstored();
     for piece in request.long_text.iter().flat_map(|long| long.pieces(id)) {
         state.out.send(seat, ServerToAgent::CommandText(piece));
     }
@@ -414,7 +418,14 @@ pub(super) fn reconcile(state: &mut State, began: Began, now: Now) -> Vec<Comman
     let mut unknown = Vec::new();
     let Began { agent, returned, commands, journal, course } = began;
     let known: BTreeSet<&CommandId> = commands.iter().collect();
+    let stores = state
+        .roster
+        .session(&agent)
+        .is_some_and(|(_, session)| !session.capabilities.leaves_output_unstored());
     for id in state.commands.open_of(&agent) {
+        if stores {
+            relay::declare(state, &agent, &id, Keeping::Stored);
+        }
         match (returned.dialect, course) {
             // After a restart of this server; else its output ends there already.
             (Dialect::Legacy, SessionCourse::Resumed) => output::interrupt(state, &id, now),
@@ -506,6 +517,9 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
     let Heard::Complete(report) = report else { return };
     if let Some(text) = &report.error {
         state.out.note(FleetNote::AgentSays { command: id.clone(), text: text.clone() });
+    }
+    if report.output.is_some_and(|output| output.unstored) {
+        relay::declare(state, agent, &id, Keeping::Unstored);
     }
     let is_open = state.commands.get(&id).is_some_and(|command| command.open().is_some());
     if !is_open {

@@ -4,6 +4,7 @@ use super::agent_view::{AgentStop, AgentView};
 use super::view::CommandEntry;
 use crate::command::{CommandStage, CommandView, Exit};
 use crate::id::{AgentId, CommandId, InputSequence};
+use crate::model::Capabilities;
 use crate::session::{PresenceStatus, ServerConfig};
 use crate::terminal::KeyboardView;
 use crate::time::WallTime;
@@ -178,9 +179,15 @@ pub(super) fn command(
         because: Some(because),
         exit_code,
         signal,
+        unstored: false,
         started_at: view.started_at,
         completed_at: view.ended_at,
     }
+}
+
+/// Whether a dashboard is told of a command that its output is not stored.
+pub(super) fn is_unstored(entry: &CommandEntry, capabilities: Capabilities) -> bool {
+    entry.tail.is_relayed() && capabilities.leaves_output_unstored()
 }
 
 /// The end of a command, for the terminal tab of a legacy dashboard.

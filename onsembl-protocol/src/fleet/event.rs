@@ -103,6 +103,8 @@ pub enum FleetEvent {
     Store(StoreAnswer),
     /// The outcome of records of output, in the order in which they were written.
     Receipts(Vec<Receipt>),
+    /// A dashboard has taken all output of an unstored command up to this record, or watches it from now on.
+    Viewed(OutputViewed),
     /// The deadline has passed; harmless at any other time.
     Wake,
 }
@@ -128,6 +130,7 @@ impl FleetEvent {
             Self::Request { request, .. } => request.name(),
             Self::Store(answer) => answer.name(),
             Self::Receipts(_) => "receipts",
+            Self::Viewed(_) => "output viewed",
             Self::Wake => "wake",
         }
     }
@@ -173,6 +176,16 @@ impl Request {
             Self::Keyboard(..) => "request: keyboard",
         }
     }
+}
+
+/// A dashboard has taken output of a command that is relayed and not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct OutputViewed {
+    pub by: DashboardId,
+    pub command: CommandId,
+    /// The last record that it has taken.
+    pub through: Cursor,
 }
 
 /// A request of a dashboard about a keyboard.

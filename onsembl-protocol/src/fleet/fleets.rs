@@ -5,6 +5,7 @@ use super::Fleet;
 use super::action::{FleetAction, SeatId};
 use super::limits::FleetLimits;
 use crate::id::UserId;
+use crate::model::Keeping;
 use crate::time::{Deadline, Timestamp};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -24,6 +25,7 @@ pub struct Fleets<T> {
     sums: FleetSums,
     /// Users that had a fleet, whose machines have numbers of their own.
     users_so_far: u64,
+    keeping: Keeping,
 }
 
 /// What the fleets of a server hold together.
@@ -59,11 +61,18 @@ impl<T> Default for Fleets<T> {
             wakes: BTreeSet::new(),
             sums: FleetSums::default(),
             users_so_far: 0,
+            keeping: Keeping::Stored,
         }
     }
 }
 
 impl<T> Fleets<T> {
+    /// None yet. They relay or store the output of commands whose requests say nothing of it.
+    #[must_use]
+    pub fn keeping(keeping: Keeping) -> Self {
+        Self { keeping, ..Self::default() }
+    }
+
     /// Changes the fleet of a user, which is made with `new` if it is not there, and hands each action that follows to
     /// `perform`. All of them are performed when it returns.
     pub fn with(
@@ -78,6 +87,10 @@ impl<T> Fleets<T> {
             self.users_so_far = self.users_so_far.wrapping_add(1);
             let Beside { seed, beside } = new();
             let fleet = Fleet::new(user.clone(), first, seed, FleetLimits::DEFAULT);
+            let fleet = match self.keeping {
+                Keeping::Stored => fleet,
+                Keeping::Unstored => fleet.relaying_only(),
+            };
             let _ = self
                 .users
                 .insert(user.clone(), OfUser { fleet, beside, deadline: Deadline::Never });

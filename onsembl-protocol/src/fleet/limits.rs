@@ -1,4 +1,4 @@
-//! The bounds of a fleet: how much of each thing one user may have, and what happens at the bound.
+//! The bounds of a fleet: how much of each thing one user may have, what happens at the bound, and how much there is.
 
 use crate::wire::payload::{ErrorCode, ErrorReply};
 use alloc::format;
@@ -53,6 +53,11 @@ pub struct FleetLimits {
     /// 32 MiB, of a hundred commands as much as one keeps. At it the command that has been quiet longest leaves its
     /// to the store.
     pub tail_bytes: usize,
+    /// Bytes of output that is not stored after which its agent is given credit: 128 KiB, an eighth of the window.
+    pub credit_bytes: usize,
+    /// Output that is not stored and for which no credit is given yet because of viewers, of all agents: 8 MiB. Beyond it
+    /// viewers are not waited for. It is part of what a [`View`](super::View) keeps.
+    pub relayed_bytes: usize,
     /// Unknown commands that were reported to agents in their sessions: 4 MiB of ids. With more, one
     /// may be reported twice.
     pub told_bytes: usize,
@@ -100,6 +105,8 @@ impl FleetLimits {
         unstored_output: 2 << 20,
         unstored_output_of_user: 64 << 20,
         tail_bytes: 32 << 20,
+        credit_bytes: 128 << 10,
+        relayed_bytes: 8 << 20,
         told_bytes: 4 << 20,
         loose_outputs: 256,
         ended_commands: 256,
@@ -151,6 +158,20 @@ impl FleetLimits {
         );
         ErrorReply::new(ErrorCode::QueueFull, why)
     }
+}
+
+/// How much a fleet holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+#[non_exhaustive]
+pub struct FleetSize {
+    /// Machines: agents in session, joining, or awaited.
+    pub seats: usize,
+    /// Commands that are open, or whose end is not stored.
+    pub open_commands: usize,
+    /// Keys by which agents are found.
+    pub keys: usize,
+    pub stops: usize,
 }
 
 impl Default for FleetLimits {

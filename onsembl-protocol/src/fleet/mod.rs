@@ -57,6 +57,7 @@ mod open_requests;
 mod out;
 mod output;
 mod parking;
+mod relay;
 mod releases;
 mod report;
 mod resume;
@@ -72,6 +73,7 @@ mod stop_wait;
 mod stored_request;
 mod terminal;
 mod told;
+mod uncredited;
 mod view;
 mod waits;
 mod work;
@@ -81,8 +83,8 @@ pub use crate::command::{
     Candidate, CommandCause, CommandOrigin, CommandStage, CommandView, Unroutable, choose_agent,
 };
 pub use crate::output::{
-    Cursor, Fetch, LineAssembler, LogRecord, OutputFollower, OutputPosition, OutputTail, Pieces,
-    RetentionClock, StoredBody, StoredPosition, StreamCut, StreamSums, cursor_before,
+    Cursor, Fetch, LineAssembler, LogRecord, NotKept, OutputFollower, OutputPosition, OutputTail,
+    Pieces, RetentionClock, StoredBody, StoredPosition, StreamCut, StreamSums, cursor_before,
 };
 pub use crate::stop::StopOrder;
 pub use crate::terminal::{HoldEnd, HoldRecord, HoldView};
@@ -102,13 +104,13 @@ pub use dashboard_link::{
     DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
 };
 pub use event::{
-    FleetEvent, Inserted, KeyboardRequest, LogPosition, OpenFault, Receipt, RecordOutcome, Request,
-    StoreAnswer, StoreFault,
+    FleetEvent, Inserted, KeyboardRequest, LogPosition, OpenFault, OutputViewed, Receipt,
+    RecordOutcome, Request, StoreAnswer, StoreFault,
 };
 pub use findings::LONGEST_FINDINGS;
 pub use fleets::{Beside, FleetSums, Fleets};
 pub use forgetting::{EPHEMERAL, KeptFor, is_forgotten};
-pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
+pub use limits::{FleetLimits, FleetSize, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use link_tokens::{Ending, LinkTokens, OpenHandle};
 pub use note::FleetNote;
 pub use open_requests::{Ended, OpenId, OpenKind, OpenRequests, TokenEnd, TokenTerm};
@@ -124,7 +126,7 @@ pub use write_admission::{AdmittedWrite, WriteAdmission};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};
-use crate::model::{ActivityState, Pausing, ProgramFault, ToldFault};
+use crate::model::{ActivityState, Keeping, Pausing, ProgramFault, ToldFault};
 use crate::replay::Retired;
 use crate::time::{Deadline, Now, WallTime};
 use crate::wire::AgentToServer;
@@ -159,20 +161,6 @@ pub enum RecordingSource {
     Seat(SeatId),
     /// Where the last machine left it.
     Retired(Retired),
-}
-
-/// How much a fleet holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-#[non_exhaustive]
-pub struct FleetSize {
-    /// Machines: agents in session, joining, or awaited.
-    pub seats: usize,
-    /// Commands that are open, or whose end is not stored.
-    pub open_commands: usize,
-    /// Keys by which agents are found.
-    pub keys: usize,
-    pub stops: usize,
 }
 
 impl Fleet {
@@ -212,7 +200,8 @@ impl Fleet {
     pub fn deadline(&self) -> Deadline {
         let orders = self.stops.deadline().min(self.audits.deadline());
         let others = self.contests.deadline().min(self.keyboards.deadline());
-        self.state.commands.deadline().min(orders).min(others)
+        let commands = self.state.commands.deadline().min(self.state.uncredited.deadline());
+        commands.min(orders).min(others)
     }
 
     /// How much it holds.
@@ -261,6 +250,12 @@ impl Fleet {
         standing::open_command(&self.state, command, now)
     }
 
+    /// The same that relays all output and stores none, of agents that know how.
+    pub fn relaying_only(mut self) -> Self {
+        self.state.keeping = Keeping::Unstored;
+        self
+    }
+
     /// An agent as an earlier run of this server, or another server, left it. Its commands come behind it.
     pub fn recover_agent(&mut self, record: AgentRecord, now: Now) {
         let id = record.agent.clone();
@@ -285,7 +280,7 @@ impl Fleet {
         now: Now,
     ) {
         let id = record.command.clone();
-        let log = Log::Known(Log::behind(position));
+        let log = Log::Known(relay::recovered(&record, position, &self.state.limits));
         if record.ended_at.is_some() {
             dispatch::show_ended(&mut self.state, &id, &record, log);
             output::show_log(&mut self.state, &id);
@@ -386,6 +381,7 @@ impl Fleet {
             FleetEvent::Request { token, request } => self.on_request(token, request, now),
             FleetEvent::Store(answer) => self.on_store(answer, now),
             FleetEvent::Receipts(receipts) => output::on_receipts(state, receipts, now),
+            FleetEvent::Viewed(viewed) => relay::on_viewed(state, &viewed, now.monotonic),
             FleetEvent::Wake => self.on_wake(now),
         }
     }
@@ -543,6 +539,7 @@ impl Fleet {
         for id in self.state.commands.take_ends_again(now.monotonic) {
             dispatch::write_end_again(&mut self.state, &id, now);
         }
+        relay::on_time(&mut self.state, now.monotonic);
         self.stops.on_time(&mut self.state, now);
         self.audits.on_time(&mut self.state, now);
         self.contests.on_time(&mut self.state, now);

@@ -106,6 +106,10 @@ pub enum FleetNote {
     },
     /// A command ended, and its agent no longer has all of its output.
     OutputMissing { command: CommandId, stream: Stream, offset: ByteOffset, length: Option<u64> },
+    /// Output that is relayed and not stored did not arrive here: it was on a link that was lost, or found no room.
+    OutputNotKept { command: CommandId, stream: Stream, offset: ByteOffset, length: Option<u64> },
+    /// Output that is not stored was watched by nobody.
+    OutputUnwatched { command: CommandId, bytes: u64 },
     /// There is too much output without a command; this record is dropped.
     LooseOutputDropped { agent: AgentId, command: CommandId },
     /// The store refused a record of output.
@@ -180,6 +184,8 @@ impl FleetNote {
             Self::GapDeclared { .. } | Self::HoleFound { .. } | Self::OutputMissing { .. } => {
                 Some("output_gaps")
             }
+            Self::OutputNotKept { .. } => Some("output_not_kept"),
+            Self::OutputUnwatched { .. } => Some("output_unwatched"),
             Self::LooseOutputDropped { .. } => Some("loose_output_dropped"),
             Self::RecordRefused { .. } => Some("output_refused"),
             Self::LogPositionNotRead { .. } => Some("places_not_read"),
@@ -261,6 +267,8 @@ impl FleetNote {
             | Self::GapDeclared { .. }
             | Self::HoleFound { .. }
             | Self::OutputMissing { .. }
+            | Self::OutputNotKept { .. }
+            | Self::OutputUnwatched { .. }
             | Self::LooseOutputDropped { .. }
             | Self::RecordRefused { .. }
             | Self::LogPositionNotRead { .. }
@@ -303,6 +311,8 @@ impl FleetNote {
             | Self::NoSession { .. }
             | Self::AgentSays { .. }
             | Self::UnknownCommandReported { .. }
+            | Self::OutputNotKept { .. }
+            | Self::OutputUnwatched { .. }
             | Self::Throttled { .. }
             | Self::StopRepeated { .. }
             | Self::AuditAnsweredLate { .. }
@@ -395,6 +405,8 @@ impl fmt::Display for FleetNote {
             Self::GapDeclared { .. } => "an agent declared a gap in its output",
             Self::HoleFound { .. } => "a gap in the output: what comes before this offset never arrived",
             Self::OutputMissing { .. } => "a command ended, and its agent no longer has all of its output",
+            Self::OutputNotKept { .. } => "output that is not stored did not arrive; it is not kept, as asked",
+            Self::OutputUnwatched { .. } => "output that is not stored was watched by nobody",
             Self::LooseOutputDropped { .. } => "too much output without a command; dropping this record",
             Self::RecordRefused { .. } => "the database refused a record of output",
             Self::LogPositionNotRead { .. } => "cannot read the output position of a command; readers may miss output",

@@ -5,12 +5,13 @@ use super::action::{Question, Write};
 use super::command::{AfterPosition, Command, Course, Deferred, Heard, Log, Piece, Position, Row};
 use super::event::{LogPosition, Receipt, RecordOutcome, StoreFault};
 use super::note::FleetNote;
+use super::relay;
 use super::state::State;
 use super::view::Change;
 use super::work::Todo;
 use crate::command::CommandEvent;
 use crate::id::{AgentId, ByteOffset, CommandId, Incarnation};
-use crate::model::Dialect;
+use crate::model::{Dialect, Keeping};
 use crate::output::{GapCause, LogRecord, OutputLog, StoredBody, Stream, Taken, Written};
 use crate::time::Now;
 use crate::wire::ServerToAgent;
@@ -93,6 +94,7 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
         None => log.number(stream, now.wall),
     };
     let at = now.wall;
+    let is_relayed = log.is_relayed();
     let taken = log.push(LogRecord { incarnation, sequence, stream, offset, body, at });
     let (hole, record) = match taken {
         Taken::Repeated(Some(stored)) => {
@@ -112,12 +114,10 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
         Taken::New { hole, record } => (hole, record),
     };
     if let Some(hole) = &hole {
-        state.out.note(FleetNote::HoleFound {
-            agent: agent.clone(),
-            command: id.clone(),
-            stream,
-            offset: hole.offset,
-            length: hole.body.length(),
+        let (command, offset, length) = (id.clone(), hole.offset, hole.body.length());
+        state.out.note(match is_relayed {
+            true => FleetNote::OutputNotKept { command, stream, offset, length: Some(length) },
+            false => FleetNote::HoleFound { agent: agent.clone(), command, stream, offset, length },
         });
     }
     if is_news {
@@ -125,6 +125,7 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
     }
     for record in hole.into_iter().chain([record]) {
         match is_kept {
+            _ if is_relayed => relay::relay(state, id, record, now.monotonic),
             true => keep(state, agent, id, record),
             false => pass_on(state, id, record),
         }
@@ -207,14 +208,16 @@ fn pass_on(state: &mut State, id: &CommandId, record: LogRecord) {
 pub(super) fn finish(state: &mut State, id: &CommandId, wrote: Written, now: Now) {
     let log = state.commands.get_mut(id).and_then(|command| command.log.known());
     let missing = log.map(|log| log.finish(id, wrote, now.wall)).unwrap_or_default();
-    declare(state, id, missing);
+    declare(state, id, missing, now);
+    relay::end(state, id);
 }
 
 /// The rest of a command is not awaited any more: its streams end, with gaps of unknown length.
 pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     let log = state.commands.get_mut(id).and_then(|command| command.log.known());
     let ends = log.map(|log| log.give_up(id, now.wall)).unwrap_or_default();
-    declare(state, id, ends);
+    declare(state, id, ends, now);
+    relay::end(state, id);
 }
 
 /// The link to a legacy wrapper that may run this command is lost: it drops what it writes until it has one
@@ -226,7 +229,7 @@ pub(super) fn interrupt(state: &mut State, id: &CommandId, now: Now) {
     });
     let log = command.log.known().filter(|_| runs);
     let gaps = log.map(|log| log.interrupt(now.wall)).unwrap_or_default();
-    declare(state, id, gaps);
+    declare(state, id, gaps, now);
 }
 
 /// The store has the end of a command that was given up, which is forgotten here: what its agent still has
@@ -239,16 +242,22 @@ pub(super) fn close(state: &mut State, id: &CommandId) {
     }
 }
 
-fn declare(state: &mut State, id: &CommandId, missing: Vec<LogRecord>) {
+fn declare(state: &mut State, id: &CommandId, missing: Vec<LogRecord>, now: Now) {
     let Some(agent) = state.commands.get(id).map(|command| command.agent.clone()) else { return };
+    let is_relayed = relay::is_relayed(state, id);
     for record in missing {
         let length = match record.body {
             StoredBody::Gap { length, .. } => length,
             StoredBody::Chunk(_) => None,
         };
-        let (stream, offset) = (record.stream, record.offset);
-        state.out.note(FleetNote::OutputMissing { command: id.clone(), stream, offset, length });
-        keep(state, &agent, id, record);
+        let (command, stream, offset) = (id.clone(), record.stream, record.offset);
+        if is_relayed {
+            state.out.note(FleetNote::OutputNotKept { command, stream, offset, length });
+            relay::relay(state, id, record, now.monotonic);
+        } else {
+            state.out.note(FleetNote::OutputMissing { command, stream, offset, length });
+            keep(state, &agent, id, record);
+        }
     }
 }
 
@@ -260,10 +269,13 @@ pub(super) fn on_log_position(
 ) {
     let Some(command) = state.commands.get_mut(id) else { return };
     let Log::Deferred(_) = command.log else { return };
-    let log = match &position {
+    let mut log = match &position {
         Ok(position) => Log::behind(position),
         Err(_) => OutputLog::resumed(),
     };
+    if let Log::Deferred(Deferred { keeping: Keeping::Unstored, .. }) = command.log {
+        let _ = log.relay(state.limits.credit_bytes as u64);
+    }
     let Log::Deferred(deferred) = core::mem::replace(&mut command.log, Log::Known(log)) else {
         return;
     };
@@ -295,6 +307,9 @@ pub(super) fn show_log(state: &mut State, id: &CommandId) {
     let agent = command.agent.clone();
     if let Some(log) = command.log.known() {
         state.out.show(Change::Log { command: id.clone(), agent, end: log.end() });
+        if log.is_relayed() {
+            state.out.show(Change::Unstored(id.clone()));
+        }
     }
 }
 

@@ -13,12 +13,13 @@ use super::out::Out;
 use super::report::StopState;
 use super::roster::Roster;
 use super::told::ReportedUnknown;
+use super::uncredited::Uncredited;
 use super::view::Change;
 use super::work::WorkList;
 use crate::command::{CommandEvent, CommandOrigin};
 use crate::diagnosis::Sleep;
 use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
-use crate::model::{Activity, Dialect, Force, IdMint, Pausing, ToldFault};
+use crate::model::{Activity, Dialect, Force, IdMint, Keeping, Pausing, ToldFault};
 use crate::stop::{StopLatch, StopOrder};
 use crate::time::WallTime;
 use crate::wire::ServerToAgent;
@@ -35,6 +36,10 @@ pub(super) struct State {
     pub(super) limits: FleetLimits,
     pub(super) roster: Roster,
     pub(super) commands: Commands,
+    /// What becomes of the output of commands whose requests say nothing of it.
+    pub(super) keeping: Keeping,
+    /// Relayed output that waits for viewers.
+    pub(super) uncredited: Uncredited,
     /// The emergency stops in force: a rule of the user, not of one agent.
     pub(super) latch: StopLatch,
     /// Agents that were told of a stop and have not said, as far as is known, that nothing runs.
@@ -61,6 +66,8 @@ impl State {
             limits,
             roster: Roster::new(first_seat, limits),
             commands: Commands::new(&limits),
+            keeping: Keeping::Stored,
+            uncredited: Uncredited::new(),
             latch: StopLatch::default(),
             unverified: Set::new(),
             deletions: 0,

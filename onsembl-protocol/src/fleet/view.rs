@@ -257,6 +257,14 @@ pub enum Change {
     TerminalSize(CommandId, SizeRecord),
     /// The store has this record of a command. No reader is woken.
     Stored(CommandId, (Incarnation, ChunkSequence)),
+    /// The output of a command is relayed and not stored, from now on.
+    Unstored(CommandId),
+    /// A command wrote this, which is not stored.
+    Relayed(CommandId, LogRecord),
+    /// Readers are waited for to take all that a command wrote up to this record. None is woken: they were for the record.
+    Awaited(CommandId, (Incarnation, ChunkSequence)),
+    /// Readers are not waited for any more up to this record. None is woken.
+    Credited(CommandId, (Incarnation, ChunkSequence)),
     /// A command is not shown any more.
     CommandRemoved(CommandId),
 }
@@ -463,6 +471,37 @@ impl View {
                 if let Some(entry) = self.commands.get_mut(&id) {
                     let before = entry.tail.kept();
                     entry.tail.on_stored(position);
+                    self.kept = self.kept.saturating_sub(before).saturating_add(entry.tail.kept());
+                }
+                return Noticed::Later;
+            }
+            Change::Unstored(id) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    let before = entry.tail.kept();
+                    entry.tail.relay();
+                    self.kept = self.kept.saturating_sub(before).saturating_add(entry.tail.kept());
+                    entry.revision = revision;
+                    self.latest.touch(&id, entry, revision);
+                }
+            }
+            Change::Relayed(id, record) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    let before = entry.tail.kept();
+                    entry.tail.push(record);
+                    self.kept = self.kept.saturating_sub(before).saturating_add(entry.tail.kept());
+                    self.latest.touch(&id, entry, revision);
+                }
+            }
+            Change::Awaited(id, position) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    entry.tail.wait_for(position);
+                }
+                return Noticed::Later;
+            }
+            Change::Credited(id, through) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    let before = entry.tail.kept();
+                    entry.tail.on_credit(through);
                     self.kept = self.kept.saturating_sub(before).saturating_add(entry.tail.kept());
                 }
                 return Noticed::Later;

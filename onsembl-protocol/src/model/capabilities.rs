@@ -149,6 +149,11 @@ impl Capabilities {
         self.has(&Feature::LongText)
     }
 
+    /// The output of a command may be relayed without being stored; what is missing of it is declared as a gap.
+    pub(crate) fn leaves_output_unstored(self) -> bool {
+        self.output_resumes() && self.has(&Feature::UnstoredOutput)
+    }
+
     /// Somebody may type into a terminal remotely, under a hold of its keyboard.
     pub(crate) fn types(self) -> bool {
         self.has(&Feature::Typing)
@@ -219,6 +224,7 @@ const ORDER: &[Feature] = &[
     Feature::Activity,
     Feature::LineOrigin,
     Feature::LongText,
+    Feature::UnstoredOutput,
     Feature::Ephemeral,
 ];
 
@@ -266,6 +272,7 @@ const fn bit(feature: &Feature) -> u32 {
         Feature::LiveView => 1 << 21,
         Feature::LineOrigin => 1 << 22,
         Feature::LongText => 1 << 23,
+        Feature::UnstoredOutput => 1 << 24,
         Feature::Unknown(_) => 0,
     }
 }
@@ -317,7 +324,7 @@ mod tests {
     #[test]
     fn each_question_hangs_on_its_feature_and_on_no_other() {
         type Question = (&'static str, fn(Capabilities) -> bool, &'static [Feature]);
-        let questions: [Question; 18] = [
+        let questions: [Question; 19] = [
             ("stored", Capabilities::output_is_stored, &[Feature::OutputBytes]),
             (
                 "binary",
@@ -334,6 +341,11 @@ mod tests {
             ("open ends", Capabilities::open_ends_are_stored, &[Feature::OpenEnds]),
             ("terminals", Capabilities::knows_terminals, &[Feature::Terminal]),
             ("reports", Capabilities::reports_are_confirmed, &[Feature::CommandReports]),
+            (
+                "unstored",
+                Capabilities::leaves_output_unstored,
+                &[Feature::OutputBytes, Feature::OutputSpool, Feature::UnstoredOutput],
+            ),
             ("end orders", Capabilities::end_orders, &[Feature::EndOrders]),
             ("traces", Capabilities::traces_commands, &[Feature::CommandTrace]),
             ("waits", Capabilities::says_what_typing_waits_for, &[Feature::TypingWaits]),

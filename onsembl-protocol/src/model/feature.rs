@@ -66,6 +66,9 @@ wire_enum! {
         /// Offered by
         /// servers beside [`SERVER_FEATURES`], and by agents that are told to.
         Ephemeral = "ephemeral",
+        /// The output of a command is relayed and not stored, if that is asked for by `unstored` of its `COMMAND_REQUEST`.
+        /// Instead of `OUTPUT_ACK` its agent gets `OUTPUT_CREDIT`.
+        UnstoredOutput = "unstored-output",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -92,6 +95,7 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::Activity,
     Feature::LineOrigin,
     Feature::LongText,
+    Feature::UnstoredOutput,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.
@@ -111,4 +115,5 @@ pub const DASHBOARD_FEATURES: &[Feature] = &[
     Feature::LiveView,
     Feature::Activity,
     Feature::LongText,
+    Feature::UnstoredOutput,
 ];

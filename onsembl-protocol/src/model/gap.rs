@@ -1,5 +1,6 @@
 //! Why bytes of a stream are missing.
 
+use super::Capabilities;
 use crate::text::Text;
 use alloc::format;
 use alloc::string::String;
@@ -25,11 +26,14 @@ pub enum GapCause {
     Retention,
     /// A process that outlived its command had its output open, and what it wrote later was not kept.
     Background,
+    /// The command was asked for without storage of its output, and these bytes were on a link that was lost, or came
+    /// while there was none, or faster than they were read.
+    NotKept,
 }
 
 impl GapCause {
     /// All causes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SpoolFull,
         Self::SpoolFailed,
         Self::AgentDied,
@@ -38,6 +42,7 @@ impl GapCause {
         Self::NotStorable,
         Self::Retention,
         Self::Background,
+        Self::NotKept,
     ];
 
     /// Its word on the wire and in the database.
@@ -51,6 +56,15 @@ impl GapCause {
             Self::NotStorable => "not-storable",
             Self::Retention => "retention",
             Self::Background => "background",
+            Self::NotKept => "not-kept",
+        }
+    }
+
+    /// The cause for a peer with which this was negotiated.
+    pub(crate) fn as_told(self, capabilities: Capabilities) -> Self {
+        match self {
+            Self::NotKept if !capabilities.leaves_output_unstored() => Self::NeverCame,
+            cause => cause,
         }
     }
 
@@ -63,6 +77,9 @@ impl GapCause {
 /// The text that stands for a gap, on a line of its own.
 pub fn gap_notice(length: Option<u64>, because: GapCause) -> String {
     match (length, because) {
+        (Some(length), GapCause::NotKept) => {
+            format!("[{length} bytes of output are missing here: not kept, as asked]")
+        }
         (Some(length), _) => format!("[{length} bytes of output are missing here: {because}]"),
         // More may come behind it: its agent was without a link, and drops what it writes meanwhile.
         (None, GapCause::NeverCame) => {

@@ -58,7 +58,7 @@ pub use report::CommandComplete;
 pub use severity::Severity;
 pub(crate) use spelling::wire_enum;
 pub use stop::{StopProgress, StopScope, StopStage};
-pub use stream::{OutputTotals, PerStream, Stream};
+pub use stream::{Keeping, OutputTotals, PerStream, Stream};
 pub use subscription::{Selection, Subscriptions};
 pub use terminal::{SizeRecord, TERMINAL_PREFIX, TerminalSize};
 pub use timing::{HeartbeatTiming, InvalidTiming, WireTiming};

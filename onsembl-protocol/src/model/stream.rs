@@ -73,6 +73,28 @@ impl<T> PerStream<T> {
     }
 }
 
+/// Whether a server stores the output of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeping {
+    /// It does, and acknowledges what is stored.
+    #[default]
+    Stored,
+    /// It relays the output to who watches, and stores nothing of it, as asked.
+    Unstored,
+}
+
+impl Keeping {
+    /// As a flag on the wire says it.
+    pub const fn of(unstored: bool) -> Self {
+        if unstored { Self::Unstored } else { Self::Stored }
+    }
+
+    /// Whether nothing of it is stored.
+    pub const fn is_unstored(self) -> bool {
+        matches!(self, Self::Unstored)
+    }
+}
+
 /// How much a process wrote, as the agent that read it counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -86,6 +108,9 @@ pub struct OutputTotals {
     /// Bytes of its terminal.
     #[serde(skip_serializing_if = "is_none_written")]
     pub terminal_bytes: ByteOffset,
+    /// Whether its output was relayed and not stored, as asked.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub unstored: bool,
 }
 
 impl OutputTotals {

@@ -3,6 +3,7 @@
 mod account;
 mod backlog;
 mod capacity;
+mod credit;
 mod cut;
 mod escapes;
 mod follower;
@@ -12,6 +13,7 @@ mod log;
 mod open_ends;
 mod outbox;
 mod record;
+mod relay;
 mod retention;
 mod runs;
 mod spool;
@@ -22,6 +24,7 @@ mod window;
 pub(crate) use crate::model::{GapCause, PerStream, Stream, gap_notice};
 pub(crate) use account::{Account, CommittedState};
 pub use backlog::RecoveredRun;
+pub(crate) use credit::{Granted, PATIENCE};
 pub(crate) use cut::Utf8Cutter;
 pub(crate) use escapes::EscapeScan;
 pub use follower::{OutputFollower, OutputPosition};
@@ -33,10 +36,11 @@ pub(crate) use open_ends::{OpenEnds, UnknownEnd};
 pub use outbox::StreamState;
 pub(crate) use outbox::{Outbox, Outgoing};
 pub use record::{CHUNK_BYTES, Record, RecordBody, Run};
+pub(crate) use relay::Relay;
 pub use retention::{RetentionClock, StreamCut, cursor_before};
 pub(crate) use spool::SpoolAction;
 pub use spool::{
     Appending, LeftRun, RECORD_COST, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest,
 };
 pub use stored::{Cursor, Pieces, StoredBody, StoredPosition, StreamSums};
-pub use tail::{Fetch, OutputTail};
+pub use tail::{Fetch, NotKept, OutputTail};

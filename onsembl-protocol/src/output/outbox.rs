@@ -421,6 +421,7 @@ impl Outbox {
             stdout_bytes: b.written(Stream::Stdout),
             stderr_bytes: b.written(Stream::Stderr),
             terminal_bytes: b.written(Stream::Terminal),
+            unstored: false,
         })
     }
 

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// Every word there is for a frame. The types of both directions, and three that are no types. A
 /// recording names nothing else, so no text of a peer gets into it.
-const KINDS: [&str; 36] = [
+const KINDS: [&str; 37] = [
     "unknown",
     "undecodable",
     "control",
@@ -43,6 +43,7 @@ const KINDS: [&str; 36] = [
     "TERMINAL_INPUT",
     "TERMINAL_INPUT_STATE",
     "COMMAND_TEXT",
+    "OUTPUT_CREDIT",
 ];
 
 /// What a frame was.

@@ -131,6 +131,7 @@ impl Bounded for ServerToAgent {
             Self::CommandText(m) => command(&m.command_id, limits),
             Self::CommandCancel(m) => command(&m.command_id, limits),
             Self::OutputAck(m) => command(&m.command_id, limits),
+            Self::OutputCredit(m) => command(&m.command_id, limits),
             Self::OutputResume(m) => streams(m.streams.iter().map(|s| &s.command_id), limits),
             Self::OutputQuery(m) => within("query", Some(&m.query), limits.name_bytes),
             Self::Control(m) => agent(m.agent_id.as_ref(), limits),

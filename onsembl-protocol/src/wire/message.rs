@@ -9,9 +9,10 @@ use super::payload::{
     AgentErrorReport, AgentHeartbeat, AgentStatus, BlackBoxAck, CommandAck, CommandCancel,
     CommandRequest, CommandStatus, CommandText, DashboardConnected, DashboardInit, EmergencyStop,
     ErrorReply, KeyboardRelease, KeyboardState, KeyboardTake, Opaque, OutputAck, OutputBehind,
-    OutputGap, OutputQuery, OutputResume, OutputState, OutputTaken, Ping, Pong, ReleaseRequest,
-    ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalInput, TerminalInputState,
-    TerminalOpened, TerminalOutput, TerminalSized, TerminalStream, TokenRefresh,
+    OutputCredit, OutputGap, OutputQuery, OutputResume, OutputState, OutputTaken, Ping, Pong,
+    ReleaseRequest, ServerHeartbeat, StopReceipt, StopRelease, Subscription, TerminalInput,
+    TerminalInputState, TerminalOpened, TerminalOutput, TerminalSized, TerminalStream,
+    TokenRefresh,
 };
 use crate::id::CommandId;
 use crate::model::CommandComplete;
@@ -71,6 +72,7 @@ impl ServerToAgent {
             Self::CommandRequest(m) => m.command_id.as_ref(),
             Self::CommandCancel(m) => Some(&m.command_id),
             Self::OutputAck(m) => Some(&m.command_id),
+            Self::OutputCredit(m) => Some(&m.command_id),
             Self::TerminalInput(m) => Some(&m.command_id),
             Self::CommandText(m) => Some(&m.command_id),
             Self::Ack(m) => m.command_id.as_ref(),
@@ -242,6 +244,8 @@ message_set! {
         CommandCancel(CommandCancel) = "COMMAND_CANCEL",
         /// Output is stored. Extension.
         OutputAck(OutputAck) = "OUTPUT_ACK",
+        /// Output that is not stored was taken: more may be sent. Extension.
+        OutputCredit(OutputCredit) = "OUTPUT_CREDIT",
         /// How far streams are stored: continue there. Extension.
         OutputResume(OutputResume) = "OUTPUT_RESUME",
         /// Say what you hold. Extension.

@@ -3,7 +3,7 @@
 use super::event::Task;
 use crate::command::{AgentCommands, Remains};
 use crate::id::{CommandId, RunMark};
-use crate::model::{Force, IdMint};
+use crate::model::{Force, IdMint, Keeping};
 use crate::output::{PerStream, Utf8Cutter};
 use crate::time::WallTime;
 use crate::wire::payload::CommandRequest;
@@ -38,6 +38,8 @@ pub(super) struct Starting {
     pub(super) force: Force,
     /// What its processes bear.
     pub(super) mark: RunMark,
+    /// Whether what it writes is to be stored.
+    pub(super) keeping: Keeping,
 }
 
 #[derive(Debug)]
@@ -116,11 +118,16 @@ impl Commands {
 
     /// It is being started.
     pub(super) fn starts(&mut self, id: &CommandId, task: &Task, mark: RunMark) {
-        let limit = match task {
-            Task::Command(request) => request.constraints.time_limit_ms.map(Duration::from_millis),
-            Task::Terminal(_) => None,
+        let (limit, keeping) = match task {
+            Task::Command(request) => {
+                let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
+                (limit, Keeping::of(request.unstored))
+            }
+            // Its screen is drawn from what is stored.
+            Task::Terminal(_) => (None, Keeping::Stored),
         };
-        let _ = self.starting.insert(id.clone(), Starting { limit, force: Force::Grace, mark });
+        let starting = Starting { limit, force: Force::Grace, mark, keeping };
+        let _ = self.starting.insert(id.clone(), starting);
     }
 
     /// Whether it is being started; then it is ended in this way as soon as it runs.

@@ -15,7 +15,7 @@ use super::stops::{Stops, end_process};
 use super::work::Work;
 use crate::command::{CancelDecision, Decision, Exit, JournalEntry, ProcessIdentity, Remains};
 use crate::id::{CommandId, Incarnation};
-use crate::model::{Force, Pausing};
+use crate::model::{Capabilities, Force, Pausing};
 use crate::output::{Run, Stream};
 use crate::time::{Now, Timestamp};
 use crate::wire::Draft;
@@ -46,6 +46,7 @@ impl Course {
 
     pub(super) fn on_request(&mut self, id: CommandId, mut request: CommandRequest) {
         let joined = self.draft.join(&mut request).map_err(Cow::Owned);
+        request.unstored &= self.handover.agreed(Capabilities::leaves_output_unstored);
         match self.commands.all.on_request(&id) {
             Decision::Keep => match joined.and_then(|()| self.admit(&request)) {
                 Err(why) => self.refuse(&id, &why),
@@ -185,8 +186,9 @@ impl Course {
         // A clock before 1970 gives 0: the number is a label that tells two runs of one id apart.
         let started = u64::try_from(now.wall.unix_millis()).unwrap_or_default();
         let run = Run { command: id.clone(), incarnation: Incarnation(started) };
-        let open = self.handover.delivery.open(run);
-        self.out.act(WorkerAction::Spool(open));
+        if let Some(open) = self.handover.delivery.open(run, starting.keeping) {
+            self.out.act(WorkerAction::Spool(open));
+        }
         self.commands.runs(id, Remains { mark: starting.mark, process });
         match is_cancelled {
             true => NewRun::IsToEnd(starting.force),
@@ -279,6 +281,7 @@ impl Course {
         // While the agent ends, processes are read to their end; what has no room is declared as a gap.
         if self.stops.is_ending()
             && self.handover.delivery.outbox().is_full()
+            && !self.handover.delivery.keeping(id).is_unstored()
             && self.handover.reports.remark(id).cut_output()
         {
             self.out.note(WorkerNote::OutputCut(id.clone()));
@@ -330,7 +333,7 @@ impl Course {
                 self.stops.emergency.on_survivors();
             }
         }
-        let totals = self.handover.delivery.outbox().totals(id);
+        let totals = self.handover.delivery.totals(id);
         let report = self.commands.all.on_ended(id, exit, totals, now.monotonic, now.wall);
         match &report {
             Some(report) => {

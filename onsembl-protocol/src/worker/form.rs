@@ -84,7 +84,7 @@ impl WorkerSession {
                 because: end.because,
                 timestamp: None,
             }),
-            Outbound::Acknowledgement(id, status, waits) => {
+            Outbound::Acknowledgement(id, status, waits, keeping) => {
                 let (waits_for, line_idle_ms) = waits_for(waits.as_ref(), capabilities);
                 AgentToServer::CommandAck(CommandAck {
                     command_id: id.clone(),
@@ -93,12 +93,16 @@ impl WorkerSession {
                     queue_position: None,
                     waits_for,
                     line_idle_ms,
+                    unstored: keeping.is_unstored() && capabilities.leaves_output_unstored(),
                 })
             }
             Outbound::Complete(report) => {
                 let mut report = report.clone();
                 report.agent_id = agent_id;
                 report.status = phase(report.status, capabilities);
+                if let Some(output) = &mut report.output {
+                    output.unstored &= capabilities.leaves_output_unstored();
+                }
                 AgentToServer::CommandComplete(report)
             }
             Outbound::Output(Outgoing { run, record }) => match &record.body {

@@ -17,7 +17,9 @@ use crate::id::CommandId;
 use crate::model::{Capabilities, Stream};
 use crate::output::{SpoolBounds, SpoolPolicy};
 use crate::time::{Deadline, Timestamp};
-use crate::wire::payload::{CommandAckStatus, CommandComplete, OutputAck, OutputResume};
+use crate::wire::payload::{
+    CommandAckStatus, CommandComplete, OutputAck, OutputCredit, OutputResume,
+};
 
 /// What the server is told of commands, until it has stored and confirmed it.
 #[derive(Debug)]
@@ -64,7 +66,8 @@ impl Handover {
         self.reports.on_session();
         self.delivery.on_session(output_window, capabilities, now);
         if capabilities.output_resumes() {
-            self.delivery.report_output_state(None, &mut self.uplink.queue);
+            let agreed = self.uplink.capabilities();
+            self.delivery.report_output_state(None, agreed, &mut self.uplink.queue);
         }
         let unfinished = all.unfinished();
         self.doubts.on_session(capabilities, &unfinished);
@@ -81,6 +84,8 @@ impl Handover {
         }
         // Their ends that are unknown are declared again in each session.
         out.later(self.delivery.left().commands().into_iter().map(Work::Settle));
+        // What the last link did not take of them is not sent again.
+        out.later(self.delivery.given_away().into_iter().map(Work::Settle));
         self.repeat_reports(all);
     }
 
@@ -103,16 +108,41 @@ impl Handover {
             Some(Outbound::Complete(report)) => {
                 Some(Outbound::Complete(self.reports.amend(report)))
             }
+            Some(Outbound::Acknowledgement(id, status, waits, _)) => {
+                let keeping = self.delivery.keeping(&id);
+                Some(Outbound::Acknowledgement(id, status, waits, keeping))
+            }
             Some(item) => Some(item),
             // Last, since there may be much of it; and a report is queued only when its output is stored.
-            None => self.delivery.outbox_mut().next_to_send().map(Outbound::Output),
+            None => self.delivery.next_to_send().map(Outbound::Output),
         })
+    }
+
+    /// The session ended.
+    pub(super) fn end(&mut self) {
+        self.uplink.end();
+        self.delivery.on_session_ended();
     }
 
     /// It counts as said: what the server will confirm is awaited, and all else is over with that.
     pub(super) fn mark_sent(&mut self, item: &Outbound, now: Timestamp) -> Passed {
         match self.uplink.pass(item) {
-            Expected::Nothing => Passed::Nothing,
+            Expected::Nothing => match item {
+                Outbound::Output(sent) if self.delivery.is_given_away(&sent.run.command) => {
+                    Passed::Settle(sent.run.command.clone())
+                }
+                Outbound::Receipt(..)
+                | Outbound::Opened(_)
+                | Outbound::Typed(_)
+                | Outbound::Size(..)
+                | Outbound::OutputState(_)
+                | Outbound::Acknowledgement(..)
+                | Outbound::OpenEnd(_)
+                | Outbound::BlackBox(_)
+                | Outbound::Activity(_)
+                | Outbound::Complete(_)
+                | Outbound::Output(_) => Passed::Nothing,
+            },
             Expected::Confirmation(id) => {
                 self.reports.on_sent(id, now);
                 Passed::Nothing
@@ -125,7 +155,7 @@ impl Handover {
             }
             // No acknowledgement will come: output kept until then would fill the outbox and pause its program.
             Expected::NoStorage(sent) => {
-                self.delivery.outbox_mut().on_sent_to_legacy(sent);
+                self.delivery.on_sent_to_legacy(sent);
                 Passed::Settle(sent.run.command.clone())
             }
         }
@@ -140,6 +170,12 @@ impl Handover {
         }
         self.delivery.on_ack(&ack, self.uplink.capabilities());
         ack.command_id
+    }
+
+    /// The server has what is not stored of a stream up to here.
+    pub(super) fn on_credit(&mut self, credit: &OutputCredit) {
+        self.doubts.on_known(&credit.command_id);
+        self.delivery.on_credit(credit);
     }
 
     /// The server says how far it is with these streams. Gives their commands.
@@ -199,9 +235,7 @@ impl Handover {
 
     /// Whether something waits to be said, now or once the server stores what it has.
     pub(super) fn has_messages(&self) -> bool {
-        !self.uplink.is_empty()
-            || !self.delivery.outbox().is_empty()
-            || self.reports.has_unwritten()
+        !self.uplink.is_empty() || !self.delivery.is_empty() || self.reports.has_unwritten()
     }
 
     pub(super) fn deadline(&self) -> Deadline {

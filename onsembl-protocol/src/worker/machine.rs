@@ -105,13 +105,13 @@ impl Worker {
             }
             WorkerEvent::Wake => self.on_time(now),
             WorkerEvent::Joined(session) => self.on_joined(session, now),
-            WorkerEvent::SessionEnded => self.course.handover.uplink.end(),
+            WorkerEvent::SessionEnded => self.course.handover.end(),
             WorkerEvent::Found { finding, lasted } => self.findings.note(finding, lasted, now),
             WorkerEvent::Overslept(late) => self.findings.note_stall(late, now),
             WorkerEvent::LinkOpened(local) => self.findings.on_link_opened(local, now),
             WorkerEvent::LinkEnded => self.findings.on_link_ended(now),
             WorkerEvent::Refused(cause) => {
-                self.course.handover.uplink.end();
+                self.course.handover.end();
                 self.on_refused(cause, now);
             }
             WorkerEvent::Message(message) => {

@@ -9,7 +9,8 @@ use crate::terminal::TerminalSize;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{
     AgentControl, AgentErrorReport, AgentErrorType, CommandRequest, CommandText, ControlAction,
-    EmergencyStop, ErrorCode, ErrorReply, OutputAck, OutputResume, Secret, TerminalInput,
+    EmergencyStop, ErrorCode, ErrorReply, OutputAck, OutputCredit, OutputResume, Secret,
+    TerminalInput,
 };
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -27,6 +28,8 @@ pub(super) enum Instruction {
     Cancel(CommandId, Force),
     /// A stream is stored up to here.
     Stored(OutputAck),
+    /// More may be sent of a stream that is not stored.
+    Credit(OutputCredit),
     /// How far these streams are stored.
     Resume(OutputResume),
     /// Say what is held, in answer to this question.
@@ -108,6 +111,7 @@ pub(super) fn read(
             Instruction::Cancel(cancel.command_id, Force::of(cancel.force))
         }
         ServerToAgent::OutputAck(ack) => Instruction::Stored(ack),
+        ServerToAgent::OutputCredit(credit) => Instruction::Credit(credit),
         ServerToAgent::BlackBoxAck(ack) => Instruction::FindingsStored(ack.number),
         ServerToAgent::OutputResume(resume) => Instruction::Resume(resume),
         ServerToAgent::OutputQuery(question) => Instruction::ReportOutputState(question.query),

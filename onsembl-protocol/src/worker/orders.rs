@@ -5,6 +5,7 @@ use super::carrier::Cancelled;
 use super::course::Course;
 use super::end::WorkerEnd;
 use super::event::WorkerAction;
+use super::handover::Handover;
 use super::machine::Worker;
 use super::message::Instruction;
 use super::note::WorkerNote;
@@ -38,13 +39,15 @@ impl Worker {
                 let id = course.handover.on_stored(ack);
                 course.out.later([Work::Settle(id)]);
             }
+            Instruction::Credit(credit) => course.handover.on_credit(&credit),
             Instruction::Resume(resume) => {
                 let stored = course.handover.on_resume(resume);
                 course.out.later(stored.map(Work::Settle));
             }
             Instruction::ReportOutputState(query) => {
-                let queue = &mut course.handover.uplink.queue;
-                course.handover.delivery.report_output_state(Some(query), queue);
+                let Handover { uplink, delivery, .. } = &mut course.handover;
+                let agreed = uplink.capabilities();
+                delivery.report_output_state(Some(query), agreed, &mut uplink.queue);
             }
             Instruction::Confirmed(id) => {
                 // An acknowledgement of another session is none of this report.

@@ -2,7 +2,7 @@
 
 use super::typed_commands::Waits;
 use crate::id::{ByteOffset, CommandId, StopId};
-use crate::model::{Activity, SizeRecord};
+use crate::model::{Activity, Keeping, SizeRecord};
 use crate::output::{Outgoing, Run, Stream, UnknownEnd};
 use crate::time::WallTime;
 use crate::wire::payload::{
@@ -26,8 +26,8 @@ pub(super) enum Outbound {
     Size(CommandId, SizeRecord),
     /// What is held of these streams.
     OutputState(OutputState),
-    /// It has a command, which is at this stage.
-    Acknowledgement(CommandId, CommandAckStatus, Option<Waits>),
+    /// It has a command, which is at this stage; whether what it writes is to be stored.
+    Acknowledgement(CommandId, CommandAckStatus, Option<Waits>, Keeping),
     /// The stream ends here with a gap of unknown length.
     OpenEnd(UnknownEnd),
     /// What it found while it was away.
@@ -190,7 +190,7 @@ impl OutboundQueue {
         }
         if let Some(command) = self.acknowledgements.pop_first() {
             let (status, waits_for) = status(&command);
-            return Some(Outbound::Acknowledgement(command, status, waits_for));
+            return Some(Outbound::Acknowledgement(command, status, waits_for, Keeping::Stored));
         }
         if let Some(activity) = self.activity.take() {
             return Some(Outbound::Activity(activity));

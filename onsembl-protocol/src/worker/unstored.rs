@@ -14,6 +14,10 @@ pub struct UnstoredOutput {
     pub unstored: u64,
     /// Bytes of those that are in memory.
     pub memory: u64,
+    /// Each stream of which nothing is to be stored: `stored` is how much of it was given away.
+    pub relayed: Vec<(StreamState, WriterState)>,
+    /// Bytes that wait to be given away.
+    pub relayed_memory: u64,
 }
 
 /// The state of the process that wrote a stream.
@@ -34,8 +38,8 @@ pub enum WriterState {
 impl UnstoredOutput {
     /// A copy of what the outbox of a worker accounts for.
     pub fn of(worker: &Worker) -> Self {
-        let (outbox, left) =
-            (worker.course.handover.delivery.outbox(), worker.course.handover.delivery.left());
+        let delivery = &worker.course.handover.delivery;
+        let (outbox, relay, left) = (delivery.outbox(), delivery.relay(), delivery.left());
         let with_run = |state: StreamState| {
             let id = &state.run.command;
             let run = match (worker.course.commands.is_running(id), left.has(id)) {
@@ -51,6 +55,8 @@ impl UnstoredOutput {
             streams: outbox.states().map(with_run).collect(),
             unstored: outbox.unstored(),
             memory: outbox.in_memory(),
+            relayed: relay.states().map(with_run).collect(),
+            relayed_memory: relay.in_memory(),
         }
     }
 

@@ -141,6 +141,7 @@ pub(super) fn nonsense(random: &mut fastrand::Rng, commands: usize) -> AgentToSe
             queue_position: None,
             waits_for: None,
             line_idle_ms: None,
+            unstored: false,
         }),
         2 => AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("no-stop"),

@@ -233,6 +233,7 @@ pub(super) fn ended(id: &CommandId, wrote: u64) -> AgentToServer {
             stdout_bytes: ByteOffset(wrote),
             stderr_bytes: ByteOffset(0),
             terminal_bytes: ByteOffset(0),
+            unstored: false,
         });
         it
     })

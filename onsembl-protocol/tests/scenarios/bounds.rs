@@ -158,6 +158,7 @@ fn state(streams: usize, query: Option<String>) -> AgentToServer {
         produced: ByteOffset(9),
         stored: ByteOffset(0),
         gaps: 0,
+        unstored: false,
     };
     let streams = (0..streams).map(stream).collect();
     AgentToServer::OutputState(OutputState { streams, more: query.is_some(), query })

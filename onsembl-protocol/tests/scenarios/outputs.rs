@@ -15,6 +15,7 @@ fn started(id: &CommandId) -> AgentToServer {
         queue_position: None,
         waits_for: None,
         line_idle_ms: None,
+        unstored: false,
     })
 }
 

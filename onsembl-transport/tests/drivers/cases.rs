@@ -225,6 +225,7 @@ async fn what_the_owner_sends_arrives_in_order() {
             queue_position: None,
             waits_for: None,
             line_idle_ms: None,
+            unstored: false,
         });
         agent.order(Do::Send(Box::new(message)));
     }

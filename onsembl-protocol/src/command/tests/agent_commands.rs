@@ -63,6 +63,7 @@ fn ends_say_how() {
             stdout_bytes: ByteOffset(5),
             stderr_bytes: ByteOffset(0),
             terminal_bytes: ByteOffset(0),
+            unstored: false,
         };
         let wall = now(secs(3)).wall;
         let report = commands.on_ended(&id(1), exit, Some(totals), stamp(secs(3)), wall).unwrap();

@@ -53,6 +53,8 @@ pub(in crate::fleet) enum FeedItem {
     Read(CommandId, Cursor),
     /// Look up where to begin, and hand the position to `located`.
     Seek(CommandId, Seek),
+    /// Tell the fleet that all output of this unstored command up to this record is taken.
+    Viewed(CommandId, Cursor),
     /// Nothing new.
     Nothing,
 }

@@ -41,6 +41,7 @@ pub(super) struct Source {
 pub(super) struct Output {
     format: OutputFormat,
     framing: Framing,
+    capabilities: Capabilities,
     /// Unfinished lines, for a dashboard that takes lines.
     lines: BTreeMap<CommandId, Begun>,
     /// When to look for unfinished lines, by command.
@@ -139,6 +140,7 @@ impl Output {
         Self {
             format: capabilities.output_format(),
             framing,
+            capabilities,
             lines: BTreeMap::new(),
             unfinished: BTreeSet::new(),
             unfinished_bytes: 0,
@@ -197,7 +199,7 @@ impl Output {
                     sequence,
                     offset,
                     length,
-                    because,
+                    because: because.as_told(self.capabilities),
                     timestamp: Some(at),
                 });
                 self.ready.push_back(Ready::Message(Box::new(message)));

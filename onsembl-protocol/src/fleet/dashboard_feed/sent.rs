@@ -2,12 +2,15 @@
 
 use super::super::agent_view::{AgentContest, AgentView};
 use super::super::report::StopState;
-use super::super::view::Revision;
+use super::super::view::{CommandEntry, Revision};
 use super::Seek;
+use super::legacy::tail_of;
+use super::relayed::RelayedSent;
 use crate::diagnosis::Sleep;
 use crate::id::{PresenceVersion, StopId};
-use crate::model::{Activity, Capabilities, Pausing};
+use crate::model::{Activity, Capabilities, Dialect, Pausing};
 use crate::output::{Cursor, OutputTail};
+
 use crate::session::PresenceStatus;
 
 /// What was sent about one agent.
@@ -36,6 +39,8 @@ pub(super) struct Sent {
     pub(super) generation: u32,
     /// The number of the last size that was sent, if it is a terminal.
     pub(super) sizes: u64,
+    /// If its output is not stored.
+    pub(super) relayed: RelayedSent,
 }
 
 /// Whether the end of a command was sent.
@@ -47,11 +52,45 @@ pub(super) enum End {
 }
 
 impl Sent {
+    /// Of one who was sent nothing, and wants what comes from now on.
+    pub(super) fn behind(entry: &CommandEntry, end: End, capabilities: Capabilities) -> Self {
+        Self {
+            revision: match end {
+                End::Sent => entry.revision,
+                End::Unsent => 0,
+            },
+            keyboard: 0,
+            end,
+            cursor: entry.tail.end(),
+            seek: match capabilities.dialect() {
+                Dialect::Extended => None,
+                Dialect::Legacy => tail_of(entry),
+            },
+            generation: 0,
+            sizes: 0,
+            relayed: RelayedSent::behind(&entry.tail),
+        }
+    }
+
     /// Restarts its output there.
-    pub(super) const fn begin_at(&mut self, cursor: Cursor) {
+    pub(super) fn begin_at(&mut self, cursor: Cursor) {
         self.seek = None;
         self.cursor = cursor;
         self.generation = self.generation.wrapping_add(1);
+        self.relayed.begin(Default::default());
+    }
+
+    /// Restarts it where its output that is not stored has what is sought.
+    pub(super) fn begin_relayed(&mut self, tail: &OutputTail, seek: &Seek) {
+        let (cursor, had) = match *seek {
+            Seek::Tail(_) => (tail.begin(), tail.begins()),
+            Seek::Offset { incarnation, stream, offset } => {
+                tail.seek(Some(incarnation), stream, offset)
+            }
+            Seek::OffsetOfFirst { stream, offset } => tail.seek(None, stream, offset),
+        };
+        self.begin_at(cursor);
+        self.relayed.begin(had);
     }
 
     pub(super) fn has_all_of(&self, tail: &OutputTail) -> bool {

@@ -150,7 +150,7 @@ fn lines_keep_the_order_of_what_was_written_across_batches() {
                 }
             }
             FeedItem::Nothing => break,
-            FeedItem::Read(..) => panic!("all of it is in memory"),
+            FeedItem::Read(..) | FeedItem::Viewed(..) => panic!("all of it is in memory"),
             FeedItem::Stream(_) => panic!("it takes lines"),
         }
     }
@@ -174,7 +174,7 @@ fn the_end_of_a_command_comes_behind_all_that_it_wrote_and_once() {
             }),
             FeedItem::Nothing => break,
             FeedItem::Read(..) | FeedItem::Seek(..) => panic!("nothing is in the store only"),
-            FeedItem::Stream(_) => panic!("it takes texts"),
+            FeedItem::Stream(_) | FeedItem::Viewed(..) => panic!("it takes stored texts"),
         }
     }
     assert_eq!(story, ["over", "output", "output", "over"], "of the other command, then of this");
@@ -196,7 +196,7 @@ fn replays(feed: &mut DashboardFeed, view: &View, id: &str, incarnation: u64, of
 fn asked(feed: &mut DashboardFeed, view: &View) -> FeedItem {
     loop {
         match next(feed, view) {
-            FeedItem::Message(_) | FeedItem::Stream(_) => {}
+            FeedItem::Message(_) | FeedItem::Stream(_) | FeedItem::Viewed(..) => {}
             item @ (FeedItem::Read(..) | FeedItem::Seek(..) | FeedItem::Nothing) => return item,
         }
     }
@@ -284,7 +284,10 @@ fn told(view: &View, feed: &mut DashboardFeed) -> (Vec<ServerToDashboard>, usize
         match next(feed, view) {
             FeedItem::Message(message) => told.push(*message),
             FeedItem::Nothing => return (told, most),
-            FeedItem::Read(..) | FeedItem::Seek(..) | FeedItem::Stream(_) => {}
+            FeedItem::Read(..)
+            | FeedItem::Seek(..)
+            | FeedItem::Stream(_)
+            | FeedItem::Viewed(..) => {}
         }
     }
 }
@@ -466,7 +469,7 @@ fn gets(feed: &mut DashboardFeed, view: &View, at: Timestamp) -> (usize, Option<
                 _ => {}
             },
             FeedItem::Stream(frame) => bytes += frame.byte_count(),
-            FeedItem::Read(..) | FeedItem::Seek(..) => {}
+            FeedItem::Read(..) | FeedItem::Seek(..) | FeedItem::Viewed(..) => {}
             FeedItem::Nothing => return (bytes, behind),
         }
     }

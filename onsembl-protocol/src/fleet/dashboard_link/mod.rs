@@ -213,6 +213,9 @@ impl DashboardLink {
                     Some(DashboardAction::Read { command, after, max_bytes })
                 }
                 FeedItem::Seek(command, seek) => Some(DashboardAction::Seek(command, seek)),
+                FeedItem::Viewed(command, through) => {
+                    Some(DashboardAction::Viewed(command, through))
+                }
                 FeedItem::Nothing => None,
             },
         }

@@ -87,6 +87,9 @@ pub enum DashboardAction {
     },
     /// Look up the position in the store to begin at: [`DashboardEvent::Found`].
     Seek(CommandId, Seek),
+    /// Tell the fleet of its user that all output of an unstored command up to this record is taken:
+    /// [`FleetEvent::Viewed`](super::super::FleetEvent::Viewed).
+    Viewed(CommandId, Cursor),
     /// Log this, and count it.
     Note(DashboardNote),
     /// Close the link. Messages that arrived before no longer count.

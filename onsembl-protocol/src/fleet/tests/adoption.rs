@@ -25,6 +25,7 @@ fn ack(id: &str, status: CommandAckStatus) -> AgentToServer {
         queue_position: None,
         waits_for: None,
         line_idle_ms: None,
+        unstored: false,
     })
 }
 

@@ -318,6 +318,10 @@ impl Server {
                 | Change::Log { .. }
                 | Change::Output(..)
                 | Change::Stored(..)
+                | Change::Unstored(_)
+                | Change::Relayed(..)
+                | Change::Awaited(..)
+                | Change::Credited(..)
                 | Change::TerminalSize(..)
                 | Change::CommandRemoved(_) => env.fail(Failure::Unasked),
             }

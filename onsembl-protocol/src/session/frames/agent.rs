@@ -263,6 +263,7 @@ impl AgentFrames {
             | ServerToAgent::CommandText(_)
             | ServerToAgent::CommandCancel(_)
             | ServerToAgent::OutputAck(_)
+            | ServerToAgent::OutputCredit(_)
             | ServerToAgent::OutputResume(_)
             | ServerToAgent::OutputQuery(_)
             | ServerToAgent::BlackBoxAck(_)

@@ -58,6 +58,8 @@ pub struct CommandRequest {
     pub echo: Option<SecretEcho>,
     /// What the program must be doing for it to be typed; anything if absent. `if` on the wire. Extension.
     pub condition: Option<TypeIf>,
+    /// Its output is to be relayed to who watches and not stored. Extension.
+    pub unstored: bool,
     /// Who asked, on the way to an agent.
     pub user_id: Option<UserId>,
     /// The trace that it is part of. Extension.
@@ -92,6 +94,7 @@ impl CommandRequest {
             open_line: None,
             echo: None,
             condition: None,
+            unstored: false,
             user_id: None,
             trace: None,
         }
@@ -148,6 +151,8 @@ impl Serialize for CommandRequest {
             echo: &'a Option<SecretEcho>,
             #[serde(rename = "if", skip_serializing_if = "Option::is_none")]
             condition: &'a Option<TypeIf>,
+            #[serde(skip_serializing_if = "core::ops::Not::not")]
+            unstored: bool,
             #[serde(skip_serializing_if = "Option::is_none")]
             user_id: &'a Option<UserId>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,6 +181,7 @@ impl Serialize for CommandRequest {
             open_line: &self.open_line,
             echo: &self.echo,
             condition: &self.condition,
+            unstored: self.unstored,
             user_id: &self.user_id,
             traceparent: self.trace,
         }
@@ -223,6 +229,8 @@ impl<'de> Deserialize<'de> for CommandRequest {
             #[serde(default, rename = "if")]
             condition: Option<TypeIf>,
             #[serde(default)]
+            unstored: Option<bool>,
+            #[serde(default)]
             user_id: Option<UserId>,
             #[serde(default, deserialize_with = "trace::read")]
             traceparent: Option<TraceContext>,
@@ -254,6 +262,7 @@ impl<'de> Deserialize<'de> for CommandRequest {
             open_line: raw.open_line,
             echo: raw.echo,
             condition: raw.condition,
+            unstored: raw.unstored.unwrap_or(false),
             user_id: raw.user_id,
             trace: raw.traceparent,
         })
@@ -296,6 +305,9 @@ pub struct CommandAck {
     /// Of a line that it waits for: untouched for so long it is waited for no longer, in ms. With `line-origin`.
     #[serde(default, deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub line_idle_ms: Option<u64>,
+    /// It runs, and its output is sent to be relayed and not stored. With `unstored-output`.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub unstored: bool,
 }
 
 /// `COMMAND_STATUS`, to dashboards. Status in lower case: existing ones compare it so.
@@ -320,6 +332,9 @@ pub struct CommandStatus {
     /// Signal, if one ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// Its output is relayed and not stored. With `unstored-output`.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub unstored: bool,
     /// When it was started.
     #[serde(
         default,

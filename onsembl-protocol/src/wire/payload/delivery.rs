@@ -75,6 +75,22 @@ pub struct ReportedStream {
     /// How many of the bytes behind `stored` are gaps that are still to be declared.
     #[serde(default)]
     pub gaps: u64,
+    /// Nothing of it is stored, as asked: everything before `stored` was sent once, or dropped. With `unstored-output`.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub unstored: bool,
+}
+
+/// `OUTPUT_CREDIT`: the server has everything of an unstored stream before an offset, and stores none of it; as much
+/// more may be sent. Extension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct OutputCredit {
+    pub command_id: CommandId,
+    pub incarnation: Incarnation,
+    pub stream_type: StreamType,
+    /// Bytes before it do not count as being on the link any more.
+    pub offset: ByteOffset,
 }
 
 /// `OUTPUT_RESUME`: the answer to [`OutputState`], page by page. Extension.

@@ -39,7 +39,7 @@ pub use dashboard::{
     SubscriptionKind, ViewMode,
 };
 pub use delivery::{
-    OutputGap, OutputQuery, OutputResume, OutputState, ReportedStream, ResumePosition,
+    OutputCredit, OutputGap, OutputQuery, OutputResume, OutputState, ReportedStream, ResumePosition,
 };
 pub use heartbeat::{
     AgentHeartbeat, HealthMetrics, Ping, Pong, RecordedBeat, RecordingLag, SeenBeat,

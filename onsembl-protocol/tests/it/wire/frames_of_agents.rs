@@ -253,6 +253,7 @@ fn our_completion_names_signal_and_totals() {
         stdout_bytes: ByteOffset(2),
         stderr_bytes: ByteOffset(3),
         terminal_bytes: ByteOffset(0),
+        unstored: false,
     };
     assert_eq!(end.output, Some(totals));
 }

@@ -99,6 +99,7 @@ fn output_state() -> impl Strategy<Value = OutputState> {
             produced: ByteOffset(produced),
             stored: ByteOffset(stored),
             gaps,
+            unstored: produced % 2 == 1,
         },
     );
     (vec(reported, 0..3), any::<bool>(), of(text()))
@@ -140,7 +141,16 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         of(prop::sample::select(vec![WaitsFor::Reader, WaitsFor::BegunLine, WaitsFor::RemoteLine]));
     let command_ack = (id(), of(id::<AgentId>()), status, of(number()), waits_for, of(number()))
         .prop_map(|(command_id, agent_id, status, queue_position, waits_for, line_idle_ms)| {
-            CommandAck { command_id, agent_id, status, queue_position, waits_for, line_idle_ms }
+            let unstored = queue_position == Some(7);
+            CommandAck {
+                command_id,
+                agent_id,
+                status,
+                queue_position,
+                waits_for,
+                line_idle_ms,
+                unstored,
+            }
         });
     prop_oneof![
         hello().prop_map(AgentToServer::Connect),
@@ -249,6 +259,14 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
             offset: ByteOffset(offset),
         },
     );
+    let credit = (id(), number(), stream_type(), number()).prop_map(
+        |(command_id, incarnation, stream_type, offset)| OutputCredit {
+            command_id,
+            incarnation: Incarnation(incarnation),
+            stream_type,
+            offset: ByteOffset(offset),
+        },
+    );
     let position = (id(), number(), stream_type(), number()).prop_map(
         |(command_id, incarnation, stream_type, offset)| ResumePosition {
             command_id,
@@ -266,6 +284,7 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
         request().prop_map(ServerToAgent::CommandRequest),
         cancel().prop_map(ServerToAgent::CommandCancel),
         output_ack.prop_map(ServerToAgent::OutputAck),
+        credit.prop_map(ServerToAgent::OutputCredit),
         (vec(position, 0..3), any::<bool>()).prop_map(|(streams, more)| {
             ServerToAgent::OutputResume(OutputResume { streams, more })
         }),
@@ -427,6 +446,7 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
                 error,
                 exit_code,
                 signal,
+                unstored: exit_code.is_some_and(|code| code % 2 == 1),
                 started_at,
                 completed_at,
             }

@@ -67,6 +67,7 @@ fn piece() -> CommandText {
 fn long_request() -> CommandRequest {
     let mut it = CommandRequest::new(command(), agent(), "fix this: … [131079 bytes]");
     it.long_text = Some(LongText::Declared(131_079));
+    it.unstored = true;
     it
 }
 
@@ -172,6 +173,7 @@ fn complete() -> CommandComplete {
         stdout_bytes: ByteOffset(10),
         stderr_bytes: ByteOffset(0),
         terminal_bytes: ByteOffset(0),
+        unstored: false,
     });
     it
 }
@@ -298,6 +300,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             queue_position: Some(1),
             waits_for: None,
             line_idle_ms: None,
+            unstored: false,
         }),
         AgentToServer::CommandComplete(complete()),
         AgentToServer::Output(output.clone()),
@@ -333,6 +336,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
                 produced: ByteOffset(900),
                 stored: ByteOffset(300),
                 gaps: 200,
+                unstored: false,
             }],
             more: true,
             query: Some("q-1".into()),
@@ -391,6 +395,12 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
             stream_type: StreamType::Stderr,
             offset: ByteOffset(98_304),
             open_gap: true,
+        }),
+        ServerToAgent::OutputCredit(OutputCredit {
+            command_id: command(),
+            incarnation: Incarnation(5),
+            stream_type: StreamType::Stdout,
+            offset: ByteOffset(131_072),
         }),
         ServerToAgent::OutputResume(OutputResume {
             streams: vec![ResumePosition {
@@ -551,6 +561,7 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
             error: None,
             exit_code: None,
             signal: None,
+            unstored: false,
             started_at: Some(AT),
             completed_at: None,
         }),
@@ -562,6 +573,7 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
             error: Some("the agent process that had it is gone".into()),
             exit_code: Some(1),
             signal: Some(9),
+            unstored: false,
             started_at: Some(AT),
             completed_at: Some(AT),
         }),

@@ -278,6 +278,7 @@ pub(super) fn complete() -> impl Strategy<Value = CommandComplete> {
         stdout_bytes: ByteOffset(o),
         stderr_bytes: ByteOffset(e),
         terminal_bytes: ByteOffset(0),
+        unstored: o % 2 == 1,
     });
     (
         (id(), of(id::<AgentId>()), phase(), of(any::<i32>()), of(any::<i32>())),
@@ -343,6 +344,7 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
             it.input = input;
             it.open_line = open_line;
             it.echo = echo;
+            it.unstored = condition.is_some();
             it.condition = condition;
             it.user_id = user_id;
             it.trace = trace;
