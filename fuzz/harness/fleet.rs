@@ -500,7 +500,7 @@ impl World {
                 StoreAnswer::LogPosition { command, position: Ok((None, Vec::new())) }
             }
             Question::Balance { query, .. } => {
-                StoreAnswer::Balance { query, positions: Ok(Vec::new()) }
+                StoreAnswer::Balance { query, positions: Ok(Vec::new()), unstored: Vec::new() }
             }
             Question::KeepFindings(record) => StoreAnswer::FindingsKept {
                 agent: record.agent,

@@ -23,6 +23,8 @@ mod disk;
 mod judge;
 #[path = "delivery/legacy_server.rs"]
 mod legacy_server;
+#[path = "delivery/passing.rs"]
+mod passing;
 #[path = "delivery/seeds.rs"]
 mod seeds;
 #[path = "delivery/server.rs"]

@@ -254,6 +254,13 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             User,
             "the quietest command's is left to the store",
         ),
+        size(
+            "relayed output before credit",
+            fleet.credit_bytes,
+            Server,
+            "its agent is given credit for more",
+        ),
+        size("relayed output that waits for viewers", fleet.relayed_bytes, User, "they miss some"),
         size("unknown commands reported", fleet.told_bytes, User, "an agent may be notified twice"),
         count("pages of an agent", fleet.pages_of_agent, Agent, "dropped; it is reported again"),
         count("pages", fleet.pages, User, "dropped; it is reported again"),

@@ -20,6 +20,9 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use serde::Serialize;
 
+/// Said of output that is relayed and not stored.
+const NOT_KEPT: &str = "not kept, as asked";
+
 /// Why a command is where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names say all")]
@@ -43,6 +46,9 @@ pub struct CommandWhy {
     /// When the latest of its output came that is stored.
     #[serde(serialize_with = "rfc3339_if")]
     pub last_output: Option<WallTime>,
+    /// What became of its output, if nothing of it is stored; for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<&'static str>,
     /// What is missing of its output, for people, a sentence a stream.
     pub gaps: Vec<String>,
 }
@@ -65,6 +71,7 @@ impl CommandWhy {
             waits_on,
             steps: known.steps,
             last_output: known.last_output,
+            output: known.keeping.is_unstored().then_some(NOT_KEPT),
             gaps,
         }
     }
@@ -235,6 +242,7 @@ impl KnownCommand {
         }
         let output = match self.last_output {
             Some(at) => format!("its latest stored output came {} ago", Human(between(at, now))),
+            None if self.keeping.is_unstored() => format!("its output is {NOT_KEPT}"),
             None => "it has written no output yet".into(),
         };
         let running = |step: &&CommandStep| step.status == CommandPhase::Running;

@@ -2,7 +2,7 @@
 
 use super::explanation::{Explanation, rfc3339};
 use crate::id::CommandId;
-use crate::model::{CommandPhase, Finding, GapCause, Stream};
+use crate::model::{CommandPhase, Finding, GapCause, Keeping, Stream};
 use crate::time::WallTime;
 use alloc::format;
 use alloc::string::String;
@@ -214,6 +214,8 @@ pub struct KnownCommand {
     pub busy_with: Vec<CommandId>,
     /// When the latest of its output came that is stored.
     pub last_output: Option<WallTime>,
+    /// Whether its output is stored.
+    pub keeping: Keeping,
     /// What is missing of its output, without what was cut as too old.
     pub missing: Vec<MissingOutput>,
     /// What keeps the database from taking anything, if it takes nothing.

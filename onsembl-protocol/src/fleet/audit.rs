@@ -9,8 +9,8 @@ use super::report::{AuditReport, AuditedStream};
 use super::resume::cost_of;
 use super::row::StreamPosition;
 use super::state::State;
-use crate::id::AgentId;
-use crate::model::Dialect;
+use crate::id::{AgentId, CommandId};
+use crate::model::{Dialect, Keeping};
 use crate::output::{Account, GapCause, Run, Stream, StreamState};
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::ServerToAgent;
@@ -164,6 +164,7 @@ impl Audits {
         state: &mut State,
         query: &str,
         positions: Result<Vec<StreamPosition>, StoreFault>,
+        unstored: Vec<CommandId>,
     ) {
         let Some(Audit { token, reported, stage, .. }) = self.take(query) else { return };
         let unheard = match stage {
@@ -172,7 +173,7 @@ impl Audits {
         };
         match positions {
             Ok(positions) => {
-                let report = balance(&reported, positions, unheard);
+                let report = balance(&reported, positions, unstored, unheard);
                 state.out.answer(token, Answer::Audited(report));
             }
             Err(fault) => {
@@ -189,9 +190,10 @@ fn refuse(state: &mut State, token: Token, code: ErrorCode, why: &str) {
 fn balance(
     reported: &[ReportedStream],
     stored: Vec<StreamPosition>,
+    unstored: Vec<CommandId>,
     unheard: Option<&'static str>,
 ) -> AuditReport {
-    type Ends = (Option<StreamState>, Option<StreamPosition>);
+    type Ends = (Option<(StreamState, Keeping)>, Option<StreamPosition>);
     let mut all: BTreeMap<(Run, Stream), Ends> = BTreeMap::new();
     for position in stored {
         let run = Run { command: position.command.clone(), incarnation: position.incarnation };
@@ -208,13 +210,19 @@ fn balance(
             stored: reported.stored,
             gaps: reported.gaps,
         };
-        all.entry((run, stream)).or_default().0 = Some(state);
+        let keeping = Keeping::of(reported.unstored);
+        all.entry((run, stream)).or_default().0 = Some((state, keeping));
     }
     let streams: Vec<AuditedStream> = all
         .into_iter()
         .map(|((run, stream), (reported, stored))| {
-            let account =
-                Account::of(reported.as_ref(), stored.as_ref().map(StreamPosition::state));
+            let (reported, keeping) = reported.unzip();
+            let stored_state = stored.as_ref().map(StreamPosition::state);
+            let account = match keeping.unwrap_or_default() {
+                Keeping::Stored => Account::of(reported.as_ref(), stored_state),
+                // What was given away is accounted for by that.
+                Keeping::Unstored => Account::of_unstored(reported.as_ref()),
+            };
             AuditedStream {
                 command_id: run.command.as_str().to_owned(),
                 incarnation: run.incarnation.0,
@@ -224,6 +232,7 @@ fn balance(
                 spooled: account.spooled,
                 gaps: account.gaps,
                 unaccounted: account.unaccounted,
+                not_kept: account.not_kept,
                 open_gap: stored
                     .and_then(|position| position.open_gap)
                     .map(GapCause::as_str)
@@ -236,5 +245,6 @@ fn balance(
         because: unheard.map(ToOwned::to_owned),
         balanced: streams.iter().all(|s| s.unaccounted == 0),
         streams,
+        not_kept: unstored.iter().map(|id| id.as_str().to_owned()).collect(),
     }
 }

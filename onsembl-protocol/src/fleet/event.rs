@@ -274,6 +274,8 @@ pub enum StoreAnswer {
     Balance {
         query: String,
         positions: Result<Vec<StreamPosition>, StoreFault>,
+        /// Commands of the agent whose output was asked not to be stored and is not, the newest first.
+        unstored: Vec<CommandId>,
     },
     FindingsKept {
         agent: AgentId,

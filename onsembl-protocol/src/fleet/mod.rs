@@ -120,7 +120,7 @@ pub use row::{
     OpenedSession, PresenceRecord, StreamPosition,
 };
 pub use standing::OpenCommand;
-pub use stored_request::StoredRequest;
+pub use stored_request::{StoredRequest, is_asked_unstored};
 pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
 pub use write_admission::{AdmittedWrite, WriteAdmission};
 
@@ -284,6 +284,7 @@ impl Fleet {
         if record.ended_at.is_some() {
             dispatch::show_ended(&mut self.state, &id, &record, log);
             output::show_log(&mut self.state, &id);
+            output::forget_rest(&mut self.state, &id, now);
             return self.settle(now);
         }
         let known = self.state.roster.agent(&record.agent);
@@ -514,8 +515,8 @@ impl Fleet {
             StoreAnswer::LogPosition { command, position } => {
                 output::on_log_position(state, &command, position);
             }
-            StoreAnswer::Balance { query, positions } => {
-                self.audits.on_positions(state, &query, positions);
+            StoreAnswer::Balance { query, positions, unstored } => {
+                self.audits.on_positions(state, &query, positions, unstored);
             }
             StoreAnswer::FindingsKept { agent, number, kept } => {
                 self.findings.on_kept(state, &agent, number, kept);

@@ -220,6 +220,14 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     relay::end(state, id);
 }
 
+/// A command whose output is not stored was over before this server started: what readers have of it is unknown.
+pub(super) fn forget_rest(state: &mut State, id: &CommandId, now: Now) {
+    let log = state.commands.get_mut(id).and_then(|command| command.log.known());
+    let log = log.filter(|log| log.is_relayed());
+    let ends = log.map(|log| log.forget_rest(id, now.wall)).unwrap_or_default();
+    declare(state, id, ends, now);
+}
+
 /// The link to a legacy wrapper that may run this command is lost: it drops what it writes until it has one
 /// again, and how much that is cannot be known. Once a loss.
 pub(super) fn interrupt(state: &mut State, id: &CommandId, now: Now) {

@@ -102,6 +102,9 @@ pub struct AuditReport {
     /// Whether every byte is somewhere, as far as is known.
     pub balanced: bool,
     pub streams: Vec<AuditedStream>,
+    /// Commands whose output is not kept, as asked: nothing of it is stored. The newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_kept: Vec<String>,
 }
 
 /// The balance of one stream, in bytes.
@@ -122,6 +125,9 @@ pub struct AuditedStream {
     pub gaps: u64,
     /// What is in none of these: 0, or something is broken.
     pub unaccounted: u64,
+    /// Bytes that are not kept, as asked: they were relayed, or dropped. `None`: the stream is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<u64>,
     /// Why the stream ends with a gap of unknown length.
     pub open_gap: Option<String>,
 }

@@ -324,7 +324,11 @@ impl World {
         count(self, "Request: control", event);
         let event = self.request(Request::Audit(self.agent.clone()));
         count(self, "Request: audit", event);
-        let answer = StoreAnswer::Balance { query: "none".into(), positions: Ok(Vec::new()) };
+        let answer = StoreAnswer::Balance {
+            query: "none".into(),
+            positions: Ok(Vec::new()),
+            unstored: Vec::new(),
+        };
         count(self, "Store: balance", FleetEvent::Store(answer));
 
         let scope = StopScope::Agent(self.agent.clone());

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 /// The field that says that the command was adopted: there is no request of a user.
 const ADOPTED: &str = "adopted";
+/// The field that says that the output was asked not to be stored.
+const UNSTORED: &str = "unstored";
 
 /// What a store has of a request.
 #[derive(Clone, Debug)]
@@ -24,6 +26,11 @@ pub struct StoredRequest<'a> {
     /// What [`CommandRecord::stored_fields`] gave; null if nothing but the text is kept.
     pub fields: Value,
     pub ended_at: Option<WallTime>,
+}
+
+/// Whether a command that is stored with these fields was asked to run without storage of its output.
+pub fn is_asked_unstored(fields: &Value) -> bool {
+    fields.get(UNSTORED).and_then(Value::as_bool) == Some(true)
 }
 
 impl CommandOrigin {
@@ -68,9 +75,10 @@ impl StoredRequest<'_> {
             CommandOrigin::Adopted => Ok(of_text(String::new())),
             // Of one that is over, and was cut or is only shown, nothing but the text is there.
             CommandOrigin::User | CommandOrigin::Agent
-                if self.fields.is_null() && self.ended_at.is_some() =>
+                if self.fields.get("content").is_none() && self.ended_at.is_some() =>
             {
-                Ok(of_text(self.text))
+                let unstored = is_asked_unstored(&self.fields);
+                Ok(CommandRequest { unstored, ..of_text(self.text) })
             }
             CommandOrigin::User | CommandOrigin::Agent => serde_json::from_value(self.fields)
                 .map_err(|error| (Box::new(of_text(self.text)), error.to_string())),
@@ -135,6 +143,8 @@ mod tests {
         assert!(stored(&record, Value::Null).read().is_err(), "an open one has its fields");
         record.ended_at = Some(record.created_at);
         assert_eq!(stored(&record, Value::Null).read().unwrap().text, "make", "cut, and over");
+        let short = json!({"unstored": true});
+        assert!(is_asked_unstored(&short) && stored(&record, short).read().unwrap().unstored);
     }
 
     #[test]

@@ -85,6 +85,10 @@ pub fn gap_notice(length: Option<u64>, because: GapCause) -> String {
         (None, GapCause::NeverCame) => {
             "[output may be missing here: its agent had no link, and stores no output]".into()
         }
+        (None, GapCause::NotKept) => {
+            "[output may be missing here: the server was restarted, and the output is not kept, as asked]"
+                .into()
+        }
         (None, GapCause::Background) => {
             "[a process keeps running in the background; its output from here on is not stored]"
                 .into()

@@ -14,7 +14,7 @@ pub(crate) struct CommittedState {
     pub gaps: u64,
 }
 
-/// Where the bytes of a stream are. Always `produced = delivered + spooled + gaps + unaccounted`.
+/// Where the bytes of a stream are. Always `produced = delivered + spooled + gaps + not kept + unaccounted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     /// Bytes that the process wrote, as far as they were read.
@@ -27,6 +27,8 @@ pub(crate) struct Account {
     pub gaps: u64,
     /// Bytes that are unaccounted for. 0, or something is broken.
     pub unaccounted: u64,
+    /// Of a stream that is not stored, as asked: bytes that its agent does not hold any more.
+    pub not_kept: Option<u64>,
 }
 
 impl Account {
@@ -49,6 +51,21 @@ impl Account {
             spooled: unstored - pending,
             gaps: gaps.saturating_add(pending),
             unaccounted: from.saturating_sub(known),
+            not_kept: None,
+        }
+    }
+
+    /// The balance of a stream that is not stored, as asked, by what its agent says.
+    pub(crate) fn of_unstored(reported: Option<&StreamState>) -> Self {
+        let (produced, left) = reported.map_or((0, 0), |state| (state.produced.0, state.stored.0));
+        let left = left.min(produced);
+        Self {
+            produced,
+            delivered: 0,
+            spooled: produced - left,
+            gaps: 0,
+            unaccounted: 0,
+            not_kept: Some(left),
         }
     }
 

@@ -356,6 +356,13 @@ impl OutputLog {
         ends
     }
 
+    /// The command is over, and an earlier run of this server relayed its output: what readers have of it is unknown here, so
+    /// its streams end with gaps of unknown length for them.
+    pub(crate) fn forget_rest(&mut self, command: &CommandId, at: WallTime) -> Vec<LogRecord> {
+        let streams = Stream::of(command).iter();
+        streams.filter_map(|stream| self.break_off(*stream, GapCause::NotKept, at)).collect()
+    }
+
     /// The store has an unexpected end of this command, and with it where its streams end:
     /// nothing more of it is taken.
     pub(crate) fn close(&mut self) {

@@ -53,7 +53,8 @@ impl Store {
                 StoreAnswer::LogPosition { command, position: works.map(|()| (None, Vec::new())) }
             }
             Question::Balance { query, .. } => {
-                StoreAnswer::Balance { query, positions: works.map(|()| Vec::new()) }
+                let positions = works.map(|()| Vec::new());
+                StoreAnswer::Balance { query, positions, unstored: Vec::new() }
             }
             Question::KeepFindings(record) => StoreAnswer::FindingsKept {
                 agent: record.agent,

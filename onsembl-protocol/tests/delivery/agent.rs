@@ -294,9 +294,10 @@ impl Agent {
 
     /// Whether it waits for nothing any more.
     pub(super) fn is_at_rest(&self) -> bool {
+        let relayed = self.held().relayed;
         let disk = self.thread.requests.is_empty() && self.unsynced.is_empty();
         let open = !self.to_start.is_empty() || !self.worker.open_commands(1).is_empty();
-        self.held().streams.is_empty() && disk && !open
+        self.held().streams.is_empty() && relayed.is_empty() && disk && !open
     }
 
     /// How many runs it holds anything of.

@@ -125,9 +125,9 @@ impl World {
         }
         self.log(|_| "it comes to rest".into());
         let held = self.agent.held();
-        assert!(held.streams.is_empty(), "unsent for ever: {held:?}");
+        assert!(held.streams.is_empty() && held.relayed.is_empty(), "unsent for ever: {held:?}");
         assert!(self.disk.is_empty(), "left on the disk: {:?}", self.disk);
-        assert_eq!((held.unstored, held.memory), (0, 0));
+        assert_eq!((held.unstored, held.memory, held.relayed_memory), (0, 0, 0));
         wrapper::check_wrapper(self);
         let most = self.unit as usize * 256;
         for viewer in &mut self.viewers {

@@ -3,6 +3,7 @@
 
 use super::agent::Agent;
 use super::database::Database;
+use super::passing::{self, Passing};
 use super::truth::{Process, ProcessState};
 use super::viewer::{Seen, Source, View, Viewer, stored};
 use onsembl_protocol::fleet::{LogRecord, StoredBody};
@@ -39,6 +40,8 @@ pub(super) struct Faults {
     pub(super) kept: BTreeMap<(CommandId, Stream), ByteOffset>,
     /// Which gaps were met.
     pub(super) met: BTreeSet<GapCause>,
+    /// What became of output that is not to be stored.
+    pub(super) passing: Passing,
 }
 
 impl Faults {
@@ -56,6 +59,8 @@ impl Faults {
     /// A record is committed.
     pub(super) fn on_commit(&mut self, process: &Process, record: &LogRecord) {
         let (stream, at) = (record.stream, record.offset.0);
+        let id = &process.run.command;
+        assert!(!process.keeping.is_unstored(), "{id} is stored, which was not asked for");
         match &record.body {
             StoredBody::Chunk(bytes) => {
                 assert!(
@@ -82,7 +87,10 @@ impl Faults {
                         let forgot = self.ended && (is_tail || self.disk);
                         self.restored || self.damage || forgot
                     }
-                    GapCause::NotStorable | GapCause::Retention | GapCause::Background => false,
+                    GapCause::NotStorable
+                    | GapCause::Retention
+                    | GapCause::Background
+                    | GapCause::NotKept => false,
                 };
                 assert!(is_justified, "{id} has no reason for {record:?} ({self:?})");
                 let end = at + length.unwrap_or(0);
@@ -128,6 +136,7 @@ pub(super) fn check_step(
         }
         assert!(produced <= read && state.stored.0 <= produced, "{state:?}, read {read}");
     }
+    passing::check_step(agent, processes, bounds, most_read);
     // One push of each process, with the gap that ends before it, may come when all is full.
     let late = agent.runs() * (most_read + 6 * RECORD_COST);
     let pages: u64 = agent.pages.values().sum();
@@ -156,7 +165,12 @@ pub(super) fn check_end(
     faults: &Faults,
     viewers: &[Viewer],
 ) {
-    for process in processes {
+    let (relayed, processes_stored): (Vec<_>, Vec<_>) =
+        processes.iter().partition(|p| p.keeping.is_unstored());
+    for process in relayed {
+        assert!(!database.records.contains_key(&process.run.command), "{:?}", process.run);
+    }
+    for process in processes_stored {
         for stream in process.streams() {
             check_stream(process, *stream, database, faults);
         }
@@ -165,6 +179,10 @@ pub(super) fn check_end(
         let process = &processes[viewer.n];
         for stream in process.streams() {
             let view = viewer.views.get(*stream);
+            if process.keeping.is_unstored() {
+                passing::check_view(view, viewer, process, *stream, faults);
+                continue;
+            }
             let is_seen = match viewer.source {
                 Source::FleetView => true,
                 Source::Store(only) => only.is_none_or(|only| only == *stream),

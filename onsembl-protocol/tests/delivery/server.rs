@@ -7,13 +7,13 @@ use super::story::show_record;
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::fleet::{
     AgentRecord, CommandRecord, Cursor, Fetch, Fleet, FleetAction, FleetEvent, FleetLimits,
-    FleetNote, Flow, Inserted, LogRecord, OpenedSession, Question, Receipt, RecordOutcome, Request,
-    SeatId, StoreAnswer, StoreFault, StreamPosition, Token, View, Write,
+    FleetNote, Flow, Inserted, LogRecord, OpenedSession, OutputViewed, Question, Receipt,
+    RecordOutcome, Request, SeatId, StoreAnswer, StoreFault, StreamPosition, Token, View, Write,
 };
 use onsembl_protocol::id::{
-    AgentId, AgentKey, CommandId, Epoch, LinkId, PresenceVersion, SessionId, UserId,
+    AgentId, AgentKey, ByteOffset, CommandId, Epoch, LinkId, PresenceVersion, SessionId, UserId,
 };
-use onsembl_protocol::model::Capabilities;
+use onsembl_protocol::model::{Capabilities, PerStream};
 use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
 use onsembl_protocol::wire::payload::{AgentConnect, CommandRequest};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
@@ -375,12 +375,18 @@ impl Server {
         &self.view
     }
 
-    /// The next records for a viewer, and where it is then.
+    /// A dashboard has taken everything up to there of a command whose output is not stored.
+    pub(super) fn on_viewed(&mut self, viewed: OutputViewed, at: Duration) {
+        self.feed(FleetEvent::Viewed(viewed), at);
+    }
+
+    /// The next records for a viewer who has `had` this of each stream, and where it is then.
     pub(super) fn show(
         &self,
         database: &Database,
         command: &CommandId,
         cursor: Cursor,
+        had: &PerStream<ByteOffset>,
         most: usize,
     ) -> (Cursor, Vec<LogRecord>) {
         let Some(entry) = self.view.command(command) else { return (cursor, Vec::new()) };
@@ -388,6 +394,7 @@ impl Server {
             Fetch::UpToDate => return (cursor, Vec::new()),
             Fetch::Records(records) => records,
             Fetch::InStore => database.page(command, None, cursor, most),
+            Fetch::NotKept(missed) => return (Some(missed.through), missed.gaps(had)),
         };
         match records.last() {
             Some(last) => (Some(last.position()), records),

@@ -49,6 +49,11 @@ pub(super) fn show_answer(message: &ServerToAgent) -> String {
             let how = if ack.open_gap { " where it breaks off" } else { "" };
             format!("that {stream} of {id} is stored up to {offset}{how}")
         }
+        ServerToAgent::OutputCredit(credit) => {
+            let (stream, id, offset) =
+                (credit.stream_type.stream(), &credit.command_id, credit.offset);
+            format!("that it may send more of {stream} of {id}, behind {offset}")
+        }
         ServerToAgent::OutputResume(resume) => {
             let begun = resume.streams.iter().filter(|position| position.offset.0 > 0);
             let show = |p: &ResumePosition| {

@@ -2,7 +2,7 @@
 //! stream and its position.
 
 use bytes::Bytes;
-use onsembl_protocol::model::{PerStream, Stream, TerminalSize};
+use onsembl_protocol::model::{Keeping, PerStream, Stream, TerminalSize};
 use onsembl_protocol::worker::{Run, SpoolPolicy};
 use std::sync::OnceLock;
 
@@ -27,6 +27,8 @@ pub(super) struct Process {
     is_terminal: bool,
     pub(super) run: Run,
     pub(super) policy: SpoolPolicy,
+    /// Whether its output is to be stored.
+    pub(super) keeping: Keeping,
     pub(super) state: ProcessState,
     /// What it wrote into its pipes.
     pub(super) wrote: PerStream<u64>,
@@ -38,12 +40,13 @@ pub(super) struct Process {
 
 impl Process {
     /// The `n`th process of this world.
-    pub(super) fn new(n: usize, run: Run, policy: SpoolPolicy) -> Self {
+    pub(super) fn new(n: usize, run: Run, policy: SpoolPolicy, keeping: Keeping) -> Self {
         Self {
             n,
             is_terminal: run.command.as_str().starts_with("terminal-"),
             run,
             policy,
+            keeping,
             state: ProcessState::Runs,
             wrote: PerStream::default(),
             read: PerStream::default(),

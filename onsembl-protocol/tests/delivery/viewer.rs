@@ -7,7 +7,8 @@ use super::truth::Process;
 use onsembl_protocol::fleet::{
     Cursor, Fetch, LogRecord, OutputFollower, OutputPosition, StoredBody,
 };
-use onsembl_protocol::model::{GapCause, PerStream, Stream};
+use onsembl_protocol::id::ByteOffset;
+use onsembl_protocol::model::{GapCause, Keeping, PerStream, Stream};
 use onsembl_protocol::worker::Run;
 
 /// What is at a position, as far as a viewer was told.
@@ -64,7 +65,10 @@ pub(super) struct Viewer {
     streams: &'static [Stream],
     pub(super) n: usize,
     pub(super) source: Source,
-    cursor: Cursor,
+    keeping: Keeping,
+    pub(super) cursor: Cursor,
+    /// What it has of each stream, or does not want. Nobody else knows that of output that is not stored.
+    had: PerStream<ByteOffset>,
     pub(super) views: PerStream<View>,
     /// The last byte that it has of any stream.
     last: Option<(Stream, u64)>,
@@ -84,7 +88,9 @@ impl Viewer {
             streams,
             n,
             source,
+            keeping: process.keeping,
             cursor: None,
+            had: PerStream::default(),
             views,
             last: None,
             follower: OutputFollower::new(),
@@ -97,13 +103,17 @@ impl Viewer {
         process: &Process,
         stream: Stream,
         from: u64,
+        server: &Server,
         database: &Database,
     ) -> Self {
         let mut viewer = Self::new(process, Source::FleetView);
         if from > 0 {
             viewer.views = PerStream::default();
             viewer.views.get_mut(stream).begin(from);
-            viewer.cursor = database.cursor(&viewer.run, stream, from);
+            match viewer.keeping {
+                Keeping::Stored => viewer.cursor = database.cursor(&viewer.run, stream, from),
+                Keeping::Unstored => viewer.seek(server, stream, ByteOffset(from)),
+            }
             viewer.views.get_mut(stream).may_repeat = true;
         }
         viewer
@@ -116,6 +126,14 @@ impl Viewer {
         viewer.views = PerStream::default();
         viewer.cursor = entry.tail.end();
         viewer.came_late = true;
+        if viewer.keeping.is_unstored() {
+            viewer.had = entry.tail.ends();
+            for stream in Stream::ALL {
+                let had = viewer.had.get(stream).0;
+                viewer.views.get_mut(stream).begin(had);
+            }
+            return Some(viewer);
+        }
         // What is shown last of a stream is what is behind it next.
         if let Fetch::Records(shown) = entry.tail.after(entry.tail.begin(), usize::MAX) {
             for record in shown.iter().filter(|r| r.incarnation == process.run.incarnation) {
@@ -129,10 +147,31 @@ impl Viewer {
         self.source == Source::FleetView
     }
 
+    /// Asks for a stream from there on whose output is not stored.
+    fn seek(&mut self, server: &Server, stream: Stream, offset: ByteOffset) {
+        let entry = server.view().command(&self.run.command);
+        let incarnation = Some(self.run.incarnation);
+        (self.cursor, self.had) =
+            entry.map_or_else(Default::default, |e| e.tail.seek(incarnation, stream, offset));
+    }
+
     /// It has lost its link, and comes back.
-    pub(super) fn resume(&mut self, database: &Database) {
+    pub(super) fn resume(&mut self, server: &Server, database: &Database) {
         for stream in Stream::ALL {
             self.views.get_mut(stream).may_repeat = true;
+        }
+        if self.keeping.is_unstored() {
+            match self.follower.resume() {
+                Some(position) => self.seek(server, position.stream, position.offset),
+                None => {
+                    let view = View { from: Some(0), may_repeat: true, ..View::default() };
+                    self.views =
+                        PerStream { stdout: view.clone(), stderr: view.clone(), terminal: view };
+                    (self.cursor, self.had) = Default::default();
+                    self.came_late = false;
+                }
+            }
+            return;
         }
         match (self.source, self.last) {
             // The last one again: it may be one of two records of its number.
@@ -183,11 +222,11 @@ impl Viewer {
         let (cursor, records) = match self.source {
             Source::FleetView if server.view().command(command).is_none() => {
                 // The server has forgotten what it told, too.
-                self.resume(database);
+                self.resume(server, database);
                 self.cursor = None;
                 return false;
             }
-            Source::FleetView => server.show(database, command, self.cursor, most),
+            Source::FleetView => server.show(database, command, self.cursor, &self.had, most),
             Source::Store(only) => {
                 let page = database.page(command, only, self.cursor, most);
                 (page.last().map_or(self.cursor, |last| Some(last.position())), page)
@@ -197,11 +236,15 @@ impl Viewer {
         self.cursor = cursor;
         for record in records {
             if record.incarnation == self.run.incarnation {
+                let had = self.had.get_mut(record.stream);
+                *had = (*had).max(record.end());
                 self.see(record, process);
             } else {
                 // Said of a command of which nothing came.
-                assert!(record.body.is_open(), "{record:?}");
-                self.views.get_mut(record.stream).open = Some(GapCause::AgentDied);
+                let StoredBody::Gap { length: None, because } = record.body else {
+                    panic!("{record:?}")
+                };
+                self.views.get_mut(record.stream).open = Some(because);
             }
         }
         moved

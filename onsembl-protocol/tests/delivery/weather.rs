@@ -34,6 +34,8 @@ pub(super) struct Weather {
     pub(super) terminal: Option<SpoolPolicy>,
     /// A legacy wrapper works beside the agent.
     pub(super) has_wrapper: bool,
+    /// The output of some commands is not to be stored.
+    pub(super) unstored: bool,
 }
 
 impl Weather {
@@ -52,10 +54,12 @@ impl Weather {
             retention: often(3),
             terminal: often(2).then_some(SpoolPolicy::DropOldest),
             has_wrapper: often(3),
+            unstored: false,
         };
         if weather.terminal.is_some() && random.u8(0..4) == 0 {
             weather.terminal = Some(SpoolPolicy::ALL[random.usize(0..3)]);
         }
+        weather.unstored = random.u8(0..3) > 0;
         weather
     }
 }
@@ -171,7 +175,7 @@ impl World {
         let remembers = |id: &CommandId| !forgotten.contains(id);
         self.server = Server::start(&self.database, self.limits, seed, remembers, self.at);
         for viewer in &mut self.viewers {
-            viewer.resume(&self.database);
+            viewer.resume(&self.server, &self.database);
         }
     }
 

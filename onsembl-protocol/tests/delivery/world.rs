@@ -13,11 +13,13 @@ use super::viewer::{Source, Viewer};
 use super::weather::Weather;
 use super::wrapper;
 use super::wrapper::{Wrapper, wrapper};
-use onsembl_protocol::fleet::FleetLimits;
-use onsembl_protocol::id::{AgentId, AgentKey, CommandId, Incarnation, InstanceId, JournalId};
+use onsembl_protocol::fleet::{FleetLimits, OutputViewed};
+use onsembl_protocol::id::{
+    AgentId, AgentKey, CommandId, DashboardId, Incarnation, InstanceId, JournalId,
+};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{
-    AGENT_FEATURES, Capabilities, Dialect, Feature, SERVER_FEATURES, Stream, TerminalSize,
+    AGENT_FEATURES, Capabilities, Dialect, Feature, Keeping, SERVER_FEATURES, Stream, TerminalSize,
 };
 use onsembl_protocol::wire::payload::{AgentConnect, AgentExtensions, AgentType, CommandRequest};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
@@ -107,6 +109,7 @@ impl World {
         let mut limits = FleetLimits::DEFAULT;
         limits.terminals_of_agent = OPEN_TERMINALS;
         limits.unstored_output = unit as usize * 16 * 1024;
+        limits.credit_bytes = unit as usize * 1024;
         if weather.forgets {
             limits.ended_commands = random.usize(0..3);
         }
@@ -160,8 +163,10 @@ impl World {
         }
         let id = command(self.asked);
         self.asked += 1;
-        self.log(|_| format!("{id} is asked for"));
-        self.server.request(CommandRequest::new(id, agent(), "something"), self.at);
+        let mut request = CommandRequest::new(id.clone(), agent(), "something");
+        request.unstored = self.weather.unstored && self.random.bool();
+        self.log(|_| format!("{id} is asked for, unstored: {}", request.unstored));
+        self.server.request(request, self.at);
         self.say();
     }
 
@@ -199,7 +204,11 @@ impl World {
         let policy = self.make.policy.unwrap_or(by_kind);
         let run = Run { command: id.clone(), incarnation: self.incarnation() };
         self.log(|_| format!("{id} starts, {policy}"));
-        let mut process = Process::new(self.processes.len(), run, policy);
+        let keeping = match task {
+            Task::Command(request) => Keeping::of(request.unstored),
+            Task::Terminal(_) => Keeping::Stored,
+        };
+        let mut process = Process::new(self.processes.len(), run, policy, keeping);
         if let Task::Terminal(size) = task {
             process.sizes.push((0, *size));
         }
@@ -278,6 +287,7 @@ impl World {
         while self.linked && self.up.len() < ON_THE_WIRE {
             let Some(message) = self.agent.next_message(self.at) else { return };
             self.log(|_| format!("agent says {}", show(&message)));
+            self.faults.passing.on_said(&message, &self.processes);
             if !self.swallows {
                 self.up.push_back(message);
             }
@@ -290,6 +300,7 @@ impl World {
     pub(super) fn listen(&mut self) {
         let Some(message) = self.down.pop_front() else { return };
         self.log(|_| format!("agent hears {}", show_answer(&message)));
+        self.faults.passing.on_answered(&message);
         self.agent.listen(message, self.at);
     }
 
@@ -325,6 +336,7 @@ impl World {
             return;
         }
         let Some(message) = self.up.pop_front() else { return };
+        self.faults.passing.on_heard(&message);
         self.server.hear(&agent(), message, self.at);
         self.say();
     }
@@ -346,7 +358,14 @@ impl World {
 
     fn check_sent(&mut self, message: &ServerToAgent) {
         match message {
+            ServerToAgent::OutputCredit(credit) => {
+                self.faults.passing.check_credit(credit, &self.processes);
+            }
             ServerToAgent::OutputAck(ack) => {
+                let is_it = |p: &&Process| p.run.command == ack.command_id;
+                let process = self.processes.iter().find(is_it);
+                let is_unstored = process.is_some_and(|p| p.keeping.is_unstored());
+                assert!(!is_unstored, "acknowledged as stored: {ack:?}");
                 let run = Run { command: ack.command_id.clone(), incarnation: ack.incarnation };
                 let sums = self.database.sums(&run, ack.stream_type.stream());
                 let is_open = sums.open_gap.is_some();
@@ -419,14 +438,22 @@ impl World {
         let most = self.unit as usize * 256;
         for viewer in &mut self.viewers {
             match self.random.u8(0..10) {
-                0 => viewer.resume(&self.database),
+                0 => viewer.resume(&self.server, &self.database),
                 1..4 => {}
                 _ => {
                     let process = &self.processes[viewer.n];
                     viewer.look(&self.server, &self.database, process, most);
+                    // Some are gone before they say what they took.
+                    if process.keeping.is_unstored() && self.random.u8(0..4) > 0 {
+                        let by = DashboardId(viewer.n as u64);
+                        let command = process.run.command.clone();
+                        let through = viewer.cursor;
+                        self.server.on_viewed(OutputViewed { by, command, through }, self.at);
+                    }
                 }
             }
         }
+        self.say();
     }
 
     fn new_viewer(&mut self) -> Option<Viewer> {
@@ -437,6 +464,18 @@ impl World {
         }
         let streams = process.streams();
         let stream = streams[self.random.usize(0..streams.len())];
+        if process.keeping.is_unstored() {
+            // There is nothing to read.
+            return match self.random.u8(0..3) {
+                0 => Some(Viewer::new(process, Source::FleetView)),
+                1 => Viewer::live(process, &self.server),
+                _ => {
+                    let from = self.random.u64(0..=*process.wrote.get(stream));
+                    let (server, database) = (&self.server, &self.database);
+                    Some(Viewer::from_position(process, stream, from, server, database))
+                }
+            };
+        }
         match self.random.u8(0..6) {
             0 => Some(Viewer::new(process, Source::FleetView)),
             1 => Some(Viewer::new(process, Source::Store(None))),
@@ -444,7 +483,8 @@ impl World {
             3 => Viewer::live(process, &self.server),
             _ => {
                 let from = self.random.u64(0..=*process.wrote.get(stream));
-                Some(Viewer::from_position(process, stream, from, &self.database))
+                let (server, database) = (&self.server, &self.database);
+                Some(Viewer::from_position(process, stream, from, server, database))
             }
         }
     }
@@ -457,6 +497,7 @@ impl World {
             self.log(|_| "the link is cut".into());
             self.up.clear();
             self.down.clear();
+            self.faults.passing.on_link_ended();
             let epoch = self.database.epoch(&agent());
             self.server.on_link_lost(&agent(), epoch, self.at);
             self.agent.on_cut(self.at);

@@ -21,6 +21,9 @@ Exit codes:
   1  bytes are missing, or the agent could not be asked
   2  the command line is wrong";
 
+/// Said of output that is relayed and not stored.
+const NOT_KEPT: &str = "not kept, as asked";
+
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Audit {
@@ -64,7 +67,7 @@ impl Audit {
 }
 
 fn shown(report: &AuditReport, view: View) -> Vec<String> {
-    if report.streams.is_empty() {
+    if report.streams.is_empty() && report.not_kept.is_empty() {
         return vec!["no output yet".to_owned()];
     }
     let heads = ["COMMAND", "STREAM", "PRODUCED", "DELIVERED", "SPOOLED", "GAPS", "UNACCOUNTED"];
@@ -73,7 +76,11 @@ fn shown(report: &AuditReport, view: View) -> Vec<String> {
     let is_wide = view.format == Format::Wide;
     for s in &report.streams {
         let unaccounted = Cell::new(s.unaccounted);
-        let end = s.open_gap.as_ref().map_or_else(String::new, |why| format!("end unknown: {why}"));
+        let end = match (s.not_kept, &s.open_gap) {
+            (Some(bytes), _) => format!("{bytes} {NOT_KEPT}"),
+            (None, Some(why)) => format!("end unknown: {why}"),
+            (None, None) => String::new(),
+        };
         table.row([
             if is_wide { Cell::new(&s.command_id) } else { short_id(&s.command_id).into() },
             Cell::new(&s.stream),
@@ -85,9 +92,16 @@ fn shown(report: &AuditReport, view: View) -> Vec<String> {
             end.into(),
         ]);
     }
-    let mut lines = table.lines(view);
+    let mut lines = if report.streams.is_empty() { Vec::new() } else { table.lines(view) };
+    for command in &report.not_kept {
+        let id = if is_wide { command.clone() } else { short_id(command).to_string() };
+        lines.push(format!("{id}: {NOT_KEPT}"));
+    }
     if report.balanced && report.agent_heard {
-        let sum = "produced = delivered + spooled + gaps, for every stream";
+        let sum = match report.streams.iter().any(|stream| stream.not_kept.is_some()) {
+            true => "produced = delivered + spooled + gaps + not kept, for every stream",
+            false => "produced = delivered + spooled + gaps, for every stream",
+        };
         lines.push(match report.streams.iter().filter(|s| s.open_gap.is_some()).count() {
             0 => format!("balanced: {sum}"),
             open => format!("{sum}; but {open} of them end with a gap of unknown length"),

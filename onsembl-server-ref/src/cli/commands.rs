@@ -211,6 +211,7 @@ pub(super) mod tests {
             agent_id: agent.to_owned(),
             text: text.to_owned(),
             adopted: false,
+            unstored: false,
             status: "outcome-unknown".to_owned(),
             cause: Some("the agent lost its state, and nobody knows how it ended".to_owned()),
             exit_code: None,

@@ -117,6 +117,10 @@ pub(super) struct Exec {
     /// needs a program that reports its activity: `onsembl-agent run --preset claude`.
     #[arg(long = "if", value_name = "STATE", value_parser = condition)]
     condition: Option<TypeIf>,
+    /// Do not store the output: it is shown to those who watch now, and is not kept anywhere. An agent of an earlier version
+    /// has it stored all the same, and exec says so.
+    #[arg(long, env = "ONSEMBL_UNSTORED")]
+    unstored: bool,
     /// On a terminal too, print every byte of the output unchanged. By default, sequences that make a terminal reply or
     /// change state beyond its screen are omitted on a terminal, and its modes are restored at the end. Pipes and
     /// files always get every byte unchanged.
@@ -334,6 +338,7 @@ impl Exec {
         command.open_line = if self.take { OpenLine::Take } else { OpenLine::Wait };
         command.condition.clone_from(&self.condition);
         command.echo = if self.allow_echo { SecretEcho::Allow } else { SecretEcho::Refuse };
+        command.unstored = self.unstored;
         command.until = if self.detach { Until::Taken } else { Until::End };
         command.ends = print::ends(self.raw);
         command.notes = if view.quiet { Notes::Unsaid } else { Notes::WithStderr };

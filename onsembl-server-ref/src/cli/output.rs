@@ -31,6 +31,9 @@ const RETRY: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// Said of output that is relayed and not stored.
+const NOT_KEPT: &str = "not kept, as asked";
+
 const EXAMPLES: &str = "\
 Examples:
   onsembl output ffff0001                 its output so far
@@ -130,11 +133,18 @@ impl Source {
     /// Copies the records as the server has them: a line for each, or one document.
     fn records(&self, format: Format) -> anyhow::Result<()> {
         let (is_document, mut count) = (format == Format::Json, 0_usize);
+        let mut is_unstored = false;
         if is_document {
             write!(print::raw(), "{{\"command_id\":{},\"records\":[", json!(self.command))?;
         }
         let mut each = |line: &str, kind: &OutputLine| {
-            let is_end = matches!(kind, OutputLine::End(_));
+            let is_end = match kind {
+                OutputLine::End(command) => {
+                    is_unstored = command.unstored && count == 0;
+                    true
+                }
+                OutputLine::Output(_) | OutputLine::Gap(_) => false,
+            };
             let line = Shown::json(line.trim_end());
             let mut out = print::raw();
             match (is_document, is_end) {
@@ -148,7 +158,12 @@ impl Source {
         };
         let copied = self.page(None, &mut each);
         if is_document {
-            writeln!(print::raw(), "]}}")?;
+            let kept = if is_unstored {
+                format!(",\"output\":{}", json!(NOT_KEPT))
+            } else {
+                String::new()
+            };
+            writeln!(print::raw(), "]{kept}}}")?;
         }
         match copied {
             Ok(Answered::Whole) => Ok(()),
@@ -262,6 +277,9 @@ impl Source {
                     *next = end.max(*next);
                 }
                 progress.last = Some((gap.incarnation, gap.sequence));
+            }
+            OutputLine::End(command) if command.unstored && progress.last.is_none() => {
+                print::note(format_args!("the output of this command is {NOT_KEPT}"))?;
             }
             OutputLine::End(_) => {}
         }

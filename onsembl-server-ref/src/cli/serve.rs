@@ -10,7 +10,8 @@ use crate::retention::Retention;
 #[cfg(feature = "otel")]
 use crate::server::TraceSettings;
 use crate::server::{
-    CONNECTIONS, CorsOrigin, IpNet, Server, ServerOptions, StartError, raise_descriptor_limit,
+    CONNECTIONS, CorsOrigin, IpNet, Keeping, Server, ServerOptions, StartError,
+    raise_descriptor_limit,
 };
 use crate::service::Supervision;
 use crate::store::StoreLimits;
@@ -88,6 +89,10 @@ pub(super) struct Serve {
     /// deletes nothing.
     #[arg(long, env = "ONSEMBL_KEEP_FOR", default_value = "30d", value_parser = humantime::parse_duration, value_name = "TIME")]
     keep_for: Duration,
+    /// Relay the output of commands to those who watch, and store none of it. What terminals show, and the output of agents
+    /// of earlier versions, is stored in any case.
+    #[arg(long, env = "ONSEMBL_RELAY_ONLY")]
+    relay_only: bool,
     /// How many bytes of output are kept for all users; the oldest output of the largest user is deleted first.
     #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
     keep_bytes: u64,
@@ -190,6 +195,7 @@ impl Serve {
         options.cors_origins = self.cors_origin;
         options.recording = self.recording;
         options.connections = self.connections;
+        options.output = Keeping::of(self.relay_only);
         options.retention.keep_for = self.keep_for;
         options.retention.keep_bytes = self.keep_bytes;
         options.retention.keep_history = self.keep_history;

@@ -80,6 +80,8 @@ pub struct RemoteCommand {
     pub echo: SecretEcho,
     /// What the program must be doing for it to be typed; anything if not given.
     pub condition: Option<TypeIf>,
+    /// Whether its output is relayed to who watches and not stored.
+    pub unstored: bool,
 }
 impl RemoteCommand {
     /// A shell command of normal priority for an agent that is there, by a server whose certificate
@@ -111,6 +113,7 @@ impl RemoteCommand {
             open_line: OpenLine::Wait,
             echo: SecretEcho::Refuse,
             condition: None,
+            unstored: false,
         }
     }
 
@@ -159,6 +162,7 @@ impl RemoteCommand {
             Feature::SecretInput,
             Feature::LongText,
             Feature::Activity,
+            Feature::UnstoredOutput,
         ];
         let mut interrupted = std::pin::pin!(interrupted);
         let mut screen = Screen::new(stdout, stderr, self.notes.clone(), self.ends);
@@ -202,6 +206,7 @@ fn request(exec: &RemoteCommand, command: CommandId) -> CommandRequest {
     request.open_line = Some(exec.open_line.clone()).filter(|line| *line != OpenLine::Wait);
     request.echo = Some(exec.echo.clone()).filter(|echo| *echo != SecretEcho::Refuse);
     request.condition.clone_from(&exec.condition);
+    request.unstored = exec.unstored;
     request.working_directory.clone_from(&exec.working_directory);
     request.env.clone_from(&exec.env);
     // What started this program may have said in which trace it runs.

@@ -245,6 +245,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 "this server does not support --if, and would type the text unconditionally; nothing was sent",
             ),
             (
+                self.request.unstored,
+                Feature::UnstoredOutput,
+                "this server does not support --unstored, and would store the output; nothing was sent",
+            ),
+            (
                 self.request.long_text.is_some(),
                 Feature::LongText,
                 "this server takes texts of 65,536 bytes (64 KiB) at most, and this one is longer; nothing was sent; put it into a file on the agent's machine and name that",
@@ -431,6 +436,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         let because = status.because.as_deref().unwrap_or("no reason given");
         self.notices.on_status(&status.status, because, Instant::now());
         self.waiting.on_status(&status.status);
+        self.say_if_stored(status);
         // What is not stored yet can still vanish with the server.
         let is_taken = status.status != CommandPhase::Pending;
         let is_first = is_taken && !std::mem::replace(&mut self.taken, true);
@@ -452,6 +458,15 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             self.screen.say(&format!("the command was cancelled: {because}"));
         }
         Ok(ended)
+    }
+
+    /// An agent of an earlier version knows no other way.
+    fn say_if_stored(&mut self, status: &CommandStatus) {
+        if self.request.unstored && status.status == CommandPhase::Completed && !status.unstored {
+            self.screen.say(
+                "the output of this command was stored: its agent cannot leave it out, or it was typed into a terminal",
+            );
+        }
     }
 
     fn on_error(&mut self, error: &ErrorReply) -> anyhow::Result<()> {

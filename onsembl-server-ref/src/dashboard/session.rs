@@ -4,14 +4,14 @@
 use crate::auth::{Authenticator, Credentials, Identity, OpenRequest, Refusal, TokenKind};
 use crate::bounds::{Share, Shares, Turns};
 use crate::fleet_view::{FleetView, FleetViews};
-use crate::hub::HubHandle;
+use crate::hub::{HubHandle, Request as HubRequest};
 use crate::metrics::Metrics;
 use crate::store::{Cursor, Store, StoreError, StoredRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::fleet::{
     Answer, DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
-    KeyboardRequest, LogRecord, OpenHandle, Request, Token,
+    KeyboardRequest, LogRecord, OpenHandle, OutputViewed, Request, Token,
 };
 use onsembl_protocol::id::{CommandId, DashboardId, LinkId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
@@ -94,10 +94,11 @@ pub(crate) async fn serve(
     let clock = SystemClock::new();
     let token = facts(open.identity());
     let instance = dashboard.instance.clone();
+    let number = DashboardId(NEXT.fetch_add(1, Ordering::Relaxed));
     let session = Session {
         envelopes: Envelopes::new(format!("msg-{instance}")),
-        machine: DashboardLink::new(token, instance, Limits::DEFAULT, clock.now())
-            .numbered(DashboardId(NEXT.fetch_add(1, Ordering::Relaxed))),
+        machine: DashboardLink::new(token, instance, Limits::DEFAULT, clock.now()).numbered(number),
+        number,
         clock,
         handle,
         inbox,
@@ -125,6 +126,8 @@ enum Outcome {
     Checked(Token, Result<Identity, Refusal>),
     Read(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
+    /// The fleet was told.
+    Told,
 }
 
 /// What came with an event and is no matter of the machine.
@@ -148,6 +151,8 @@ struct Session {
     handle: LinkHandle,
     inbox: mpsc::Receiver<pump::LinkEvent>,
     machine: DashboardLink,
+    /// What the fleet knows it by.
+    number: DashboardId,
     /// What it takes.
     slots: Vec<Share<UserId>>,
     pending: FuturesUnordered<BoxFuture<'static, Outcome>>,
@@ -225,6 +230,7 @@ impl Session {
     fn on_outcome(&mut self, outcome: Outcome) {
         let mut brought = Brought::default();
         let event = match outcome {
+            Outcome::Told => return,
             Outcome::Answered(number, answer, share) => {
                 drop(share);
                 DashboardEvent::Answered(number, answer)
@@ -314,6 +320,15 @@ impl Session {
                 self.later(async move {
                     let found = store.reading().seek(&user, &command, &seek).await;
                     Outcome::Found(command, found)
+                });
+            }
+            DashboardAction::Viewed(command, through) => {
+                let viewed = OutputViewed { by: self.number, command, through };
+                let (hub, user) = (self.dashboard.hub.clone(), self.user.clone());
+                self.later(async move {
+                    // If the hub has ended, so does this link.
+                    let _ = hub.ask(HubRequest::Viewed { user, viewed }).await;
+                    Outcome::Told
                 });
             }
             DashboardAction::Note(note) => self.note(&note),

@@ -18,7 +18,7 @@ use axum::response::IntoResponse as _;
 use onsembl_protocol::diagnosis::{AgentOf, CommandStep, CommandWhy, KnownCommand, MissingOutput};
 use onsembl_protocol::fleet::OpenCommand;
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
-use onsembl_protocol::model::CommandPhase;
+use onsembl_protocol::model::{CommandPhase, Keeping};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use std::time::Duration;
@@ -90,6 +90,8 @@ fn known(
     now: WallTime,
 ) -> Option<Known> {
     let Stored { row, history, streams, last_output } = stored;
+    // What an agent that cannot leave it out has sent is stored all the same.
+    let is_unstored = row.as_ref().is_some_and(CommandRow::is_asked_unstored) && streams.is_empty();
     let is_over = row.as_ref().is_some_and(|row| row.ended_at.is_some());
     // Its end may be stored and its fleet still look after it: what is stored holds.
     let open = open.filter(|_| !is_over);
@@ -134,6 +136,7 @@ fn known(
         agent: None,
         busy_with,
         last_output,
+        keeping: Keeping::of(is_unstored),
         missing: streams.iter().map(missing).collect(),
         store: match *app.store.health().borrow() {
             StoreHealth::Healthy => None,

@@ -32,6 +32,9 @@ pub(crate) struct CommandSummary {
     /// Its agent has it and the database did not: what it is, and who asked for it, is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) adopted: bool,
+    /// Its output was asked not to be stored. What an agent that cannot leave it out has sent is stored all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unstored: bool,
     pub(crate) status: String,
     pub(crate) cause: Option<String>,
     pub(crate) exit_code: Option<i32>,
@@ -45,6 +48,7 @@ impl From<CommandRow> for CommandSummary {
     fn from(row: CommandRow) -> Self {
         Self {
             adopted: origin(&row) == CommandOrigin::Adopted,
+            unstored: row.is_asked_unstored(),
             command_id: row.command.into(),
             agent_id: row.agent.into(),
             text: row.text,

@@ -86,7 +86,7 @@ impl Input {
             Self::Link(_) => Kind::LINKS,
             Self::Request(request) => match request {
                 Request::AgentLink(_) => Kind::ACCEPT,
-                Request::User { .. } => Kind::OF_FLEET,
+                Request::User { .. } | Request::Viewed { .. } => Kind::OF_FLEET,
                 Request::Recording { .. } => Kind::RECORDING,
                 Request::Beats { .. } => Kind::BEATS,
                 Request::Command { .. } => Kind::COMMAND,

@@ -144,7 +144,7 @@ mod tests {
     use crate::traces::Traces;
     use onsembl_protocol::fleet::OpenKind;
     use onsembl_protocol::id::{AgentKey, InstanceId, LinkId, ServerInstanceId, UserId};
-    use onsembl_protocol::model::AGENT_FEATURES;
+    use onsembl_protocol::model::{AGENT_FEATURES, Keeping};
     use onsembl_protocol::session::ServerConfig;
     use onsembl_protocol::time::WallTime;
     use onsembl_protocol::wire::payload::{
@@ -169,6 +169,7 @@ mod tests {
             own_faults: FaultRecord::default(),
             counters: Counters::default(),
             config: ServerConfig::DEFAULT,
+            keeping: Keeping::Stored,
             instance: ServerInstanceId::new("s"),
             recording: 0,
             traces: Traces::default(),

@@ -102,6 +102,10 @@ pub(super) fn note(
         FleetNote::OutputMissing { command, stream, offset, length } => {
             line!(%user, %command, %stream, %offset, length);
         }
+        FleetNote::OutputNotKept { command, stream, offset, length } => {
+            line!(%user, %command, %stream, %offset, length);
+        }
+        FleetNote::OutputUnwatched { command, bytes } => line!(%user, %command, bytes),
         FleetNote::LooseOutputDropped { agent, command } => line!(%user, %agent, %command),
         FleetNote::RecordRefused { command, why } => line!(%user, %command, %why),
         FleetNote::LogPositionNotRead { command, why } => line!(%user, %command, %why),

@@ -218,8 +218,12 @@ async fn answer(
         }
         Question::Balance { query, agent, reported, limit } => {
             let positions = store.streams().balance(user, &agent, reported, limit).await;
-            let positions = positions.map(rows::positions);
-            StoreAnswer::Balance { query, positions: positions.map_err(|e| rows::fault(&e)) }
+            let unstored = store.streams().unstored_of_agent(user, &agent, limit).await;
+            let (positions, unstored) = match (positions, unstored) {
+                (Ok(positions), Ok(unstored)) => (Ok(rows::positions(positions)), unstored),
+                (Err(error), _) | (_, Err(error)) => (Err(rows::fault(&error)), Vec::new()),
+            };
+            StoreAnswer::Balance { query, positions, unstored }
         }
         Question::KeepFindings(record) => {
             let (agent, number) = (record.agent.clone(), record.number);

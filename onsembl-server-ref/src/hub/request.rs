@@ -28,6 +28,8 @@ pub enum Request {
     Beats { user: UserId, agent: AgentId, reply: oneshot::Sender<Option<Box<BeatReport>>> },
     /// A user wants to know where a command stands that is not over.
     Command { user: UserId, command: CommandId, reply: oneshot::Sender<Option<OpenCommand>> },
+    /// A dashboard of a user has taken output that is not stored.
+    Viewed { user: UserId, viewed: fleet::OutputViewed },
     /// The fleet of this user is to be read, if it is not yet.
     Read { user: UserId, reply: oneshot::Sender<()> },
     /// Ask for statistics.
@@ -97,6 +99,7 @@ impl Request {
             | Self::Recording { user, .. }
             | Self::Beats { user, .. }
             | Self::Command { user, .. }
+            | Self::Viewed { user, .. }
             | Self::Read { user, .. } => Some(user),
             Self::AgentLink(_) | Self::Stats(_) | Self::Alive(_) | Self::Shutdown(_) => None,
         }
@@ -110,6 +113,7 @@ impl Request {
             | Self::Recording { .. }
             | Self::Beats { .. }
             | Self::Command { .. }
+            | Self::Viewed { .. }
             | Self::Read { .. } => self.user().cloned().map(Line::Of),
             Self::Stats(_) => Some(Line::OfStrangers),
             Self::Alive(_) | Self::Shutdown(_) => None,

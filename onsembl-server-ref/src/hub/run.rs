@@ -26,7 +26,7 @@ use onsembl_protocol::fleet::{
 };
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
-use onsembl_protocol::model::{Feature, SERVER_FEATURES};
+use onsembl_protocol::model::{Feature, Keeping, SERVER_FEATURES};
 use onsembl_protocol::replay::Excerpt;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::Now;
@@ -87,6 +87,8 @@ pub struct HubParts {
     pub own_faults: FaultRecord,
     /// The rules for agents.
     pub config: ServerConfig,
+    /// What becomes of the output of commands whose requests say nothing of it.
+    pub keeping: Keeping,
     /// This process.
     pub instance: ServerInstanceId,
     /// Bytes for the recording of inputs; none with zero.
@@ -139,7 +141,7 @@ impl Hub {
                 metrics: parts.metrics,
                 traces: parts.traces,
             },
-            fleets: Fleets::default(),
+            fleets: Fleets::keeping(parts.keeping),
             views: fleet_views,
             gathered: Gathered::default(),
             next_token: 0,
@@ -315,6 +317,7 @@ impl Hub {
                 self.answer(reply, fleet.and_then(|fleet| fleet.open_command(&command, now)));
                 self.watchdog.handled(&user, Kind::COMMAND, began, &self.edge.counters);
             }
+            Request::Viewed { user, viewed } => self.feed(&user, FleetEvent::Viewed(viewed)),
             // It was deferred until then.
             Request::Read { user: _, reply } => self.answer(reply, ()),
             Request::Stats(reply) | Request::Alive(reply) => self.answer(reply, self.stats()),

@@ -202,6 +202,7 @@ impl Server {
             metrics: metrics.clone(),
             own_faults: own_faults.clone(),
             config: rules,
+            keeping: options.output,
             instance: instance.clone(),
             recording: options.recording,
             traces,

@@ -7,6 +7,7 @@ use crate::retention::Retention;
 use crate::store::{StoreError, StoreLimits};
 pub use ipnet::IpNet;
 pub use onsembl_protocol::fleet::KeptFor;
+pub use onsembl_protocol::model::Keeping;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::server::RECORDING;
 #[cfg(feature = "otel")]
@@ -34,6 +35,10 @@ pub struct ServerOptions {
     /// How long agents that are away are kept before they are forgotten: permanently unless set, and ephemeral ones for
     /// [`KeptFor::EPHEMERAL`].
     pub kept: KeptFor,
+    /// Whether the output of commands is stored; unless set it is, but for commands that ask for none. [`Keeping::Unstored`]
+    /// relays all of it to who watches and stores nothing, of agents that know how; what terminals show is stored in any
+    /// case.
+    pub output: Keeping,
     /// Connections with a good token at a time; as many as the limit on file descriptors allows, and
     /// [`CONNECTIONS`] at most, unless set.
     pub connections: usize,
@@ -76,6 +81,7 @@ impl ServerOptions {
             recording: RECORDING,
             retention: Retention::DEFAULT,
             kept: KeptFor { ephemeral: KeptFor::EPHEMERAL, others: None },
+            output: Keeping::Stored,
             connections: CONNECTIONS,
             store: StoreLimits::DEFAULT,
             trusted_proxies: Vec::new(),

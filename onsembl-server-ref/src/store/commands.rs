@@ -7,6 +7,7 @@ use super::history::{self, CommandChange};
 use super::json_columns::SPEC;
 use super::line::{Needs, Routing};
 use super::{Commands, Submitted};
+use onsembl_protocol::fleet::is_asked_unstored;
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -41,6 +42,13 @@ pub struct CommandRow {
     pub ended_at: Option<WallTime>,
 }
 
+impl CommandRow {
+    /// Whether it was asked to run without storage of its output. An agent that cannot do that had it stored.
+    pub fn is_asked_unstored(&self) -> bool {
+        is_asked_unstored(&self.spec)
+    }
+}
+
 /// The new state of a command; all of it replaces the old one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
@@ -68,11 +76,12 @@ pub struct Listed {
 }
 
 /// What is left of a `spec` where it is not needed to run the command, because it may be large: that the command
-/// was adopted. The `spec` of an adopted command is short; a long one is not read at all.
+/// was adopted, or asked for without storage of its output. The `spec` of an adopted command is short; a long one is not read at all.
 macro_rules! short_spec {
     () => {
         r#"CASE WHEN octet_length(spec) >= 4096 OR NOT json_valid(spec) THEN 'null'
-                WHEN json_extract(spec, '$.adopted') THEN '{"adopted":true}' ELSE 'null' END"#
+                WHEN json_extract(spec, '$.adopted') THEN '{"adopted":true}'
+                WHEN json_extract(spec, '$.unstored') THEN '{"unstored":true}' ELSE 'null' END"#
     };
 }
 pub(super) const SHORT_SPEC: &str = short_spec!();

@@ -147,6 +147,40 @@ impl Streams<'_> {
     }
 }
 
+impl Streams<'_> {
+    /// Commands of an agent, among its newest, whose output was asked not to be stored and is not; the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub(crate) async fn unstored_of_agent(
+        self,
+        user: &UserId,
+        agent: &AgentId,
+        limit: usize,
+    ) -> Result<Vec<CommandId>, StoreError> {
+        let (user, agent) = (user.clone(), agent.clone());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.store
+            .read_for(&user.clone(), move |db| {
+                db.prepare_cached(
+                    "SELECT command_id FROM
+                         (SELECT * FROM commands WHERE user_id = ?1 AND agent_id = ?2
+                          ORDER BY created_at DESC LIMIT ?3) AS c
+                     WHERE octet_length(spec) < 4096 AND json_valid(spec)
+                       AND json_extract(spec, '$.unstored')
+                       AND NOT EXISTS (SELECT 1 FROM output_streams AS s
+                                       WHERE s.user_id = c.user_id AND s.command_id = c.command_id)
+                     ORDER BY created_at DESC",
+                )?
+                .query_map(params![user.as_str(), agent.as_str(), limit], |row| {
+                    row.get::<_, String>(0).map(CommandId::from)
+                })?
+                .collect()
+            })
+            .await
+    }
+}
+
 fn positions(
     db: &Connection,
     user: &UserId,

@@ -64,6 +64,7 @@ fn known(status: CommandPhase) -> KnownCommand {
         agent: Some(agent(PresenceStatus::Online)),
         busy_with: Vec::new(),
         last_output: None,
+        keeping: Default::default(),
         missing: Vec::new(),
         store: None,
     }

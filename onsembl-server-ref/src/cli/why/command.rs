@@ -14,6 +14,8 @@ pub(super) struct CommandAnswer {
     waits_on: Vec<Obstacle>,
     steps: Vec<Step>,
     #[serde(default)]
+    output: Option<String>,
+    #[serde(default)]
     gaps: Vec<String>,
 }
 
@@ -32,7 +34,7 @@ struct Step {
 impl CommandAnswer {
     /// At most ten lines.
     pub(super) fn lines(&self) -> Vec<String> {
-        let Self { command_id, summary, action, waits_on, steps, gaps } = self;
+        let Self { command_id, summary, action, waits_on, steps, output, gaps } = self;
         let mut lines = vec![format!("Command {command_id}: {summary}")];
         // One is what the summary says.
         let obstacles = if waits_on.len() > 1 { waits_on.as_slice() } else { &[] };
@@ -45,6 +47,9 @@ impl CommandAnswer {
             if n == 0 || n > left_out {
                 lines.push(format!("  {} {}: {}", step.at, step.status, step.because));
             }
+        }
+        if let Some(output) = output.as_ref().filter(|_| !summary.contains("not kept")) {
+            lines.push(format!("Its output is {output}."));
         }
         if !gaps.is_empty() {
             lines.push(format!("Of its output, {}.", gaps.join("; ")));
@@ -73,6 +78,7 @@ mod tests {
             action: Some("wait".to_owned()),
             waits_on: Vec::new(),
             steps: (0..steps).map(step).collect(),
+            output: None,
             gaps: vec!["9 bytes of stdout are missing".to_owned()],
         };
         for steps in 0..20 {
@@ -103,6 +109,7 @@ mod tests {
             action: Some("wait".to_owned()),
             waits_on,
             steps: (0..9).map(step).collect(),
+            output: None,
             gaps: vec!["9 bytes of stdout are missing".to_owned()],
         };
         let lines = told(vec![obstacle("its agent is away"), obstacle("it is paused")]).lines();
