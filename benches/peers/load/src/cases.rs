@@ -1,5 +1,6 @@
 //! What is measured: each case with its exact meaning, its goal, and for whom.
 
+use crate::payloads::Keeping;
 use crate::scenario::Scenario;
 use std::time::Duration;
 
@@ -24,6 +25,16 @@ pub struct Case {
     pub users: usize,
     pub interval: Duration,
     pub kind: CaseKind,
+}
+
+impl Case {
+    /// Our server stores none of its output.
+    pub fn leave_unstored(&mut self) {
+        if let CaseKind::Load(Scenario::Output { keeping, .. }) = &mut self.kind {
+            *keeping = Keeping::Unstored;
+            self.variant.push_str(", unstored");
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +96,8 @@ pub const MEASURES: &[Measure] = &[
         title: "Output from agents to a dashboard",
         meaning: "Agents write as fast as the dashboard receives: at most 256 KiB (1 agent) or 32 KiB each (100 agents) are on \
                   their way. Processor time of the peer from the first of the counted messages (after 2,000 others) until \
-                  all are delivered, for ours also acknowledged as stored, and the peer is quiet, divided by the messages. \
+                  all are delivered, for ours also acknowledged as stored (unless the variant says `unstored`: then it stores \
+                  none), and the peer is quiet, divided by the messages. \
                   Unbatched: one frame a message, 8 KiB in a write. Batched: one frame has 16 KiB of messages, as our agent \
                   makes them of what a program writes. Each message must arrive exactly once and in order.",
         values: &[
@@ -222,6 +234,7 @@ pub fn all(quick: bool) -> Vec<Case> {
                     size,
                     batch,
                     messages,
+                    keeping: Keeping::Stored,
                 };
                 let s = if agents == 1 { "" } else { "s" };
                 let label =
@@ -283,6 +296,7 @@ pub fn all(quick: bool) -> Vec<Case> {
         size: 100,
         batch: 1,
         messages: 100_000 / less,
+        keeping: Keeping::Stored,
     };
     for others in [10, 1000, 10_000] {
         let scenario = output(1, others, 1, 1);

@@ -2,7 +2,7 @@
 //!
 //! [`Wire`] turns what is to be said into bytes and bytes into what was heard. It owns no socket.
 
-use crate::payloads::{self, Envelope, INCARNATION, Lines, Piece};
+use crate::payloads::{self, Envelope, INCARNATION, Keeping, Lines, Piece};
 use crate::{mqtt, websocket};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -72,6 +72,8 @@ pub struct Wire {
     pub name: String,
     /// Ends each command at once.
     pub ends_commands: bool,
+    /// Whether output of what it asks for is to be stored.
+    pub keeping: Keeping,
     /// How much output may be unstored; of a peer that stores none there is no such bound.
     pub window: u64,
     /// What the server calls it.
@@ -104,6 +106,7 @@ impl Wire {
             stage,
             out: Vec::new(),
             ends_commands: false,
+            keeping: Keeping::Stored,
             window: u64::MAX,
             id: String::new(),
             said: 0,
@@ -119,6 +122,7 @@ impl Wire {
         let mut new = Self::new(self.dialect, self.role, self.name.clone(), self.token.clone());
         new.id.clone_from(&self.id);
         new.ends_commands = self.ends_commands;
+        new.keeping = self.keeping;
         new
     }
 
@@ -271,6 +275,7 @@ impl Wire {
             "ACK",
             "SERVER_HEARTBEAT",
             "OUTPUT_ACK",
+            "OUTPUT_CREDIT",
             "COMMAND_REQUEST",
             "COMMAND_STATUS",
             "PING",
@@ -306,7 +311,8 @@ impl Wire {
                     on(Heard::Beat(recorded));
                 }
             }
-            "OUTPUT_ACK" => {
+            // Of output that is not stored: the server wants what follows.
+            "OUTPUT_ACK" | "OUTPUT_CREDIT" => {
                 on(Heard::Stored(
                     word("commandId").into(),
                     payload["offset"].as_u64().unwrap_or(0),
@@ -314,7 +320,11 @@ impl Wire {
             }
             "COMMAND_REQUEST" => {
                 let command = word("commandId");
-                self.run(&command);
+                let keeping = match payload["unstored"].as_bool() {
+                    Some(true) => Keeping::Unstored,
+                    Some(false) | None => Keeping::Stored,
+                };
+                self.run(&command, keeping);
                 on(Heard::Asked(command.into()));
             }
             "COMMAND_STATUS" => on(Heard::Status(word("commandId").into(), word("status").into())),
@@ -324,11 +334,14 @@ impl Wire {
         Ok(())
     }
 
-    fn run(&mut self, command: &str) {
+    fn run(&mut self, command: &str, keeping: Keeping) {
         if self.dialect == Dialect::Legacy {
             return;
         }
-        let running = json!({"commandId": command, "agentId": self.id, "status": "EXECUTING"});
+        let mut running = json!({"commandId": command, "agentId": self.id, "status": "EXECUTING"});
+        if keeping == Keeping::Unstored {
+            running["unstored"] = json!(true);
+        }
         self.say("COMMAND_ACK", &running);
         if self.ends_commands {
             let ended = payloads::ended(&self.id, command);
@@ -563,7 +576,7 @@ impl Wire {
 
     /// Asks for a command at an agent, as a dashboard does.
     pub fn ask(&mut self, agent: &str, command: &str, text: &str) {
-        let payload = payloads::request(agent, command, text);
+        let payload = payloads::request(agent, command, text, self.keeping);
         self.say("COMMAND_REQUEST", &payload);
     }
 

@@ -31,6 +31,7 @@ bench-peers report            writes docs/PERFORMANCE.md and its plots from docs
   --peers NAME[,NAME]      only these peers; `ours` are ours
   --server [NAME=]PATH     a binary of our server in place of a release build; may be repeated, to compare versions
   --agent PATH             a binary of our agent
+  --unstored               our server relays output without storing it; with --measure output
   --legacy                 ours in the legacy dialect too (the default where everything is measured)
   --rounds N               how often (3)
   --quick                  fewer messages and shorter windows
@@ -98,6 +99,7 @@ fn measure(words: &[String]) -> Result<bool> {
             "--peers" => wanted.peers = list(value()?),
             "--server" => wanted.servers.push(named(&value()?)),
             "--agent" => places.agent = value()?.into(),
+            "--unstored" => wanted.keeping = payloads::Keeping::Unstored,
             "--legacy" => wanted.legacy = true,
             "--rounds" => wanted.rounds = value()?.parse()?,
             "--quick" => wanted.quick = true,

@@ -7,16 +7,28 @@ use std::borrow::Cow;
 
 /// Of the process that writes, and the time of every message.
 pub const INCARNATION: u64 = 1_762_080_000_000;
-const AGENT_FEATURES: [&str; 6] = [
+const AGENT_FEATURES: [&str; 7] = [
     "heartbeats",
     "output-bytes",
     "output-spool",
     "output-binary",
     "command-reports",
     "stop-latch",
+    UNSTORED,
 ];
-const DASHBOARD_FEATURES: [&str; 5] =
-    ["output-bytes", "output-binary", "output-spool", "output-replay", "stop-latch"];
+const DASHBOARD_FEATURES: [&str; 6] =
+    ["output-bytes", "output-binary", "output-spool", "output-replay", "stop-latch", UNSTORED];
+const UNSTORED: &str = "unstored-output";
+
+/// Whether output of a command is to be stored.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keeping {
+    #[default]
+    Stored,
+    Unstored,
+}
+
 #[derive(Deserialize)]
 pub struct Envelope<'a> {
     #[serde(rename = "type")]
@@ -88,11 +100,15 @@ pub fn beat(id: &str, sequence: u64, heard: u64) -> Value {
 }
 
 /// A request for a command.
-pub fn request(agent: &str, command: &str, text: &str) -> Value {
-    json!({
+pub fn request(agent: &str, command: &str, text: &str, keeping: Keeping) -> Value {
+    let mut request = json!({
         "agentId": agent, "commandId": command, "command": text, "args": [], "env": {}, "type": "NATURAL", "priority": 5,
         "executionConstraints": {"timeLimitMs": 3_600_000, "maxRetries": 1},
-    })
+    });
+    if keeping == Keeping::Unstored {
+        request["unstored"] = json!(true);
+    }
+    request
 }
 
 /// The report of a command that wrote nothing.

@@ -2,6 +2,7 @@
 
 use crate::cases::{self, Case, CaseKind, MEASURES, Who};
 use crate::dialect::Dialect;
+use crate::payloads::Keeping;
 use crate::peers::{Earlier, Kind, Peer, Places, Running, others, serve};
 use crate::process;
 use crate::results::{Record, append, distinct, values};
@@ -27,6 +28,8 @@ pub struct Wanted {
     /// Names and binaries of our server.
     pub servers: Vec<(String, PathBuf)>,
     pub legacy: bool,
+    /// Whether our server is to store what commands write.
+    pub keeping: Keeping,
     pub out: Option<PathBuf>,
     /// What is measured, where that is not what is checked out.
     pub commit: Option<String>,
@@ -35,7 +38,7 @@ pub struct Wanted {
 pub fn run(wanted: &Wanted, places: &Places) -> Result<Vec<Record>> {
     let peers = peers(wanted, places);
     ensure!(!peers.is_empty(), "no peer is left");
-    let cases: Vec<Case> = cases::all(wanted.quick)
+    let mut cases: Vec<Case> = cases::all(wanted.quick)
         .into_iter()
         .filter(|case| {
             wanted.measures.is_empty() || wanted.measures.iter().any(|one| one == case.measure)
@@ -43,6 +46,13 @@ pub fn run(wanted: &Wanted, places: &Places) -> Result<Vec<Record>> {
         .filter(|case| wanted.variant.as_ref().is_none_or(|part| case.variant.contains(part)))
         .collect();
     ensure!(!cases.is_empty(), "no such measure; there are {}", names());
+    if wanted.keeping == Keeping::Unstored {
+        ensure!(!wanted.legacy, "--unstored is not for --legacy: a legacy agent cannot be told");
+        for case in &mut cases {
+            ensure!(case.measure == "output", "--unstored is for --measure output");
+            case.leave_unstored();
+        }
+    }
     let (commit, date, machine) =
         (wanted.commit.clone().unwrap_or_else(|| commit(&places.root)), date(), machine());
     let mut records = Vec::new();

@@ -3,6 +3,7 @@
 use crate::dialect::{Dialect, Role, Wire};
 use crate::engine::{Load, Writing};
 use crate::message::Maker;
+use crate::payloads::Keeping;
 use crate::process::{self, Flushes};
 use crate::stats::percentile;
 use anyhow::{Context, Result, bail, ensure};
@@ -50,6 +51,8 @@ pub enum Scenario {
         size: usize,
         batch: u64,
         messages: u64,
+        /// By our server.
+        keeping: Keeping,
     },
     /// Each agent writes this many messages of 100 bytes a second.
     Latency { agents: usize, rate: u64, seconds: u64 },
@@ -77,6 +80,8 @@ struct Run {
     load: Load,
     events: Events,
     params: Params,
+    /// Whether our server stores what is written.
+    keeping: Keeping,
     values: BTreeMap<String, f64>,
 }
 
@@ -88,7 +93,8 @@ pub fn run(params: Params) -> Outcome {
     let (mut values, mut faults) = (BTreeMap::new(), Vec::new());
     match Load::new(params.target, Maker::new(size, params.seed), params.seed) {
         Ok(load) => {
-            let mut run = Run { load, events: Events::with_capacity(1024), params, values };
+            let events = Events::with_capacity(1024);
+            let mut run = Run { load, events, params, keeping: Keeping::Stored, values };
             if let Err(error) = run.all() {
                 faults.push(format!("{error:#}"));
             }
@@ -113,7 +119,17 @@ impl Run {
             Scenario::Beats { agents, period_ms, seconds } => {
                 self.beats(agents, period_ms, seconds)
             }
-            Scenario::Output { agents, others, streams, writers, size: _, batch, messages } => {
+            Scenario::Output {
+                agents,
+                others,
+                streams,
+                writers,
+                size: _,
+                batch,
+                messages,
+                keeping,
+            } => {
+                self.keeping = keeping;
                 self.output(agents, others, streams, writers, batch, messages)
             }
             Scenario::Latency { agents, rate, seconds } => self.latency(agents, rate, seconds),
@@ -296,6 +312,7 @@ impl Run {
             }
             let agent = self.load.links[link].wire.id().to_owned();
             let board = boards[n % agents % users];
+            self.load.links[board].wire.keeping = self.keeping;
             self.load.links[board].wire.ask(&agent, &command, "true");
             self.load.flush(board);
             // A dashboard may have 64 requests in flight.
@@ -358,7 +375,8 @@ impl Run {
         Ok(())
     }
 
-    /// Each of these streams until it has written this many messages in all, and until they are there and stored.
+    /// Each of these streams until it has written this many messages in all, and until they are there and, where output is
+    /// stored, stored.
     fn write(&mut self, streams: &[usize], until: u64, writing: Writing) -> Result<()> {
         let total = until * streams.len() as u64;
         let (mut last, mut progress) = (Instant::now(), 0);
@@ -370,7 +388,10 @@ impl Run {
             let wait = if written > 0 { Duration::ZERO } else { Duration::from_millis(5) };
             self.turn(wait)?;
             let left = self.load.unstored();
-            if self.load.delivered >= total && left == 0 {
+            // Of output that is not stored our server leaves a rest without credit.
+            let settled = left == 0
+                || self.params.dialect == Dialect::Extended && self.keeping == Keeping::Unstored;
+            if self.load.delivered >= total && settled {
                 return Ok(());
             }
             let now = self.load.delivered + u64::MAX / 2 - left.min(u64::MAX / 4);
