@@ -46,6 +46,8 @@ mod stops;
 mod store;
 #[path = "scenarios/terminals.rs"]
 mod terminals;
+#[path = "scenarios/unstored.rs"]
+mod unstored;
 
 use onsembl_protocol::time::{Now, Timestamp, WallTime};
 use std::time::Duration;

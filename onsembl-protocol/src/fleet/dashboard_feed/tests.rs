@@ -16,6 +16,7 @@ use alloc::string::String;
 use bytes::Bytes;
 use watched::REPEATED_BYTES;
 
+mod relayed;
 mod steps;
 
 fn moves(view: &mut View, id: &str, status: CommandStage) {
