@@ -57,5 +57,6 @@ mod shown;
 mod terminals;
 mod token_commands;
 mod tokens;
+mod unstored;
 mod user_cli;
 mod why;
