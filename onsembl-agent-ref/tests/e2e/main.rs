@@ -48,5 +48,6 @@ mod strays;
 mod terminals;
 mod tokens;
 mod typed;
+mod unstored;
 mod viewers;
 mod waits;
