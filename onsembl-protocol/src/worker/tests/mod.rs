@@ -9,6 +9,7 @@ mod long_texts;
 mod output;
 mod pastes;
 mod recovery;
+mod relayed;
 mod remote_typing;
 mod screens;
 mod sessions;
