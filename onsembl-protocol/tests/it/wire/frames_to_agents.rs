@@ -41,6 +41,7 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"ERROR","id":"m-5","timestamp":1762041600014,"payload":{"code":"INVALID_MESSAGE","message":"no","context":{"commandId":"c","agentId":"a"},"details":{"commandId":"c"},"originalMessageId":"i-9","recoverable":true}}"#,
     r#"{"type":"TERMINAL_INPUT","id":"m-10","timestamp":1762041600019,"payload":{"commandId":"terminal-0193","holder":"h-1","sequence":1,"bytes":"bHMN"}}"#,
     r#"{"type":"COMMAND_TEXT","id":"m-11","timestamp":1762041600020,"payload":{"commandId":"cmd-7","offset":0,"bytes":"bHM="}}"#,
+    r#"{"type":"OUTPUT_CREDIT","id":"m-12","timestamp":1762041600021,"payload":{"commandId":"c","incarnation":1762041600000,"streamType":"STDOUT","offset":131072}}"#,
     r#"{"type":"BLACK_BOX_ACK","id":"m-9","timestamp":1762041600018,"payload":{"number":1}}"#,
 ];
 

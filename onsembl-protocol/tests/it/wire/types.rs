@@ -99,6 +99,7 @@ fn each_set_has_what_existing_peers_send_and_our_extensions() {
     let ours = [
         "PONG",
         "OUTPUT_ACK",
+        "OUTPUT_CREDIT",
         "OUTPUT_RESUME",
         "OUTPUT_QUERY",
         "BLACK_BOX_ACK",
