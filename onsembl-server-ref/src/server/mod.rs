@@ -53,8 +53,8 @@ pub(crate) use restore::{Restored, restore};
 pub use descriptors::raise_descriptor_limit;
 pub use listening::{ListenError, Listening};
 pub use options::{
-    BeatHop, BeatObserver, BeatSeen, CONNECTIONS, CorsOrigin, IpNet, NoOrigin, ServerOptions,
-    StartError,
+    BeatHop, BeatObserver, BeatSeen, CONNECTIONS, CorsOrigin, IpNet, Keeping, NoOrigin,
+    ServerOptions, StartError,
 };
 #[cfg(feature = "otel")]
 pub use options::{TraceSettings, TracesError};

@@ -286,7 +286,7 @@ impl Store {
                 StoreAnswer::LogPosition { command, position }
             }
             Question::Balance { query, .. } => {
-                StoreAnswer::Balance { query, positions: Ok(Vec::new()) }
+                StoreAnswer::Balance { query, positions: Ok(Vec::new()), unstored: Vec::new() }
             }
             Question::KeepFindings(record) => {
                 let (agent, number) = (record.agent, record.number);
