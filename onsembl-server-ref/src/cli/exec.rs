@@ -118,7 +118,7 @@ pub(super) struct Exec {
     #[arg(long = "if", value_name = "STATE", value_parser = condition)]
     condition: Option<TypeIf>,
     /// Do not store the output: it is shown to those who watch now, and is not kept anywhere. An agent of an earlier version
-    /// has it stored all the same, and exec says so.
+    /// has it stored nevertheless, and exec says so.
     #[arg(long, env = "ONSEMBL_UNSTORED")]
     unstored: bool,
     /// On a terminal too, print every byte of the output unchanged. By default, sequences that make a terminal reply or

@@ -90,7 +90,7 @@ fn known(
     now: WallTime,
 ) -> Option<Known> {
     let Stored { row, history, streams, last_output } = stored;
-    // What an agent that cannot leave it out has sent is stored all the same.
+    // What an agent that cannot leave it out has sent is stored nevertheless.
     let is_unstored = row.as_ref().is_some_and(CommandRow::is_asked_unstored) && streams.is_empty();
     let is_over = row.as_ref().is_some_and(|row| row.ended_at.is_some());
     // Its end may be stored and its fleet still look after it: what is stored holds.

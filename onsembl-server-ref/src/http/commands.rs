@@ -32,7 +32,7 @@ pub(crate) struct CommandSummary {
     /// Its agent has it and the database did not: what it is, and who asked for it, is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) adopted: bool,
-    /// Its output was asked not to be stored. What an agent that cannot leave it out has sent is stored all the same.
+    /// Its output was asked not to be stored. What an agent that cannot leave it out has sent is stored nevertheless.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unstored: bool,
     pub(crate) status: String,
