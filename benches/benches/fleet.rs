@@ -161,12 +161,7 @@ impl User {
             FleetAction::Ask(Question::Session { new, .. }) => Some(new.session),
             _ => None,
         });
-        let opened = OpenedSession {
-            agent: agent.clone(),
-            epoch: Epoch(1),
-            presence_version: PresenceVersion(1),
-            unknown_stop: None,
-        };
+        let opened = OpenedSession { agent: agent.clone(), epoch: Epoch(1), unknown_stop: None };
         let session = session.unwrap();
         let answer = StoreAnswer::Session { seat, link, session, opened: Ok(opened) };
         let _ = self.feed(FleetEvent::Store(answer));

@@ -10,7 +10,7 @@ use onsembl_protocol::fleet::{
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId,
-    LinkId, PresenceVersion, SessionId, UserId,
+    LinkId, SessionId, UserId,
 };
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, StopScope, Stream};
@@ -480,7 +480,6 @@ impl World {
                 opened: Ok(OpenedSession {
                     agent: new.candidate.unwrap_or_else(|| AgentId::new(format!("a-{}", new.key))),
                     epoch: Epoch(self.next()),
-                    presence_version: PresenceVersion(1),
                     unknown_stop: new.stop,
                 }),
             },

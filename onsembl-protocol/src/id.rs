@@ -163,16 +163,92 @@ number_id! {
     Incarnation;
 }
 
-impl PresenceVersion {
-    /// More presences than one run of a server can publish before one of them is stored.
-    const UNSTORED: u64 = 1 << 20;
-
-    /// The version from which a new run of a server continues, if the store holds this one. The last
-    /// run may have published presences that were not stored before it ended; theirs are not used
-    /// again, so that no reader ever goes back (PROTOCOL.md, P-62). Store it before anything is
-    /// published under it, or a run that ends soon leaves the next one the same start.
+impl Epoch {
+    /// The epoch that a store grants next to an agent whose latest stored presence has this version: greater than this
+    /// one, and so great that no version of an earlier epoch reaches its [versions](PresenceVersion::base_of), whether
+    /// it was stored or only published (PROTOCOL.md, P-62).
     #[must_use]
-    pub const fn after_restart(self) -> Self {
-        Self(self.0.saturating_add(Self::UNSTORED))
+    pub const fn next_above(self, stored: PresenceVersion) -> Self {
+        let reached = stored.0.saturating_add(PresenceVersion::UNSTORED) >> PresenceVersion::BITS;
+        Self(if self.0 < reached { reached } else { self.0 }).next()
+    }
+}
+
+impl PresenceVersion {
+    /// Bits of the number within an epoch.
+    const BITS: u32 = 20;
+    /// More presences of an agent than are published and not stored at any moment. Half of an epoch: the versions of one
+    /// that came to its end may continue into the next one.
+    const UNSTORED: u64 = 1 << (Self::BITS - 1);
+    /// The greatest integer that every reader holds exactly, those that have only floating-point numbers too.
+    const GREATEST: u64 = (1 << 53) - 1;
+
+    /// What all versions of an epoch are greater than. Epochs from 2^33 on have none of their own.
+    #[must_use]
+    pub const fn base_of(epoch: Epoch) -> Self {
+        let last = Self::GREATEST >> Self::BITS;
+        Self(if epoch.0 < last { epoch.0 } else { last } << Self::BITS)
+    }
+
+    /// The version of the presence after this one, if that is of this epoch.
+    #[must_use]
+    pub const fn next_in(self, epoch: Epoch) -> Self {
+        let base = Self::base_of(epoch);
+        let next = if self.0 < base.0 { base.next() } else { self.next() };
+        Self(if next.0 < Self::GREATEST { next.0 } else { Self::GREATEST })
+    }
+
+    /// This version of a machine that counted from zero because its epoch was not granted yet, counted in that epoch.
+    #[must_use]
+    pub(crate) const fn counted_above(self, base: Self) -> Self {
+        if self.0 < base.0 { Self(base.0.saturating_add(self.0)) } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNSTORED: u64 = 1 << 19;
+
+    #[test]
+    fn an_epoch_begins_above_all_that_was_published_before_it() {
+        for epoch in [1, 2, 7, 1 << 20, (1 << 33) - 3] {
+            let base = epoch << 20;
+            for stored in
+                [0, base - 1, base + 1, base + UNSTORED - 1, base + UNSTORED, base + (1 << 20) + 5]
+            {
+                for unstored in [0, 1, UNSTORED - 1] {
+                    let published = stored.max(base) + unstored;
+                    let next = Epoch(epoch).next_above(PresenceVersion(stored));
+                    assert!(next > Epoch(epoch) && next.0 <= epoch + 3, "{epoch} {stored} {next}");
+                    assert!(
+                        PresenceVersion::base_of(next).0 > published,
+                        "{epoch} {stored} {unstored}"
+                    );
+                }
+            }
+        }
+        assert_eq!(Epoch(3).next_above(PresenceVersion((3 << 20) + 4)), Epoch(4));
+    }
+
+    #[test]
+    fn versions_are_numbered_within_their_epoch_and_stay_exact_for_every_reader() {
+        let first = PresenceVersion(0).next_in(Epoch(0));
+        assert_eq!(first, PresenceVersion(1));
+        assert_eq!(first.next_in(Epoch(1)), PresenceVersion((1 << 20) + 1));
+        assert_eq!(
+            PresenceVersion((1 << 20) + 1).next_in(Epoch(1)),
+            PresenceVersion((1 << 20) + 2)
+        );
+        // At the end of the number the epoch is raised.
+        assert_eq!(PresenceVersion((2 << 20) - 1).next_in(Epoch(1)), PresenceVersion(2 << 20));
+        for epoch in [(1 << 33) - 1, 1 << 33, u64::MAX] {
+            let base = PresenceVersion::base_of(Epoch(epoch));
+            assert_eq!(base.0, ((1 << 33) - 1) << 20);
+            assert!(base.next_in(Epoch(epoch)) > base);
+        }
+        let greatest = PresenceVersion((1 << 53) - 1);
+        assert_eq!(greatest.next_in(Epoch(1)), greatest);
     }
 }

@@ -46,6 +46,8 @@ mod stops;
 mod store;
 #[path = "scenarios/terminals.rs"]
 mod terminals;
+#[path = "scenarios/versions.rs"]
+mod versions;
 
 use onsembl_protocol::time::{Now, Timestamp, WallTime};
 use std::time::Duration;

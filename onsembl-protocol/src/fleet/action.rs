@@ -124,7 +124,7 @@ pub enum SeatOrigin {
     New {
         /// The latest presence version of the agent.
         version: PresenceVersion,
-        /// The epoch of the agent's latest session.
+        /// The epoch of the agent's latest session; zero as long as the agent is not known.
         epoch: Epoch,
         /// The recording of its last machine.
         history: Option<Retired>,
@@ -133,7 +133,7 @@ pub enum SeatOrigin {
     Recovered {
         /// The latest presence version of the agent.
         version: PresenceVersion,
-        /// The epoch of the agent's latest session.
+        /// The epoch of this run of the server, greater than that of the agent's latest session.
         epoch: Epoch,
     },
 }

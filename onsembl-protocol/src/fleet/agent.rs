@@ -97,17 +97,18 @@ impl Agent {
         link_room: usize,
         at: WallTime,
     ) -> Self {
+        let version = PresenceVersion::base_of(opened.epoch);
         let presence = ShownPresence {
             status: PresenceStatus::Connecting,
             since: at,
             because: "hello received, session being opened".to_owned(),
-            version: opened.presence_version,
+            version,
             track: None,
             ended_with: None,
         };
         Self {
             key,
-            version: opened.presence_version,
+            version,
             epoch: opened.epoch,
             seat: None,
             history: None,
@@ -211,7 +212,15 @@ impl Agent {
         shown.version = hello.version.clone().unwrap_or_default();
         shown.host = hello.host_machine.clone().unwrap_or_default();
         shown.capabilities = capability_names(hello);
-        shown.presence.version = shown.presence.version.max(opened.presence_version);
+    }
+
+    /// What its new machine says is to be shown, and nothing that another one says after it: from now on its versions
+    /// are greater than this one.
+    pub(super) fn continue_above(&mut self, base: PresenceVersion) {
+        self.version = self.version.max(base);
+        if self.shown.presence.version < base {
+            self.facts().presence.version = base;
+        }
     }
 
     /// What its claim is judged by.
@@ -307,8 +316,8 @@ pub(super) struct Seat {
     pub(super) key: AgentKey,
     /// Unknown until the store has said it.
     pub(super) agent: Option<AgentId>,
-    /// The presence version that the machine began with while its agent was not known.
-    pub(super) floor: PresenceVersion,
+    /// Of a machine that began while its agent was not known: the base of the epoch in which that became known.
+    pub(super) base: PresenceVersion,
     /// The process of the latest session.
     pub(super) instance: Option<InstanceId>,
     /// The id that the latest session claimed.
@@ -327,11 +336,11 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) const fn new(key: AgentKey, agent: Option<AgentId>, floor: PresenceVersion) -> Self {
+    pub(super) const fn new(key: AgentKey, agent: Option<AgentId>) -> Self {
         Self {
             key,
             agent,
-            floor,
+            base: PresenceVersion(0),
             instance: None,
             claimed: String::new(),
             uses: UsedId::Own,
@@ -420,7 +429,6 @@ impl Seat {
             peer: joining.peer.clone(),
             session: joining.session.clone(),
             at,
-            presence_floor: self.floor,
         }
     }
 

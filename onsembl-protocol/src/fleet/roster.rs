@@ -44,8 +44,6 @@ pub(super) struct Roster {
     pub(super) newcomers: Map<AgentKey, SeatId>,
     /// Links that are kept beside the session of a machine.
     pub(super) parked: Map<LinkId, SeatId>,
-    /// No presence of any agent of the user has a greater version.
-    newest: PresenceVersion,
     next_seat: SeatId,
     /// What all agents count.
     pub(super) bytes: usize,
@@ -63,7 +61,6 @@ impl Roster {
             directory: Directory::new(),
             newcomers: Map::new(),
             parked: Map::new(),
-            newest: PresenceVersion(0),
             next_seat: first_seat,
             bytes: 0,
             joining_bytes: 0,
@@ -112,7 +109,6 @@ impl Roster {
     pub(super) fn recover(&mut self, record: AgentRecord, out: &mut Out) {
         let id = record.agent.clone();
         let (key, instance) = (record.key.clone(), record.instance.clone());
-        self.newest = self.newest.max(record.presence_version);
         let metrics = record.metrics;
         let mut agent = Box::new(Agent::recovered(record));
         agent.facts().link_room = self.limits.parked_links;
@@ -122,7 +118,7 @@ impl Roster {
                 true => UsedId::Taught,
                 false => UsedId::Own,
             };
-            let new = Seat::new(key.clone(), Some(id.clone()), PresenceVersion(0));
+            let new = Seat::new(key.clone(), Some(id.clone()));
             let _ = self.seats.insert(seat, Box::new(Seat { instance, uses, ..new }));
             agent.seat = Some(seat);
             let origin = SeatOrigin::Recovered { version: agent.version, epoch: agent.epoch };
@@ -236,23 +232,20 @@ impl Roster {
         let seat = self.mint_seat();
         let id = self.directory.key_owner(key).cloned();
         let known = id.as_ref().and_then(|id| self.agents.get_mut(id));
-        let (floor, origin) = match known {
+        let origin = match known {
             Some(agent) => {
                 agent.seat = Some(seat);
                 let history = agent.history.take();
-                let (version, epoch) = (agent.version, agent.epoch);
-                (PresenceVersion(0), SeatOrigin::New { version, epoch, history })
+                SeatOrigin::New { version: agent.version, epoch: agent.epoch, history }
             }
             None => {
-                // The store may find that this is an agent which is known by another key. Whichever it is,
-                // no reader may go back (P-62).
-                self.newest = self.newest.after_restart();
                 let _ = self.newcomers.insert(key.clone(), seat);
-                let (version, epoch) = (self.newest, Epoch(0));
-                (version, SeatOrigin::New { version, epoch, history: None })
+                // Nothing of it is shown before the store has said who it is.
+                let (version, epoch) = (PresenceVersion(0), Epoch(0));
+                SeatOrigin::New { version, epoch, history: None }
             }
         };
-        let _ = self.seats.insert(seat, Box::new(Seat::new(key.clone(), id, floor)));
+        let _ = self.seats.insert(seat, Box::new(Seat::new(key.clone(), id)));
         out.act(FleetAction::Install { seat, origin });
         seat
     }
@@ -327,7 +320,9 @@ impl Roster {
     ) -> Option<Lost> {
         let entry = self.seats.get_mut(&seat)?;
         let id = opened.agent.clone();
-        entry.agent = Some(id.clone());
+        if entry.agent.replace(id.clone()).is_none() {
+            entry.base = PresenceVersion::base_of(opened.epoch);
+        }
         let _ = self.newcomers.remove(&entry.key);
         let room = self.limits.parked_links;
         let new = || Box::new(Agent::new(entry.key.clone(), opened, room, at));
@@ -336,6 +331,7 @@ impl Roster {
         let before = core::mem::replace(&mut agent.key, entry.key.clone());
         self.directory.rekey(&id, Some(&before), &agent.key);
         agent.listing = Listing::Listed;
+        agent.continue_above(entry.base);
         let mut went_by_its_name = Vec::new();
         if let Some(joining) = entry.joining.get(&link) {
             let (aliases, name) = (agent.shown.aliases.clone(), agent.shown.name.clone());
@@ -430,6 +426,9 @@ impl Roster {
         let entry = self.seats.get_mut(&seat)?;
         let id = entry.agent.clone()?;
         let agent = self.agents.get_mut(&id)?;
+        // What a machine says of a hello whose session was opened and that ended before it was accepted.
+        let version = presence.version.counted_above(entry.base);
+        let presence = Presence { version, ..presence };
         out.note(FleetNote::Presence {
             agent: id.clone(),
             name: agent.shown.name.clone(),
@@ -438,7 +437,6 @@ impl Roster {
             epoch: presence.epoch,
             version: presence.version,
         });
-        self.newest = self.newest.max(presence.version);
         // A machine that is superseded says so after the newer one was put in.
         agent.version = agent.version.max(presence.version);
         agent.epoch = agent.epoch.max(presence.epoch);

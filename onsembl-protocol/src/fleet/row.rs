@@ -48,9 +48,6 @@ pub struct NewSession {
     pub session: SessionId,
     /// When it was asked for.
     pub at: WallTime,
-    /// The presence version that the fleet continues from, if it does not know which agent this is; else 0.
-    /// The store holds no less from then on.
-    pub presence_floor: PresenceVersion,
 }
 
 /// A session that is stored.
@@ -58,10 +55,8 @@ pub struct NewSession {
 #[allow(missing_docs, reason = "the names say all")]
 pub struct OpenedSession {
     pub agent: AgentId,
-    /// The epoch of the session, greater than that of every earlier one of the agent.
+    /// The epoch of the session: [`Epoch::next_above`] the agent's latest presence that is stored.
     pub epoch: Epoch,
-    /// The version to continue from.
-    pub presence_version: PresenceVersion,
     /// The stop that is in force on the agent, if the store has no order of that id for it or for all, be it
     /// released, also under the id that it has once it is [adopted](StopId::adopted_for).
     pub unknown_stop: Option<StopId>,
@@ -209,7 +204,7 @@ pub struct AgentRecord {
     pub capabilities: Vec<String>,
     /// The latest ids that it went by, as a legacy wrapper.
     pub aliases: Vec<AgentId>,
-    /// The epoch of its latest session.
+    /// The epoch of its latest session, or of the run of a server that awaited it since.
     pub epoch: Epoch,
     /// The process of its latest session.
     pub instance: Option<InstanceId>,
@@ -226,4 +221,16 @@ pub struct AgentRecord {
     pub journal: Option<JournalId>,
     /// Who has claimed it; `None` for agents that only earlier versions knew.
     pub claim: Option<Claim>,
+}
+
+impl AgentRecord {
+    /// The agent as a new run of the server continues it: under its next epoch, as if a session without an agent had
+    /// begun, because the last run may have published more than it stored (PROTOCOL.md, P-62). The epoch is to be
+    /// stored before anything is published under it, or a run that ends soon leaves the next one the same start.
+    #[must_use]
+    pub const fn of_next_run(mut self) -> Self {
+        self.epoch = self.epoch.next_above(self.presence_version);
+        self.presence_version = PresenceVersion::base_of(self.epoch);
+        self
+    }
 }

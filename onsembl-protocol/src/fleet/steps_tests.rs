@@ -156,7 +156,6 @@ impl World {
         let opened = OpenedSession {
             agent: AgentId::new(new.key.as_str().strip_prefix("key of ").unwrap()),
             epoch,
-            presence_version: PresenceVersion(epoch.0),
             unknown_stop: None,
         };
         let session = new.session.clone();

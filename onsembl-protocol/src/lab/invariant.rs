@@ -211,7 +211,7 @@ invariants! {
         "An agent that was stopped, on its machine or by an order, or evicted, is offline at once.",
         "P-84, P-230", [];
     VersionGrowsByOne = "version-grows-by-one", Both,
-        "Each published presence has the version after the last one's, over restarts of the server too.",
+        "Each published presence has the version after the last one's, or the first one of a newer epoch, over restarts of the server too.",
         "P-62", [31, 39];
     SinceMovesOnlyWithStatus = "since-moves-only-with-status", Both,
         "`since` moves exactly when the status changes, and then to now.",

@@ -46,5 +46,5 @@ pub(crate) use server::{armed as server_deadline, handle as handle_server};
 pub(crate) use server_types::Ground;
 pub use server_types::{
     BeatOut, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction, ServerConfig,
-    ServerEvent, ServerInbound, StatusCause, StoreTrouble,
+    ServerEvent, ServerInbound, StatusCause, StoreTrouble, VersionNumbering,
 };

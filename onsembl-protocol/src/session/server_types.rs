@@ -21,6 +21,35 @@ pub struct ServerConfig {
     /// How long the store may take to open a session: 25 s, less than the agent's patience with an
     /// unanswered hello, so that the agent gets the reason.
     pub admission_timeout: Duration,
+    /// How versions are numbered: by epoch, except in recordings of earlier versions.
+    #[serde(default = "VersionNumbering::of_earlier_recordings")]
+    pub numbering: VersionNumbering,
+}
+
+/// How a machine numbers the presences that it publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VersionNumbering {
+    /// Each version is the one after the last, whatever the epoch: what machines did that are replayed from recordings
+    /// without this field.
+    Consecutive,
+    /// Each epoch has versions of its own, greater than those of all earlier epochs (PROTOCOL.md, P-62).
+    ByEpoch,
+}
+
+impl VersionNumbering {
+    const fn of_earlier_recordings() -> Self {
+        Self::Consecutive
+    }
+
+    /// The version after this one, of a presence of this epoch.
+    #[must_use]
+    pub const fn after(self, version: PresenceVersion, epoch: Epoch) -> PresenceVersion {
+        match self {
+            Self::Consecutive => version.next(),
+            Self::ByEpoch => version.next_in(epoch),
+        }
+    }
 }
 
 impl ServerConfig {
@@ -29,6 +58,7 @@ impl ServerConfig {
         timing: HeartbeatTiming::DEFAULT,
         resume_window: Duration::from_secs(300),
         admission_timeout: Duration::from_secs(25),
+        numbering: VersionNumbering::ByEpoch,
     };
 
     /// The same with these heartbeats.

@@ -189,7 +189,7 @@ impl World {
         }
         let seed = self.random.u64(..);
         let user = self.user.clone();
-        self.server = Server::start(&self.store, user, self.limits, self.config, seed, self.at);
+        self.server = Server::start(&mut self.store, user, self.limits, self.config, seed, self.at);
         self.look();
     }
 

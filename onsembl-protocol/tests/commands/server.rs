@@ -71,7 +71,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn start(
-        store: &Store,
+        store: &mut Store,
         (user, seat): (UserId, SeatId),
         limits: FleetLimits,
         config: ServerConfig,
@@ -98,10 +98,10 @@ impl Server {
             server.fleet.recover_stop(order.clone(), now(at));
             server.perform(at);
         }
-        let listed = store.agents.values().filter(|a| !store.deleted.contains(&a.agent));
-        for agent in listed {
-            let presence_version = agent.presence_version.after_restart();
-            let record = onsembl_protocol::fleet::AgentRecord { presence_version, ..agent.clone() };
+        let deleted = &store.deleted;
+        for agent in store.agents.values_mut().filter(|agent| !deleted.contains(&agent.agent)) {
+            let record = agent.clone().of_next_run();
+            agent.epoch = record.epoch;
             server.fleet.recover_agent(record, now(at));
             server.perform(at);
         }

@@ -129,7 +129,7 @@ impl Store {
             claim: None,
         });
         known.key = new.key.clone();
-        known.epoch = known.epoch.next();
+        known.epoch = known.epoch.next_above(known.presence_version);
         known.instance = new.instance.clone();
         if let Some(bearer) = &new.bearer {
             known.claim = Some(bearer.claim());
@@ -142,13 +142,12 @@ impl Store {
         if new.instance.is_none() {
             known.journal = None;
         }
-        known.presence_version = known.presence_version.max(new.presence_floor);
-        let (epoch, presence_version) = (known.epoch, known.presence_version);
+        let epoch = known.epoch;
         let is_known =
             |stop: &StopId| self.stops.contains_key(stop) || self.released.contains(stop);
         let unknown = |stop: &&StopId| !is_known(stop) && !is_known(&stop.adopted_for(&agent));
         let unknown_stop = new.stop.as_ref().filter(unknown).cloned();
-        Ok(OpenedSession { agent, epoch, presence_version, unknown_stop })
+        Ok(OpenedSession { agent, epoch, unknown_stop })
     }
 
     /// Whether the token of a new session may speak for this agent.

@@ -67,8 +67,8 @@ impl World {
     ) -> Self {
         let limits = limits(&mut random);
         let config = ServerConfig::DEFAULT.with_resume_window(Duration::from_secs(60));
-        let store = Store::default();
-        let server = Server::start(&store, user.clone(), limits, config, seed, Duration::ZERO);
+        let mut store = Store::default();
+        let server = Server::start(&mut store, user.clone(), limits, config, seed, Duration::ZERO);
         let mut kinds = vec![Kind::Extended, Kind::Extended];
         if weather.has_wrapper {
             kinds.push(Kind::Wrapper);

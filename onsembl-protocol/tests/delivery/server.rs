@@ -8,7 +8,7 @@ use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::fleet::{
     AgentRecord, CommandRecord, Cursor, Fetch, Fleet, FleetAction, FleetEvent, FleetLimits,
     FleetNote, Flow, Inserted, LogRecord, OpenedSession, Question, Receipt, RecordOutcome, Request,
-    SeatId, StoreAnswer, StoreFault, StreamPosition, Token, View, Write,
+    SeatId, SeatOrigin, StoreAnswer, StoreFault, StreamPosition, Token, View, Write,
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, CommandId, Epoch, LinkId, PresenceVersion, SessionId, UserId,
@@ -75,11 +75,7 @@ impl Server {
             closed: BTreeSet::new(),
         };
         for agent in database.agents.values() {
-            let record = AgentRecord {
-                presence_version: agent.presence_version.after_restart(),
-                ..agent.clone()
-            };
-            server.fleet.recover_agent(record, now(at));
+            server.fleet.recover_agent(agent.clone().of_next_run(), now(at));
             server.perform_for(Some(&agent.agent));
         }
         for (id, record) in &database.commands {
@@ -109,8 +105,9 @@ impl Server {
         while let Some(action) = self.fleet.poll_action() {
             match action {
                 FleetAction::Show(changes) => drop(self.view.apply(changes)),
-                FleetAction::Install { seat, .. } => {
-                    let version = PresenceVersion(1 << 30);
+                FleetAction::Install { seat, origin } => {
+                    let (SeatOrigin::New { version, .. } | SeatOrigin::Recovered { version, .. }) =
+                        origin;
                     let new = Seat { id: seat, version, session: None, flow: Flow::Resumed };
                     match recovered {
                         Some(agent) => drop(self.seats.insert(agent.clone(), new)),
@@ -189,7 +186,7 @@ impl Server {
         at: Duration,
     ) {
         let Some(entry) = self.seats.get_mut(agent) else { return };
-        entry.version = entry.version.next();
+        entry.version = entry.version.next_in(epoch);
         let (seat, version) = (entry.id, entry.version);
         let because = StatusCause { cause, impairment: None, trouble: None };
         let presence = Presence { status, since: now(at).wall, because, version, epoch };
@@ -435,19 +432,14 @@ impl Database {
             journal: None,
             claim: None,
         });
-        known.epoch = known.epoch.next();
+        known.epoch = known.epoch.next_above(known.presence_version);
         known.instance = new.instance;
         if let Some(alias) = new.alias.map(AgentId::new)
             && !known.aliases.contains(&alias)
         {
             known.aliases.push(alias);
         }
-        OpenedSession {
-            agent: agent.clone(),
-            epoch: known.epoch,
-            presence_version: known.presence_version,
-            unknown_stop: None,
-        }
+        OpenedSession { agent: agent.clone(), epoch: known.epoch, unknown_stop: None }
     }
 
     pub(super) fn epoch(&self, agent: &AgentId) -> Epoch {

@@ -35,14 +35,14 @@ pub(super) struct Bench {
     tokens: u64,
 }
 
-fn start(store: &Store, limits: FleetLimits, at: Duration) -> Server {
+fn start(store: &mut Store, limits: FleetLimits, at: Duration) -> Server {
     Server::start(store, (UserId::new("u"), SeatId(1)), limits, ServerConfig::DEFAULT, 1, at)
 }
 
 impl Bench {
     pub(super) fn new(limits: FleetLimits) -> Self {
-        let store = Store::default();
-        let server = start(&store, limits, Duration::ZERO);
+        let mut store = Store::default();
+        let server = start(&mut store, limits, Duration::ZERO);
         Self { server, store, at: Duration::ZERO, limits, links: 0, tokens: 0 }
     }
 
@@ -123,7 +123,7 @@ impl Bench {
 
     /// The server dies, with everything that is not stored, and another one takes up what is.
     pub(super) fn restart(&mut self) {
-        self.server = start(&self.store, self.limits, self.at);
+        self.server = start(&mut self.store, self.limits, self.at);
     }
 
     pub(super) fn agent(&self) -> AgentId {

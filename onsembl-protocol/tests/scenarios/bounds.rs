@@ -9,7 +9,7 @@ use onsembl_protocol::fleet::{
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId,
-    LinkId, PresenceVersion, UserId,
+    LinkId, UserId,
 };
 use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, Stream};
 use onsembl_protocol::wire::AgentToServer;
@@ -89,12 +89,8 @@ impl Alone {
             FleetAction::Ask(Question::Session { new, .. }) => Some(new.session.clone()),
             _ => None,
         });
-        let opened = OpenedSession {
-            agent: AgentId::new(key),
-            epoch: Epoch(1),
-            presence_version: PresenceVersion(1),
-            unknown_stop: None,
-        };
+        let opened =
+            OpenedSession { agent: AgentId::new(key), epoch: Epoch(1), unknown_stop: None };
         let session = session.expect("a session is asked for");
         let answer = StoreAnswer::Session { seat, link, session, opened: Ok(opened) };
         let _ = self.feed(FleetEvent::Store(answer));

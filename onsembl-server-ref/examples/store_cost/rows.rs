@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use onsembl_protocol::fleet;
 use onsembl_protocol::id::{
-    AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, PresenceVersion,
-    SessionId, UserId,
+    AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, SessionId, UserId,
 };
 use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::WallTime;
@@ -33,7 +32,6 @@ pub fn session(user: UserId, agent: u64, at: WallTime) -> NewSession {
         peer: "127.0.0.1:1".to_owned(),
         session: SessionId::new(format!("session {agent}")),
         at,
-        presence_floor: PresenceVersion(0),
     };
     NewSession { user, known }
 }

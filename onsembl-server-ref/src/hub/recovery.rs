@@ -37,7 +37,7 @@ impl Hub {
         let agents = store.agents().of_users(users.clone(), ALIASES).await?;
         let left = store.sessions().put_end_of_left(at, "server restarted")?;
         let holds = store.keyboards().put_end_of_left(at)?;
-        let raised = store.sessions().put_presence_versions(users)?;
+        let raised = store.sessions().put_next_epochs(users)?;
         let (read, commands) = (agents.len(), open.len());
         let left = self.written(left).await?;
         let holds = self.written(holds).await?;
@@ -99,9 +99,9 @@ impl Hub {
         }
     }
 
-    fn recover_agent(&mut self, (mut row, aliases): StoredAgent) {
-        row.presence_version = row.presence_version.after_restart();
+    fn recover_agent(&mut self, (row, aliases): StoredAgent) {
         let (user, record) = rows::agent_record(row, aliases, &self.edge.counters);
+        let record = record.of_next_run();
         self.with_fleet(&user, Kind::RECOVERY, |fleet, now| fleet.recover_agent(record, now));
     }
 

@@ -17,8 +17,8 @@ use serde::Serialize;
 use tracing::warn;
 
 pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
-    let store::OpenedSession { agent, epoch, presence_version, unknown_stop, created: _ } = opened;
-    OpenedSession { agent, epoch, presence_version, unknown_stop }
+    let store::OpenedSession { agent, epoch, unknown_stop, created: _ } = opened;
+    OpenedSession { agent, epoch, unknown_stop }
 }
 
 pub(super) fn open_fault(error: &OpenError) -> OpenFault {

@@ -15,7 +15,7 @@ use tracing::warn;
 
 /// Agents that are recovered in one go, before other users are served.
 const RECOVERED_AT_ONCE: usize = 64;
-/// Agents whose presence versions are raised by one request: those of others are written between these.
+/// Agents whose epochs are raised by one request: those of others are written between these.
 const RAISED_AT_ONCE: usize = 64;
 /// Between two attempts to read a fleet.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -127,7 +127,7 @@ async fn read_once(store: &Store, user: &UserId) -> Result<Vec<StoredAgent>, Sto
     let mut raised = Vec::new();
     for some in agents.chunks(RAISED_AT_ONCE) {
         let some = some.iter().map(|(row, _)| row.agent.clone()).collect();
-        raised.push(store.sessions().put_presence_versions_of(user, some)?);
+        raised.push(store.sessions().put_next_epochs_of(user, some)?);
     }
     for raised in raised {
         let _ = unless_troubled(store, raised).await?;

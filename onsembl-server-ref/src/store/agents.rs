@@ -34,7 +34,7 @@ pub struct AgentRow {
     pub host: Option<String>,
     /// Its capabilities, as it said last.
     pub capabilities: Vec<String>,
-    /// The epoch of its latest session.
+    /// The epoch of its latest session, or of the run of the server that awaited it since.
     pub epoch: Epoch,
     /// The process of its latest session, if it said one.
     pub instance: Option<InstanceId>,
@@ -69,9 +69,11 @@ pub(crate) struct AgentCount {
 /// What an [`AgentRow`] is made of, in the order in which it is read: to find each column by its name took half of the
 /// time.
 const ROWS: &str = "SELECT agent_id, user_id, agent_key, name, agent_type, version, host, epoch, status, since, because,
-                           presence_version, last_heartbeat, created_at, journal, lineage, held_by, instance,
+                           presence_version, last_heartbeat, created_at, journal, lineage, held_by,
+                           (SELECT instance FROM sessions WHERE sessions.agent_id = agents.agent_id
+                            ORDER BY sessions.epoch DESC LIMIT 1),
                            capabilities, last_metrics
-                    FROM agents LEFT JOIN sessions USING (agent_id, epoch)";
+                    FROM agents";
 
 /// The recorded heartbeat of an agent.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,16 +3,14 @@
 use super::agents::{free_name, note_alias};
 use super::budget::{self, OverBudget};
 use super::claims;
-use super::columns::{int, number};
+use super::columns::{int, number, number_at};
 use super::error::{OpenError, StoreError};
 use super::line::{Needs, Routing};
 use super::presence;
 use super::reader::Asker;
 use super::{Sessions, Submitted, stops};
 use onsembl_protocol::fleet;
-use onsembl_protocol::id::{
-    AgentId, Epoch, InstanceId, PresenceVersion, SessionId, StopId, UserId,
-};
+use onsembl_protocol::id::{AgentId, Epoch, InstanceId, SessionId, StopId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use std::cmp::Reverse;
@@ -21,8 +19,15 @@ use uuid::Uuid;
 
 /// Sessions kept of one agent, the latest: those of an hour of an agent that comes back all the time.
 pub(crate) const KEPT: usize = 256;
-/// The number of sessions after which an agent's presence is trimmed too: a restart starts a new range of versions.
+/// The number of epochs after which an agent's presence is trimmed too: each has versions of its own.
 const TRIMMED_EVERY: u64 = 16;
+
+/// [`Epoch::next_above`] in SQL, over a row of `agents`.
+macro_rules! next_epoch {
+    () => {
+        "MAX(epoch, (presence_version + 524288) >> 20) + 1"
+    };
+}
 
 /// The session that is to be opened for a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +58,6 @@ impl NewSession {
             peer: "p".into(),
             session: SessionId::new("s"),
             at: WallTime::from_unix_millis(0),
-            presence_floor: PresenceVersion(0),
         };
         Self { user: user.clone(), known }
     }
@@ -69,11 +73,8 @@ impl NewSession {
 #[allow(missing_docs, reason = "the names say all")]
 pub struct OpenedSession {
     pub agent: AgentId,
-    /// The epoch of this session: larger than that of every earlier one of the agent.
+    /// The epoch of this session: [`Epoch::next_above`] the agent's latest presence event.
     pub epoch: Epoch,
-    /// The version to continue from: that of the agent's latest presence event, or the floor of the
-    /// caller if that is greater.
-    pub presence_version: PresenceVersion,
     /// The stop that is in force on the agent, if it is unknown.
     pub unknown_stop: Option<StopId>,
     /// Whether the agent was never seen before.
@@ -183,38 +184,38 @@ impl Sessions<'_> {
         })
     }
 
-    /// Raises the presence versions of all agents of these users to those that a new run of the server continues from,
-    /// before anything is published under them (PROTOCOL.md, P-62): written before anything that is handed in later.
-    pub(crate) fn put_presence_versions(
-        self,
-        users: Vec<UserId>,
-    ) -> Result<Submitted<()>, StoreError> {
-        self.store.put(Routing::order(Asker::Server), "raise presence versions", move |db| {
-            let by = raised_by();
-            let mut raise = db.prepare_cached(
-                "UPDATE agents SET presence_version = presence_version + ?1 WHERE user_id = ?2",
-            )?;
+    /// Raises the epochs of all agents of these users to those of a new run of the server, before anything is published
+    /// under them (PROTOCOL.md, P-62): written before anything that is handed in later. The same epochs as
+    /// [`of_next_run`](fleet::AgentRecord::of_next_run) has of what was read.
+    pub(crate) fn put_next_epochs(self, users: Vec<UserId>) -> Result<Submitted<()>, StoreError> {
+        self.store.put(Routing::order(Asker::Server), "raise epochs", move |db| {
+            let mut raise = db.prepare_cached(concat!(
+                "UPDATE agents SET epoch = ",
+                next_epoch!(),
+                " WHERE user_id = ?1"
+            ))?;
             for user in &users {
-                let _ = raise.execute(params![by, user.as_str()])?;
+                let _ = raise.execute([user.as_str()])?;
             }
             Ok(())
         })
     }
 
     /// The same of some agents of a user, in turn with what others write.
-    pub(crate) fn put_presence_versions_of(
+    pub(crate) fn put_next_epochs_of(
         self,
         user: &UserId,
         agents: Vec<AgentId>,
     ) -> Result<Submitted<()>, StoreError> {
         let routing = Routing::control(user, Needs::Little);
-        self.store.put(routing, "raise presence versions", move |db| {
-            let by = raised_by();
-            let mut raise = db.prepare_cached(
-                "UPDATE agents SET presence_version = presence_version + ?1 WHERE agent_id = ?2",
-            )?;
+        self.store.put(routing, "raise epochs", move |db| {
+            let mut raise = db.prepare_cached(concat!(
+                "UPDATE agents SET epoch = ",
+                next_epoch!(),
+                " WHERE agent_id = ?1"
+            ))?;
             for agent in &agents {
-                let _ = raise.execute(params![by, agent.as_str()])?;
+                let _ = raise.execute([agent.as_str()])?;
             }
             Ok(())
         })
@@ -270,12 +271,6 @@ fn agents_came_from(
     Ok(found)
 }
 
-/// By how much a new run of the server raises presence versions.
-fn raised_by() -> i64 {
-    let floor = PresenceVersion(0);
-    i64::try_from(floor.after_restart().0 - floor.0).unwrap_or(i64::MAX)
-}
-
 fn close(
     db: &Connection,
     session: &SessionId,
@@ -291,12 +286,16 @@ fn close(
     Ok(closed > 0)
 }
 
-/// Removes all but the latest sessions and presence events of an agent that begins this one.
-fn trim(db: &Connection, opened: &OpenedSession) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM sessions WHERE agent_id = ?1 AND epoch <= ?2")?.execute(
-        params![opened.agent.as_str(), int(opened.epoch.0.saturating_sub(KEPT as u64))?],
-    )?;
-    if opened.epoch.0.is_multiple_of(TRIMMED_EVERY) {
+/// Removes all but the latest sessions and presence events of an agent that begins this one. `before` is its epoch until
+/// then.
+fn trim(db: &Connection, opened: &OpenedSession, before: Epoch) -> rusqlite::Result<()> {
+    // Epochs have holes, so sessions are counted.
+    db.prepare_cached(
+        "DELETE FROM sessions WHERE agent_id = ?1 AND epoch <=
+             (SELECT epoch FROM sessions WHERE agent_id = ?1 ORDER BY epoch DESC LIMIT 1 OFFSET ?2)",
+    )?
+    .execute(params![opened.agent.as_str(), KEPT as i64])?;
+    if opened.epoch.0 / TRIMMED_EVERY != before.0 / TRIMMED_EVERY {
         presence::trim(db, &opened.agent)?;
     }
     Ok(())
@@ -306,7 +305,7 @@ fn trim(db: &Connection, opened: &OpenedSession) -> rusqlite::Result<()> {
 pub(super) fn keep(db: &Connection, agent: &AgentId, sessions: usize) -> rusqlite::Result<()> {
     db.prepare_cached(
         "DELETE FROM sessions WHERE agent_id = ?1 AND closed_at IS NOT NULL AND epoch <=
-             (SELECT epoch - ?2 FROM agents WHERE agent_id = ?1)",
+             (SELECT epoch FROM sessions WHERE agent_id = ?1 ORDER BY epoch DESC LIMIT 1 OFFSET ?2)",
     )?
     .execute(params![agent.as_str(), i64::try_from(sessions).unwrap_or(i64::MAX)])
     .map(drop)
@@ -329,24 +328,24 @@ fn open(
     budget: u64,
 ) -> rusqlite::Result<Result<OpenedSession, NotOpened>> {
     let found = match find(db, new)? {
-        Some(Found { agent, deleted: true }) if is_free(db, new, &agent)? => {
+        Some(Found { agent, deleted: true, .. }) if is_free(db, new, &agent)? => {
             free_key(db, &agent)?;
             None
         }
-        Some(Found { agent, deleted: true }) => return Ok(Err(NotOpened::Deleted(agent))),
-        Some(Found { agent, deleted: false }) => Some(agent),
+        Some(Found { agent, deleted: true, .. }) => return Ok(Err(NotOpened::Deleted(agent))),
+        Some(Found { agent, epoch, deleted: false }) => Some((agent, epoch)),
         None => None,
     };
-    if let Some(why) = claims::refusal(db, new, found.as_ref())? {
+    if let Some(why) = claims::refusal(db, new, found.as_ref().map(|(agent, _)| agent))? {
         return Ok(Err(NotOpened::Held(why)));
     }
     let created = found.is_none();
     if created && let Err(full) = budget::room_for_agent(db, &new.user, budget)? {
         return Ok(Err(NotOpened::Full(full)));
     }
-    let opened = match found {
-        Some(agent) => refresh(db, new, agent)?,
-        None => create(db, new, minted)?,
+    let (opened, before) = match found {
+        Some((agent, epoch)) => (refresh(db, new, agent)?, epoch),
+        None => (create(db, new, minted)?, Epoch(0)),
     };
     claims::take(db, new, &opened.agent)?;
     free_name(db, new.user.as_str(), &new.known.name, opened.agent.as_str())?;
@@ -366,7 +365,7 @@ fn open(
         new.known.at.unix_millis(),
         new.known.bearer.as_ref().map(|bearer| bearer.token.as_str()),
     ])?;
-    trim(db, &opened)?;
+    trim(db, &opened, before)?;
     let unknown_stop = match &new.known.stop {
         Some(stop) if !stops::has(db, &new.user, stop, &opened.agent)? => Some(stop.clone()),
         Some(_) | None => None,
@@ -396,15 +395,16 @@ fn free_key(db: &Connection, agent: &AgentId) -> rusqlite::Result<()> {
 
 struct Found {
     agent: AgentId,
+    epoch: Epoch,
     deleted: bool,
 }
 
 fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
-    const BY_KEY: &str = "SELECT agent_id, deleted_at IS NOT NULL FROM agents
+    const BY_KEY: &str = "SELECT agent_id, epoch, deleted_at IS NOT NULL FROM agents
                           WHERE user_id = ?1 AND agent_key = ?2";
-    const BY_ID: &str = "SELECT agent_id, deleted_at IS NOT NULL FROM agents
+    const BY_ID: &str = "SELECT agent_id, epoch, deleted_at IS NOT NULL FROM agents
                          WHERE user_id = ?1 AND agent_id = ?2";
-    const BY_ALIAS: &str = "SELECT agent_id, deleted_at IS NOT NULL
+    const BY_ALIAS: &str = "SELECT agent_id, epoch, deleted_at IS NOT NULL
                             FROM agent_aliases JOIN agents USING (agent_id)
                             WHERE agent_aliases.user_id = ?1 AND alias = ?2
                               AND (?3 IS NULL OR lineage IS NULL OR lineage = ?3)";
@@ -413,7 +413,8 @@ fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
     let look = |query: &str, values: &[Option<&str>]| {
         db.prepare_cached(query)?
             .query_row(params_from_iter(values), |row| {
-                Ok(Found { agent: row.get::<_, String>(0)?.into(), deleted: row.get(1)? })
+                let epoch = Epoch(number_at(row, 1, "epoch")?);
+                Ok(Found { agent: row.get::<_, String>(0)?.into(), epoch, deleted: row.get(2)? })
             })
             .optional()
     };
@@ -433,14 +434,14 @@ fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
 }
 
 fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Result<OpenedSession> {
-    let mut update = db.prepare_cached(
-        "UPDATE agents
-         SET epoch = epoch + 1, agent_key = ?2, name = ?3, agent_type = ?4, version = ?5,
-             host = ?6, capabilities = ?7, presence_version = MAX(presence_version, ?8),
-             journal = CASE WHEN ?9 THEN journal END
+    let mut update = db.prepare_cached(concat!(
+        "UPDATE agents SET epoch = ",
+        next_epoch!(),
+        ", agent_key = ?2, name = ?3, agent_type = ?4, version = ?5,
+             host = ?6, capabilities = ?7, journal = CASE WHEN ?8 THEN journal END
          WHERE agent_id = ?1
-         RETURNING epoch, presence_version",
-    )?;
+         RETURNING epoch",
+    ))?;
     let mut rows = update.query(params![
         agent.as_str(),
         new.known.key.as_str(),
@@ -449,7 +450,6 @@ fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Resul
         new.known.version,
         new.known.host,
         capabilities(new)?,
-        int(new.known.presence_floor.0)?,
         // What a legacy wrapper does stands in no journal, so none proves any more what was not begun. A
         // server that dies before it has said so must not believe the one of the session before.
         new.known.instance.is_some(),
@@ -462,7 +462,6 @@ fn opened(row: &Row<'_>, agent: AgentId) -> rusqlite::Result<OpenedSession> {
     Ok(OpenedSession {
         agent,
         epoch: Epoch(number(row, "epoch")?),
-        presence_version: PresenceVersion(number(row, "presence_version")?),
         unknown_stop: None,
         created: false,
     })
@@ -474,7 +473,7 @@ fn create(db: &Connection, new: &NewSession, minted: &AgentId) -> rusqlite::Resu
         "INSERT INTO agents (agent_id, user_id, agent_key, name, agent_type, version, host,
                              capabilities, epoch, status, since, because, presence_version,
                              created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'connecting', ?10, 'first session', ?11, ?10)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'connecting', ?10, 'first session', 0, ?10)",
     )?
     .execute(params![
         minted.as_str(),
@@ -487,18 +486,82 @@ fn create(db: &Connection, new: &NewSession, minted: &AgentId) -> rusqlite::Resu
         capabilities(new)?,
         int(first.0)?,
         new.known.at.unix_millis(),
-        int(new.known.presence_floor.0)?,
     ])?;
-    Ok(OpenedSession {
-        agent: minted.clone(),
-        epoch: first,
-        presence_version: new.known.presence_floor,
-        unknown_stop: None,
-        created: true,
-    })
+    Ok(OpenedSession { agent: minted.clone(), epoch: first, unknown_stop: None, created: true })
 }
 
 fn capabilities(new: &NewSession) -> rusqlite::Result<String> {
     serde_json::to_string(&new.known.capabilities)
         .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::super::schema::open_writer;
+    use super::*;
+    use onsembl_protocol::id::PresenceVersion;
+
+    #[test]
+    fn the_next_epoch_is_the_same_here_and_in_the_core() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE agents (epoch INTEGER, presence_version INTEGER)").unwrap();
+        let base = 7 << 20;
+        for epoch in [0, 1, 7, 8, (1 << 33) - 1] {
+            for version in
+                [0, 1, base, base + (1 << 19) - 1, base + (1 << 19), base + (1 << 20) - 1, 1 << 52]
+            {
+                db.execute("DELETE FROM agents", []).unwrap();
+                db.execute("INSERT INTO agents VALUES (?1, ?2)", [epoch, version]).unwrap();
+                let next: i64 = db
+                    .query_row(concat!("SELECT ", next_epoch!(), " FROM agents"), [], |row| {
+                        row.get(0)
+                    })
+                    .unwrap();
+                let version = PresenceVersion(u64::try_from(version).unwrap());
+                let wanted = Epoch(u64::try_from(epoch).unwrap()).next_above(version);
+                assert_eq!(u64::try_from(next).unwrap(), wanted.0, "{epoch} {version}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_run_raises_epochs_as_the_core_does_and_keeps_what_is_known_of_the_latest_session()
+     {
+        let dir = tempfile::tempdir().unwrap();
+        let at = WallTime::from_unix_millis(0);
+        let (store, _receipts) = Store::open(dir.path(), at).await.unwrap();
+        let user = UserId::new("u");
+        let mut new = NewSession::first(&user);
+        new.known.instance = Some(InstanceId::new("i"));
+        let opened = store.sessions().open(new).await.unwrap();
+        let raised = store.sessions().put_next_epochs(vec![user.clone()]).unwrap();
+        raised.committed().await.unwrap();
+        let agents = vec![opened.agent.clone()];
+        store.sessions().put_next_epochs_of(&user, agents).unwrap().committed().await.unwrap();
+        let row = store.agents().list(None).await.unwrap().remove(0);
+        assert_eq!((row.epoch, row.instance), (Epoch(3), Some(InstanceId::new("i"))));
+    }
+
+    #[test]
+    fn sessions_are_kept_by_their_number_whatever_epochs_were_spent_between_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open_writer(dir.path(), WallTime::from_unix_millis(0)).unwrap();
+        let user = UserId::new("u");
+        let minted = AgentId::new("a");
+        for n in 0..KEPT as i64 + 10 {
+            let mut new = NewSession::first(&user);
+            new.known.session = SessionId::new(format!("s{n}"));
+            let Ok(opened) = open(&db, &new, &minted, u64::MAX).unwrap() else { panic!("{n}") };
+            assert_eq!(opened.agent, minted);
+            db.execute("UPDATE agents SET epoch = epoch + 1000", []).unwrap();
+        }
+        let count = || -> i64 {
+            db.query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(count(), KEPT as i64);
+        db.execute("UPDATE sessions SET closed_at = 1", []).unwrap();
+        keep(&db, &minted, 3).unwrap();
+        assert_eq!(count(), 3);
+    }
 }

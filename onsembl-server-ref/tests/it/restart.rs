@@ -32,7 +32,7 @@ async fn its_agents_are_awaited_and_come_back_as_themselves() {
 
     let (_link, again) = agent(&world, "ann", "key-1", "run-1").await;
     assert_eq!(again["agentId"], ack["agentId"]);
-    assert_eq!(again["extensions"]["epoch"], 2);
+    assert_eq!(again["extensions"]["epoch"], 3, "the new run awaited it under one of its own");
     assert_ne!(again["extensions"]["serverInstance"], ack["extensions"]["serverInstance"]);
     let back = world.agent_is("ann", "online").await;
     assert_eq!(back["because"], "session opened");
@@ -103,7 +103,7 @@ async fn a_fleet_that_is_away_at_a_start_is_read_for_whoever_comes_first() {
         agents.iter().find(with).unwrap()["agent_id"].as_str().unwrap().to_owned()
     };
     assert_eq!(ack["agentId"], of(&before[0], "key-1"));
-    assert_eq!(ack["extensions"]["epoch"], 2);
+    assert_eq!(ack["extensions"]["epoch"], 3);
     assert_eq!(world.agents("ann").await.len(), 2, "with those that are away");
     // A wrapper comes first, by the id of its own making.
     let (_link, id) = wrapper(&world, "bob", "mock-1").await;

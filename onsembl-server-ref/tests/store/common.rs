@@ -3,7 +3,7 @@
 use onsembl_protocol::fleet;
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
-    InstanceId, PresenceVersion, SessionId, UserId,
+    InstanceId, SessionId, UserId,
 };
 use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::WallTime;
@@ -75,7 +75,6 @@ pub(crate) fn hello(user: &str, key: &str, session: &str) -> NewSession {
         peer: "127.0.0.1:1".to_owned(),
         session: SessionId::new(session),
         at: at(1),
-        presence_floor: PresenceVersion(0),
     };
     NewSession { user: UserId::new(user), known }
 }

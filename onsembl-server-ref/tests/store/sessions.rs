@@ -9,16 +9,32 @@ use onsembl_server_ref::store::{CommandUpdate, Inserted, OpenError, PresenceRow,
 use serde_json::json;
 
 #[tokio::test]
-async fn whoever_opens_a_session_without_knowing_the_agent_goes_on_from_no_lower_version() {
+async fn the_epoch_of_a_session_has_versions_above_all_that_are_stored() {
     let (_dir, store, _receipts) = fresh().await;
-    for (floor, wanted) in [(20, 20), (0, 20), (7, 20), (31, 31)] {
-        let floor = PresenceVersion(floor);
-        let mut new = hello("u", "k", &format!("s{floor}"));
-        new.known.presence_floor = floor;
-        let opened = store.sessions().open(new).await.unwrap();
-        assert_eq!(opened.presence_version, PresenceVersion(wanted), "{floor}");
-        let stored = store.agents().list(None).await.unwrap().remove(0).presence_version;
-        assert_eq!(stored, PresenceVersion(wanted), "{floor}");
+    let agent = one_agent(&store).await.agent;
+    let half = 1 << 19;
+    for (stored, wanted) in [
+        ((1 << 20) + 5, 2),
+        ((2 << 20) + half - 1, 3),
+        // More may have been published than is stored: into the next epoch, from its second half on.
+        ((3 << 20) + half, 5),
+        // An earlier version counted on.
+        ((77 << 20) + 3, 78),
+    ] {
+        let version = PresenceVersion(stored);
+        let event = PresenceRow {
+            agent: agent.clone(),
+            version,
+            epoch: Epoch(1),
+            status: "online".to_owned(),
+            because: String::new(),
+            evidence: json!({}),
+            at: at(1),
+        };
+        store.presence().append(event).await.unwrap();
+        let opened = store.sessions().open(hello("u", "k", &format!("s{stored}"))).await.unwrap();
+        assert_eq!(opened.epoch, Epoch(wanted), "{stored}");
+        assert!(PresenceVersion::base_of(opened.epoch) > version);
     }
 }
 
@@ -26,7 +42,7 @@ async fn whoever_opens_a_session_without_knowing_the_agent_goes_on_from_no_lower
 async fn an_agent_is_its_key_within_its_user() {
     let (_dir, store, _receipts) = fresh().await;
     let first = store.sessions().open(hello("u", "k", "s1")).await.unwrap();
-    assert_eq!((first.created, first.epoch, first.presence_version.0), (true, Epoch(1), 0));
+    assert_eq!((first.created, first.epoch), (true, Epoch(1)));
     let again = store.sessions().open(hello("u", "k", "s2")).await.unwrap();
     assert_eq!((again.created, again.epoch, &again.agent), (false, Epoch(2), &first.agent));
 
@@ -142,7 +158,7 @@ async fn presence_is_appended_and_projected_forward_only() {
     assert_eq!(shown().await, want);
 
     let next = store.sessions().open(hello("u", "k", "s2")).await.unwrap();
-    assert_eq!(next.presence_version, PresenceVersion(3));
+    assert_eq!(next.epoch, Epoch(2));
     let events: i64 = beside(dir.path())
         .query_row("SELECT count(*) FROM presence_events", [], |r| r.get(0))
         .unwrap();

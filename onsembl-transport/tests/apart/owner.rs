@@ -5,9 +5,7 @@ use onsembl_protocol::fleet::{
     CommandRecord, Fleet, FleetAction, FleetEvent, FleetLimits, Flow, Inserted, LogPosition,
     OpenedSession, Question, Receipt, RecordOutcome, SeatId, SeatOrigin, StoreAnswer, Token, Write,
 };
-use onsembl_protocol::id::{
-    AgentId, AgentKey, CommandId, Epoch, PresenceVersion, ServerInstanceId, UserId,
-};
+use onsembl_protocol::id::{AgentId, AgentKey, CommandId, Epoch, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
 use onsembl_protocol::model::SERVER_FEATURES;
 use onsembl_protocol::session::ServerConfig;
@@ -273,8 +271,7 @@ impl Store {
                 let known = self.agents.entry(new.key).or_insert((next, Epoch(0)));
                 known.1 = known.1.next();
                 let (agent, epoch) = known.clone();
-                let presence_version = new.presence_floor.max(PresenceVersion(epoch.0 << 20));
-                let opened = OpenedSession { agent, epoch, presence_version, unknown_stop: None };
+                let opened = OpenedSession { agent, epoch, unknown_stop: None };
                 StoreAnswer::Session { seat, link, session: new.session, opened: Ok(opened) }
             }
             Question::Insert(record) => self.insert(*record),

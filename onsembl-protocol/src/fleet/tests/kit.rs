@@ -126,7 +126,6 @@ impl Kit {
                 let opened = OpenedSession {
                     agent: AgentId::new(AGENT),
                     epoch: Epoch(self.version),
-                    presence_version: PresenceVersion(self.version),
                     unknown_stop: new.stop.clone().filter(|stop| {
                         let adopted = stop.adopted_for(&AgentId::new(AGENT));
                         !self.stops.contains(stop) && !self.stops.contains(&adopted)

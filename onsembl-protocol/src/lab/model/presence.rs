@@ -1,17 +1,20 @@
-//! Presence. It demands: versions grow by one; `since` moves with the status; the status changes
-//! along the published edges, is what links and sessions amount to, and the reason is what
-//! happened; nothing is reported twice.
+//! Presence. It demands: versions grow by one, or to those of a newer epoch; `since` moves with the
+//! status; the status changes along the published edges, is what links and sessions amount to, and
+//! the reason is what happened; nothing is reported twice.
 
 use super::dialling::Loss;
 use super::heartbeats;
 use super::host::Host;
 use super::links::{AGENT_STOPPED, NORMAL, TOLD_TO_RESTART, TOLD_TO_STOP};
 use super::rules::Rules;
-use super::seat::{Came, Seat};
+use super::seat::{Came, Seat, is_unseen};
 use super::violation::{Checked, demand};
 use crate::lab::Invariant;
 use crate::lab::fact::{Ailment, End, EndedBy, LocalNanos, Order, Presence, Status, When, Why};
 use alloc::format;
+
+/// The epoch stands in the upper bits of a version.
+const EPOCH_BITS: u32 = 20;
 
 /// The published graph: where a status may go. Staying is always allowed.
 const fn edge(from: Status, to: Status) -> bool {
@@ -56,10 +59,11 @@ pub(super) fn shows(
     demand(!seat.step.shown, Invariant::OneReportPerStep, "one report a step", || {
         format!("{:?} after {:?}", next.status, before.status)
     })?;
+    let version = before.version.max(next.epoch << EPOCH_BITS) + 1;
     demand(
-        next.version == before.version + 1 && next.version > seat.last_version,
+        next.version == version && (is_unseen(next.epoch) || version > seat.last_version),
         Invariant::VersionGrowsByOne,
-        "the next version",
+        "the next version, or the first one of a newer epoch",
         || format!("{} after {}", next.version, before.version.max(seat.last_version)),
     )?;
     demand(next.epoch >= before.epoch, Invariant::EpochsGrow, "no older epoch", || {
@@ -97,7 +101,9 @@ pub(super) fn shows(
         because(seat, next, when.local, host, rules)?;
     }
     seat.shown = next;
-    seat.last_version = next.version;
+    if !is_unseen(next.epoch) {
+        seat.last_version = next.version;
+    }
     seat.step.shown = true;
     seat.recovering = false;
     Ok(())

@@ -61,7 +61,7 @@ pub enum Failure {
     /// The fleet called a session over whose link is open.
     #[error("ended-while-open: the fleet ended a session of agent {agent} whose link is open")]
     EndedWhileOpen { agent: u32 },
-    /// The fleet showed an older presence than before.
+    /// The fleet showed an older presence than before, or another one under the same version.
     #[error("readers-went-back: readers were shown an older presence of agent {agent} than before")]
     ReadersWentBack { agent: u32 },
     /// Everything healed and readers are not shown what is so, or the store does not have it.

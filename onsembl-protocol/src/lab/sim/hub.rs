@@ -295,7 +295,7 @@ impl Server {
         self.events.push_back(event);
     }
 
-    /// What readers of the fleet's view are shown. None may go back (P-62).
+    /// What readers of the fleet's view are shown. None may go back, and no version names two presences (P-62).
     fn show<W: Witness>(&mut self, env: &mut Env<W>, changes: Vec<Change>) {
         for change in changes {
             match change {
@@ -306,7 +306,10 @@ impl Server {
                     let presence = &agent.presence;
                     let next = (presence.version, presence.status);
                     let before = self.readers[of as usize].replace(next);
-                    if before.is_some_and(|(version, _)| version > next.0) {
+                    let goes_back = |(version, status)| {
+                        version > next.0 || (version == next.0 && status != next.1)
+                    };
+                    if before.is_some_and(goes_back) {
                         env.fail(Failure::ReadersWentBack { agent: of });
                     }
                 }

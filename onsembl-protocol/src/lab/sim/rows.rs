@@ -45,13 +45,14 @@ impl Rows {
         Some(self.rows[*self.by_id.get(id)?].agent)
     }
 
-    /// What a new run of the server continues from, and whose it is. The versions are raised permanently
+    /// What a new run of the server continues from, and whose it is. The epochs are raised permanently
     /// before anything is published under them.
     pub(super) fn recover(&mut self) -> Vec<(u32, AgentRecord)> {
         let raise = |row: &mut Row| {
             row.open.clear();
-            row.record.presence_version = row.record.presence_version.after_restart();
-            (row.agent, row.record.clone())
+            let record = row.record.clone().of_next_run();
+            row.record.epoch = record.epoch;
+            (row.agent, record)
         };
         self.rows.iter_mut().map(raise).collect()
     }
@@ -73,7 +74,7 @@ impl Rows {
         let _ = self.by_key.insert(new.key.clone(), at);
         let record = &mut row.record;
         record.key = new.key.clone();
-        record.epoch = record.epoch.next();
+        record.epoch = record.epoch.next_above(record.presence_version);
         record.instance.clone_from(&new.instance);
         if let Some(bearer) = &new.bearer {
             record.claim = Some(bearer.claim());
@@ -84,15 +85,13 @@ impl Rows {
         if new.instance.is_none() {
             record.journal = None;
         }
-        record.presence_version = record.presence_version.max(new.presence_floor);
         // Who has a session is awaited after a restart, whatever was last stored of its presence.
         if record.status == PresenceStatus::Offline {
             record.status = PresenceStatus::Connecting;
         }
         row.open.push(new.session.clone());
-        let agent = record.agent.clone();
-        let (epoch, presence_version) = (record.epoch, record.presence_version);
-        Some(OpenedSession { agent, epoch, presence_version, unknown_stop: None })
+        let (agent, epoch) = (record.agent.clone(), record.epoch);
+        Some(OpenedSession { agent, epoch, unknown_stop: None })
     }
 
     fn create(&mut self, agent: u32, new: &NewSession) -> usize {

@@ -222,7 +222,7 @@ impl Turn<'_> {
         let old = &self.cold.published;
         let since = if status == old.status { old.since } else { self.wall };
         let because = StatusCause { cause, impairment, trouble };
-        let version = old.version.next();
+        let version = self.config.numbering.after(old.version, old.epoch);
         self.cold.published = Presence { status, since, because, version, epoch: old.epoch };
         self.out.push(ServerAction::Report(self.cold.published));
     }

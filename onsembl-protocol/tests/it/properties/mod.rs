@@ -7,4 +7,5 @@ mod monitor;
 mod server;
 mod silence;
 mod supervisor;
+mod versions;
 mod walk;

@@ -138,7 +138,8 @@ impl Agent {
     /// The server is another process, which recovers it.
     fn server_restarts(&mut self) {
         let latest = self.log.last().unwrap().presence;
-        let (version, epoch) = (latest.version.after_restart(), latest.epoch);
+        let epoch = latest.epoch.next_above(latest.version);
+        let version = PresenceVersion::base_of(epoch);
         let (machine, step) = ServerConnection::recovered(self.rules, version, epoch, now(self.at));
         self.machine = machine;
         self.take(step);

@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::Message;
 struct Line {
     peer: Peer,
     heard: Vec<Value>,
+    /// The greatest version of the presence of each agent.
+    versions: BTreeMap<String, u64>,
 }
 
 /// What the server said in the recording and has not said yet.
@@ -74,6 +76,17 @@ async fn replay(name: &str) {
 }
 
 impl Line {
+    /// A dashboard that takes the greatest version for the latest one misses nothing.
+    fn no_presence_goes_back(&mut self, message: &Value) {
+        let payload = &message["payload"];
+        let (agent, version) = (payload["agentId"].as_str(), payload["presenceVersion"].as_u64());
+        if let (Some(agent), Some(version)) = (agent, version) {
+            let newest = self.versions.entry(agent.to_owned()).or_default();
+            assert!(version >= *newest, "{message} behind version {newest}");
+            *newest = version;
+        }
+    }
+
     fn nothing_is_new(&self, link: &str) {
         // What dashboards are told since: a legacy page the output of a command a second time, as its agent's
         // session (P-173), and all of them where a wrapper without a link may have dropped some (P-169).
@@ -114,7 +127,8 @@ impl Stage {
         match what {
             What::Opened { path, user, token_in_query } => {
                 let peer = self.open(&path, &user, token_in_query).await;
-                let before = self.lines.insert(link, Line { peer, heard: Vec::new() });
+                let line = Line { peer, heard: Vec::new(), versions: BTreeMap::new() };
+                let before = self.lines.insert(link, line);
                 assert!(before.is_none());
             }
             What::Sent { frame, .. } => {
@@ -237,13 +251,16 @@ impl Stage {
         let by = Instant::now() + PATIENCE;
         loop {
             match line.peer.next_by(by).await {
-                Some(Ok(now)) => match self.like.values(recorded, &now) {
-                    Ok(()) => return,
-                    Err(why) => {
-                        mismatch.push((now["type"].clone(), why));
-                        line.heard.push(now);
+                Some(Ok(now)) => {
+                    line.no_presence_goes_back(&now);
+                    match self.like.values(recorded, &now) {
+                        Ok(()) => return,
+                        Err(why) => {
+                            mismatch.push((now["type"].clone(), why));
+                            line.heard.push(now);
+                        }
                     }
-                },
+                }
                 other => {
                     let near = mismatch.iter().filter(|(kind, _)| *kind == recorded["type"]);
                     let near: Vec<_> = near.collect();

@@ -26,8 +26,9 @@ pub(super) fn one_report(
             let happened = format!("{edge}");
             call.blame(name, "an edge of the published graph", happened)?;
         }
-        if next.version != before.version.next() {
-            let wanted = format!("version {}", before.version.next());
+        let version = judge.config.numbering.after(before.version, next.epoch);
+        if next.version != version {
+            let wanted = format!("version {version}");
             let happened = format!("version {}", next.version);
             call.blame(Invariant::VersionGrowsByOne, wanted, happened)?;
         }
