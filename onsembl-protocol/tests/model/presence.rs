@@ -11,6 +11,16 @@ fn version_grows_by_one() {
     let next = w.next(Status::Stale, Why::Silence(45 * S));
     w.publish(Presence { version: next.version + 1, ..next });
     caught(I::VersionGrowsByOne, &w);
+    // A newer epoch has versions of its own.
+    let mut w = World::new();
+    w.fact(Fact::Installed(A, Installed::Fresh { version: 0, epoch: 0 }));
+    w.hello(P);
+    w.fact(Fact::SessionCommitted(A, 1, P));
+    w.fact(Fact::SessionAnswered(A, W, 1));
+    w.fact(Fact::ServerSent(A, W, Down::Welcome(1)));
+    let next = w.next(Status::Online, Why::Opened);
+    w.publish(Presence { version: next.version, epoch: 1, ..next });
+    caught(I::VersionGrowsByOne, &w);
     // After a restart too.
     let mut w = World::in_session();
     w.fact(Fact::ServerEnded(HowEnded::Killed));

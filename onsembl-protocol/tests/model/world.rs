@@ -174,7 +174,7 @@ impl World {
     pub fn next(&self, status: Status, why: Why) -> Presence {
         let wall = self.wall();
         let since = if status == self.shown.status { self.shown.since } else { wall };
-        let version = self.shown.version + 1;
+        let version = self.shown.version.max(self.shown.epoch << 20) + 1;
         Presence { status, why, since, version, ailment: None, ..self.shown }
     }
 
