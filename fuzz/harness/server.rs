@@ -177,7 +177,8 @@ impl Observer {
         } else {
             let is_after = |a| a == ServerAction::Report(*after);
             assert!(step.actions.iter().any(is_after), "reports what is not: {what}");
-            assert_eq!(after.version, before.version.next(), "not the next version: {what}");
+            let next = before.version.next_in(after.epoch);
+            assert_eq!(after.version, next, "not the next version: {what}");
             let edge = after.edge_from(before);
             assert!(PRESENCE_EDGES.contains(&edge), "no such edge, {edge}: {what}");
             let since = if after.status == before.status { before.since } else { now.wall };

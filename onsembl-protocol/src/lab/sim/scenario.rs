@@ -94,6 +94,7 @@ impl Scenario {
                 timing: timing.unwrap_or_default(),
                 resume_window: Duration::from_secs(random.pick([20, 90, 300, 300])),
                 admission_timeout: Duration::from_secs(random.pick([8, 25, 25])),
+                ..ServerConfig::DEFAULT
             },
             agent: AgentConfig {
                 dial_timeout: Duration::from_secs(random.pick([3, 10, 10])),

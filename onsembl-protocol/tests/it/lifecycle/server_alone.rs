@@ -275,7 +275,7 @@ fn after_a_restart_nothing_is_online_without_a_session() {
     let mut server = Server::recovered();
     let presence = server.machine.presence();
     assert_eq!((server.status(), server.because().as_str()), ("reconnecting", "server restarted"));
-    assert_eq!((presence.version, presence.epoch), (PresenceVersion(42), Epoch(7)));
+    assert_eq!((presence.version, presence.epoch), (PresenceVersion((7 << 20) + 1), Epoch(7)));
     let mut never_back = server.clone();
     server.run_until(secs(5));
     server.join(1, Dialect::Extended, Claimant::SameProcess);

@@ -73,7 +73,8 @@ pub(super) fn server_action(action: ServerAction, _: Timestamp) -> String {
         ServerAction::SendPing(link) => format!("ping over {link}"),
         ServerAction::Close(link, cause) => format!("close {link} {}", cause.code()),
         ServerAction::Report(p) => {
-            format!("report {} v{} ({})", p.status.as_str(), p.version, p.because)
+            let (epoch, number) = (p.version.0 >> 20, p.version.0 & 0xf_ffff);
+            format!("report {} v{epoch}.{number} ({})", p.status.as_str(), p.because)
         }
         ServerAction::Overslept(late) => format!("overslept {late:?}"),
         ServerAction::Forget => "forget".into(),

@@ -91,7 +91,7 @@ async fn a_dashboard_sees_no_agent_go_back_over_the_upgrade() {
     assert_eq!(newest.len(), 4);
 
     let mut world = World::over(dir).await;
-    let mut shown = async |world: &World, newest: &mut BTreeMap<String, u64>| {
+    let shown = async |world: &World, newest: &mut BTreeMap<String, u64>| {
         let mut watching = world.dashboard_link("ann").await;
         watching.send(extended_dashboard_hello()).await;
         for _ in 0..4 {
