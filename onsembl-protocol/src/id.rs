@@ -158,6 +158,9 @@ number_id! {
     InputSequence;
     /// A link of a dashboard, numbered by the server that serves it: another one for each link of one run of a server.
     DashboardId;
+    /// One registration of a node of a cluster, numbered by the database: a node that was taken for dead registers again,
+    /// under another one.
+    NodeRun;
     /// Tells the process that produced an output stream from any other that ran under the same
     /// command id. Our agent takes the wall time of the start, in milliseconds.
     Incarnation;

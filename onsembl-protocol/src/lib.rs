@@ -22,7 +22,7 @@
 //! one agent, [`fleet`] all agents of one user on a server, each as one machine. They are composed of smaller
 //! machines (for a command, output, a terminal, a stop), which are not public; their types that an edge stores,
 //! shows or performs are in the module of the machine it performs, and those for screens and typing in
-//! [`terminal`].
+//! [`terminal`]. [`cluster`] decides which of several servers has an agent.
 //!
 //! **3. Evidence.** [`replay`]: the inputs of a machine, recorded, exported, and replayed to the byte.
 //! [`diagnosis`]: explanations derived from records: why an agent is away, since when, and the evidence.
@@ -154,6 +154,7 @@ extern crate std;
 
 mod activity;
 pub mod close;
+pub mod cluster;
 mod command;
 pub mod diagnosis;
 pub mod fleet;

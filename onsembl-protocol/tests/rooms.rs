@@ -31,6 +31,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("terminal", &[VALUES, &["model"]]),
     ("stop", &[VALUES, &["model"]]),
     ("activity", &[VALUES, &["model"]]),
+    ("cluster", &[&["time", "step", "id"]]),
     ("worker", &[VALUES, &["model", "wire", "session", "diagnosis"], SMALL_MACHINES]),
     (
         "fleet",
