@@ -14,6 +14,7 @@ const UNHEARD: u64 = 3;
 /// Whether a node hears the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Reception {
     Hears,
     /// What others publish does not arrive, so it is read from the database more often.
@@ -22,6 +23,7 @@ pub enum Reception {
 
 /// Events of [`Hearing`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum HearingEvent {
     /// This message of its own came back.
     Heard(u64),
@@ -31,6 +33,7 @@ pub enum HearingEvent {
 
 /// Actions of [`Hearing`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum HearingAction {
     /// Publish this message to this node itself.
     Publish(u64),

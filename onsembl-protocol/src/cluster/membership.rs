@@ -35,6 +35,7 @@ const WATCHED: usize = 256;
 
 /// Whether a lease is over, by the database's clock in the statement that read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Lease {
     /// It ends within [`LEASE`].
     Holds,
@@ -44,6 +45,7 @@ pub enum Lease {
 
 /// Which process a registration is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum NodeProcess {
     /// An earlier process of this node, which ended before this one began.
     EarlierOfThis,
@@ -52,8 +54,9 @@ pub enum NodeProcess {
 }
 
 /// What a node is to the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Standing {
     /// It has no registration yet, or its last one is over.
     Joining,
@@ -78,6 +81,7 @@ impl Standing {
 
 /// Events of [`Membership`]. A request that fails is not reported: it is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum MembershipEvent {
     /// The registration that was asked for at that time is stored.
     Registered { run: NodeRun, asked_at: Timestamp },
@@ -105,6 +109,7 @@ pub enum MembershipEvent {
 
 /// Actions of [`Membership`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum MembershipAction {
     /// Store a registration of this process; answer with `Registered`.
     Register { asked_at: Timestamp },

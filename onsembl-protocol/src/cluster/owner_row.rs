@@ -10,6 +10,7 @@ use thiserror::Error;
 /// What an owner has of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Hold {
     /// The agent opened its latest session there. It may be away since.
     Session,
@@ -27,6 +28,7 @@ pub struct Owner {
 
 /// Whether the registration of a node is in force, as the transaction that asks finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Registration {
     /// It is, and stays so until the transaction ends.
     InForce,
@@ -52,6 +54,7 @@ pub struct ClaimRefused;
 
 /// What a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum WriteKind {
     /// What is now: presence, the end of a session, a journal.
     Present,
@@ -61,6 +64,7 @@ pub enum WriteKind {
 
 /// Whether a write is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum WriteVerdict {
     Accepted,
     /// If it continues exactly what is stored: a position of output, a command without an outcome.

@@ -16,6 +16,7 @@ const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// What a node has of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Held {
     /// No owner is known.
     Nothing,
@@ -30,6 +31,7 @@ pub enum Held {
 /// How what a node has of an agent ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Ending {
     /// The agent has a newer session elsewhere: a link that is still open is closed as superseded, or as replaced if that
     /// is another process.
@@ -40,6 +42,7 @@ pub enum Ending {
 
 /// Events of [`Ownership`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum OwnershipEvent {
     /// The database passed the agent to this node under this epoch.
     Granted {
@@ -60,6 +63,7 @@ pub enum OwnershipEvent {
 
 /// Actions of [`Ownership`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum OwnershipAction {
     /// Tell that node that the agent is not its own any more. It need not arrive.
     Tell { run: NodeRun, epoch: Epoch },

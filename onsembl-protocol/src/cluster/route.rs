@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whether a request is in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Kept {
     /// It was stored before it was sent: it is found without a message.
     Stored,
@@ -24,6 +25,7 @@ pub enum Kept {
 
 /// The node of an agent, as far as is known where the request is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Destination {
     /// This node itself.
     Here,
@@ -37,6 +39,7 @@ pub enum Destination {
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Outcome {
     /// The agent's fleet took it, or refused it with a reason that its reply has.
     Handled,
@@ -48,6 +51,7 @@ pub enum Outcome {
 
 /// Events of [`Route`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum RouteEvent {
     /// The message to this node had this outcome.
     Answered { by: NodeRun, outcome: Outcome },
@@ -58,6 +62,7 @@ pub enum RouteEvent {
 /// Why a stored request waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum WaitingFor {
     /// The node of the agent did not answer.
     Node,
@@ -67,6 +72,7 @@ pub enum WaitingFor {
 
 /// What the user is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum RouteReply {
     /// The node of the agent answered: its reply is the user's.
     Handled,
@@ -78,6 +84,7 @@ pub enum RouteReply {
 
 /// Actions of [`Route`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum RouteAction {
     /// Hand the request to the fleet of this node; nothing follows.
     Deliver,
