@@ -17,6 +17,8 @@ pub(super) struct Judge {
     /// Who was granted each epoch of each agent.
     grants: Vec<BTreeMap<Epoch, Owner>>,
     renewed: BTreeMap<NodeRun, Millis>,
+    /// Registrations whose process has ended.
+    over: BTreeSet<NodeRun>,
     /// What each version of each agent says.
     versions: Vec<BTreeMap<PresenceVersion, PresenceStatus>>,
     /// When each agent was last in session at its own end.
@@ -54,11 +56,17 @@ impl Judge {
         let _ = self.renewed.insert(run, at);
     }
 
+    /// The process of this registration ended.
+    pub(super) fn process_ended(&mut self, run: NodeRun) {
+        let _ = self.over.insert(run);
+    }
+
     /// A registration in force was ended by another node.
     pub(super) fn swept(&mut self, run: NodeRun, at: Millis) {
         let _ = self.met.insert("a node was swept");
         let renewed = self.renewed.get(&run).copied().unwrap_or(0);
-        self.demand(at >= renewed + RENEWED_WITHIN, || {
+        let has_ended = self.over.contains(&run);
+        self.demand(has_ended || at >= renewed + RENEWED_WITHIN, || {
             format!("node {run} was swept at {at}, and renewed at {renewed}")
         });
     }

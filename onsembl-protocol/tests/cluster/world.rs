@@ -581,8 +581,9 @@ impl World {
 
     /// The process of a node ends without a word.
     fn kill(&mut self, place: usize) {
-        if self.places[place].node.take().is_none() {
-            return;
+        let Some(node) = self.places[place].node.take() else { return };
+        if let Some(run) = node.membership.run() {
+            self.judge.process_ended(run);
         }
         let links: Vec<LinkId> = self
             .wires
