@@ -17,6 +17,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("limits", &[]),
     ("close", &[]),
     ("shared_pool", &[]),
+    ("shared_slots", &[]),
     ("step", &[&["time"]]),
     ("id", &[&["shown", "text"]]),
     ("model", &[VALUES]),
@@ -32,6 +33,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("stop", &[VALUES, &["model"]]),
     ("activity", &[VALUES, &["model"]]),
     ("cluster", &[&["time", "step", "id"]]),
+    ("sign_in", &[VALUES, &["model"]]),
     ("worker", &[VALUES, &["model", "wire", "session", "diagnosis"], SMALL_MACHINES]),
     (
         "fleet",
@@ -47,7 +49,8 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         ],
     ),
 ];
-const VALUES: &[&str] = &["shown", "text", "time", "limits", "close", "step", "id", "shared_pool"];
+const VALUES: &[&str] =
+    &["shown", "text", "time", "limits", "close", "step", "id", "shared_pool", "shared_slots"];
 const SMALL_MACHINES: &[&str] = &["command", "output", "terminal", "stop", "activity"];
 
 /// Where frames and machines meet: the only files of a room of machines that may read messages.

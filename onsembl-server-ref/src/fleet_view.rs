@@ -118,23 +118,26 @@ impl FleetView {
 /// A look at a fleet view. What changes meanwhile is seen by the next one.
 #[derive(Debug)]
 pub struct Look<'a> {
-    of: &'a FleetView,
-    view: Option<MutexGuard<'a, View>>,
-    none: View,
+    view: MutexGuard<'a, View>,
+    // Dropped behind the guard, because fields are in this order.
+    _settles: Settles<'a>,
 }
+
+/// Applies what came meanwhile when it is dropped.
+#[derive(Debug)]
+struct Settles<'a>(&'a FleetView);
 
 impl Deref for Look<'_> {
     type Target = View;
 
     fn deref(&self) -> &View {
-        self.view.as_deref().unwrap_or(&self.none)
+        &self.view
     }
 }
 
-impl Drop for Look<'_> {
+impl Drop for Settles<'_> {
     fn drop(&mut self) {
-        self.view = None;
-        self.of.settle();
+        self.0.settle();
     }
 }
 
@@ -143,7 +146,7 @@ impl FleetView {
     pub fn look(&self) -> Look<'_> {
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         self.take_changes(&mut view);
-        Look { of: self, view: Some(view), none: View::default() }
+        Look { view, _settles: Settles(self) }
     }
 
     /// Applies changes, and wakes readers if they are to notice. Never waits for a reader: if one looks, it

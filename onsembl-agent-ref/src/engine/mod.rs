@@ -22,7 +22,7 @@ mod run;
 mod screen_model;
 mod start;
 
-use crate::executor::Executor;
+use crate::executor::{Executor, Processes};
 pub use crate::options::{
     AgentControl, AgentEnd, AgentError, AgentObservation, AgentOptions, ControlInbox,
     TokenSourceKind,
@@ -46,8 +46,8 @@ pub async fn run(
     options: AgentOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<AgentEnd, AgentError> {
-    let executor = options.runner.clone().executor();
-    run_with(options, executor, shutdown).await
+    let processes = Processes::from(options.runner.clone());
+    run_with(options, Box::new(processes), shutdown).await
 }
 
 /// As [`run`], with commands carried out by `executor` instead of the options' runner.

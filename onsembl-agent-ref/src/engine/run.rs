@@ -9,11 +9,10 @@ use crate::host_metrics::{self, Load};
 use crate::journal::JournalEvent;
 use crate::local_terminal::{self, LocalTerminal};
 use crate::options::{AgentEnd, AgentError, AgentOptions, ControlInbox, ControlRequest};
-use crate::process::ProcessEvent;
 use crate::state_dir::StateDir;
 use crate::status_file::{Haste, StatusWriter, public_server};
 use crate::traces::Traces;
-use onsembl_protocol::id::{CommandId, InstanceId};
+use onsembl_protocol::id::InstanceId;
 use onsembl_protocol::model::{AGENT_FEATURES, Feature};
 use onsembl_protocol::session::AgentStatus;
 use onsembl_protocol::worker::{
@@ -23,7 +22,7 @@ use onsembl_protocol::worker::{
 use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig, SendError};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -46,12 +45,12 @@ pub(super) struct Agent {
     driver: AgentDriver,
     worker: Worker,
     effects: Effects,
-    events: mpsc::Receiver<ProcessEvent<CommandId>>,
-    spool_events: Option<mpsc::UnboundedReceiver<SpoolEvent>>,
-    journal_events: Option<mpsc::UnboundedReceiver<JournalEvent>>,
+    events: mpsc::Receiver<WorkerEvent>,
+    spool_events: mpsc::UnboundedReceiver<SpoolEvent>,
+    journal_events: mpsc::UnboundedReceiver<JournalEvent>,
     terminal_events: mpsc::Receiver<WorkerEvent>,
     status: StatusWriter,
-    control: Option<mpsc::Receiver<ControlRequest>>,
+    control: mpsc::Receiver<ControlRequest>,
     load: Arc<Load>,
     traces: Traces,
     clock: SystemClock,
@@ -101,8 +100,11 @@ impl Agent {
         let slots = WorkerConfig::slots(options.max_parallel, terminal.as_ref());
         let Kept { recovered, journal, journal_id, journalling, spool, bounds } =
             left.take_up(&options, dir.path(), &counters);
+        // Nothing comes of one that is not there.
         let (journal, journal_events) = journal.unzip();
+        let journal_events = journal_events.unwrap_or_else(|| mpsc::unbounded_channel().1);
         let (spool, spool_events) = spool.unzip();
+        let spool_events = spool_events.unwrap_or_else(|| mpsc::unbounded_channel().1);
         let profile = driver.profile_mut();
         profile.features.extend(traces.feature());
         (profile.max_parallel, profile.journal) = (Some(slots), journal_id);
@@ -110,22 +112,25 @@ impl Agent {
         let (events_entry, events) = mpsc::channel(EVENTS);
         let (terminal_entry, terminal_events) = mpsc::channel(TERMINAL_EVENTS);
         let fence = options.fence.clone().unwrap_or_else(|| executor.fence());
-        let mut effects = Effects::new(
+        let hooks = terminal.as_ref().and_then(|_| listen(&dir, &terminal_entry, &counters));
+        let screen = || LocalTerminal::open(terminal_entry.clone(), WorkerEvent::Screen);
+        let effects = Effects {
             executor,
-            fence.clone(),
-            events_entry,
-            terminal_entry.clone(),
+            fence: fence.clone(),
+            running: BTreeMap::new(),
+            terminal: None,
+            journal,
+            spool,
+            screen: options.attach.then(screen).transpose()?,
+            model: None,
+            events: events_entry,
+            terminal_events: terminal_entry,
+            environment: options.additions.environment.clone(),
+            hooks,
             credentials,
-            counters.clone(),
-        );
-        (effects.journal, effects.spool) = (journal, spool);
-        effects.environment.clone_from(&options.additions.environment);
-        if terminal.is_some() {
-            effects.hooks = listen(&dir, terminal_entry.clone(), &counters);
-        }
-        if options.attach {
-            effects.screen = Some(LocalTerminal::open(terminal_entry, WorkerEvent::Screen)?);
-        }
+            clock,
+            counters: counters.clone(),
+        };
         let config = WorkerConfig {
             slots,
             spool: bounds,
@@ -143,6 +148,7 @@ impl Agent {
         let server = public_server(&options.server);
         tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
         let control = options.control.as_ref().and_then(ControlInbox::take);
+        let control = control.unwrap_or_else(|| mpsc::channel(1).1);
         let (observer, name) = (options.observer, options.name);
         let status = StatusWriter::new(dir, name, server, clock, counters.clone(), observer);
         Ok(Self {
@@ -179,15 +185,18 @@ impl Agent {
             }
             let event = tokio::select! {
                 notice = self.driver.next() => Event::Notice(notice),
-                Some(event) = next_of(&mut self.journal_events) => {
+                Some(event) = self.journal_events.recv() => {
                     let JournalEvent { awaited, outcome } = event;
                     Event::Worker(WorkerEvent::Journalled { awaited, outcome })
                 }
-                Some(event) = next_of(&mut self.spool_events) => {
+                Some(event) = self.spool_events.recv() => {
                     Event::Worker(WorkerEvent::Spool(event))
                 }
                 Some(event) = self.terminal_events.recv() => Event::Worker(event),
-                Some(event) = self.events.recv() => Event::Worker(self.effects.event(event)),
+                Some(event) = self.events.recv() => {
+                    self.effects.said(&event);
+                    Event::Worker(event)
+                }
                 () = self.clock.sleep_until(self.worker.deadline()) => {
                     Event::Worker(WorkerEvent::Wake)
                 }
@@ -195,7 +204,7 @@ impl Agent {
                     is_told_to_end = true;
                     Event::Worker(WorkerEvent::ShutDown)
                 }
-                Some(request) = asked(&mut self.control) => Event::Control(request),
+                Some(request) = self.control.recv() => Event::Control(request),
                 () = self.status.keep() => Event::Status,
                 () = std::future::ready(()), if self.effects.is_drawing() => Event::Draw,
             };
@@ -360,20 +369,6 @@ impl Agent {
         self.traces.finish().await;
         tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
         self.status.finish().await;
-    }
-}
-
-async fn next_of<T>(events: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T> {
-    match events {
-        Some(events) => events.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn asked(control: &mut Option<mpsc::Receiver<ControlRequest>>) -> Option<ControlRequest> {
-    match control {
-        Some(requests) => requests.recv().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -6,19 +6,15 @@
 //! confirmed, time limits, cancellation, pause and emergency stops work, and audits are answered. Hand one to
 //! [`engine::run_with`](crate::engine::run_with).
 //!
-//! [`Shell`], [`Program`] and [`Terminal`] are the ones of this crate; they run processes.
+//! [`Processes`] is the one of this crate: shells, programs, and programs under a terminal.
 
 mod events;
-mod program;
-mod shell;
-mod terminal;
+mod processes;
 
 pub use events::{ExecutionEvents, PasteReply, RemoteReply, TypingReply};
-pub use program::Program;
-pub use shell::Shell;
-pub use terminal::Terminal;
+pub use processes::Processes;
 
-use crate::process::{ProcessHandle, Runner};
+use crate::process::ProcessHandle;
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::model::TerminalSize;
@@ -173,21 +169,6 @@ pub trait Execution: Send {
     fn resize(&mut self, size: TerminalSize) -> io::Result<()> {
         let _ = size;
         Ok(())
-    }
-}
-
-impl Runner {
-    /// What runs commands in this way.
-    pub fn executor(self) -> Box<dyn Executor> {
-        match self {
-            Self::Shell => Box::new(Shell),
-            Self::Program { program, arguments, text_on } => {
-                Box::new(Program { program, arguments, text_on })
-            }
-            Self::Terminal { program, arguments, size } => {
-                Box::new(Terminal::new(program, arguments, size))
-            }
-        }
     }
 }
 

@@ -13,9 +13,10 @@ mod pressure;
 mod starting;
 mod terminal;
 
-use onsembl_agent_ref::process::{ProcessEvent, ProcessHandle, ProcessSpec, spawn};
+use onsembl_agent_ref::process::{ProcessHandle, ProcessSpec, spawn};
 use onsembl_protocol::id::CommandId;
 use onsembl_protocol::model::{Exit, Stream};
+use onsembl_protocol::worker::{Rest, WorkerEvent};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::future::Future;
@@ -46,7 +47,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// A started process and what was received of it.
 struct Run {
     handle: ProcessHandle,
-    events: mpsc::Receiver<ProcessEvent<CommandId>>,
+    events: mpsc::Receiver<WorkerEvent>,
     seen: Seen,
 }
 
@@ -73,13 +74,18 @@ impl Done {
     }
 }
 
+/// Under which every run is started.
+fn run_id() -> CommandId {
+    CommandId::new("cmd-1")
+}
+
 fn start(text: &str) -> Run {
     start_spec(&ProcessSpec::shell(text), 16)
 }
 
 fn start_spec(spec: &ProcessSpec, capacity: usize) -> Run {
     let (sender, events) = mpsc::channel(capacity);
-    let handle = spawn(spec, CommandId::new("cmd-1"), sender).unwrap();
+    let handle = spawn(spec, run_id(), sender).unwrap();
     Run { handle, events, seen: Seen::default() }
 }
 
@@ -92,10 +98,10 @@ impl Run {
         living_of_group(self.pid()).is_empty()
     }
 
-    fn take(&mut self, event: ProcessEvent<CommandId>) -> Option<(Exit, bool, Vec<Stream>)> {
+    fn take(&mut self, event: WorkerEvent) -> Option<(Exit, bool, Vec<Stream>)> {
         match event {
-            ProcessEvent::Output { key, stream, bytes } => {
-                assert_eq!(key, CommandId::new("cmd-1"));
+            WorkerEvent::Output { command, stream, bytes } => {
+                assert_eq!(command, run_id());
                 assert!(!bytes.is_empty());
                 self.seen.largest = self.seen.largest.max(bytes.len());
                 match stream {
@@ -105,13 +111,11 @@ impl Run {
                 }
                 None
             }
-            ProcessEvent::Ended { key, exit, group_empty, open, .. } => {
-                assert_eq!(key, CommandId::new("cmd-1"));
-                Some((exit, group_empty, open))
+            WorkerEvent::Ended { command, exit, rest, open } => {
+                assert_eq!(command, run_id());
+                Some((exit, rest == Rest::Ended, open))
             }
-            other @ (ProcessEvent::Cleared { .. }
-            | ProcessEvent::Program { .. }
-            | ProcessEvent::EndedUnwatched { .. }) => {
+            other => {
                 panic!("{other:?} before its end")
             }
         }
@@ -149,7 +153,8 @@ impl Run {
     /// Nothing is left of it: behind its end, and last.
     async fn cleared(mut self) {
         let event = soon("the clearing", self.events.recv()).await;
-        assert_eq!(event, Some(ProcessEvent::Cleared { key: CommandId::new("cmd-1") }));
+        let Some(WorkerEvent::Cleared(command)) = event else { panic!("{event:?}") };
+        assert_eq!(command, run_id());
         assert!(soon("the close", self.events.recv()).await.is_none(), "came after that");
     }
 }

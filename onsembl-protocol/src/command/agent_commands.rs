@@ -273,10 +273,7 @@ impl AgentCommands {
             (None, false) => CommandPhase::Failed,
         };
         let mut report = blank(id, phase);
-        match exit {
-            Exit::Code(code) => report.exit_code = Some(code),
-            Exit::Signal(signal) => report.signal = Some(signal),
-        }
+        (report.exit_code, report.signal) = Exit::fields(Some(exit));
         report.error = match stopped {
             Some(Stopped::OverLimit(d)) => {
                 Some(format!("it ran longer than its limit of {}", Human(*d)))
@@ -313,10 +310,7 @@ impl AgentCommands {
         match typed {
             TypingEnd::Taken => {}
             TypingEnd::ProgramEnded(exit) => {
-                match exit {
-                    Exit::Code(code) => report.exit_code = Some(code),
-                    Exit::Signal(signal) => report.signal = Some(signal),
-                }
+                (report.exit_code, report.signal) = Exit::fields(Some(exit));
                 report.error = Some(format!("{PROGRAM_ENDED}: {exit}"));
             }
             TypingEnd::Failed(why) => report.error = Some(why),

@@ -5,6 +5,7 @@ mod activity;
 mod adoption;
 mod beats;
 mod contest;
+mod deleting;
 mod findings;
 mod held;
 mod keyboards;

@@ -107,13 +107,12 @@ pub enum Terminator {
 
 /// What an answer depends on, at the position of its query in what the program wrote.
 #[derive(Clone, Copy, Debug)]
-pub struct ScreenFacts<'a> {
-    /// The size of the terminal.
-    pub size: TerminalSize,
+pub(crate) struct ScreenFacts<'a> {
+    pub(crate) size: TerminalSize,
     /// Column and row of the cursor, from 1.
-    pub cursor: (u16, u16),
-    /// The modes that are switched.
-    pub modes: &'a Modes,
+    pub(crate) cursor: (u16, u16),
+    /// Those that are switched.
+    pub(crate) modes: &'a Modes,
 }
 
 impl Query {
@@ -169,7 +168,7 @@ impl Query {
     }
 
     /// What a plain terminal answers: at most 64 bytes.
-    pub fn answer(self, facts: &ScreenFacts<'_>) -> Vec<u8> {
+    pub(crate) fn answer(self, facts: &ScreenFacts<'_>) -> Vec<u8> {
         let (column, row) = facts.cursor;
         let answer: String = match self {
             Self::Status => "\x1b[0n".into(),

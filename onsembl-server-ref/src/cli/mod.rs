@@ -1,6 +1,7 @@
 //! The command lines of `onsembl` and `onsembl-server`. Others script against them: docs/CLI.md says what stays.
 
 mod agents;
+mod agents_watch;
 mod ages;
 mod attach;
 mod audit;
@@ -15,6 +16,8 @@ mod connect;
 mod context;
 mod control;
 mod definition;
+#[cfg(test)]
+mod documented;
 mod exec;
 mod exec_run;
 mod exec_sinks;
@@ -23,6 +26,7 @@ mod export;
 mod find;
 mod forget;
 mod generate;
+mod handover;
 mod limits;
 mod listen;
 mod output;

@@ -13,6 +13,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use onsembl_protocol::sign_in::Scheme;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::tls::ServerTls;
 use std::io;
@@ -205,7 +206,7 @@ impl Accepted {
         }
         let stream = PatientIo::new(stream, self.connection.clone());
         match self.tls.take() {
-            None => self.http(stream, limits).await,
+            None => self.http(stream, Scheme::Http, limits).await,
             // Several times as large as all else, which a connection without TLS would hold while it is let in.
             Some(tls) => Box::pin(self.over_tls(peer, tls, stream, limits)).await,
         }
@@ -220,7 +221,7 @@ impl Accepted {
         limits: AcceptLimits,
     ) {
         match timeout(limits.head, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.http(stream, limits).await,
+            Ok(Ok(stream)) => self.http(stream, Scheme::Https, limits).await,
             Ok(Err(error)) => {
                 self.counters.count("tls_failures");
                 if let Some(before) = self.faults.allow(peer.ip(), Fault::Handshake) {
@@ -262,7 +263,7 @@ impl Accepted {
         }
     }
 
-    async fn http<S>(self, stream: S, limits: AcceptLimits)
+    async fn http<S>(self, stream: S, scheme: Scheme, limits: AcceptLimits)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -282,6 +283,7 @@ impl Accepted {
             let extensions = request.extensions_mut();
             let _ = extensions.insert(ConnectInfo(from));
             let _ = extensions.insert(connection.clone());
+            let _ = extensions.insert(scheme);
             let (answer, connection) = (router.clone().oneshot(request), connection.clone());
             async move {
                 connection.asked().await;

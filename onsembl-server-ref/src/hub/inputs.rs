@@ -1,8 +1,9 @@
 //! All that the hub waits for, and what of it comes next.
 
 use super::perform::Edge;
+use super::recovery::RECOVERY;
 use super::request::{QueuedRequest, Request};
-use super::unread::ReadFleet;
+use super::unread::StoredAgent;
 use super::watchdog::Kind;
 use super::write_queue::Done;
 use crate::auth::{LinkEnd, OpenRequest};
@@ -11,16 +12,21 @@ use onsembl_protocol::fleet::StoreAnswer;
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::time::Deadline;
 use onsembl_transport::clock::SystemClock;
-use onsembl_transport::server::{Shard, ShardEvent};
+use onsembl_transport::server::ShardEvent;
 use std::collections::VecDeque;
 use std::future::ready;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinError;
 use tracing::warn;
 
 /// Recorded heartbeats that are handled in one go before input is looked at again: one commit may have those of all agents.
 const RECORDED_AT_ONCE: usize = 256;
 
+/// What events of links are to the watchdog.
+pub(super) const LINKS: Kind = "links";
+
 /// What the hub has to do next.
+#[derive(Debug)]
 pub(super) enum Input {
     Link(ShardEvent<OpenRequest>),
     Request(Request),
@@ -31,8 +37,8 @@ pub(super) enum Input {
     Health(StoreHealth),
     Wake,
     TokenEnded(LinkEnd),
-    /// A fleet that was not read yet was.
-    Read(ReadFleet),
+    /// A fleet that was not read yet was: its agents.
+    Read(UserId, Vec<StoredAgent>),
     /// Agents of such a fleet are to be recovered.
     Recover,
 }
@@ -47,59 +53,17 @@ pub(super) enum Next {
 }
 
 impl Input {
-    /// Of whose fleet this may be the first that is heard of. Everything else is about what a fleet knows already.
-    pub(super) fn first_of<'a>(&'a self, shard: &'a Shard<OpenRequest>) -> Option<&'a UserId> {
-        match self {
-            Self::Link(ShardEvent::Hello(claim)) => Some(&claim.auth.identity().user),
-            Self::Link(ShardEvent::Silent { link, .. }) => {
-                shard.bearer(*link).map(|open| &open.identity().user)
-            }
-            Self::Request(request) => request.user(),
-            Self::Link(
-                ShardEvent::Parked { .. }
-                | ShardEvent::Admit { .. }
-                | ShardEvent::Welcomed { .. }
-                | ShardEvent::Record { .. }
-                | ShardEvent::Paused { .. }
-                | ShardEvent::Presence { .. }
-                | ShardEvent::Beats { .. }
-                | ShardEvent::Message { .. }
-                | ShardEvent::Heard { .. }
-                | ShardEvent::LinkEnded { .. }
-                | ShardEvent::Forgotten { .. }
-                | ShardEvent::Overslept(_)
-                | ShardEvent::Answered { .. },
-            )
-            | Self::Recorded(_)
-            | Self::Stored(_)
-            | Self::Answered(..)
-            | Self::Health(_)
-            | Self::Wake
-            | Self::TokenEnded(_)
-            | Self::Read(_)
-            | Self::Recover => None,
-        }
-    }
-
     pub(super) const fn kind(&self) -> Kind {
         match self {
-            Self::Link(_) => Kind::LINKS,
-            Self::Request(request) => match request {
-                Request::AgentLink(_) => Kind::ACCEPT,
-                Request::User { .. } => Kind::OF_FLEET,
-                Request::Recording { .. } => Kind::RECORDING,
-                Request::Beats { .. } => Kind::BEATS,
-                Request::Command { .. } => Kind::COMMAND,
-                Request::Read { .. } => Kind::RECOVERY,
-                Request::Stats(_) | Request::Alive(_) | Request::Shutdown(_) => Kind::STATS,
-            },
-            Self::Recorded(_) => Kind::RECORDED,
-            Self::Stored(_) => Kind::STORED,
-            Self::Answered(..) => Kind::ANSWERED,
-            Self::Health(_) => Kind::HEALTH,
-            Self::Wake => Kind::WAKE,
-            Self::TokenEnded(_) => Kind::TOKENS,
-            Self::Read(_) | Self::Recover => Kind::RECOVERY,
+            Self::Link(_) => LINKS,
+            Self::Request(request) => request.kind(),
+            Self::Recorded(_) => "recorded heartbeats",
+            Self::Stored(_) => "stored output",
+            Self::Answered(..) => "answer of the store",
+            Self::Health(_) => "health of the store",
+            Self::Wake => "wake-ups",
+            Self::TokenEnded(_) => "ends of tokens",
+            Self::Read(..) | Self::Recover => RECOVERY,
         }
     }
 }
@@ -138,26 +102,18 @@ impl Inputs {
                 Some(stored) = self.receipts.output.recv() => Input::Stored(stored),
                 Some((user, answer)) = self.done.recv() => Input::Answered(user, answer),
                 Some(outcome) = edge.outcomes.join_next(), if !edge.outcomes.is_empty() => {
-                    match outcome {
-                        Ok((user, answer)) => Input::Answered(user, answer),
-                        Err(error) => {
-                            edge.counters.count("tasks_lost");
-                            warn!(%error, "a request to the database was lost");
-                            continue;
-                        }
+                    match kept(outcome, edge) {
+                        Some((user, answer)) => Input::Answered(user, answer),
+                        None => continue,
                     }
                 }
-                Some(read) = edge.unread.next_read(), if edge.unread.is_reading() => match read {
-                    Ok(Some(fleet)) => Input::Read(fleet),
-                    // The store was closed, and the hub ends.
-                    Ok(None) => continue,
-                    Err(error) => {
-                        edge.counters.count("tasks_lost");
-                        warn!(%error, "a fleet that was being read was lost");
-                        continue;
+                Some(read) = edge.unread.reads.join_next(), if !edge.unread.reads.is_empty() => {
+                    match kept(read, edge).flatten() {
+                        Some((user, agents)) => Input::Read(user, agents),
+                        None => continue,
                     }
-                },
-                () = ready(()), if edge.unread.is_recovering() => Input::Recover,
+                }
+                () = ready(()), if edge.unread.fleets.is_recovering() => Input::Recover,
                 Ok(()) = self.health.changed() => Input::Health(*self.health.borrow_and_update()),
                 () = self.clock.sleep_until(wake) => Input::Wake,
                 Some(ended) = self.link_ends.recv() => Input::TokenEnded(ended),
@@ -169,4 +125,13 @@ impl Inputs {
         let some = self.recorded.len().min(RECORDED_AT_ONCE);
         Input::Recorded(self.recorded.drain(..some).collect())
     }
+}
+
+/// What a task of the hub brings, unless it was lost.
+fn kept<T>(outcome: Result<T, JoinError>, edge: &Edge) -> Option<T> {
+    let lost = |error: &JoinError| {
+        edge.counters.count("tasks_lost");
+        warn!(%error, "a request to the database was lost");
+    };
+    outcome.inspect_err(lost).ok()
 }

@@ -2,17 +2,18 @@
 //! commands that were not over or ended lately. Sessions and holds of keyboards that it left open are over. A fleet of
 //! which nothing is in progress is left unread until its first event ([`unread`](super::unread)).
 
-use super::inputs::Input;
 use super::rows;
 use super::run::Hub;
-use super::unread::{Recovery, StoredAgent, unless_troubled};
+use super::unread::{StoredAgent, unless_troubled};
 use super::watchdog::Kind;
 use crate::store::{CommandRow, StoreError, Submitted};
-use onsembl_protocol::fleet::{ALIASES, RECOVERED_COMMANDS, RECOVERED_FOR};
-use onsembl_protocol::id::UserId;
+use onsembl_protocol::fleet::{ALIASES, RECOVERED_COMMANDS, RECOVERED_FOR, Recovery};
 use onsembl_protocol::time::WallTime;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use tracing::{info, warn};
+
+/// What it is to the watchdog.
+pub(super) const RECOVERY: Kind = "recovery";
 
 impl Hub {
     pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
@@ -20,7 +21,7 @@ impl Hub {
         let at = self.edge.shard.clock().now().wall;
         let mut going_on = BTreeSet::new();
         for (user, order) in store.stops().in_force().await? {
-            self.with_fleet(&user, Kind::RECOVERY, |fleet, now| fleet.recover_stop(order, now));
+            self.with_fleet(&user, RECOVERY, |fleet, now| fleet.recover_stop(order, now));
             let _ = going_on.insert(user);
         }
         let known = store.agents().counts().await?;
@@ -52,15 +53,11 @@ impl Hub {
             "recovered"
         );
         self.views.expect(all);
-        let mut counts: BTreeMap<UserId, usize> = BTreeMap::new();
-        for agent in agents {
-            *counts.entry(agent.0.user.clone()).or_default() += 1;
-            self.recover_agent(agent);
-        }
+        agents.into_iter().for_each(|agent| self.recover_agent(agent));
         // Held until the end: a fleet without agents has nothing but its commands that keeps it.
         let views: Vec<_> = going_on
             .iter()
-            .map(|user| self.views.read(user, counts.get(user).copied().unwrap_or(0)))
+            .map(|user| self.views.read(user, known.get(user).map_or(0, |count| count.agents)))
             .collect();
         // The oldest first, so that those make room for the newer ones.
         for row in ended.into_iter().rev().chain(open) {
@@ -74,7 +71,7 @@ impl Hub {
 
     /// Recovers the next agents of fleets that were read.
     pub(super) fn recover_some(&mut self) {
-        match self.edge.unread.next() {
+        match self.edge.unread.fleets.next_recovery() {
             Some(Recovery::Some(agents)) => {
                 agents.into_iter().for_each(|agent| self.recover_agent(agent));
             }
@@ -87,22 +84,10 @@ impl Hub {
         }
     }
 
-    /// What came for a fleet that is not read yet is deferred until it is.
-    pub(super) fn defer_for_unread(&mut self, input: Input) -> Option<Input> {
-        match input.first_of(&self.edge.shard) {
-            Some(user) if !self.views.is_read(user) => {
-                let user = user.clone();
-                self.edge.unread.defer(&user, input, &self.edge.store);
-                None
-            }
-            Some(_) | None => Some(input),
-        }
-    }
-
     fn recover_agent(&mut self, (row, aliases): StoredAgent) {
         let (user, record) = rows::agent_record(row, aliases, &self.edge.counters);
         let record = record.of_next_run();
-        self.with_fleet(&user, Kind::RECOVERY, |fleet, now| fleet.recover_agent(record, now));
+        self.with_fleet(&user, RECOVERY, |fleet, now| fleet.recover_agent(record, now));
     }
 
     /// What came of a write, unless the database takes none now: then the start does not wait for it. It has the hub for
@@ -124,7 +109,7 @@ impl Hub {
         let (user, record) = rows::command_record(row, &self.edge.counters);
         self.edge.traces.recovered(&user, &record, asked_at);
         let observed = self.edge.store.retention().ages_by();
-        self.with_fleet(&user, Kind::RECOVERY, |fleet, now| {
+        self.with_fleet(&user, RECOVERY, |fleet, now| {
             fleet.recover_command(record, &position, observed, now);
         });
         Ok(())

@@ -1,17 +1,16 @@
 //! The hub's loop: which fleet gets which event.
 
-use super::gathered::Gathered;
-use super::inputs::{Input, Inputs, Next};
+use super::inputs::{Input, Inputs, LINKS, Next};
 use super::links::is_gathered;
 use super::notes::TurnedAway;
 use super::perform::Edge;
-use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request};
+use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request, UserRequest};
 use super::rows;
-use super::seats::Seats;
 use super::unread::Unread;
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::WriteQueue;
 use crate::auth::{LinkEnd, OpenRequest};
+use crate::beat_strips::BeatStrips;
 use crate::bounds::{TurnLimits, Turns};
 use crate::fleet_view::{FleetView, FleetViews};
 use crate::metrics::Metrics;
@@ -22,7 +21,8 @@ use futures::FutureExt as _;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{
-    self, Beside, Fleet, FleetEvent, FleetSums, Fleets, LinkTokens, Receipt, RecordingSource, Token,
+    self, Beside, Fleet, FleetEvent, FleetSums, Fleets, LinkTokens, Receipt, RecordingSource,
+    Seats, Token,
 };
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
@@ -59,10 +59,8 @@ pub struct Hub {
     inputs: Inputs,
     pub(super) clock: SystemClock,
     /// All fleets, each with the view in which it is shown.
-    fleets: Fleets<Arc<FleetView>>,
+    pub(super) fleets: Fleets<Arc<FleetView>>,
     pub(super) views: FleetViews,
-    /// What agents said that is not handed to their fleets yet.
-    pub(super) gathered: Gathered,
     next_token: u64,
     watchdog: Watchdog,
     own_faults: FaultRecord,
@@ -93,6 +91,8 @@ pub struct HubParts {
     pub recording: usize,
     /// Where the spans of commands go.
     pub traces: Traces,
+    /// Where to keep the latest intervals of each agent.
+    pub strips: BeatStrips,
     /// Who watches heartbeats.
     pub observer: Option<mpsc::Sender<BeatSeen>>,
 }
@@ -119,12 +119,13 @@ impl Hub {
         let handle = HubHandle::new(asked, INBOX_OF_USER);
         let (done_in, done) = mpsc::unbounded_channel();
         let (clock, health, recorded) = (shard.clock(), store.health(), VecDeque::new());
+        let watched = counters.clone();
         let mut hub = Self {
             inputs: Inputs { clock, requests, done, receipts, health, link_ends, recorded },
             clock,
             edge: Edge {
                 shard,
-                writes: WriteQueue::start(store.clone(), counters.clone(), done_in),
+                writes: WriteQueue::new(store.clone(), counters.clone(), done_in),
                 store,
                 counters,
                 seats: Seats::default(),
@@ -136,14 +137,14 @@ impl Hub {
                 tokens: LinkTokens::default(),
                 turned_away: TurnedAway::new(),
                 observer: parts.observer,
+                strips: parts.strips,
                 metrics: parts.metrics,
                 traces: parts.traces,
             },
             fleets: Fleets::default(),
             views: fleet_views,
-            gathered: Gathered::default(),
             next_token: 0,
-            watchdog: Watchdog::default(),
+            watchdog: Watchdog::new(watched),
             own_faults: parts.own_faults,
         };
         let mut health = hub.edge.store.health();
@@ -168,7 +169,7 @@ impl Hub {
                 match self.edge.shard.take_event() {
                     Some(event) => self.take(event),
                     // What was done about it may have brought more.
-                    None if self.hand_over_gathered() => {}
+                    None if self.hand_over() => {}
                     None => break,
                 }
             }
@@ -208,7 +209,6 @@ impl Hub {
 
     /// Everything that the loop does, under the watchdog.
     pub(super) fn step(&mut self, input: Input) {
-        let Some(input) = self.defer_for_unread(input) else { return };
         let (began, kind) = (Instant::now(), input.kind());
         match input {
             Input::Link(event) => self.on_shard(event),
@@ -225,15 +225,15 @@ impl Hub {
                 let ending = self.edge.tokens.token_ended(id, end, link);
                 self.edge.end(ending);
             }
-            Input::Read(fleet) => self.edge.unread.push(fleet),
+            Input::Read(user, agents) => self.edge.unread.fleets.read(user, agents),
             Input::Recover => self.recover_some(),
         }
-        let _ = self.watchdog.stepped(kind, began.elapsed(), &self.edge.counters);
+        self.watchdog.stepped(kind, began.elapsed());
     }
 
     /// Hands an event to the fleet of a user, and performs what it decides.
     pub(super) fn feed(&mut self, user: &UserId, event: FleetEvent) {
-        let kind = Kind::of(&event);
+        let kind = event.name();
         self.with_fleet(user, kind, |fleet, now| fleet.handle(event, now));
     }
 
@@ -246,30 +246,19 @@ impl Hub {
         let began = Instant::now();
         let Self { fleets, views, edge, clock, .. } = self;
         let new = || Beside { seed: fastrand::u64(..), beside: views.of(user) };
-        let change = |fleet: &mut Fleet| change(fleet, clock.now());
-        fleets.with(user, new, change, |view, action| edge.perform(user, view, action));
-        self.watchdog.handled(user, kind, began, &self.edge.counters);
+        let now = clock.now();
+        let change = |fleet: &mut Fleet| change(fleet, now);
+        fleets.with(user, now, new, change, |view, action| edge.perform(user, view, action));
+        self.watchdog.handled(user, kind, began);
     }
 
-    /// Hands the fleets what was gathered for them, under the watchdog. Whether there was anything.
-    fn hand_over_gathered(&mut self) -> bool {
-        if self.gathered.is_empty() {
-            return false;
-        }
+    /// Hands a fleet what was gathered for it. Whether there was anything.
+    fn hand_over(&mut self) -> bool {
+        let Some(user) = self.fleets.gathered() else { return false };
         let began = Instant::now();
-        self.hand_over();
-        let _ = self.watchdog.stepped(Kind::LINKS, began.elapsed(), &self.edge.counters);
+        self.with_fleet(&user, LINKS, |_, _| {});
+        self.watchdog.stepped(LINKS, began.elapsed());
         true
-    }
-
-    /// Hands the fleets what was gathered for them. What is done about it comes behind all of it.
-    pub(super) fn hand_over(&mut self) {
-        while let Some((user, events)) = self.gathered.pop() {
-            let Some(kind) = events.last().map(Kind::of) else { continue };
-            self.with_fleet(&user, kind, |fleet, now| {
-                events.into_iter().for_each(|event| fleet.handle(event, now));
-            });
-        }
     }
 
     fn wake(&mut self) {
@@ -289,43 +278,45 @@ impl Hub {
                     self.edge.end(ending);
                 }
             }
-            Request::User { user, mut request, reply } => {
-                let token = Token(self.next_token);
-                self.next_token += 1;
-                let _ = self.edge.waiters.insert(token, reply);
-                if let fleet::Request::Command(request) = &mut request {
-                    self.edge.traces.asked(&user, request);
-                }
-                self.feed(&user, FleetEvent::Request { token, request });
-                self.edge.traces.answered(&user);
+            Request::OfUser(user, asked) => self.on_asked(&user, asked),
+            Request::Stats(reply) | Request::Alive(reply) => {
+                self.edge.answer(Some(reply), self.stats());
             }
-            Request::Recording { user, agent, reply } => {
-                let began = Instant::now();
-                self.answer(reply, self.recording(&user, &agent));
-                self.watchdog.handled(&user, Kind::RECORDING, began, &self.edge.counters);
-            }
-            Request::Beats { user, agent, reply } => {
-                let began = Instant::now();
-                self.answer(reply, self.beats(&user, &agent).map(Box::new));
-                self.watchdog.handled(&user, Kind::BEATS, began, &self.edge.counters);
-            }
-            Request::Command { user, command, reply } => {
-                let (began, now) = (Instant::now(), self.clock.now());
-                let fleet = self.fleets.of(&user);
-                self.answer(reply, fleet.and_then(|fleet| fleet.open_command(&command, now)));
-                self.watchdog.handled(&user, Kind::COMMAND, began, &self.edge.counters);
-            }
-            // It was deferred until then.
-            Request::Read { user: _, reply } => self.answer(reply, ()),
-            Request::Stats(reply) | Request::Alive(reply) => self.answer(reply, self.stats()),
             Request::Shutdown(done) => drop(done),
         }
     }
 
-    fn answer<T>(&self, reply: oneshot::Sender<T>, answer: T) {
-        if reply.send(answer).is_err() {
-            self.edge.counters.count("answers_nobody_took");
+    fn on_asked(&mut self, user: &UserId, asked: UserRequest) {
+        if !self.views.is_read(user) {
+            let input = Input::Request(Request::OfUser(user.clone(), asked));
+            return self.edge.unread.defer(user, input, &self.edge.store);
         }
+        let (began, kind) = (Instant::now(), asked.kind());
+        match asked {
+            UserRequest::Fleet(mut request, reply) => {
+                let token = Token(self.next_token);
+                self.next_token += 1;
+                let _ = self.edge.waiters.insert(token, reply);
+                if let fleet::Request::Command(request) = &mut request {
+                    self.edge.traces.asked(user, request);
+                }
+                self.feed(user, FleetEvent::Request { token, request });
+                return self.edge.traces.answered(user);
+            }
+            UserRequest::Recording(agent, reply) => {
+                self.edge.answer(Some(reply), self.recording(user, &agent));
+            }
+            UserRequest::Beats(agent, reply) => {
+                self.edge.answer(Some(reply), self.beats(user, &agent).map(Box::new));
+            }
+            UserRequest::Command(command, reply) => {
+                let fleet = self.fleets.of(user);
+                let stands = fleet.and_then(|fleet| fleet.open_command(&command, self.clock.now()));
+                self.edge.answer(Some(reply), stands);
+            }
+            UserRequest::Read(reply) => self.edge.answer(Some(reply), ()),
+        }
+        self.watchdog.handled(user, kind, began);
     }
 
     fn stats(&self) -> HubStats {
@@ -343,7 +334,7 @@ impl Hub {
         let source = self.fleets.of(user).and_then(|fleet| fleet.recording(agent));
         let excerpt = match source.ok_or(NoRecording::NoAgent)? {
             Some(RecordingSource::Seat(seat)) => {
-                self.edge.seats.key(seat).and_then(|key| self.edge.shard.recording(key))
+                self.edge.seats.machine(seat).and_then(|key| self.edge.shard.recording(key))
             }
             Some(RecordingSource::Retired(history)) => self.edge.shard.recording_of(history),
             None => None,
@@ -354,7 +345,7 @@ impl Hub {
     /// The hop tracker of an agent of this user; `None` if it has no session, or is none of the user.
     fn beats(&self, user: &UserId, agent: &AgentId) -> Option<BeatReport> {
         match self.fleets.of(user)?.recording(agent)?? {
-            RecordingSource::Seat(seat) => self.edge.shard.beats(self.edge.seats.key(seat)?),
+            RecordingSource::Seat(seat) => self.edge.shard.beats(self.edge.seats.machine(seat)?),
             RecordingSource::Retired(_) => None,
         }
     }
@@ -406,7 +397,7 @@ impl Hub {
             tokio::select! {
                 event = self.edge.shard.next() => {
                     self.step(Input::Link(event));
-                    let _ = self.hand_over_gathered();
+                    while self.hand_over() {}
                 }
                 () = &mut patience => break,
             }

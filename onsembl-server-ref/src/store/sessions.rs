@@ -100,11 +100,18 @@ impl Sessions<'_> {
         let routing = Routing::control(&new.user, needs);
         let budget = self.store.terms().budget;
         let open = move |db: &Connection| open(db, &new, &minted, budget);
-        self.store.write(routing, "open session", bytes, open).await?.map_err(|not| match not {
-            NotOpened::Deleted(agent) => OpenError::Deleted(agent),
-            NotOpened::Held(why) => OpenError::Held(why),
-            NotOpened::Full(full) => OpenError::Store(StoreError::OverBudget(full)),
-        })
+        self.store.write(routing, "open session", bytes, open).await?.map_err(OpenError::from)
+    }
+
+    /// Whether [`open`](Self::open) would refuse the session because its agent was deleted or another lineage holds it.
+    /// Writes nothing.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub(crate) async fn probe(self, new: NewSession) -> Result<(), OpenError> {
+        let user = new.user.clone();
+        self.store.read_for(&user, move |db| whose(db, &new)).await??;
+        Ok(())
     }
 
     /// What the session of a peer needs of the disk. The reserve is for what is there already: out of it, one token
@@ -154,9 +161,9 @@ impl Sessions<'_> {
         session: SessionId,
         at: WallTime,
         because: String,
-    ) -> Result<Submitted<bool>, StoreError> {
+    ) -> Result<Submitted<()>, StoreError> {
         self.store.put(Routing::record(user), "close session", move |db| {
-            close(db, &session, at, &because)
+            close(db, &session, at, &because).map(drop)
         })
     }
 
@@ -321,24 +328,58 @@ enum NotOpened {
     Full(OverBudget),
 }
 
+impl From<NotOpened> for OpenError {
+    fn from(not: NotOpened) -> Self {
+        match not {
+            NotOpened::Deleted(agent) => Self::Deleted(agent),
+            NotOpened::Held(why) => Self::Held(why),
+            NotOpened::Full(full) => Self::Store(StoreError::OverBudget(full)),
+        }
+    }
+}
+
+/// Whose a new session is.
+enum Whose {
+    /// With its epoch until now.
+    Known(AgentId, Epoch),
+    /// Of a new agent.
+    New,
+    /// Of a new agent, which takes what stood in for the key of this deleted one.
+    InsteadOf(AgentId),
+}
+
+fn whose(db: &Connection, new: &NewSession) -> rusqlite::Result<Result<Whose, NotOpened>> {
+    let whose = match find(db, new)? {
+        Some(Found { agent, deleted: true, .. }) if is_free(db, new, &agent)? => {
+            Whose::InsteadOf(agent)
+        }
+        Some(Found { agent, deleted: true, .. }) => return Ok(Err(NotOpened::Deleted(agent))),
+        Some(Found { agent, epoch, deleted: false }) => Whose::Known(agent, epoch),
+        None => Whose::New,
+    };
+    let known = match &whose {
+        Whose::Known(agent, _) => Some(agent),
+        Whose::New | Whose::InsteadOf(_) => None,
+    };
+    let refusal = claims::refusal(db, new, known)?;
+    Ok(refusal.map_or(Ok(whose), |why| Err(NotOpened::Held(why))))
+}
+
 fn open(
     db: &Connection,
     new: &NewSession,
     minted: &AgentId,
     budget: u64,
 ) -> rusqlite::Result<Result<OpenedSession, NotOpened>> {
-    let found = match find(db, new)? {
-        Some(Found { agent, deleted: true, .. }) if is_free(db, new, &agent)? => {
+    let found = match whose(db, new)? {
+        Ok(Whose::Known(agent, epoch)) => Some((agent, epoch)),
+        Ok(Whose::New) => None,
+        Ok(Whose::InsteadOf(agent)) => {
             free_key(db, &agent)?;
             None
         }
-        Some(Found { agent, deleted: true, .. }) => return Ok(Err(NotOpened::Deleted(agent))),
-        Some(Found { agent, epoch, deleted: false }) => Some((agent, epoch)),
-        None => None,
+        Err(not) => return Ok(Err(not)),
     };
-    if let Some(why) = claims::refusal(db, new, found.as_ref().map(|(agent, _)| agent))? {
-        return Ok(Err(NotOpened::Held(why)));
-    }
     let created = found.is_none();
     if created && let Err(full) = budget::room_for_agent(db, &new.user, budget)? {
         return Ok(Err(NotOpened::Full(full)));
@@ -496,78 +537,4 @@ fn capabilities(new: &NewSession) -> rusqlite::Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Store;
-    use super::super::schema::open_writer;
-    use super::*;
-    use onsembl_protocol::id::PresenceVersion;
-
-    #[test]
-    fn the_next_epoch_is_the_same_here_and_in_the_core() {
-        let db = Connection::open_in_memory().unwrap();
-        db.execute_batch("CREATE TABLE agents (epoch INTEGER, presence_version INTEGER)").unwrap();
-        let base = 7_i64 << 20;
-        for epoch in [0, 1, 7, 8, (1_i64 << 33) - 1] {
-            for version in [
-                0,
-                1,
-                base,
-                base + (1 << 19) - 1,
-                base + (1 << 19),
-                base + (1 << 20) - 1,
-                1_i64 << 52,
-            ] {
-                db.execute("DELETE FROM agents", []).unwrap();
-                db.execute("INSERT INTO agents VALUES (?1, ?2)", [epoch, version]).unwrap();
-                let next: i64 = db
-                    .query_row(concat!("SELECT ", next_epoch!(), " FROM agents"), [], |row| {
-                        row.get(0)
-                    })
-                    .unwrap();
-                let version = PresenceVersion(u64::try_from(version).unwrap());
-                let wanted = Epoch(u64::try_from(epoch).unwrap()).next_above(version);
-                assert_eq!(u64::try_from(next).unwrap(), wanted.0, "{epoch} {version}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_new_run_raises_epochs_as_the_core_does_and_keeps_what_is_known_of_the_latest_session()
-     {
-        let dir = tempfile::tempdir().unwrap();
-        let at = WallTime::from_unix_millis(0);
-        let (store, _receipts) = Store::open(dir.path(), at).await.unwrap();
-        let user = UserId::new("u");
-        let mut new = NewSession::first(&user);
-        new.known.instance = Some(InstanceId::new("i"));
-        let opened = store.sessions().open(new).await.unwrap();
-        let raised = store.sessions().put_next_epochs(vec![user.clone()]).unwrap();
-        raised.committed().await.unwrap();
-        let agents = vec![opened.agent.clone()];
-        store.sessions().put_next_epochs_of(&user, agents).unwrap().committed().await.unwrap();
-        let row = store.agents().list(None).await.unwrap().remove(0);
-        assert_eq!((row.epoch, row.instance), (Epoch(3), Some(InstanceId::new("i"))));
-    }
-
-    #[test]
-    fn sessions_are_kept_by_their_number_whatever_epochs_were_spent_between_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let db = open_writer(dir.path(), WallTime::from_unix_millis(0)).unwrap();
-        let user = UserId::new("u");
-        let minted = AgentId::new("a");
-        for n in 0..KEPT as i64 + 10 {
-            let mut new = NewSession::first(&user);
-            new.known.session = SessionId::new(format!("s{n}"));
-            let Ok(opened) = open(&db, &new, &minted, u64::MAX).unwrap() else { panic!("{n}") };
-            assert_eq!(opened.agent, minted);
-            db.execute("UPDATE agents SET epoch = epoch + 1000", []).unwrap();
-        }
-        let count = || -> i64 {
-            db.query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap()
-        };
-        assert_eq!(count(), KEPT as i64);
-        db.execute("UPDATE sessions SET closed_at = 1", []).unwrap();
-        keep(&db, &minted, 3).unwrap();
-        assert_eq!(count(), 3);
-    }
-}
+mod tests;

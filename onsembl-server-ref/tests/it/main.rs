@@ -47,6 +47,8 @@ mod memory;
 mod metrics;
 mod open_requests;
 mod own_store;
+#[cfg(feature = "page")]
+mod page;
 mod pauses;
 mod peer;
 mod recording;

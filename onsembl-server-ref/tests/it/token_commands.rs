@@ -108,6 +108,89 @@ async fn a_renewed_token_goes_on_with_the_agent_of_the_one_before() {
 }
 
 #[tokio::test]
+async fn a_forgotten_agent_learns_why_it_is_refused_and_how_to_have_a_new_identity() {
+    let world = World::start().await;
+    let made = ["--user", "ann", "--agent", "name of key-1"];
+    let (first, _) = token(&world, &made).await;
+    let _link = session(&world, &first, "key-1").await;
+    let id = world.agents("ann").await[0]["agent_id"].as_str().unwrap().to_owned();
+    assert_eq!(world.delete(&format!("/api/agents/{id}"), "ann").await.status, 204);
+    let dial = Request::upgrade("/ws/agent").bearer(Some(&first));
+    let refused = dial.send(world.address()).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.body.contains(&format!("the agent {id} was deleted")), "{}", refused.body);
+    let (second, _) = token(&world, &made).await;
+    let mut link = Peer::open(world.address(), "/ws/agent", Some(&second)).await;
+    link.send(extended_hello("key-1", "run", &[])).await;
+    let error = link.expect("ERROR").await;
+    assert_eq!(error["code"], "FORBIDDEN");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("new token and another state directory (--state-dir)"), "{message}");
+    // With another state directory it has another key.
+    let mut link = Peer::open(world.address(), "/ws/agent", Some(&second)).await;
+    let hello = extended_hello("key-2", "run", &[]);
+    link.send(hello.replace("name of key-2", "name of key-1")).await;
+    let _ = link.expect("ACK").await;
+}
+
+/// How many tokens there are, and how many of them are not revoked.
+fn counted(world: &World) -> (i64, i64) {
+    let count = "SELECT count(*), count(*) - count(note) FROM tokens LEFT JOIN revoked_tokens USING (token_id)";
+    world.database().query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_that_exists_is_replaced_only_by_force_and_no_token_is_made_for_nothing() {
+    let world = World::start().await;
+    let (_, id) = token(&world, &["--user", "ann", "--kind", "agent"]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.token");
+    let out = file.to_str().unwrap();
+    std::fs::write(&file, "precious").unwrap();
+    let nowhere = dir.path().join("no/folder");
+    let before = counted(&world);
+    let made = &["token", "--user", "ann"][..];
+    let rotated = &["token", "rotate", &id][..];
+    for words in [made, rotated] {
+        let (code, text, err) = run(&world, &[words, &["--out", out]].concat()).await;
+        assert!(code == Some(1) && text.is_empty(), "{text}");
+        assert!(err.contains(out) && err.contains("--force"), "{err}");
+        let nowhere = nowhere.to_str().unwrap();
+        let (code, _, err) = run(&world, &[words, &["--out", nowhere]].concat()).await;
+        assert!(code == Some(1) && err.contains("no token was made"), "{err}");
+        let (code, _, err) = run(&world, &[words, &["-o", "name"]].concat()).await;
+        assert!(code == Some(1) && err.contains("--out FILE"), "{err}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    assert_eq!(counted(&world), before);
+    for words in [made, rotated] {
+        let _ = ok(&world, &[words, &["--out", out, "--force"]].concat()).await;
+        assert!(std::fs::read_to_string(&file).unwrap().starts_with("onsembl_"));
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    let (code, _, err) = run(&world, &["token", "--user", "ann", "--force"]).await;
+    assert!(code == Some(2) && err.contains("--out"), "{err}");
+}
+
+/// A pipe without a reader, and a full disk.
+#[tokio::test]
+async fn a_token_that_cannot_be_handed_over_is_revoked() {
+    let world = World::start().await;
+    let (_, good) = counted(&world);
+    for arguments in [&["token", "--user", "ann"][..], &["token", "--user", "ann", "--json"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onsembl-server"));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let _ = command.args(arguments).arg("--data").arg(world.data());
+        let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = timeout(PATIENCE, child.wait_with_output()).await.expect("an end").unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("could not be handed over and was revoked"), "{err}");
+        assert_eq!(counted(&world).1, good);
+    }
+}
+
+#[tokio::test]
 async fn tokens_are_revoked_by_id_by_agent_and_by_user() {
     let world = World::start().await;
     let (by_id, id) = token(&world, &["--user", "ann", "--kind", "agent"]).await;

@@ -30,6 +30,8 @@ pub(super) struct Kit {
     pub(super) rows: BTreeMap<CommandId, CommandRecord>,
     /// Whether it takes new ones.
     pub(super) takes: Result<(), StoreFault>,
+    /// What the store says of probes.
+    pub(super) opens: Result<(), OpenFault>,
     /// What was sent to agents.
     pub(super) sent: Vec<ServerToAgent>,
     /// Hellos that were refused, and why.
@@ -61,6 +63,7 @@ impl Kit {
             view: View::default(),
             rows: BTreeMap::new(),
             takes: Ok(()),
+            opens: Ok(()),
             sent: Vec::new(),
             refused: Vec::new(),
             joined: Vec::new(),
@@ -133,6 +136,11 @@ impl Kit {
                 };
                 let answer =
                     StoreAnswer::Session { seat, link, session: new.session, opened: Ok(opened) };
+                return alloc::vec![FleetEvent::Store(answer)];
+            }
+            FleetAction::Ask(Question::Probe { link, new }) => {
+                let (session, opens) = (new.session, self.opens.clone());
+                let answer = StoreAnswer::Probed { link, session, opens };
                 return alloc::vec![FleetEvent::Store(answer)];
             }
             FleetAction::Ask(Question::Stop(order)) => {

@@ -3,6 +3,7 @@
 mod agreement;
 mod binary;
 mod canonical;
+mod dashboard_samples;
 mod divergences;
 mod frames_of_agents;
 mod frames_of_dashboards;

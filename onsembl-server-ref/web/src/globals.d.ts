@@ -1,0 +1,2 @@
+/** The hash of the licences file, for its address. */
+declare const __LICENCES__: string;
