@@ -21,7 +21,8 @@ of onsembl-protocol,\n// `wire_types`; not to be edited.\n\n\
 /** Milliseconds since the Unix epoch. */\nexport type Millis = number;\n\
 /** A word of a set that later versions may extend. */\n\
 export type Word<T extends string> = T | (string & {});\n\
-/** A value of the evidence of a statement. */\nexport type EvidenceValue = string | number | boolean;\n\n";
+/** A value of the evidence of a statement. */\nexport type EvidenceValue = string | number | boolean;\n\
+export type Evidence = Record<string, EvidenceValue>;\n\n";
 
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../onsembl-server-ref/web")

@@ -2,10 +2,8 @@
 //!
 //! [`onsembl_protocol`]'s `AgentConnection` decides who is alive and when to dial; its
 //! [`Worker`](onsembl_protocol::worker::Worker) decides what is run, kept, sent and awaited. Here are the effects:
-//! the run loop (`run`),
-//! what it opens first (`start`), the actions (`perform`), the model of the terminal's screen (`screen_model`), the
-//! token
-//! (`credentials`). What carries out commands is an [`Executor`].
+//! the run loop (`run`), what it opens first (`start`), the actions (`perform`), the model of the terminal's screen
+//! (`screen_model`), the token (`credentials`). What carries out commands is an [`Executor`].
 //!
 //! # Guarantees
 //!

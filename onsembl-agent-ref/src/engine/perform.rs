@@ -64,7 +64,10 @@ impl Effects {
     /// An execution says this: what runs of it is given orders until nothing of it does.
     pub(super) fn said(&mut self, event: &WorkerEvent) {
         if let WorkerEvent::Ended { command, rest, .. } = event {
-            self.end_terminal(command);
+            let was_terminal = self.terminal.take_if(|terminal| terminal == command).is_some();
+            if let Some((_, drawing)) = self.model.as_mut().filter(|_| was_terminal) {
+                drawing.forget();
+            }
             match rest {
                 // What it left is given orders too.
                 Rest::Watched | Rest::Unclear(_) => {
@@ -242,15 +245,6 @@ impl Effects {
         }
         if let Some(waiting) = waiting {
             let _ = self.of_terminal(|execution| execution.set_screen(waiting));
-        }
-    }
-
-    /// The program of the terminal has ended, if this was its run.
-    fn end_terminal(&mut self, run: &CommandId) {
-        if self.terminal.take_if(|terminal| terminal == run).is_some()
-            && let Some((_, drawing)) = &mut self.model
-        {
-            drawing.forget();
         }
     }
 

@@ -59,17 +59,6 @@ pub(super) struct Agent {
     ended: Option<WorkerEnd>,
 }
 
-/// What the loop was woken by.
-enum Event {
-    Notice(AgentNotice),
-    Worker(WorkerEvent),
-    Control(ControlRequest),
-    /// The status file was looked after.
-    Status,
-    /// Something waits to be drawn.
-    Draw,
-}
-
 impl Agent {
     pub(super) async fn new(
         options: AgentOptions,
@@ -184,44 +173,42 @@ impl Agent {
                 break end;
             }
             let event = tokio::select! {
-                notice = self.driver.next() => Event::Notice(notice),
-                Some(event) = self.journal_events.recv() => {
-                    let JournalEvent { awaited, outcome } = event;
-                    Event::Worker(WorkerEvent::Journalled { awaited, outcome })
-                }
-                Some(event) = self.spool_events.recv() => {
-                    Event::Worker(WorkerEvent::Spool(event))
-                }
-                Some(event) = self.terminal_events.recv() => Event::Worker(event),
-                Some(event) = self.events.recv() => {
-                    self.effects.said(&event);
-                    Event::Worker(event)
-                }
-                () = self.clock.sleep_until(self.worker.deadline()) => {
-                    Event::Worker(WorkerEvent::Wake)
-                }
-                () = &mut shutdown, if !is_told_to_end => {
-                    is_told_to_end = true;
-                    Event::Worker(WorkerEvent::ShutDown)
-                }
-                Some(request) = self.control.recv() => Event::Control(request),
-                () = self.status.keep() => Event::Status,
-                () = std::future::ready(()), if self.effects.is_drawing() => Event::Draw,
-            };
-            match event {
-                // The most frequent event, which changes nothing that others look at.
-                Event::Worker(event @ WorkerEvent::Output { .. }) => self.feed(event),
-                Event::Worker(event) => {
-                    self.feed(event);
-                    self.show();
-                }
-                Event::Notice(notice) => {
+                notice = self.driver.next() => {
                     self.on_notice(notice);
                     self.show();
+                    continue;
                 }
-                Event::Control(request) => self.on_control(request),
-                Event::Status => {}
-                Event::Draw => self.effects.draw_on(),
+                Some(event) = self.journal_events.recv() => {
+                    let JournalEvent { awaited, outcome } = event;
+                    WorkerEvent::Journalled { awaited, outcome }
+                }
+                Some(event) = self.spool_events.recv() => WorkerEvent::Spool(event),
+                Some(event) = self.terminal_events.recv() => event,
+                Some(event) = self.events.recv() => {
+                    self.effects.said(&event);
+                    event
+                }
+                () = self.clock.sleep_until(self.worker.deadline()) => WorkerEvent::Wake,
+                () = &mut shutdown, if !is_told_to_end => {
+                    is_told_to_end = true;
+                    WorkerEvent::ShutDown
+                }
+                Some(request) = self.control.recv() => {
+                    self.on_control(request);
+                    continue;
+                }
+                // The status file was looked after.
+                () = self.status.keep() => continue,
+                () = std::future::ready(()), if self.effects.is_drawing() => {
+                    self.effects.draw_on();
+                    continue;
+                }
+            };
+            // The most frequent event, which changes nothing that others look at.
+            let is_output = matches!(event, WorkerEvent::Output { .. });
+            self.feed(event);
+            if !is_output {
+                self.show();
             }
         };
         Box::pin(self.farewell(&end)).await;

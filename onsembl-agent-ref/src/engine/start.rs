@@ -1,5 +1,4 @@
-//! What an agent opens before it runs: its state directory and what earlier runs left there, the journal, the
-//! spool, the
+//! What an agent opens before it runs: its state directory and what earlier runs left there, the journal, the spool, the
 //! socket of hooks.
 
 use super::credentials::Credentials;

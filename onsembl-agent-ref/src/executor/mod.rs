@@ -44,8 +44,7 @@ pub trait Executor: Send {
     fn attach(&mut self) {}
 
     /// The program of the terminal continues with these arguments where it was, at every second start. Said once,
-    /// before
-    /// everything else.
+    /// before everything else.
     fn resume_with(&mut self, arguments: Vec<String>) {
         let _ = arguments;
     }

@@ -68,13 +68,18 @@ impl Shapes {
                     folders.push(path);
                 } else if path.extension().is_some_and(|e| e == "rs") {
                     let file = syn::parse_file(&std::fs::read_to_string(&path).unwrap()).unwrap();
-                    let is_wire = ["wire", "model", "session"]
-                        .iter()
-                        .any(|room| path.starts_with(src.join(room)));
+                    let is_in = |room: &str| path.starts_with(src.join(room));
+                    let is_wire = is_in("wire") || is_in("model");
                     let is_ids = path.ends_with("id.rs");
-                    if is_wire || is_ids {
-                        file.items.iter().for_each(|item| it.take(item));
-                    }
+                    // Of the machines only what the wire names by the same word.
+                    let is_meant = |item: &&Item| match item {
+                        Item::Enum(found) => is_in("session") && found.ident == "PresenceStatus",
+                        _ => false,
+                    };
+                    let items = file.items.iter();
+                    items
+                        .filter(|item| is_wire || is_ids || is_meant(item))
+                        .for_each(|item| it.take(item));
                 }
             }
         }

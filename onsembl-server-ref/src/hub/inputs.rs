@@ -15,7 +15,7 @@ use onsembl_transport::clock::SystemClock;
 use onsembl_transport::server::ShardEvent;
 use std::collections::VecDeque;
 use std::future::ready;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 use tracing::warn;
 
@@ -41,15 +41,6 @@ pub(super) enum Input {
     Read(UserId, Vec<StoredAgent>),
     /// Agents of such a fleet are to be recovered.
     Recover,
-}
-
-/// The next input, or that there is none any more.
-pub(super) enum Next {
-    Input(Input),
-    /// The server ends: to be said when every link knows.
-    Shutdown(oneshot::Sender<()>),
-    /// Nobody can ask for anything any more.
-    Abandoned,
 }
 
 impl Input {
@@ -84,15 +75,14 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// What comes first: whichever there is, each as likely as the others. Who floods one of them holds up no other.
-    /// Cancel-safe.
-    pub(super) async fn next(&mut self, edge: &mut Edge, wake: Deadline) -> Next {
+    /// None if nobody can ask for anything any more. Cancel-safe.
+    pub(super) async fn next(&mut self, edge: &mut Edge, wake: Deadline) -> Option<Input> {
         loop {
-            return Next::Input(tokio::select! {
-                request = self.requests.recv() => match request {
-                    Some((Request::Shutdown(done), _)) => return Next::Shutdown(done),
-                    Some((request, _turn)) => Input::Request(request),
-                    None => return Next::Abandoned,
-                },
+            return Some(tokio::select! {
+                request = self.requests.recv() => {
+                    let (request, _turn) = request?;
+                    Input::Request(request)
+                }
                 event = edge.shard.next() => Input::Link(event),
                 Some(recorded) = self.receipts.recorded.recv(), if self.recorded.is_empty() => {
                     self.recorded.extend(recorded);

@@ -6,7 +6,7 @@ use super::rows;
 use super::run::Hub;
 use super::unread::{StoredAgent, unless_troubled};
 use super::watchdog::Kind;
-use crate::store::{CommandRow, StoreError, Submitted};
+use crate::store::{CommandRow, StoreError};
 use onsembl_protocol::fleet::{ALIASES, RECOVERED_COMMANDS, RECOVERED_FOR, Recovery};
 use onsembl_protocol::time::WallTime;
 use std::collections::BTreeSet;
@@ -40,9 +40,11 @@ impl Hub {
         let holds = store.keyboards().put_end_of_left(at)?;
         let raised = store.sessions().put_next_epochs(users)?;
         let (read, commands) = (agents.len(), open.len());
-        let left = self.written(left).await?;
-        let holds = self.written(holds).await?;
-        let _ = self.written(raised).await?;
+        let left = unless_troubled(&store, left).await?;
+        let holds = unless_troubled(&store, holds).await?;
+        if unless_troubled(&store, raised).await?.is_none() {
+            warn!("the database is not writable; the server starts anyway, and resumes when it is");
+        }
         let all = known.values().map(|count| count.agents).sum::<usize>();
         info!(
             agents = all,
@@ -88,16 +90,6 @@ impl Hub {
         let (user, record) = rows::agent_record(row, aliases, &self.edge.counters);
         let record = record.of_next_run();
         self.with_fleet(&user, RECOVERY, |fleet, now| fleet.recover_agent(record, now));
-    }
-
-    /// What came of a write, unless the database takes none now: then the start does not wait for it. It has the hub for
-    /// itself, because what waits in it cannot be shared between threads.
-    async fn written<T>(&mut self, write: Submitted<T>) -> Result<Option<T>, StoreError> {
-        let written = unless_troubled(&self.edge.store, write).await?;
-        if written.is_none() {
-            warn!("the database is not writable; the server starts anyway, and resumes when it is");
-        }
-        Ok(written)
     }
 
     async fn recover_command(

@@ -1,6 +1,6 @@
 //! The hub's loop: which fleet gets which event.
 
-use super::inputs::{Input, Inputs, LINKS, Next};
+use super::inputs::{Input, Inputs, LINKS};
 use super::links::is_gathered;
 use super::notes::TurnedAway;
 use super::perform::Edge;
@@ -175,13 +175,13 @@ impl Hub {
             }
             let wake = self.fleets.deadline();
             match self.inputs.next(&mut self.edge, wake).await {
-                Next::Input(Input::Link(event)) => {
+                Some(Input::Link(event)) => {
                     self.take(event);
                     self.take_what_is_ready().await;
                 }
-                Next::Input(input) => self.step(input),
-                Next::Shutdown(done) => return self.shut_down(done).await,
-                Next::Abandoned => return,
+                Some(Input::Request(Request::Shutdown(done))) => return self.shut_down(done).await,
+                Some(input) => self.step(input),
+                None => return,
             }
         }
     }
@@ -282,6 +282,7 @@ impl Hub {
             Request::Stats(reply) | Request::Alive(reply) => {
                 self.edge.answer(Some(reply), self.stats());
             }
+            // The loop ends with it, and the hub.
             Request::Shutdown(done) => drop(done),
         }
     }

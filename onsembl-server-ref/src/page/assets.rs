@@ -4,7 +4,7 @@ use super::Asset;
 
 /// SHA-256 of `assets/SOURCES`, which lists the sources of these files with their hashes.
 pub(super) const SOURCES_SHA256: &str =
-    "2be5fc40e7ee93f398f69cbc6ca95fae44953836552713a2f281628de04194a2";
+    "82b0471dd763d59c9fee70e8d43182dd2744e40d6827ee118d4cc70c059cfd77";
 
 /// The built file of this name.
 pub(super) fn asset(name: &str) -> Option<Asset> {
@@ -16,12 +16,12 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             mime: "text/plain; charset=utf-8",
             etag: "\"46e59086993e56b20801996452b47e2e\"",
         },
-        "app-CXn0YtSD.js" => Asset {
-            body: include_bytes!("../../assets/app-CXn0YtSD.js"),
-            br: Some(include_bytes!("../../assets/app-CXn0YtSD.js.br")),
-            gz: Some(include_bytes!("../../assets/app-CXn0YtSD.js.gz")),
+        "app-DLZSkkT5.js" => Asset {
+            body: include_bytes!("../../assets/app-DLZSkkT5.js"),
+            br: Some(include_bytes!("../../assets/app-DLZSkkT5.js.br")),
+            gz: Some(include_bytes!("../../assets/app-DLZSkkT5.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"3a16ee35689f3a46aad25b905a20311e\"",
+            etag: "\"956800cb322c3e18feafbf9a8f15ac87\"",
         },
         "app-DgVW7-63.css" => Asset {
             body: include_bytes!("../../assets/app-DgVW7-63.css"),
@@ -35,14 +35,14 @@ pub(super) fn asset(name: &str) -> Option<Asset> {
             br: Some(include_bytes!("../../assets/index.html.br")),
             gz: Some(include_bytes!("../../assets/index.html.gz")),
             mime: "text/html; charset=utf-8",
-            etag: "\"d63eedc54620ce04a4d2db32c1deace0\"",
+            etag: "\"06c4d64f089d27fdd1a05cd43b8da014\"",
         },
-        "terminal-ChoPBCSq.js" => Asset {
-            body: include_bytes!("../../assets/terminal-ChoPBCSq.js"),
-            br: Some(include_bytes!("../../assets/terminal-ChoPBCSq.js.br")),
-            gz: Some(include_bytes!("../../assets/terminal-ChoPBCSq.js.gz")),
+        "terminal-D-AGunMf.js" => Asset {
+            body: include_bytes!("../../assets/terminal-D-AGunMf.js"),
+            br: Some(include_bytes!("../../assets/terminal-D-AGunMf.js.br")),
+            gz: Some(include_bytes!("../../assets/terminal-D-AGunMf.js.gz")),
             mime: "text/javascript; charset=utf-8",
-            etag: "\"bd9f2d030572563931edfdb35a7f4eed\"",
+            etag: "\"4e10e79820a1a51b0ac1a08cfe46d3d5\"",
         },
         "terminal-JHfleL4a.css" => Asset {
             body: include_bytes!("../../assets/terminal-JHfleL4a.css"),

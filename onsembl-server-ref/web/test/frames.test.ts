@@ -55,7 +55,7 @@ test("texts", () => {
 });
 
 test("output as text has a position, or is not taken", () => {
-  const of = { commandId: "c", content: "é", timestamp: 5, offset: 3, incarnation: 2, sequence: 1, encoding: "utf-8" };
+  const of = { commandId: "c", streamType: "STDOUT", content: "é", timestamp: 5, offset: 3, incarnation: 2, sequence: 1, encoding: "utf-8" };
   expect(chunkOf(of)).toMatchObject({ offset: 3, incarnation: 2, stream: "STDOUT" });
   expect([...(chunkOf(of)?.bytes ?? [])]).toEqual([0xc3, 0xa9]);
   const { offset: _, ...without } = of;

@@ -14,8 +14,7 @@ use core::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn kit() -> Kit {
-    let mut kit = Kit::new(FleetLimits::DEFAULT);
-    kit.hello(1, hello("p", "a", &[]));
+    let kit = Kit::joined();
     assert_eq!(kit.joined, [LinkId(1)]);
     kit
 }

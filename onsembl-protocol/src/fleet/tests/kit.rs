@@ -216,6 +216,20 @@ impl Kit {
         FleetEvent::Presence { seat, presence, beats: None }
     }
 
+    /// A fleet with its agent in session.
+    pub(super) fn joined() -> Self {
+        let mut kit = Self::new(FleetLimits::DEFAULT);
+        kit.hello(1, hello("p", "a", &[]));
+        kit
+    }
+
+    /// Asks for something; the answer, if there is one at once.
+    pub(super) fn ask(&mut self, number: u64, request: Request) -> Option<Answer> {
+        let token = Token(number);
+        self.feed(FleetEvent::Request { token, request });
+        self.answers.remove(&token)
+    }
+
     pub(super) fn hello(&mut self, link: u64, hello: AgentConnect) {
         let _ = self.hellos.insert(LinkId(link), hello.clone());
         let (link, hello) = (LinkId(link), Box::new(hello));
@@ -289,6 +303,15 @@ pub(super) fn hello(instance: &str, host: &str, commands: &[&str]) -> AgentConne
             stop_id: None,
         }),
     }
+}
+
+/// Of an agent that does not have this.
+pub(super) fn hello_without(missing: &Feature) -> AgentConnect {
+    let mut hello = hello("p", "a", &[]);
+    if let Some(extensions) = &mut hello.extensions {
+        extensions.features.retain(|feature| feature != missing);
+    }
+    hello
 }
 
 pub(super) fn complete(id: &str) -> AgentToServer {

@@ -278,7 +278,7 @@ fn the_fault_of_the_server_is_one_incident_of_all_its_agents() {
         "What to do: check the load of the server's machine",
         "(12s); 12 agents dropped: server-restarted (confidence high)",
         "lasted 12s, agents 12",
-        "builder-4 is offline",
+        "builder-4 has been offline since",
         "unknown (confidence low; began as server-restarted",
         "What to do: run `onsembl-agent doctor` on the agent's machine",
         "11 of 12 agents are healthy.",

@@ -2,9 +2,13 @@
 
 import type { DashboardToServer, ServerToDashboard, StreamType } from "../wire.gen.ts";
 
+/** What only the TypeScript server sends, or what the page has no use for. */
+type Passed = "COMMAND_COMPLETE" | "QUEUE_UPDATE" | "TOKEN_REFRESH" | "TRACE_STREAM";
+type Read = Exclude<keyof ServerToDashboard, Passed>;
+
 export type ServerMessage = {
-  [T in keyof ServerToDashboard]: { type: T; id: string | undefined; payload: ServerToDashboard[T] };
-}[keyof ServerToDashboard];
+  [T in Read]: { type: T; id: string | undefined; payload: ServerToDashboard[T] };
+}[Read];
 
 /** Output of one run and stream, from one offset on, whichever form it came in. */
 export interface OutputChunk {
@@ -24,7 +28,7 @@ export interface OutputChunk {
 /** What cannot be read: the link is closed on it. */
 export class Unreadable extends Error {}
 
-const KNOWN: Record<keyof ServerToDashboard, true> = {
+const KNOWN: Record<Read, true> = {
   DASHBOARD_CONNECTED: true,
   AGENT_CONNECTED: true,
   AGENT_STATUS: true,

@@ -9,7 +9,7 @@ import type { Agent, Command } from "./board.ts";
 
 /** A question: `Allow Bash(rm)? [yes, no]`. */
 export function questionWords(question: Question): string {
-  const title = question.title === "" ? "something" : question.title;
+  const title = question.title || "something";
   const choices = question.choices ?? [];
   return choices.length === 0 ? shown(title) : `${shown(title)} [${choices.map((choice) => shown(choice)).join(", ")}]`;
 }

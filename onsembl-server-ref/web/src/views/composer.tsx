@@ -17,7 +17,7 @@ import { PhaseMark } from "../ui/icons.tsx";
 import { Section } from "../ui/parts.tsx";
 
 interface Sent {
-  readonly request: CommandRequest;
+  readonly request: IdentifiedRequest;
   readonly state: "asking" | "stored" | "refused" | "unanswered";
   readonly because: string;
 }
@@ -27,9 +27,11 @@ const LONGEST = 65_536;
 /** Requests whose receipts stay on the page. */
 const SHOWN = 3;
 
-export function requestOf(agentId: string, text: string, more: Partial<CommandRequest>): CommandRequest {
+/** A request whose id the page has chosen, so that it can be followed and repeated. */
+export type IdentifiedRequest = CommandRequest & { commandId: string };
+
+export function requestOf(agentId: string, text: string, more: Partial<CommandRequest>): IdentifiedRequest {
   return {
-    commandId: newId(),
     agentId,
     content: text,
     command: text,
@@ -38,11 +40,12 @@ export function requestOf(agentId: string, text: string, more: Partial<CommandRe
     args: [],
     executionConstraints: {},
     ...more,
+    commandId: newId(),
   };
 }
 
 /** Sends a request and tells what became of it. */
-export async function send(request: CommandRequest): Promise<Pick<Sent, "state" | "because">> {
+export async function send(request: IdentifiedRequest): Promise<Pick<Sent, "state" | "because">> {
   try {
     await fleetLink.ask("COMMAND_REQUEST", request);
     return { state: "stored", because: "" };
@@ -63,13 +66,13 @@ export function Composer({ agent }: { agent: Agent }): JSX.Element | null {
   const isLive = fleetLink.state.value.is === "live";
   if (isReadOnly()) return null;
 
-  const put = (request: CommandRequest, what: Pick<Sent, "state" | "because">): void => {
+  const put = (request: IdentifiedRequest, what: Pick<Sent, "state" | "because">): void => {
     setSent((before) => {
       const others = before.filter((one) => one.request.commandId !== request.commandId);
       return [{ request, ...what }, ...others].slice(0, SHOWN);
     });
   };
-  const ask = async (request: CommandRequest): Promise<void> => {
+  const ask = async (request: IdentifiedRequest): Promise<void> => {
     put(request, { state: "asking", because: "" });
     put(request, await send(request));
   };
