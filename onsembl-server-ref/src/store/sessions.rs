@@ -506,11 +506,17 @@ mod tests {
     fn the_next_epoch_is_the_same_here_and_in_the_core() {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch("CREATE TABLE agents (epoch INTEGER, presence_version INTEGER)").unwrap();
-        let base = 7 << 20;
-        for epoch in [0, 1, 7, 8, (1 << 33) - 1] {
-            for version in
-                [0, 1, base, base + (1 << 19) - 1, base + (1 << 19), base + (1 << 20) - 1, 1 << 52]
-            {
+        let base = 7_i64 << 20;
+        for epoch in [0, 1, 7, 8, (1_i64 << 33) - 1] {
+            for version in [
+                0,
+                1,
+                base,
+                base + (1 << 19) - 1,
+                base + (1 << 19),
+                base + (1 << 20) - 1,
+                1_i64 << 52,
+            ] {
                 db.execute("DELETE FROM agents", []).unwrap();
                 db.execute("INSERT INTO agents VALUES (?1, ?2)", [epoch, version]).unwrap();
                 let next: i64 = db
