@@ -65,7 +65,8 @@ impl BackoffPolicy {
     }
 
     /// The first window.
-    pub const fn first_window(&self) -> Duration {
+    #[cfg(feature = "sim")]
+    pub(crate) const fn first_window(&self) -> Duration {
         self.first
     }
 
@@ -75,7 +76,8 @@ impl BackoffPolicy {
     }
 
     /// The shortest wait after a refused token; the longest is twice as long.
-    pub const fn refused_wait(&self) -> Duration {
+    #[cfg(feature = "sim")]
+    pub(crate) const fn refused_wait(&self) -> Duration {
         self.unauthorized
     }
 

@@ -135,7 +135,7 @@ impl Question {
 
     /// The same within the bounds.
     #[must_use]
-    pub fn bounded(&self) -> Self {
+    pub(crate) fn bounded(&self) -> Self {
         Self::new(self.kind.clone(), &self.title, &self.choices)
     }
 }

@@ -114,7 +114,7 @@ impl CommandRequest {
     }
 
     /// What is to be run or typed: the text, however long it is. `None` if it has a long one that is not here.
-    pub fn whole_text(&self) -> Option<&str> {
+    pub(crate) fn whole_text(&self) -> Option<&str> {
         match &self.long_text {
             None => Some(&self.text),
             Some(long) => long.text(),
