@@ -353,7 +353,6 @@ impl World {
             6 => Request::LatchStop(stop(&agent)),
             7 => Request::Stop { scope: StopScope::Agent(agent), reason },
             8 => Request::Release(StopScope::All),
-            9 if step.is_new => Request::DeleteOfflineAgent(agent),
             9 => Request::DeleteAgent(agent),
             10 => Request::StopOnce(stop(&agent)),
             _ => Request::Audit(agent),
@@ -369,7 +368,6 @@ impl World {
             let fault = || StoreFault::Unavailable("full".to_owned());
             match &mut answer {
                 StoreAnswer::Session { opened, .. } => *opened = Err(fault().into()),
-                StoreAnswer::Probed { opens, .. } => *opens = Err(fault().into()),
                 StoreAnswer::Inserted { inserted, .. } => *inserted = Err(fault()),
                 StoreAnswer::EndStored { stored, .. }
                 | StoreAnswer::Stopped { stored, .. }
@@ -508,9 +506,6 @@ impl World {
                 number: record.number,
                 kept: Ok(()),
             },
-            Question::Probe { link, new } => {
-                StoreAnswer::Probed { link, session: new.session, opens: Ok(()) }
-            }
             Question::DeleteAgent { token, agent } => {
                 StoreAnswer::Deleted { token, agent, deleted: Ok(true) }
             }

@@ -8,9 +8,8 @@
 //! # What is public, in tiers
 //!
 //! **0. The ground**, used by everything else: [`id`], [`time`], [`limits`], [`close`], [`step`] and
-//! [`model`], the vocabulary that messages and machines share; [`shown`], which escapes texts of peers;
-//! [`shared_pool`], which selects the entry to drop when a shared bound is reached; and [`shared_slots`], of which no
-//! owner gets all.
+//! [`model`], the vocabulary that messages and machines share; [`shown`], which escapes texts of peers; and
+//! [`shared_pool`], which selects the entry to drop when a shared bound is reached.
 //!
 //! **1. The connection.** Everything that an embedder of one agent or one server needs to stay connected:
 //! - [`wire`]: every message of the protocol, with lenient decoding and one form of encoding.
@@ -23,7 +22,7 @@
 //! one agent, [`fleet`] all agents of one user on a server, each as one machine. They are composed of smaller
 //! machines (for a command, output, a terminal, a stop), which are not public; their types that an edge stores,
 //! shows or performs are in the module of the machine it performs, and those for screens and typing in
-//! [`terminal`]. [`sign_in`] decides how a person with a browser is let in.
+//! [`terminal`].
 //!
 //! **3. Evidence.** [`replay`]: the inputs of a machine, recorded, exported, and replayed to the byte.
 //! [`diagnosis`]: explanations derived from records: why an agent is away, since when, and the evidence.
@@ -168,9 +167,7 @@ mod output;
 pub mod replay;
 pub mod session;
 pub mod shared_pool;
-pub mod shared_slots;
 pub mod shown;
-pub mod sign_in;
 pub mod step;
 mod stop;
 pub mod supervisor;

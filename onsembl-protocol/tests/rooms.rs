@@ -17,7 +17,6 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("limits", &[]),
     ("close", &[]),
     ("shared_pool", &[]),
-    ("shared_slots", &[]),
     ("step", &[&["time"]]),
     ("id", &[&["shown", "text"]]),
     ("model", &[VALUES]),
@@ -32,7 +31,6 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("terminal", &[VALUES, &["model"]]),
     ("stop", &[VALUES, &["model"]]),
     ("activity", &[VALUES, &["model"]]),
-    ("sign_in", &[VALUES, &["model"]]),
     ("worker", &[VALUES, &["model", "wire", "session", "diagnosis"], SMALL_MACHINES]),
     (
         "fleet",
@@ -48,8 +46,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         ],
     ),
 ];
-const VALUES: &[&str] =
-    &["shown", "text", "time", "limits", "close", "step", "id", "shared_pool", "shared_slots"];
+const VALUES: &[&str] = &["shown", "text", "time", "limits", "close", "step", "id", "shared_pool"];
 const SMALL_MACHINES: &[&str] = &["command", "output", "terminal", "stop", "activity"];
 
 /// Where frames and machines meet: the only files of a room of machines that may read messages.

@@ -118,26 +118,23 @@ impl FleetView {
 /// A look at a fleet view. What changes meanwhile is seen by the next one.
 #[derive(Debug)]
 pub struct Look<'a> {
-    view: MutexGuard<'a, View>,
-    // Dropped behind the guard, because fields are in this order.
-    _settles: Settles<'a>,
+    of: &'a FleetView,
+    view: Option<MutexGuard<'a, View>>,
+    none: View,
 }
-
-/// Applies what came meanwhile when it is dropped.
-#[derive(Debug)]
-struct Settles<'a>(&'a FleetView);
 
 impl Deref for Look<'_> {
     type Target = View;
 
     fn deref(&self) -> &View {
-        &self.view
+        self.view.as_deref().unwrap_or(&self.none)
     }
 }
 
-impl Drop for Settles<'_> {
+impl Drop for Look<'_> {
     fn drop(&mut self) {
-        self.0.settle();
+        self.view = None;
+        self.of.settle();
     }
 }
 
@@ -146,7 +143,7 @@ impl FleetView {
     pub fn look(&self) -> Look<'_> {
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         self.take_changes(&mut view);
-        Look { view, _settles: Settles(self) }
+        Look { of: self, view: Some(view), none: View::default() }
     }
 
     /// Applies changes, and wakes readers if they are to notice. Never waits for a reader: if one looks, it

@@ -98,7 +98,7 @@ impl Forgetting {
 
     /// Whether it is forgotten now.
     async fn forget(&self, user: UserId, agent: AgentId) -> bool {
-        let request = Request::DeleteOfflineAgent(agent.clone());
+        let request = Request::DeleteAgent(agent.clone());
         let Some(hub) = self.hub.upgrade() else { return false };
         let asked = hub.ask_fleet(user.clone(), request);
         match tokio::time::timeout(WITHIN, asked).await.map(|answer| answer.map(Answer::done)) {

@@ -9,7 +9,6 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod auth;
-mod beat_strips;
 mod bounds;
 pub mod cli;
 pub mod client;
@@ -21,8 +20,6 @@ mod hub;
 mod limits;
 mod metrics;
 mod own_faults;
-#[cfg(feature = "page")]
-mod page;
 pub mod retention;
 mod screens;
 pub mod server;

@@ -3,9 +3,7 @@
 
 use crate::auth::USES;
 use crate::{dashboard, http, hub, screens, store};
-use onsembl_protocol::fleet::{
-    DashboardLink, FleetLimits, LONGEST_FINDINGS, RECOVERED_COMMANDS, WriteAdmission,
-};
+use onsembl_protocol::fleet::{DashboardLink, FleetLimits, LONGEST_FINDINGS, RECOVERED_COMMANDS};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::wire::payload::LongText;
 use onsembl_transport::server::{LANE_BACKLOG, LANE_FRAMES};
@@ -202,13 +200,13 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
         count("questions to the store", hub::ASKED_OF_USER, User, "the others wait in line"),
         count(
             "presence events that wait besides",
-            WriteAdmission::PRESENCE_OF_AGENT,
+            hub::PRESENCE_OF_AGENT,
             Agent,
             "dropped, counted and logged",
         ),
         count(
             "writes that wait",
-            WriteAdmission::MOST,
+            hub::WRITES,
             Server,
             "dropped, counted and logged; a user has at most as many as are free",
         ),
@@ -388,10 +386,10 @@ pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
     let mut parts = vec![
         part("the program and its database", 1, PROGRAM),
         part("the queue of the store", 1, STORE_QUEUE),
-        part("writes that wait", WriteAdmission::MOST, WRITE),
+        part("writes that wait", hub::WRITES, WRITE),
         part(
             "users: presence events that wait",
-            users.saturating_mul(FleetLimits::DEFAULT.agents * WriteAdmission::PRESENCE_OF_AGENT),
+            users.saturating_mul(FleetLimits::DEFAULT.agents * hub::PRESENCE_OF_AGENT),
             KIB,
         ),
         part("the recording", 1, set.recording),

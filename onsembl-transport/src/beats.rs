@@ -2,7 +2,7 @@
 
 use crate::pump::LinkHandle;
 use onsembl_protocol::diagnosis::{BeatReport, BeatVerdict, End, HopTracker};
-use onsembl_protocol::id::{BeatSequence, LinkId};
+use onsembl_protocol::id::LinkId;
 use onsembl_protocol::time::{Deadline, Now, Timestamp};
 use std::time::Duration;
 
@@ -47,11 +47,6 @@ impl LinkBeats {
     /// When to look next, if the last look was now.
     pub(crate) fn look_at(interval: Duration, now: Now) -> Deadline {
         Deadline::At(now.monotonic.saturating_add(interval / 4)).after(now.monotonic)
-    }
-
-    /// Up to which of its own heartbeats the peer is known to have seen.
-    pub(crate) fn confirmed(&self) -> Option<BeatSequence> {
-        self.0.confirmed()
     }
 
     /// What the hop tracker says.

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The permissions of a file or folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,86 +86,41 @@ pub fn close_to_others(path: &Path) -> io::Result<Option<Mode>> {
     Ok(Some(before))
 }
 
-/// What becomes of a file that is already at the place of a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// It stays, and there is no new one.
-    Stays,
-    /// The new one takes its place.
-    IsReplaced,
-}
-
-/// A new file with mode 0600 whose content is still to come. Dropped without it, nothing is left of it.
-#[derive(Debug)]
-pub struct Draft {
-    file: File,
-    /// What a drop removes.
-    unfinished: Option<PathBuf>,
-    to: PathBuf,
-}
-
-impl Draft {
-    /// Makes a file for `path`: at that place, or beside it if it is to replace what is there.
-    ///
-    /// # Errors
-    /// What the operating system says. [`io::ErrorKind::AlreadyExists`] if something is at `path` that stays, or that
-    /// is no file.
-    pub fn new(path: &Path, existing: Existing) -> io::Result<Self> {
-        if fs::metadata(path).is_ok_and(|data| !data.is_file()) {
-            let why = "it exists and is not a regular file";
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
-        }
-        let at = match existing {
-            Existing::Stays => path.to_owned(),
-            Existing::IsReplaced => beside(path)?,
-        };
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&at)?;
-        Ok(Self { file, unfinished: Some(at), to: path.to_owned() })
-    }
-
-    /// Gives it its content: a reader of a replaced file finds the old or the new content, and a power cut leaves one
-    /// of them.
-    ///
-    /// # Errors
-    /// What the operating system says. What was to be replaced is unchanged, unless only the folder could not be
-    /// synchronised.
-    pub fn finish(mut self, content: &[u8]) -> io::Result<()> {
-        self.file.write_all(content)?;
-        self.file.sync_all()?;
-        if let Some(at) = self.unfinished.as_ref().filter(|at| **at != self.to) {
-            fs::rename(at, &self.to)?;
-        }
-        let folder = self.to.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-        self.unfinished = None;
-        Ok(())
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if let Some(at) = &self.unfinished {
-            // Nothing is left of it if it can be helped; what counts is the failure before.
-            let _ = fs::remove_file(at);
-        }
-    }
-}
-
-/// Where the content comes first that is to replace a file.
-fn beside(path: &Path) -> io::Result<PathBuf> {
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(format!(".new-{}", std::process::id()));
-    Ok(path.with_file_name(name))
-}
-
 /// Replaces what is at `path` by a file with mode 0600: a reader finds the old or the new
 /// content, and a power cut leaves one of them.
 ///
 /// # Errors
 /// What the operating system says; also if what is there is no file.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    Draft::new(path, Existing::IsReplaced)?.finish(content)
+    match fs::metadata(path) {
+        Ok(data) if !data.is_file() => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "it exists and is not a regular file",
+            ));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let new = path.with_file_name(name);
+    let mut options = OpenOptions::new();
+    let written = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&new, path));
+    if let Err(error) = written {
+        // Nothing is left of it if it can be helped; the failure is what counts.
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]
@@ -186,28 +141,6 @@ mod tests {
         assert_eq!(Mode::at(&file).unwrap().to_string(), "0600");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing is left beside it");
         assert_eq!(replace(&dir, b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-    }
-
-    #[test]
-    fn what_stays_is_not_written_and_nothing_is_left_of_a_draft_without_content() {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, link) = (dir.path().join("token"), dir.path().join("link"));
-        drop(Draft::new(&file, Existing::Stays).unwrap());
-        drop(Draft::new(&file, Existing::IsReplaced).unwrap());
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
-        Draft::new(&file, Existing::Stays).unwrap().finish(b"one").unwrap();
-        assert_eq!(Mode::at(&file).unwrap().to_string(), "0600");
-        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
-        for there in [&file, &link, dir.path()] {
-            let refused = Draft::new(there, Existing::Stays).unwrap_err();
-            assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
-        }
-        assert_eq!(fs::read(&file).unwrap(), b"one");
-        drop(Draft::new(&file, Existing::IsReplaced).unwrap());
-        assert_eq!(fs::read(&file).unwrap(), b"one", "only its content replaces another");
-        Draft::new(&file, Existing::IsReplaced).unwrap().finish(b"two").unwrap();
-        assert_eq!(fs::read(&file).unwrap(), b"two");
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
     }
 
     #[test]

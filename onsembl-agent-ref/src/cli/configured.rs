@@ -11,8 +11,6 @@ use std::path::PathBuf;
 
 /// The subcommand that takes the settings of a file.
 const RUN: Path<'static> = &["run"];
-/// Those that look at the agent that a file describes.
-const BESIDE: [Path<'static>; 2] = [&["doctor"], &["status"]];
 
 /// What the words and the file say.
 pub(super) struct Configured {
@@ -43,9 +41,8 @@ pub(super) fn settings() -> Vec<Setting> {
 /// The same for these words.
 pub(super) fn parse_words(words: &[OsString]) -> Result<Configured, Misuse> {
     let Parsed { matches, file, effective, .. } =
-        command_line::parse(&definition::command(), RUN, &BESIDE, words)?;
-    let mut paths = [RUN, SHOW].into_iter().chain(BESIDE);
-    let run = paths.find_map(|of| command_line::descend(&matches, of));
+        command_line::parse(&definition::command(), RUN, words)?;
+    let run = [RUN, SHOW].into_iter().find_map(|of| command_line::descend(&matches, of));
     let token_goes_before = run.is_some_and(token_goes_before);
     let cli = Cli::from_arg_matches(&matches)?;
     Ok(Configured { cli, file, effective, token_goes_before })
@@ -53,14 +50,8 @@ pub(super) fn parse_words(words: &[OsString]) -> Result<Configured, Misuse> {
 
 /// Of two ways to give the token, that of the environment or of a flag goes before that of the file, whichever it is.
 fn token_goes_before(run: &ArgMatches) -> bool {
-    // Not every command takes a token.
-    let has = |id: &str| run.try_contains_id(id).is_ok();
     let is_given = |id: &str| {
-        has(id)
-            && matches!(
-                run.value_source(id),
-                Some(ClapSource::CommandLine | ClapSource::EnvVariable)
-            )
+        matches!(run.value_source(id), Some(ClapSource::CommandLine | ClapSource::EnvVariable))
     };
     is_given("token") && !is_given("token_file")
 }
@@ -145,41 +136,6 @@ mod tests {
         assert_eq!(args.token.token_file.as_deref(), Some(std::path::Path::new("/u")));
         assert_eq!((args.name.as_str(), goes_before), ("m", false));
         assert!(with("server = 'ws://h'\nname = 'n'\n", &[]).is_err(), "it has no token");
-    }
-
-    #[test]
-    fn what_looks_at_an_agent_takes_its_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("agent.toml");
-        let text = "server = 'ws://h'\nname = 'n'\nstate-dir = '/s'\ntoken-file = '/t'\nproxy = 'none'\nrunner = 'shell'\n";
-        fs::write(&file, text).unwrap();
-        let parse = |verb: &str, more: &[&str]| {
-            let mut words: Vec<OsString> = vec!["onsembl-agent".into(), verb.into()];
-            words.extend(["--config".into(), file.clone().into()]);
-            words.extend(more.iter().map(Into::into));
-            parse_words(&words)
-        };
-        let doctor = |more: &[&str]| match parse("doctor", more).unwrap() {
-            Configured {
-                cli: Cli { command: Verb::Doctor(args), .. }, token_goes_before, ..
-            } => (args, token_goes_before),
-            _ => panic!("another command"),
-        };
-        let (args, goes_before) = doctor(&[]);
-        assert_eq!((args.server.as_str(), args.name.as_deref()), ("ws://h", Some("n")));
-        assert_eq!(args.state_dir.as_deref(), Some(std::path::Path::new("/s")));
-        assert_eq!(args.token.token_file.as_deref(), Some(std::path::Path::new("/t")));
-        assert_eq!((args.proxy.as_deref(), goes_before), (Some("none"), false));
-        let (args, goes_before) = doctor(&["--server", "ws://other", "--token", "x"]);
-        assert!(args.server == "ws://other" && goes_before);
-        let Verb::Status(status) = parse("status", &["--name", "m"]).unwrap().cli.command else {
-            panic!("another command")
-        };
-        assert_eq!(status.name.as_deref(), Some("m"));
-        assert_eq!(status.state_dir.as_deref(), Some(std::path::Path::new("/s")));
-        fs::write(&file, "nme = 'n'\n").unwrap();
-        let refused = parse("doctor", &[]).err().unwrap().to_string();
-        assert!(refused.contains("agent.toml:1: nme: "), "{refused}");
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! The commands of the agent as clap has them: what all of them have, such as exit codes in their help, is added here.
 
 use super::Cli;
-use clap::builder::BoolishValueParser;
-use clap::{Arg, ArgAction, Command, CommandFactory as _};
+use clap::{Command, CommandFactory as _};
 
 /// What the exit code of a command means where its help says nothing else.
 const EXIT_CODES: &str = "\
@@ -17,7 +16,7 @@ pub(super) fn command() -> Command {
 }
 
 fn finished(command: Command) -> Command {
-    let command = command.mut_args(finished_argument).mut_subcommands(finished);
+    let command = command.mut_subcommands(finished);
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     if after.contains("Exit codes:") || command.is_subcommand_required_set() {
         return command;
@@ -26,18 +25,10 @@ fn finished(command: Command) -> Command {
     command.after_help(format!("{after}{gap}{EXIT_CODES}"))
 }
 
-/// A variable that is on or off takes every usual word for that.
-fn finished_argument(argument: Arg) -> Arg {
-    let is_switch = matches!(argument.get_action(), ArgAction::SetTrue);
-    if is_switch && argument.get_env().is_some() {
-        return argument.value_parser(BoolishValueParser::new());
-    }
-    argument
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Arg;
     use std::fs;
     use std::path::Path;
 
@@ -76,23 +67,6 @@ mod tests {
                 assert!(help.contains(part), "{path} lacks {part}: {help}");
             }
         }
-    }
-
-    #[test]
-    fn what_is_on_or_off_takes_every_usual_word_for_that() {
-        let boolish = format!("{:?}", clap::builder::ValueParser::new(BoolishValueParser::new()));
-        let mut switches = 0;
-        for (path, command) in all() {
-            let is_switch = |argument: &&Arg| {
-                matches!(argument.get_action(), ArgAction::SetTrue) && argument.get_env().is_some()
-            };
-            for switch in command.get_arguments().filter(is_switch) {
-                let (parser, name) = (format!("{:?}", switch.get_value_parser()), switch.get_id());
-                assert_eq!(parser, boolish, "{path} {name}");
-                switches += 1;
-            }
-        }
-        assert!(switches > 4, "{switches}");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use super::{DoctorArgs, run};
 use crate::doctor::{Check, Examination, Verdict, examine};
 use crate::engine::AgentOptions;
 use crate::state_dir::locate;
-use crate::status_file::AgentStatusFile;
 use anyhow::{Context, Result};
 
 /// Most failures that an exit code counts: above 125 others mean something of their own.
@@ -19,16 +18,13 @@ pub(super) fn doctor(args: DoctorArgs, view: View) -> Result<u8> {
         (None, Some(name)) => Some(locate(None, name)?),
         (None, None) => None,
     };
-    // One that is given by its directory alone has left its name there.
-    let left = || Some(AgentStatusFile::read(state_dir.as_deref()?).ok()??.name);
-    let name = args.name.or_else(left);
-    let shown = name.clone().unwrap_or_else(|| "this machine".to_owned());
+    let name = args.name.unwrap_or_else(|| "this machine".to_owned());
     let agent = AgentOptions {
         tls_ca: args.tls_ca,
         proxy: run::proxy(args.proxy.as_deref())?,
-        ..AgentOptions::new(args.server, run::token(args.token)?, shown)
+        ..AgentOptions::new(args.server, run::token(args.token)?, name)
     };
-    let examination = Examination { agent, name, idle_hold: args.idle_hold, state_dir };
+    let examination = Examination { agent, idle_hold: args.idle_hold, state_dir };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

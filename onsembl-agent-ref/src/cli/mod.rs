@@ -4,8 +4,6 @@ mod config;
 mod configured;
 mod definition;
 mod doctor;
-#[cfg(test)]
-mod documented;
 mod generate;
 mod log;
 mod presets;
@@ -17,6 +15,7 @@ mod status;
 mod view;
 
 use crate::process::TextOn;
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use configured::{Configured, Misuse};
 use onsembl_protocol::model::TerminalSize;
@@ -203,7 +202,7 @@ struct RunArgs {
     text_on: TextOn,
     /// Pass on the arguments of requests too. With --runner program, a request has a text only, unless this option
     /// and the two below allow more.
-    #[arg(long, env = "ONSEMBL_ALLOW_ARGS")]
+    #[arg(long, env = "ONSEMBL_ALLOW_ARGS", value_parser = BoolishValueParser::new())]
     allow_args: bool,
     /// Pass on these variables of requests too: `--allow-env LANG NO_COLOR`.
     #[arg(long, env = "ONSEMBL_ALLOW_ENV", value_name = "NAME", num_args = 1.., value_delimiter = ',', value_parser = variable)]
@@ -213,7 +212,7 @@ struct RunArgs {
     allow_directory: Vec<PathBuf>,
     /// This agent does not come back: the server deletes it 10 min after it disconnects. For containers that are
     /// recreated each time.
-    #[arg(long, env = "ONSEMBL_EPHEMERAL")]
+    #[arg(long, env = "ONSEMBL_EPHEMERAL", value_parser = BoolishValueParser::new())]
     ephemeral: bool,
     /// What to do with processes that outlive the command that started them: keep them (until a stop, or until this
     /// agent ends) or kill them (with the command).
@@ -225,7 +224,7 @@ struct RunArgs {
     /// Show the program of `--runner terminal` here too, and type into it from here. The agent then
     /// ends when the program does, with its exit code, and logs to the file `agent.log` in its state
     /// directory if its standard error is this terminal.
-    #[arg(long, env = "ONSEMBL_ATTACH")]
+    #[arg(long, env = "ONSEMBL_ATTACH", value_parser = BoolishValueParser::new())]
     attach: bool,
     /// With --attach: how long an untouched, unfinished line typed here delays remote texts, which would be
     /// submitted with it.
@@ -257,7 +256,6 @@ struct TokenArgs {
 
 const DOCTOR: &str = "\
 Examples:
-  onsembl-agent doctor --config /etc/onsembl/agent.toml
   onsembl-agent doctor --server https://host --token-file mine.token --name mine
   onsembl-agent doctor … -o json
 
@@ -269,9 +267,6 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR)]
 struct DoctorArgs {
-    /// The configuration file of the agent; the environment and flags override it.
-    #[arg(long, env = "ONSEMBL_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
     /// The server, as the agent has it.
     #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
     server: String,
@@ -301,7 +296,6 @@ struct DoctorArgs {
 const STATUS: &str = "\
 Examples:
   onsembl-agent status
-  onsembl-agent status --config /etc/onsembl/agent.toml
   onsembl-agent status --name mine -o json
 
 Exit codes:
@@ -313,9 +307,6 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = STATUS)]
 struct StatusArgs {
-    /// The configuration file of the agent; the environment and flags override it.
-    #[arg(long, env = "ONSEMBL_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
     /// The state directory of the agent.
     #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -402,12 +393,7 @@ pub fn main() -> ExitCode {
             run::run(*args, file, effective)
         }
         Command::Status(args) => status::status(&args, view),
-        Command::Doctor(mut args) => {
-            if token_goes_before {
-                args.token.token_file = None;
-            }
-            doctor::doctor(*args, view)
-        }
+        Command::Doctor(args) => doctor::doctor(*args, view),
         Command::Presets(args) => presets::presets(&args, view),
         Command::Hook(args) => {
             crate::hooks::helper::run(args.words);

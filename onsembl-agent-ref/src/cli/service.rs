@@ -181,15 +181,9 @@ fn meaning(code: i32) -> Option<&'static str> {
             Some("its configuration is wrong; `onsembl-agent config check` says where")
         }
         super::REPLACED => Some("another process of this agent took over; stop one of the two"),
-        super::REVOKED => Some(
-            "the server refuses its token permanently; give it another (and another `state-dir` if the agent was deleted)",
-        ),
-        super::DELETED => Some(
-            "the agent was deleted; to have it back as a new agent, give it another token and another `state-dir`",
-        ),
-        super::REFUSED => Some(
-            "the server refuses this agent permanently; if it was deleted, it needs another token and another `state-dir`, otherwise see its log",
-        ),
+        super::REVOKED => Some("the server refuses its token permanently; give it another"),
+        super::DELETED => Some("the agent was deleted; it needs another token and state directory"),
+        super::REFUSED => Some("the server refuses this agent permanently; see its log"),
         _ => None,
     }
 }

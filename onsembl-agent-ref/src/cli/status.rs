@@ -42,10 +42,7 @@ pub(super) fn status(args: &StatusArgs, view: View) -> Result<u8> {
     let now = SystemClock::new().now().wall;
     let written = match found.as_slice() {
         [] => {
-            print::note(format_args!(
-                "no agent has run with its state directory in {}",
-                folder.display()
-            ));
+            print::note(format_args!("no agent has run with its state in {}", folder.display()));
             return Ok(NOT_RUNNING);
         }
         [one] if is_json => print::json(&json(one)?),

@@ -3,9 +3,9 @@
 
 use super::ledger::ledger;
 use super::observed::{
-    Hello, NoHello, Observed, Process, Running, ServerKind, State, StateFound, TokenForm,
+    Hello, Observed, Process, Running, ServerKind, State, StateFound, TokenForm,
 };
-use crate::status_file::{AgentStatusFile, LastFailure};
+use crate::status_file::AgentStatusFile;
 use onsembl_protocol::model::HeartbeatTiming;
 use onsembl_protocol::session::DialStage;
 use onsembl_protocol::time::WallTime;
@@ -63,10 +63,6 @@ const LEAST_DISK: u64 = 64 * 1024 * 1024;
 const LEAST_FILES: u64 = 1000;
 /// Descriptors that an agent and its commands need at least.
 const LEAST_DESCRIPTORS: u64 = 64;
-/// The id of a [`LastFailure`].
-const HELLO_REFUSED: &str = "hello-refused";
-/// What to do where the server refuses a hello and says why.
-const REFUSED: &str = "do what the server's reply says; `onsembl-server token list` shows which tokens hold which agents";
 
 /// What follows from what was seen.
 pub(super) fn judge(seen: &Observed) -> Vec<Check> {
@@ -163,7 +159,7 @@ fn proxy(seen: &Observed, failed: Failed<'_>) -> Check {
         return check;
     }
     match &seen.path.proxy {
-        None => Check::skip(CHECK, "no proxy is used"),
+        None => Check::skip(CHECK, "none is used"),
         Some(proxy) => unless_passed(CHECK, DialStage::Proxy, failed)
             .unwrap_or_else(|| Check::pass(CHECK, format!("through {proxy}"))),
     }
@@ -179,14 +175,17 @@ fn tls(seen: &Observed, failed: Failed<'_>) -> Check {
     }
     let now = system_time(seen.now);
     match seen.path.certificate_ends.map(|ends| (ends, ends.duration_since(now))) {
-        None => Check::pass(CHECK, "chain and name are valid; the expiry date cannot be read"),
+        None => Check::pass(
+            CHECK,
+            "chain and name are valid; the expiry of the certificate cannot be read",
+        ),
         Some((ends, Ok(left))) if left >= CERTIFICATE_LEFT => Check::pass(
             CHECK,
             format!("chain and name are valid; the certificate expires on {}", date(ends)),
         ),
         Some((ends, _)) => Check::fail(
             CHECK,
-            format!("chain and name are valid, but the certificate expires on {}", date(ends)),
+            format!("chain and name are valid, and the certificate expires on {}", date(ends)),
             "renew the server's certificate before agents refuse it",
         ),
     }
@@ -230,7 +229,7 @@ fn token(seen: &Observed, failed: Failed<'_>) -> Check {
     };
     if let Some(check) = unless_passed(CHECK, DialStage::Token, failed) {
         let found = match check.verdict {
-            Verdict::Pass | Verdict::Skip => format!("{what}; not checked by a server"),
+            Verdict::Pass | Verdict::Skip => format!("{what}; no server has checked it"),
             Verdict::Fail => format!("{what}; {}", check.found),
         };
         return Check { found, ..check };
@@ -240,13 +239,7 @@ fn token(seen: &Observed, failed: Failed<'_>) -> Check {
 
 fn accepted(seen: &Observed) -> Check {
     const CHECK: &str = "hello";
-    let hello = seen.probe.as_ref().map(|probe| &probe.hello);
-    // A diagnosis connection may have another key, or another token than the agent has read.
-    if let (Some(Ok(_)), Some((pid, said))) = (hello, refused(seen)) {
-        let found = format!("a diagnosis connection is accepted, but process {pid} is not: {said}");
-        return Check::fail(CHECK, found, REFUSED);
-    }
-    match hello {
+    match seen.probe.as_ref().map(|probe| &probe.hello) {
         None => Check::skip(CHECK, "not reached"),
         Some(Ok(Hello { took, server: ServerKind::Extended, timing })) => Check::pass(
             CHECK,
@@ -259,13 +252,10 @@ fn accepted(seen: &Observed) -> Check {
                 ms(*took)
             ),
         ),
-        Some(Err(NoHello::Refused { code, message })) => {
-            Check::fail(CHECK, format!("the server refused it ({code}): {message}"), REFUSED)
-        }
-        Some(Err(NoHello::Unanswered(why))) => Check::fail(
+        Some(Err(why)) => Check::fail(
             CHECK,
             why.clone(),
-            "the peer may not be an onsembl server: check the path in the URL; otherwise see the server's log and /readyz",
+            "read the server's reply; if it is empty, the peer may not be an onsembl server: check the path in the URL",
         ),
     }
 }
@@ -277,7 +267,7 @@ fn answered(seen: &Observed) -> Check {
         Some(Ok(took)) => Check::pass(
             CHECK,
             format!(
-                "a ping was answered in {}; `running-agent` shows whether heartbeats are recorded",
+                "a ping was answered in {}; whether beats are recorded, `running-agent` says",
                 ms(*took)
             ),
         ),
@@ -294,11 +284,11 @@ fn large(seen: &Observed) -> Check {
     match seen.probe.as_ref().and_then(|probe| probe.large.as_ref()) {
         None => Check::skip(CHECK, "not reached"),
         Some((bytes, Ok(took))) => {
-            Check::pass(CHECK, format!("a frame of {bytes} bytes was answered in {}", ms(*took)))
+            Check::pass(CHECK, format!("{bytes} bytes were answered in {}", ms(*took)))
         }
         Some((bytes, Err(why))) => Check::fail(
             CHECK,
-            format!("a frame of {bytes} bytes was not answered: {why}"),
+            format!("{bytes} bytes were not answered: {why}"),
             "something on the path drops large packets or messages: check the MTU of a VPN, and the limits of a proxy",
         ),
     }
@@ -360,31 +350,12 @@ fn clock(seen: &Observed) -> Check {
 fn found(seen: &Observed) -> Result<&StateFound, String> {
     match seen.local.as_ref().map(|local| &local.state) {
         None => Err("this machine could not be checked".to_owned()),
-        Some(State::NotNamed) => {
-            Err("no agent given; use --config, --name or --state-dir".to_owned())
-        }
+        Some(State::NotNamed) => Err("no agent given; use --name or --state-dir".to_owned()),
         Some(State::Missing { path, .. }) => {
-            Err(format!("no agent has run with the state directory {}", path.display()))
+            Err(format!("no agent has run with its state in {}", path.display()))
         }
         Some(State::Found(found)) => Ok(found),
     }
-}
-
-/// Whether the status of an agent shows its last failure: there was no session since.
-fn shows_failure(status: &AgentStatusFile) -> Option<&LastFailure> {
-    status.last_failure.as_ref().filter(|failure| status.because.contains(&failure.text))
-}
-
-/// Whether an agent that does not run was sent away.
-fn ended_by_failure(left: &AgentStatusFile) -> bool {
-    left.state == "closed" && shows_failure(left).is_some()
-}
-
-/// What the server said when it refused the hello of the agent that runs, if that is why it has no session.
-fn refused(seen: &Observed) -> Option<(u32, &str)> {
-    let Running::Yes { status, .. } = &found(seen).ok()?.agent else { return None };
-    let failure = shows_failure(status).filter(|failure| failure.cause == HELLO_REFUSED)?;
-    Some((status.pid, &failure.text))
 }
 
 fn running(seen: &Observed, hello: Option<&Hello>) -> Check {
@@ -394,14 +365,7 @@ fn running(seen: &Observed, hello: Option<&Hello>) -> Check {
         Err(why) => return Check::skip(CHECK, why),
     };
     match &found.agent {
-        Running::Not(left) => match left.as_deref().filter(|left| ended_by_failure(left)) {
-            None => Check::skip(CHECK, "it does not run"),
-            Some(AgentStatusFile { since, because, .. }) => Check::fail(
-                CHECK,
-                format!("it does not run; it ended at {since}: {because}"),
-                "remove the cause, then start it again; the checks above say what the server accepts now",
-            ),
-        },
+        Running::Not => Check::skip(CHECK, "it does not run"),
         Running::Unreadable(why) => Check::fail(CHECK, why.clone(), "restart the agent"),
         Running::Yes { status, process } => {
             let timing = hello.map_or(HeartbeatTiming::DEFAULT, |hello| hello.timing);
@@ -440,7 +404,7 @@ fn beats(
     let in_state = since(&status.since, now).unwrap_or_default();
     if status.state != "connected" {
         let found = format!(
-            "process {pid} has been {} for {}: {}",
+            "process {pid} is {} for {}: {}",
             status.state,
             short(in_state),
             status.because
@@ -475,7 +439,7 @@ fn beats(
         (None, _, _) if in_state > most => Check::fail(
             check,
             format!(
-                "process {pid} has been connected for {} and has sent no heartbeat: its timer never started",
+                "process {pid} is connected for {} and has sent no heartbeat: its timer never started",
                 short(in_state)
             ),
             restart,
@@ -495,7 +459,7 @@ fn beats(
             Check::fail(
                 check,
                 format!(
-                    "process {pid} sent a heartbeat {} ago, but the server has answered none for {}",
+                    "process {pid} sent a heartbeat {} ago, and the server answered none for {}",
                     short(sent),
                     answered.map_or_else(|| short(in_state), short)
                 ),
@@ -508,7 +472,7 @@ fn beats(
             Check::fail(
                 check,
                 format!(
-                    "process {pid}: heartbeats are answered ({} ago), but the server records none ({})",
+                    "process {pid}: heartbeats are answered ({} ago), and the server records none ({})",
                     short(answered),
                     recorded.map_or_else(
                         || "none in this session".to_owned(),
@@ -525,7 +489,7 @@ fn beats(
             Check::pass(
                 check,
                 format!(
-                    "process {pid} has been connected for {}; heartbeat sent {}, answered {}, recorded {}",
+                    "process {pid} is connected for {}; heartbeat sent {}, answered {}, recorded {}",
                     short(in_state),
                     told(sent),
                     told(answered),

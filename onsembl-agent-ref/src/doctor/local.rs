@@ -39,7 +39,7 @@ fn found(path: PathBuf) -> StateFound {
         (of.f_bavail.saturating_mul(of.f_frsize), files)
     });
     let agent = match (is_live(&path), AgentStatusFile::read(&path)) {
-        (Ok(false), left) => Running::Not(left.ok().flatten().map(Box::new)),
+        (Ok(false), _) => Running::Not,
         (Ok(true), Ok(Some(status))) => {
             let process = process(status.pid);
             Running::Yes { status: Box::new(status), process }

@@ -33,8 +33,6 @@ use std::time::Duration;
 pub(crate) struct Examination {
     /// How the agent would dial.
     pub(crate) agent: AgentOptions,
-    /// Which agent, if that is known.
-    pub(crate) name: Option<String>,
     /// How long a connection is held without a word.
     pub(crate) idle_hold: Duration,
     /// Of the agent on this machine, if it is known which.
@@ -46,7 +44,7 @@ pub(crate) struct Examination {
 /// # Errors
 /// Nothing can be dialled: the URL or the certificates to trust are unusable.
 pub(crate) async fn examine(examination: Examination) -> Result<Vec<Check>, DialerError> {
-    let Examination { agent, name, idle_hold, state_dir } = examination;
+    let Examination { agent, idle_hold, state_dir } = examination;
     let token = token(&agent.token);
     // Without a token the server can be reached anyway, and says itself that it wants one.
     let dialer = doctors_dialer(&agent, token.outcome.is_ok())?;
@@ -58,7 +56,7 @@ pub(crate) async fn examine(examination: Examination) -> Result<Vec<Check>, Dial
         Ok(link) => {
             let peer = link.peer.clone();
             let key = state_dir.as_deref().and_then(|dir| key_at(dir).ok().flatten());
-            (Ok(peer), Some(probe::speak(link, (name.as_deref(), key), idle_hold).await))
+            (Ok(peer), Some(probe::speak(link, (&agent.name, key), idle_hold).await))
         }
         Err(error) => (Err(error), None),
     };

@@ -85,21 +85,12 @@ pub(super) fn token_form(token: &str) -> TokenForm {
 /// What the server said over a diagnosis connection.
 #[derive(Debug)]
 pub(super) struct Probe {
-    pub(super) hello: Result<Hello, NoHello>,
+    pub(super) hello: Result<Hello, String>,
     /// How long the answer to a ping took; none was sent if the hello was not accepted.
     pub(super) ping: Option<Result<Duration, String>>,
     pub(super) idle: Option<Idle>,
     /// Bytes of the large frame, and how long its answer took.
     pub(super) large: Option<(usize, Result<Duration, String>)>,
-}
-
-/// Why a hello was not accepted.
-#[derive(Clone, Debug)]
-pub(super) enum NoHello {
-    /// The server said so, and why.
-    Refused { code: String, message: String },
-    /// There was no answer, or it could not be sent. The text says which.
-    Unanswered(String),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -160,8 +151,8 @@ pub(super) struct StateFound {
 /// The agent that belongs to a state directory.
 #[derive(Debug)]
 pub(super) enum Running {
-    /// No process has it. What the latest one left, if that can be read.
-    Not(Option<Box<AgentStatusFile>>),
+    /// No process has it.
+    Not,
     /// A process has it, and what it says of itself cannot be read.
     Unreadable(String),
     Yes {

@@ -1,6 +1,6 @@
 //! A diagnosis connection (P-45): it is listed nowhere, and takes no session over.
 
-use super::observed::{Hello, Idle, NoHello, Probe, ServerKind};
+use super::observed::{Hello, Idle, Probe, ServerKind};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{AgentKey, InstanceId, LinkId};
 use onsembl_protocol::limits::Limits;
@@ -22,21 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// output of an agent may be.
 const LARGE: usize = 48 * 1024;
 
-/// The name of a probe that is for no agent.
-const NOBODY: &str = "onsembl-agent doctor";
-
 /// Sends a hello, a ping and a large frame, holds the connection idle, and closes it.
 pub(super) async fn speak(
     link: Link,
-    (name, key): (Option<&str>, Option<AgentKey>),
+    (name, key): (&str, Option<AgentKey>),
     idle_hold: Duration,
 ) -> Probe {
-    // With the name of the agent and the key of its state directory, the server says whether the token may speak for it.
-    let name = name.map_or_else(|| NOBODY.to_owned(), |name| format!("{PROBE_FOR}{name}"));
+    // With the key of its state directory the server says whether the token may speak for that agent.
     let key = key.unwrap_or_else(|| AgentKey::new(Uuid::new_v4().to_string()));
     let instance = InstanceId::new(Uuid::new_v4().to_string());
     // A legacy server does not know probes: it lists this one until it leaves.
-    let mut profile = AgentProfile::new(name, key, instance);
+    let mut profile = AgentProfile::new(format!("{PROBE_FOR}{name}"), key, instance);
     profile.version = env!("CARGO_PKG_VERSION").to_owned();
     profile.features = SERVER_FEATURES.to_vec();
     profile.probe = true;
@@ -74,15 +70,14 @@ struct Talk {
 const LINK: LinkId = LinkId(1);
 
 impl Talk {
-    async fn hello(&mut self) -> Result<Hello, NoHello> {
+    async fn hello(&mut self) -> Result<Hello, String> {
         let began = Instant::now();
         let (wall, action) = (self.clock.now().wall, AgentAction::SendHello(LINK));
         let written = self.frames.outgoing(&action, wall, HealthMetrics::default);
         let text = written.map(|(_, text)| text.to_owned()).unwrap_or_default();
-        self.send(text).await.map_err(NoHello::Unanswered)?;
+        self.send(text).await?;
         loop {
-            let text = self.text(began + PATIENCE, "no answer to the hello").await;
-            let text = text.map_err(NoHello::Unanswered)?;
+            let text = self.text(began + PATIENCE, "no answer to the hello").await?;
             let read = self.frames.read(LINK, &text, self.clock.now().wall);
             match (read.content, read.inbound) {
                 (FromServer::Joined(..), AgentInbound::HelloAccepted(terms)) => {
@@ -93,8 +88,10 @@ impl Talk {
                     return Ok(Hello { took: began.elapsed(), server, timing: terms.timing });
                 }
                 (FromServer::Refused(error), _) => {
-                    let (code, message) = (error.code.to_string(), error.message);
-                    return Err(NoHello::Refused { code, message });
+                    return Err(format!(
+                        "the server refused it ({}): {}",
+                        error.code, error.message
+                    ));
                 }
                 // Not the answer yet.
                 (

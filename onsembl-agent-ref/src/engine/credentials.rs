@@ -15,23 +15,31 @@ const PATH: &str = "/ws/agent";
 
 /// What changes between two dials. All clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Credentials(Arc<Mutex<Shown>>);
+pub(super) struct Credentials {
+    token: Token,
+    agent: Arc<Mutex<Option<AgentId>>>,
+}
 
-#[derive(Debug)]
-struct Shown {
-    token: TokenSourceKind,
-    agent: Option<AgentId>,
+#[derive(Clone, Debug)]
+enum Token {
+    Literal(Arc<Mutex<Secret>>),
+    File(TokenFile),
 }
 
 impl Credentials {
     pub(super) fn new(token: &TokenSourceKind) -> Self {
-        if let TokenSourceKind::File(path) = token
-            && let Ok(mode) = Mode::at(path)
-            && mode.is_open_to_others()
-        {
-            tracing::warn!(file = %path.display(), %mode, "every user of this machine can read the token; run chmod 600 on the file");
-        }
-        Self(Arc::new(Mutex::new(Shown { token: token.clone(), agent: None })))
+        let token = match token {
+            TokenSourceKind::Literal(token) => Token::Literal(Arc::new(Mutex::new(token.clone()))),
+            TokenSourceKind::File(path) => {
+                if let Ok(mode) = Mode::at(path)
+                    && mode.is_open_to_others()
+                {
+                    tracing::warn!(file = %path.display(), %mode, "every user of this machine can read the token; run chmod 600 on the file");
+                }
+                Token::File(TokenFile(path.clone()))
+            }
+        };
+        Self { token, agent: Arc::default() }
     }
 
     /// A dialer that shows them.
@@ -41,7 +49,7 @@ impl Credentials {
             .with_token(move || bearer.token())
             // Existing servers find a returning agent by it.
             .with_query("agentId", move || {
-                claimant.shown().agent.as_ref().map(|id| id.as_str().to_owned())
+                lock(&claimant.agent).as_ref().map(|id| id.as_str().to_owned())
             }))
     }
 
@@ -54,27 +62,26 @@ impl Credentials {
 
     /// A failure is a failed dial, and logged as one.
     fn token(&self) -> io::Result<Secret> {
-        let token = self.shown().token.clone();
-        match token {
-            TokenSourceKind::Literal(token) => Ok(token),
-            TokenSourceKind::File(path) => TokenFile(path).token(),
+        match &self.token {
+            Token::Literal(token) => Ok(lock(token).clone()),
+            Token::File(file) => file.token(),
         }
     }
 
     /// The server offers a newer token for the next dial.
     pub(super) fn renew(&self, newer: &str) {
-        match &mut self.shown().token {
+        match &self.token {
             // One that no header can carry would be kept until a restart, and no dial could show it.
             _ if !Secret::new(newer).can_be_shown() => {
                 tracing::warn!(
                     "the server offered a token that is not valid in an HTTP header; keeping the current one"
                 );
             }
-            TokenSourceKind::Literal(token) => {
-                *token = Secret::new(newer);
+            Token::Literal(token) => {
+                *lock(token) = Secret::new(newer);
                 tracing::info!("the server sent a newer token; the next dial uses it");
             }
-            TokenSourceKind::File(path) => {
+            Token::File(TokenFile(path)) => {
                 tracing::info!(file = %path.display(), "the server offered a newer token; ignored, since the token file takes precedence");
             }
         }
@@ -83,13 +90,8 @@ impl Credentials {
     /// A server taught this agent its id.
     pub(super) fn learn(&self, agent: Option<&AgentId>) {
         if let Some(agent) = agent {
-            self.shown().agent = Some(agent.clone());
+            *lock(&self.agent) = Some(agent.clone());
         }
-    }
-
-    /// Nothing that holds the lock can panic between two writes.
-    fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,6 +107,11 @@ pub(crate) fn doctors_dialer(
         true => dialer.with_token(move || credentials.token()),
         false => dialer,
     })
+}
+
+/// Nothing that holds these locks can panic between two writes.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

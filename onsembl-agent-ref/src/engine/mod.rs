@@ -2,8 +2,10 @@
 //!
 //! [`onsembl_protocol`]'s `AgentConnection` decides who is alive and when to dial; its
 //! [`Worker`](onsembl_protocol::worker::Worker) decides what is run, kept, sent and awaited. Here are the effects:
-//! the run loop (`run`), what it opens first (`start`), the actions (`perform`), the model of the terminal's screen
-//! (`screen_model`), the token (`credentials`). What carries out commands is an [`Executor`].
+//! the run loop (`run`),
+//! what it opens first (`start`), the actions (`perform`), the model of the terminal's screen (`screen_model`), the
+//! token
+//! (`credentials`). What carries out commands is an [`Executor`].
 //!
 //! # Guarantees
 //!
@@ -20,7 +22,7 @@ mod run;
 mod screen_model;
 mod start;
 
-use crate::executor::{Executor, Processes};
+use crate::executor::Executor;
 pub use crate::options::{
     AgentControl, AgentEnd, AgentError, AgentObservation, AgentOptions, ControlInbox,
     TokenSourceKind,
@@ -44,8 +46,8 @@ pub async fn run(
     options: AgentOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<AgentEnd, AgentError> {
-    let processes = Processes::from(options.runner.clone());
-    run_with(options, Box::new(processes), shutdown).await
+    let executor = options.runner.clone().executor();
+    run_with(options, executor, shutdown).await
 }
 
 /// As [`run`], with commands carried out by `executor` instead of the options' runner.

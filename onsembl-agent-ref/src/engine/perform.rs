@@ -2,54 +2,52 @@
 //! orders, and in which the journal, the spool and the local terminal are written. Decides nothing.
 
 use super::credentials::Credentials;
-use super::screen_model::Slice;
+use super::screen_model::{ScreenModel, Slice, Step};
 use crate::executor::{
     Execution, ExecutionEvents, Executor, Job, RemoteReply, Started, TypingReply,
 };
 use crate::hooks::{self, HookSocket};
 use crate::journal::Journal;
 use crate::local_terminal::LocalTerminal;
-use crate::process;
+use crate::process::{self, ProcessEvent};
 use crate::spool::Spool;
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
+use onsembl_protocol::model::{Exit, Stream};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Drawing, Drawn, Fence, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity,
+    Fence, JournalEntry, LineMode, Rest, ScreenAction, ScreenEvent, Severity, SomeProcesses,
     SpoolRequest, Task, TerminalSettings, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd,
     WorkerEvent, WorkerNote,
 };
 use onsembl_transport::agent::AgentDriver;
-use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
-use onsembl_transport::screen::Screen;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
 /// What actions are performed on.
 pub(super) struct Effects {
-    pub(super) executor: Box<dyn Executor>,
-    pub(super) fence: Fence,
-    pub(super) running: BTreeMap<CommandId, Box<dyn Execution>>,
+    executor: Box<dyn Executor>,
+    fence: Fence,
+    running: BTreeMap<CommandId, Box<dyn Execution>>,
     /// Which of them is the terminal.
-    pub(super) terminal: Option<CommandId>,
+    terminal: Option<CommandId>,
     pub(super) journal: Option<Journal>,
     pub(super) spool: Option<Spool>,
     pub(super) screen: Option<LocalTerminal>,
     /// What the terminal shows, to answer its program by.
-    pub(super) model: Option<(Screen, Drawing)>,
-    /// For what executions say.
-    pub(super) events: mpsc::Sender<WorkerEvent>,
-    /// For what becomes of typing.
-    pub(super) terminal_events: mpsc::Sender<WorkerEvent>,
+    model: Option<ScreenModel>,
+    /// Whether the program waits for the model.
+    model_waits: Waiting,
+    events: mpsc::Sender<ProcessEvent<CommandId>>,
+    terminal_events: mpsc::Sender<WorkerEvent>,
     /// Variables that each run gets.
     pub(super) environment: Vec<(String, String)>,
     /// Where the hooks of programs are heard.
     pub(super) hooks: Option<HookSocket>,
     pub(super) credentials: Credentials,
-    pub(super) clock: SystemClock,
-    pub(super) counters: Counters,
+    counters: Counters,
 }
 
 impl Drop for Effects {
@@ -61,23 +59,74 @@ impl Drop for Effects {
 }
 
 impl Effects {
-    /// An execution says this: what runs of it is given orders until nothing of it does.
-    pub(super) fn said(&mut self, event: &WorkerEvent) {
-        if let WorkerEvent::Ended { command, rest, .. } = event {
-            let was_terminal = self.terminal.take_if(|terminal| terminal == command).is_some();
-            if let Some((_, drawing)) = self.model.as_mut().filter(|_| was_terminal) {
-                drawing.forget();
-            }
-            match rest {
-                // What it left is given orders too.
-                Rest::Watched | Rest::Unclear(_) => {
-                    self.order(command, |execution| execution.leader_ended());
-                }
-                Rest::Ended | Rest::Unwatched => drop(self.running.remove(command)),
-            }
-        } else if let WorkerEvent::Cleared(command) = event {
-            drop(self.running.remove(command));
+    pub(super) fn new(
+        executor: Box<dyn Executor>,
+        fence: Fence,
+        events: mpsc::Sender<ProcessEvent<CommandId>>,
+        terminal_events: mpsc::Sender<WorkerEvent>,
+        credentials: Credentials,
+        counters: Counters,
+    ) -> Self {
+        Self {
+            executor,
+            fence,
+            running: BTreeMap::new(),
+            terminal: None,
+            journal: None,
+            spool: None,
+            screen: None,
+            model: None,
+            model_waits: Waiting::GoesOn,
+            events,
+            terminal_events,
+            environment: Vec::new(),
+            hooks: None,
+            credentials,
+            counters,
         }
+    }
+
+    /// What an execution says, for the worker.
+    pub(super) fn event(&mut self, event: ProcessEvent<CommandId>) -> WorkerEvent {
+        match event {
+            ProcessEvent::Output { key, stream, bytes } => {
+                WorkerEvent::Output { command: key, stream, bytes }
+            }
+            ProcessEvent::Ended { key, exit, group_empty, unclear, open } => {
+                let rest = match (group_empty, SomeProcesses::new(unclear)) {
+                    (true, _) => Rest::Ended,
+                    (false, Some(unclear)) => Rest::Unclear(unclear),
+                    (false, None) => Rest::Watched,
+                };
+                self.ended(key, exit, rest, open)
+            }
+            ProcessEvent::EndedUnwatched { key, exit } => {
+                self.ended(key, exit, Rest::Unwatched, Vec::new())
+            }
+            ProcessEvent::Program { key, state } => WorkerEvent::Program { command: key, state },
+            ProcessEvent::Cleared { key } => {
+                self.running.remove(&key);
+                WorkerEvent::Cleared(key)
+            }
+        }
+    }
+
+    fn ended(
+        &mut self,
+        command: CommandId,
+        exit: Exit,
+        rest: Rest,
+        open: Vec<Stream>,
+    ) -> WorkerEvent {
+        self.end_terminal(&command);
+        match rest {
+            // What it left is given orders too.
+            Rest::Watched | Rest::Unclear(_) => {
+                self.order(&command, |execution| execution.leader_ended());
+            }
+            Rest::Ended | Rest::Unwatched => drop(self.running.remove(&command)),
+        }
+        WorkerEvent::Ended { command, exit, rest, open }
     }
 
     /// Performs an action: on the link, by its driver, or on something of its own. What comes of it at once comes back.
@@ -118,8 +167,8 @@ impl Effects {
                 let settings = self.of_terminal(|execution| execution.terminal_settings());
                 return Some(WorkerEvent::Looked(settings.flatten()));
             }
-            WorkerAction::Draw(bytes) => self.draw(|drawing| drawing.draw(bytes)),
-            WorkerAction::Answer(query) => self.draw(|drawing| drawing.answer(query)),
+            WorkerAction::Draw(bytes) => self.draw(Step::Draw(bytes)),
+            WorkerAction::Answer(query) => self.draw(Step::Answer(query)),
             WorkerAction::TypeKeys(keys) => self.type_keys(keys),
             WorkerAction::TypeSuspending(keys) => {
                 let settings = self.of_terminal(|execution| execution.terminal_settings());
@@ -134,7 +183,7 @@ impl Effects {
                 let _ = self.of_terminal(|execution| execution.type_remotely(reply));
             }
             WorkerAction::Resize(size) => {
-                self.draw(|drawing| drawing.resize(size));
+                self.draw(Step::Resize(size));
                 if let Some(Err(error)) = self.of_terminal(|execution| execution.resize(size)) {
                     tracing::warn!(%error, %size, "the terminal cannot be resized");
                 }
@@ -186,8 +235,8 @@ impl Effects {
                 if let Some(size) = terminal {
                     self.terminal = Some(command.clone());
                     // Somebody's own terminal answers for itself.
-                    let model = || (Screen::new(size), Drawing::default());
-                    self.model = self.screen.is_none().then(model);
+                    self.model = self.screen.is_none().then(|| ScreenModel::new(size));
+                    self.model_waits = Waiting::GoesOn;
                 }
                 WorkerEvent::Started { command, process }
             }
@@ -217,10 +266,10 @@ impl Effects {
     }
 
     /// Does this with the model of the terminal's screen, behind what waits to be drawn.
-    fn draw(&mut self, add: impl FnOnce(&mut Drawing)) {
-        let Some((_, drawing)) = &mut self.model else { return };
-        let is_next = !drawing.is_behind();
-        add(drawing);
+    fn draw(&mut self, step: Step) {
+        let Some(model) = &mut self.model else { return };
+        let is_next = !model.is_behind();
+        model.push(step);
         if is_next {
             self.draw_on();
         }
@@ -228,23 +277,43 @@ impl Effects {
 
     /// Whether something waits to be drawn.
     pub(super) fn is_drawing(&self) -> bool {
-        self.model.as_ref().is_some_and(|(_, drawing)| drawing.is_behind())
+        self.model.as_ref().is_some_and(ScreenModel::is_behind)
     }
 
     /// Draws for a moment.
     pub(super) fn draw_on(&mut self) {
-        let Some((screen, drawing)) = &mut self.model else { return };
-        let now = self.clock.now().monotonic;
-        let Drawn { answers, notes, waiting } = drawing.advance(&mut Slice::of(screen), now);
-        notes.iter().for_each(|note| self.note(note));
+        let Some(model) = &mut self.model else { return };
+        let Slice { answers, failed, left_out } = model.advance();
+        let waits = if model.is_behind() { Waiting::Waits } else { Waiting::GoesOn };
+        if failed {
+            self.counters.count("screen_model_faults");
+            tracing::error!(
+                "the screen model of the terminal failed and was reset; cursor positions may be wrong until the program redraws"
+            );
+        }
+        if left_out {
+            self.counters.count("screen_model_behind");
+            tracing::warn!(
+                "the output of the program takes too long to draw, and part of it is missing from the screen model; cursor positions may be wrong until the program redraws"
+            );
+        }
         for (query, answer) in answers {
             if self.of_terminal(|execution| execution.answer(answer.into())) != Some(true) {
                 self.counters.count("terminal_answers_dropped");
                 tracing::debug!(?query, "the program does not read the replies of its terminal");
             }
         }
-        if let Some(waiting) = waiting {
-            let _ = self.of_terminal(|execution| execution.set_screen(waiting));
+        if std::mem::replace(&mut self.model_waits, waits) != waits {
+            let _ = self.of_terminal(|execution| execution.set_screen(waits));
+        }
+    }
+
+    /// The program of the terminal has ended, if this was its run.
+    fn end_terminal(&mut self, run: &CommandId) {
+        if self.terminal.take_if(|terminal| terminal == run).is_some()
+            && let Some(model) = &mut self.model
+        {
+            model.forget();
         }
     }
 

@@ -9,10 +9,11 @@ use crate::host_metrics::{self, Load};
 use crate::journal::JournalEvent;
 use crate::local_terminal::{self, LocalTerminal};
 use crate::options::{AgentEnd, AgentError, AgentOptions, ControlInbox, ControlRequest};
+use crate::process::ProcessEvent;
 use crate::state_dir::StateDir;
 use crate::status_file::{Haste, StatusWriter, public_server};
 use crate::traces::Traces;
-use onsembl_protocol::id::InstanceId;
+use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::model::{AGENT_FEATURES, Feature};
 use onsembl_protocol::session::AgentStatus;
 use onsembl_protocol::worker::{
@@ -22,7 +23,7 @@ use onsembl_protocol::worker::{
 use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig, SendError};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,18 +46,29 @@ pub(super) struct Agent {
     driver: AgentDriver,
     worker: Worker,
     effects: Effects,
-    events: mpsc::Receiver<WorkerEvent>,
-    spool_events: mpsc::UnboundedReceiver<SpoolEvent>,
-    journal_events: mpsc::UnboundedReceiver<JournalEvent>,
+    events: mpsc::Receiver<ProcessEvent<CommandId>>,
+    spool_events: Option<mpsc::UnboundedReceiver<SpoolEvent>>,
+    journal_events: Option<mpsc::UnboundedReceiver<JournalEvent>>,
     terminal_events: mpsc::Receiver<WorkerEvent>,
     status: StatusWriter,
-    control: mpsc::Receiver<ControlRequest>,
+    control: Option<mpsc::Receiver<ControlRequest>>,
     load: Arc<Load>,
     traces: Traces,
     clock: SystemClock,
     counters: Counters,
     /// The worker has nothing left to wait for.
     ended: Option<WorkerEnd>,
+}
+
+/// What the loop was woken by.
+enum Event {
+    Notice(AgentNotice),
+    Worker(WorkerEvent),
+    Control(ControlRequest),
+    /// The status file was looked after.
+    Status,
+    /// Something waits to be drawn.
+    Draw,
 }
 
 impl Agent {
@@ -89,11 +101,8 @@ impl Agent {
         let slots = WorkerConfig::slots(options.max_parallel, terminal.as_ref());
         let Kept { recovered, journal, journal_id, journalling, spool, bounds } =
             left.take_up(&options, dir.path(), &counters);
-        // Nothing comes of one that is not there.
         let (journal, journal_events) = journal.unzip();
-        let journal_events = journal_events.unwrap_or_else(|| mpsc::unbounded_channel().1);
         let (spool, spool_events) = spool.unzip();
-        let spool_events = spool_events.unwrap_or_else(|| mpsc::unbounded_channel().1);
         let profile = driver.profile_mut();
         profile.features.extend(traces.feature());
         (profile.max_parallel, profile.journal) = (Some(slots), journal_id);
@@ -101,25 +110,22 @@ impl Agent {
         let (events_entry, events) = mpsc::channel(EVENTS);
         let (terminal_entry, terminal_events) = mpsc::channel(TERMINAL_EVENTS);
         let fence = options.fence.clone().unwrap_or_else(|| executor.fence());
-        let hooks = terminal.as_ref().and_then(|_| listen(&dir, &terminal_entry, &counters));
-        let screen = || LocalTerminal::open(terminal_entry.clone(), WorkerEvent::Screen);
-        let effects = Effects {
+        let mut effects = Effects::new(
             executor,
-            fence: fence.clone(),
-            running: BTreeMap::new(),
-            terminal: None,
-            journal,
-            spool,
-            screen: options.attach.then(screen).transpose()?,
-            model: None,
-            events: events_entry,
-            terminal_events: terminal_entry,
-            environment: options.additions.environment.clone(),
-            hooks,
+            fence.clone(),
+            events_entry,
+            terminal_entry.clone(),
             credentials,
-            clock,
-            counters: counters.clone(),
-        };
+            counters.clone(),
+        );
+        (effects.journal, effects.spool) = (journal, spool);
+        effects.environment.clone_from(&options.additions.environment);
+        if terminal.is_some() {
+            effects.hooks = listen(&dir, terminal_entry.clone(), &counters);
+        }
+        if options.attach {
+            effects.screen = Some(LocalTerminal::open(terminal_entry, WorkerEvent::Screen)?);
+        }
         let config = WorkerConfig {
             slots,
             spool: bounds,
@@ -137,7 +143,6 @@ impl Agent {
         let server = public_server(&options.server);
         tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
         let control = options.control.as_ref().and_then(ControlInbox::take);
-        let control = control.unwrap_or_else(|| mpsc::channel(1).1);
         let (observer, name) = (options.observer, options.name);
         let status = StatusWriter::new(dir, name, server, clock, counters.clone(), observer);
         Ok(Self {
@@ -173,42 +178,41 @@ impl Agent {
                 break end;
             }
             let event = tokio::select! {
-                notice = self.driver.next() => {
-                    self.on_notice(notice);
-                    self.show();
-                    continue;
-                }
-                Some(event) = self.journal_events.recv() => {
+                notice = self.driver.next() => Event::Notice(notice),
+                Some(event) = next_of(&mut self.journal_events) => {
                     let JournalEvent { awaited, outcome } = event;
-                    WorkerEvent::Journalled { awaited, outcome }
+                    Event::Worker(WorkerEvent::Journalled { awaited, outcome })
                 }
-                Some(event) = self.spool_events.recv() => WorkerEvent::Spool(event),
-                Some(event) = self.terminal_events.recv() => event,
-                Some(event) = self.events.recv() => {
-                    self.effects.said(&event);
-                    event
+                Some(event) = next_of(&mut self.spool_events) => {
+                    Event::Worker(WorkerEvent::Spool(event))
                 }
-                () = self.clock.sleep_until(self.worker.deadline()) => WorkerEvent::Wake,
+                Some(event) = self.terminal_events.recv() => Event::Worker(event),
+                Some(event) = self.events.recv() => Event::Worker(self.effects.event(event)),
+                () = self.clock.sleep_until(self.worker.deadline()) => {
+                    Event::Worker(WorkerEvent::Wake)
+                }
                 () = &mut shutdown, if !is_told_to_end => {
                     is_told_to_end = true;
-                    WorkerEvent::ShutDown
+                    Event::Worker(WorkerEvent::ShutDown)
                 }
-                Some(request) = self.control.recv() => {
-                    self.on_control(request);
-                    continue;
-                }
-                // The status file was looked after.
-                () = self.status.keep() => continue,
-                () = std::future::ready(()), if self.effects.is_drawing() => {
-                    self.effects.draw_on();
-                    continue;
-                }
+                Some(request) = asked(&mut self.control) => Event::Control(request),
+                () = self.status.keep() => Event::Status,
+                () = std::future::ready(()), if self.effects.is_drawing() => Event::Draw,
             };
-            // The most frequent event, which changes nothing that others look at.
-            let is_output = matches!(event, WorkerEvent::Output { .. });
-            self.feed(event);
-            if !is_output {
-                self.show();
+            match event {
+                // The most frequent event, which changes nothing that others look at.
+                Event::Worker(event @ WorkerEvent::Output { .. }) => self.feed(event),
+                Event::Worker(event) => {
+                    self.feed(event);
+                    self.show();
+                }
+                Event::Notice(notice) => {
+                    self.on_notice(notice);
+                    self.show();
+                }
+                Event::Control(request) => self.on_control(request),
+                Event::Status => {}
+                Event::Draw => self.effects.draw_on(),
             }
         };
         Box::pin(self.farewell(&end)).await;
@@ -356,6 +360,20 @@ impl Agent {
         self.traces.finish().await;
         tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
         self.status.finish().await;
+    }
+}
+
+async fn next_of<T>(events: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn asked(control: &mut Option<mpsc::Receiver<ControlRequest>>) -> Option<ControlRequest> {
+    match control {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,4 +1,5 @@
-//! What an agent opens before it runs: its state directory and what earlier runs left there, the journal, the spool, the
+//! What an agent opens before it runs: its state directory and what earlier runs left there, the journal, the
+//! spool, the
 //! socket of hooks.
 
 use super::credentials::Credentials;
@@ -125,10 +126,10 @@ impl Left {
 /// Where hooks of programs are heard; without, what a program does is known from its terminal only.
 pub(super) fn listen(
     dir: &StateDir,
-    events: &Sender<WorkerEvent>,
+    events: Sender<WorkerEvent>,
     counters: &Counters,
 ) -> Option<HookSocket> {
-    let heard = HookSocket::listen(dir.path(), events.clone(), counters.clone());
+    let heard = HookSocket::listen(dir.path(), events, counters.clone());
     heard
         .inspect_err(|error| {
             counters.count("hooks_unheard");

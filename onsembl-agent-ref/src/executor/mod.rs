@@ -6,15 +6,19 @@
 //! confirmed, time limits, cancellation, pause and emergency stops work, and audits are answered. Hand one to
 //! [`engine::run_with`](crate::engine::run_with).
 //!
-//! [`Processes`] is the one of this crate: shells, programs, and programs under a terminal.
+//! [`Shell`], [`Program`] and [`Terminal`] are the ones of this crate; they run processes.
 
 mod events;
-mod processes;
+mod program;
+mod shell;
+mod terminal;
 
 pub use events::{ExecutionEvents, PasteReply, RemoteReply, TypingReply};
-pub use processes::Processes;
+pub use program::Program;
+pub use shell::Shell;
+pub use terminal::Terminal;
 
-use crate::process::ProcessHandle;
+use crate::process::{ProcessHandle, Runner};
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::model::TerminalSize;
@@ -44,7 +48,8 @@ pub trait Executor: Send {
     fn attach(&mut self) {}
 
     /// The program of the terminal continues with these arguments where it was, at every second start. Said once,
-    /// before everything else.
+    /// before
+    /// everything else.
     fn resume_with(&mut self, arguments: Vec<String>) {
         let _ = arguments;
     }
@@ -168,6 +173,21 @@ pub trait Execution: Send {
     fn resize(&mut self, size: TerminalSize) -> io::Result<()> {
         let _ = size;
         Ok(())
+    }
+}
+
+impl Runner {
+    /// What runs commands in this way.
+    pub fn executor(self) -> Box<dyn Executor> {
+        match self {
+            Self::Shell => Box::new(Shell),
+            Self::Program { program, arguments, text_on } => {
+                Box::new(Program { program, arguments, text_on })
+            }
+            Self::Terminal { program, arguments, size } => {
+                Box::new(Terminal::new(program, arguments, size))
+            }
+        }
     }
 }
 

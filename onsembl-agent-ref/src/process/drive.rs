@@ -1,5 +1,6 @@
 //! The task of one process: reads, obeys orders, and finds the end by the rules of the module.
 
+use super::ProcessEvent;
 use super::census;
 use super::group::Group;
 use super::handle::Orders;
@@ -8,10 +9,9 @@ use super::linger::{Lingering, linger};
 use super::pipes::Outputs;
 use super::stopping::Stopping;
 use bytes::Bytes;
-use onsembl_protocol::id::CommandId;
 use onsembl_protocol::model::{Exit, Stream};
 use onsembl_protocol::time::Timestamp;
-use onsembl_protocol::worker::{AfterExit, ProgramState, Rest, RunRest, WorkerEvent};
+use onsembl_protocol::worker::{AfterExit, ProgramState, RunRest};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
@@ -33,21 +33,21 @@ const LOOK_WHETHER_STOPPED: Duration = Duration::from_secs(1);
 
 /// A process and everything that its task needs.
 #[derive(Debug)]
-pub(super) struct Process {
-    pub(super) command: CommandId,
+pub(super) struct Process<K> {
+    pub(super) key: K,
     pub(super) child: Child,
     pub(super) group: Group,
     pub(super) leader: Leader,
     pub(super) outputs: Outputs,
     pub(super) orders: watch::Receiver<Orders>,
     pub(super) has_terminal: bool,
-    pub(super) events: mpsc::Sender<WorkerEvent>,
+    pub(super) events: mpsc::Sender<ProcessEvent<K>>,
 }
 
 /// Runs until the process has ended and its end was reported, and nothing of it is left.
-pub(super) async fn drive(process: Process) {
+pub(super) async fn drive<K: Clone>(process: Process<K>) {
     let Process {
-        command,
+        key,
         mut child,
         mut group,
         leader,
@@ -125,7 +125,7 @@ pub(super) async fn drive(process: Process) {
                         if let Some(after_exit) = &mut after_exit {
                             after_exit.on_output(since(Instant::now()));
                         }
-                        permit.send(WorkerEvent::Output { command: command.clone(), stream, bytes });
+                        permit.send(ProcessEvent::Output { key: key.clone(), stream, bytes });
                     }
                     (Ok(_), None) => {}
                     (Err(_), _) => {
@@ -149,7 +149,7 @@ pub(super) async fn drive(process: Process) {
             }
             _ = looks.tick(), if has_terminal && after_exit.is_none() => {
                 let seen = census::program(group.leader());
-                let event = || WorkerEvent::Program { command: command.clone(), state: seen };
+                let event = || ProcessEvent::Program { key: key.clone(), state: seen };
                 // Without room it is said after the next look.
                 if seen != program && events.try_send(event()).is_ok() {
                     program = seen;
@@ -164,21 +164,23 @@ pub(super) async fn drive(process: Process) {
         None => reap(&mut child, &mut group).await,
     };
     let rest = confirm_rest(&group).await;
+    let group_empty = rest == RunRest::Ended;
     // One that nobody has open any more ended with its last writer.
-    let is_over = rest == RunRest::Ended && outputs.are_closed();
-    let open = if is_over { Vec::new() } else { outputs.unfinished() };
+    let open = if group_empty && outputs.are_closed() { Vec::new() } else { outputs.unfinished() };
     tracing::debug!(pid = %group.leader(), %exit, ?rest, "process ended");
-    let ended = WorkerEvent::Ended {
-        command: command.clone(),
-        exit,
-        rest: Rest::of(rest, || group.unclear()),
-        open,
+    let unclear = match rest {
+        RunRest::Unclear => group.unclear(),
+        RunRest::Ended | RunRest::Lives => Vec::new(),
     };
+    let ended = ProcessEvent::Ended { key: key.clone(), exit, group_empty, unclear, open };
     if events.send(ended).await.is_err() {
         tracing::warn!(pid = %group.leader(), %exit, "the receiver of a process's end was dropped");
     }
-    if !is_over {
-        linger(Lingering { command, group, rest, outputs, orders, events }).await;
+    match rest {
+        RunRest::Ended if outputs.are_closed() => {}
+        RunRest::Ended | RunRest::Unclear | RunRest::Lives => {
+            linger(Lingering { key, group, rest, outputs, orders, events }).await;
+        }
     }
 }
 

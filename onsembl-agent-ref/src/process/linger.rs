@@ -1,28 +1,28 @@
 //! What is left of a run that has ended: it is looked after until nothing is, and ended when that is ordered. What it
 //! writes is thrown away, so that it neither blocks on a full pipe nor dies of a closed one.
 
+use super::ProcessEvent;
 use super::group::Group;
 use super::handle::Orders;
 use super::pipes::Outputs;
-use onsembl_protocol::id::CommandId;
 use onsembl_protocol::time::{Deadline, Timestamp};
-use onsembl_protocol::worker::{Leftovers, RunRest, WorkerEvent};
+use onsembl_protocol::worker::{Leftovers, RunRest};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// What is left.
 #[derive(Debug)]
-pub(super) struct Lingering {
-    pub(super) command: CommandId,
+pub(super) struct Lingering<K> {
+    pub(super) key: K,
     pub(super) group: Group,
     pub(super) rest: RunRest,
     pub(super) outputs: Outputs,
     pub(super) orders: watch::Receiver<Orders>,
-    pub(super) events: mpsc::Sender<WorkerEvent>,
+    pub(super) events: mpsc::Sender<ProcessEvent<K>>,
 }
 
-pub(super) async fn linger(lingering: Lingering) {
-    let Lingering { command, group, mut rest, mut outputs, mut orders, events } = lingering;
+pub(super) async fn linger<K>(lingering: Lingering<K>) {
+    let Lingering { key, group, mut rest, mut outputs, mut orders, events } = lingering;
     tracing::info!(pid = %group.leader(), ?rest, "a background process outlives its command; its output is discarded from now on");
     let must_be_told = rest != RunRest::Ended;
     let begun = Instant::now();
@@ -53,7 +53,7 @@ pub(super) async fn linger(lingering: Lingering) {
     // From here on nothing is of this run.
     let pid = group.leader();
     drop(group);
-    if must_be_told && events.send(WorkerEvent::Cleared(command)).await.is_err() {
+    if must_be_told && events.send(ProcessEvent::Cleared { key }).await.is_err() {
         tracing::debug!(%pid, "nothing waits for the remaining processes of a run");
     }
     drop(events);

@@ -8,8 +8,8 @@
 //!
 //! - Output comes byte for byte, in order within a stream. The two streams race fairly; between
 //!   them there is no order, because the kernel keeps none.
-//! - What it does is said in the words of the worker. [`WorkerEvent::Ended`] comes exactly once. Only
-//!   [`WorkerEvent::Cleared`] follows, and only if something outlived the command.
+//! - [`ProcessEvent::Ended`] comes exactly once. Only [`ProcessEvent::Cleared`] follows, and only if something
+//!   outlived the command.
 //! - When the consumer takes no events, or reading is paused, nothing is read (at most one chunk
 //!   of [`CHUNK_BYTES`] is held) and the process blocks on its pipe.
 //! - A dropped [`ProcessHandle`] leaves the process alone. A dropped event receiver does too: its
@@ -56,19 +56,21 @@ use spec::Started;
 pub use spec::{ProcessSpec, Runner, SpawnError, TextOn};
 pub(crate) use survivors::{boot, clear, identify, is_alive, leave};
 
+use bytes::Bytes;
 use drive::Process;
 use group::Group;
 use leader::Leader;
-use onsembl_protocol::id::{CommandId, Incarnation};
-use onsembl_protocol::worker::{AfterExit, RunStop, WorkerEvent};
+use onsembl_protocol::id::Incarnation;
+use onsembl_protocol::model::{Exit, Stream};
+use onsembl_protocol::worker::{AfterExit, ProgramState, RunStop};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 
-/// The most bytes of one [`WorkerEvent::Output`].
+/// The most bytes of one [`ProcessEvent::Output`].
 pub const CHUNK_BYTES: usize = 16 * 1024;
 
 /// How long the pipes may be silent after the leader's exit before a background process that
-/// still holds them no longer delays [`WorkerEvent::Ended`].
+/// still holds them no longer delays [`ProcessEvent::Ended`].
 pub const SILENCE_AFTER_EXIT: Duration = AfterExit::SILENCE;
 
 /// How long they are read after the leader's exit at most, however much comes.
@@ -78,19 +80,69 @@ pub const LONGEST_AFTER_EXIT: Duration = AfterExit::LONGEST;
 /// killed again and looked at every two seconds.
 pub const KILL_CONFIRMATION: Duration = RunStop::KILL_CONFIRMATION;
 
-/// Starts `spec` and streams what it does to `events`, as the run of `command`: output, of 1 to [`CHUNK_BYTES`] bytes cut
-/// anywhere, the state of a terminal's program, and the end.
+/// What a process does, in the order in which it did it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessEvent<K> {
+    /// It wrote.
+    Output {
+        /// The key given to [`spawn`].
+        key: K,
+        /// Where it wrote.
+        stream: Stream,
+        /// What it wrote: 1 to [`CHUNK_BYTES`] bytes, cut anywhere.
+        bytes: Bytes,
+    },
+    /// It ended.
+    Ended {
+        /// The key given to [`spawn`].
+        key: K,
+        /// How the leader ended.
+        exit: Exit,
+        /// Whether it was confirmed that no process of it is alive. `false` when it ended by
+        /// itself and a background process lives on.
+        group_empty: bool,
+        /// Processes that live and that this run or another one started.
+        unclear: Vec<i32>,
+        /// What of its output that process may have open. What it writes there is thrown away.
+        open: Vec<Stream>,
+    },
+    /// It ended, and something that it started may be alive, which nobody looks after. Nothing follows. Never said of
+    /// a process.
+    EndedUnwatched {
+        /// The key given to [`spawn`].
+        key: K,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Its terminal's program was stopped by a signal, or runs again. Not said of a run without a terminal.
+    Program {
+        /// The key given to [`spawn`].
+        key: K,
+        /// Which of the two.
+        state: ProgramState,
+    },
+    /// No process of it is alive any more. Comes behind an end that did not say so.
+    Cleared {
+        /// The key given to [`spawn`].
+        key: K,
+    },
+}
+
+/// Starts `spec` and streams what it does to `events`, under `key`.
 ///
 /// Must be called within a Tokio runtime with its IO and time drivers on.
 ///
 /// # Errors
 ///
 /// See [`SpawnError`]. Nothing runs then, and no event comes.
-pub fn spawn(
+pub fn spawn<K>(
     spec: &ProcessSpec,
-    command: CommandId,
-    events: mpsc::Sender<WorkerEvent>,
-) -> Result<ProcessHandle, SpawnError> {
+    key: K,
+    events: mpsc::Sender<ProcessEvent<K>>,
+) -> Result<ProcessHandle, SpawnError>
+where
+    K: Clone + Send + 'static,
+{
     let child_signals = leader::child_signals().map_err(SpawnError::Watch)?;
     let pid = |started: &Started| started.child.id();
     let (started, kin) = household::start(spec.mark.as_ref(), || spec.start(), pid)?;
@@ -108,7 +160,7 @@ pub fn spawn(
     let (orders, orders_taken) = watch::channel(handle::Orders::default());
     tracing::debug!(%pid, %incarnation, "process started");
     tokio::spawn(drive::drive(Process {
-        command,
+        key,
         child,
         leader: Leader::new(pid, child_signals),
         group,

@@ -5,7 +5,7 @@
 //! agent.command                from its receipt to the confirmation of its report; under the server's span
 //! ├── agent.wait               until its turn comes
 //! ├── agent.journal            until its start is written down
-//! ├── agent.start              until its process is running, or it is typed into the terminal
+//! ├── agent.start              until its process runs, or it is typed into the terminal
 //! ├── agent.run                until its process has ended
 //! └── agent.report             until the server has stored its output, and confirmed its report
 //! ```

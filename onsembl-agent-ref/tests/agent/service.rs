@@ -121,108 +121,47 @@ async fn a_hang_up_takes_new_log_rules_and_never_ends_it() {
     assert!(soon("the end", child.wait()).await.unwrap().success());
 }
 
-/// `systemctl` as this script, and the configuration folder of its user.
-struct Manager {
-    dir: tempfile::TempDir,
-}
-
-impl Manager {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("bin")).unwrap();
-        Self { dir }
-    }
-
-    /// Writes the script, and where it can note its calls.
-    fn is(&self, script: &str) -> std::path::PathBuf {
-        let (systemctl, calls) =
-            (self.dir.path().join("bin/systemctl"), self.dir.path().join("calls"));
-        let script = script.replace("CALLS", &calls.display().to_string());
-        std::fs::write(&systemctl, format!("#!/bin/sh\n{script}\n")).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&systemctl, mode).unwrap();
-        calls
-    }
-
-    fn home(&self) -> std::path::PathBuf {
-        self.dir.path().join("config")
-    }
-
-    fn unit(&self) -> std::path::PathBuf {
-        self.home().join("systemd/user/onsembl-agent.service")
-    }
-
-    fn configure(&self, text: &str) {
-        let config = self.home().join("onsembl/agent.toml");
-        std::fs::create_dir_all(config.parent().unwrap()).unwrap();
-        std::fs::write(&config, text).unwrap();
-    }
-
-    async fn service(&self, words: &[&str]) -> (Option<i32>, String) {
-        let (bin, others) = (self.dir.path().join("bin"), std::env::var("PATH").unwrap());
-        let mut command = program(self.dir.path());
-        command.arg("service").args(words).env("XDG_CONFIG_HOME", self.home());
-        command.env("PATH", format!("{}:{others}", bin.display()));
-        let done = soon("the program", command.output()).await.unwrap();
-        let text = [done.stdout, done.stderr].concat();
-        (done.status.code(), String::from_utf8(text).unwrap())
-    }
-}
-
-/// A container, or a shell after su.
-#[tokio::test]
-async fn without_a_manager_of_the_user_nothing_is_left_and_the_ways_out_are_named() {
-    let manager = Manager::new();
-    manager.configure("server = 'ws://h'\nname = 'n'\ntoken-file = '/t'\n");
-    let no_bus = "echo 'Failed to connect to bus: No medium found' >&2; exit 1";
-    let _ = manager.is(no_bus);
-    let (code, said) = manager.service(&["install", "--user"]).await;
-    assert!(code == Some(1) && !manager.unit().exists(), "{said}");
-    for part in ["loginctl enable-linger", "XDG_RUNTIME_DIR=/run/user/", "--system"] {
-        assert!(said.contains(part), "{part}: {said}");
-    }
-    let _ = manager.is("case \"$*\" in *enable*) echo 'it is masked' >&2; exit 1;; esac");
-    let (code, said) = manager.service(&["install", "--user"]).await;
-    assert!(code == Some(1) && manager.unit().exists(), "{said}");
-    let unit = manager.unit().display().to_string();
-    for part in ["it is masked", &unit, "`service uninstall`"] {
-        assert!(said.contains(part), "{part}: {said}");
-    }
-    let _ = manager.is(no_bus);
-    let (code, said) = manager.service(&["uninstall", "--user"]).await;
-    assert!(code == Some(1) && manager.unit().exists(), "{said}");
-    assert!(said.contains("enable-linger") && said.contains(&unit), "{said}");
-    let _ = manager.is("");
-    assert_eq!(manager.service(&["uninstall", "--user"]).await.0, Some(0));
-}
-
 /// A program in front of the real one: it writes down what it is asked for, and the unit is seen to be written.
 #[tokio::test]
 async fn a_service_is_installed_shown_and_removed() {
-    let manager = Manager::new();
-    let calls = manager.is(
-        "echo \"$*\" >> CALLS\ncase \"$*\" in *show*) printf 'ActiveState=active\\nSubState=running\\nMainPID=77\\nStatusText=online\\nNRestarts=0\\nResult=success\\nExecMainStatus=0\\n';; esac",
+    let dir = tempfile::tempdir().unwrap();
+    let bin = dir.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let calls = dir.path().join("calls");
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >> {}\ncase \"$*\" in *show*) printf 'ActiveState=active\\nSubState=running\\nMainPID=77\\nStatusText=online\\nNRestarts=0\\nResult=success\\nExecMainStatus=0\\n';; esac\n",
+        calls.display()
     );
-    let service = async |words: &[&str]| manager.service(words).await;
+    let systemctl = bin.join("systemctl");
+    std::fs::write(&systemctl, script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&systemctl, mode).unwrap();
+    let home = dir.path().join("config");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let service = async |words: &[&str]| {
+        let mut command = program(dir.path());
+        command.arg("service").args(words).env("XDG_CONFIG_HOME", &home).env("PATH", &path);
+        let done = soon("the program", command.output()).await.unwrap();
+        let text = [done.stdout, done.stderr].concat();
+        (done.status.code(), String::from_utf8(text).unwrap())
+    };
     let (code, said) = service(&["install", "--user"]).await;
     assert!(code == Some(1) && said.contains("config example"), "{said}");
-    manager.configure("server = 'ws://h'\nname = 'n'\n");
+    let config = home.join("onsembl/agent.toml");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    std::fs::write(&config, "server = 'ws://h'\nname = 'n'\n").unwrap();
     let (code, said) = service(&["install", "--user"]).await;
     assert!(code == Some(1) && said.contains("token-file"), "{said}");
-    manager.configure("server = 'ws://h'\nname = 'n'\ntoken-file = '/t'\n");
-    let unit = manager.unit();
+    std::fs::write(&config, "server = 'ws://h'\nname = 'n'\ntoken-file = '/t'\n").unwrap();
+    let unit = home.join("systemd/user/onsembl-agent.service");
     let (code, shown) = service(&["install", "--user", "--print"]).await;
     assert!(code == Some(0) && !unit.exists() && !calls.exists(), "{shown}");
     let (code, said) = service(&["install", "--user"]).await;
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(std::fs::read_to_string(&unit).unwrap(), shown);
     let asked = std::fs::read_to_string(&calls).unwrap();
-    // At first for whether there is a manager.
-    let reloads = ["daemon-reload", "daemon-reload"];
-    let wanted = ["enable onsembl-agent.service", "restart onsembl-agent.service"];
-    let wanted = [reloads, wanted].concat();
-    let wanted: Vec<String> = wanted.iter().map(|words| format!("--user {words}")).collect();
-    assert_eq!(asked.lines().collect::<Vec<_>>(), wanted);
+    let wanted = ["daemon-reload", "enable onsembl-agent.service", "restart onsembl-agent.service"];
+    assert_eq!(asked.lines().collect::<Vec<_>>(), wanted.map(|words| format!("--user {words}")));
     let (code, said) = service(&["status", "--user"]).await;
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("active (running), process 77") && said.contains("online"), "{said}");

@@ -45,7 +45,7 @@ fn whoever_looks_sees_that_an_agent_is_paused_and_why_its_commands_wait() {
     order(&bench, &["pause"]);
     bench.await_view("ada", "a pause", paused);
     let shown = table(&bench, "agents");
-    assert!(shown.contains("paused: starts nothing until `onsembl control ada resume`"), "{shown}");
+    assert!(shown.contains("paused: starts nothing until `control ada resume`"), "{shown}");
     let mut exec = bench.exec_command("ada", &[], "echo on").spawn().unwrap();
     let why = "its agent is paused, and starts nothing until `control ada resume`";
     eventually("the command says why it waits", || {

@@ -130,60 +130,6 @@ fn each_fault_is_in_its_check_and_the_exit_code_counts_them() {
     assert_eq!(output.status.code(), Some(2));
 }
 
-/// The store knows it, and no session is opened for a diagnosis connection.
-#[test]
-fn a_name_that_is_reserved_for_another_token_fails_the_hello_whether_the_agent_runs_or_not() {
-    let bench = Bench::start();
-    let file = bench.folder.path().join("dev.token");
-    let made = Command::new(crate::bench::server_binary())
-        .args(["token", "--user", "ann", "--agent", "dev", "--data"])
-        .arg(bench.data())
-        .arg("--out")
-        .arg(&file)
-        .status();
-    assert!(made.unwrap().success());
-    let config = bench.folder.path().join("agent.toml");
-    let (state, url) = (bench.folder.path().join("dev"), bench.url());
-    let text = format!("server = '{url}'\nname = 'dev'\nstate-dir = '{}'\n", state.display());
-    std::fs::write(&config, text).unwrap();
-    let run = || {
-        Command::new(AGENT)
-            .args(["doctor", "--json", "--idle-hold", "100ms", "--config"])
-            .arg(&config)
-            .env("ONSEMBL_TOKEN", &bench.agent_token)
-            .env("HOME", bench.folder.path())
-            .output()
-            .unwrap()
-    };
-    let before = run();
-    let all = checks(&before);
-    is(&all, "token", "PASS", "");
-    is(&all, "hello", "FAIL", "\"dev\" is reserved for the token");
-    is(&all, "running-agent", "SKIP", "");
-    assert_eq!(before.status.code(), Some(1), "{all:#?}");
-    let _agent = bench.agent("dev");
-    eventually("it is refused", || {
-        let status = std::fs::read_to_string(state.join("status.json")).unwrap_or_default();
-        status.contains("is reserved")
-    });
-    let all = checks(&run());
-    is(&all, "hello", "FAIL", "\"dev\" is reserved for the token");
-    is(&all, "running-agent", "FAIL", "is reserved");
-}
-
-#[test]
-fn a_doctor_without_a_name_is_for_no_agent() {
-    let bench = Bench::start();
-    let made = Command::new(crate::bench::server_binary())
-        .args(["token", "--user", "ann", "--agent", "dev", "--data"])
-        .arg(bench.data())
-        .output()
-        .unwrap();
-    let token = String::from_utf8(made.stdout).unwrap();
-    let output = doctor(&bench, &bench.url(), token.trim(), &[]).output().unwrap();
-    is(&checks(&output), "hello", "PASS", "");
-}
-
 #[test]
 fn a_copied_key_is_a_second_instance() {
     let bench = Bench::with(FAST, &[]);

@@ -14,13 +14,11 @@
 
 mod activity;
 mod attach;
-mod attached;
 #[allow(dead_code, reason = "the suite of planted faults uses more of it")]
 mod bench;
 mod clones;
 mod commands;
 mod controls;
-mod crowd;
 mod database;
 mod doctor;
 mod drain;

@@ -207,11 +207,18 @@ async fn one_that_left_the_group_and_ignores_the_signal_is_killed_after_the_grac
 #[tokio::test]
 async fn orders_after_the_end_do_nothing() {
     let (sender, mut events) = mpsc::channel(4);
-    let handle = spawn(&ProcessSpec::shell("exit 5"), CommandId::new("7"), sender).unwrap();
-    let event = soon("the end", events.recv()).await.unwrap();
-    let WorkerEvent::Ended { command, exit, rest, open } = event else { panic!("{event:?}") };
-    let ended = (command.as_str(), exit, rest, open);
-    assert_eq!(ended, ("7", Exit::Code(5), Rest::Ended, vec![]));
+    let handle = spawn(&ProcessSpec::shell("exit 5"), 7_u8, sender).unwrap();
+    let ended = soon("the end", events.recv()).await.unwrap();
+    assert_eq!(
+        ended,
+        ProcessEvent::Ended {
+            key: 7,
+            exit: Exit::Code(5),
+            group_empty: true,
+            unclear: vec![],
+            open: vec![]
+        }
+    );
     handle.cancel(Duration::ZERO);
     handle.kill();
     handle.pause_reading();

@@ -13,10 +13,9 @@ mod pressure;
 mod starting;
 mod terminal;
 
-use onsembl_agent_ref::process::{ProcessHandle, ProcessSpec, spawn};
+use onsembl_agent_ref::process::{ProcessEvent, ProcessHandle, ProcessSpec, spawn};
 use onsembl_protocol::id::CommandId;
 use onsembl_protocol::model::{Exit, Stream};
-use onsembl_protocol::worker::{Rest, WorkerEvent};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::future::Future;
@@ -47,7 +46,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// A started process and what was received of it.
 struct Run {
     handle: ProcessHandle,
-    events: mpsc::Receiver<WorkerEvent>,
+    events: mpsc::Receiver<ProcessEvent<CommandId>>,
     seen: Seen,
 }
 
@@ -74,18 +73,13 @@ impl Done {
     }
 }
 
-/// Under which every run is started.
-fn run_id() -> CommandId {
-    CommandId::new("cmd-1")
-}
-
 fn start(text: &str) -> Run {
     start_spec(&ProcessSpec::shell(text), 16)
 }
 
 fn start_spec(spec: &ProcessSpec, capacity: usize) -> Run {
     let (sender, events) = mpsc::channel(capacity);
-    let handle = spawn(spec, run_id(), sender).unwrap();
+    let handle = spawn(spec, CommandId::new("cmd-1"), sender).unwrap();
     Run { handle, events, seen: Seen::default() }
 }
 
@@ -98,10 +92,10 @@ impl Run {
         living_of_group(self.pid()).is_empty()
     }
 
-    fn take(&mut self, event: WorkerEvent) -> Option<(Exit, bool, Vec<Stream>)> {
+    fn take(&mut self, event: ProcessEvent<CommandId>) -> Option<(Exit, bool, Vec<Stream>)> {
         match event {
-            WorkerEvent::Output { command, stream, bytes } => {
-                assert_eq!(command, run_id());
+            ProcessEvent::Output { key, stream, bytes } => {
+                assert_eq!(key, CommandId::new("cmd-1"));
                 assert!(!bytes.is_empty());
                 self.seen.largest = self.seen.largest.max(bytes.len());
                 match stream {
@@ -111,11 +105,13 @@ impl Run {
                 }
                 None
             }
-            WorkerEvent::Ended { command, exit, rest, open } => {
-                assert_eq!(command, run_id());
-                Some((exit, rest == Rest::Ended, open))
+            ProcessEvent::Ended { key, exit, group_empty, open, .. } => {
+                assert_eq!(key, CommandId::new("cmd-1"));
+                Some((exit, group_empty, open))
             }
-            other => {
+            other @ (ProcessEvent::Cleared { .. }
+            | ProcessEvent::Program { .. }
+            | ProcessEvent::EndedUnwatched { .. }) => {
                 panic!("{other:?} before its end")
             }
         }
@@ -153,8 +149,7 @@ impl Run {
     /// Nothing is left of it: behind its end, and last.
     async fn cleared(mut self) {
         let event = soon("the clearing", self.events.recv()).await;
-        let Some(WorkerEvent::Cleared(command)) = event else { panic!("{event:?}") };
-        assert_eq!(command, run_id());
+        assert_eq!(event, Some(ProcessEvent::Cleared { key: CommandId::new("cmd-1") }));
         assert!(soon("the close", self.events.recv()).await.is_none(), "came after that");
     }
 }

@@ -95,7 +95,7 @@ async fn cancel_acts_during_a_pause_and_the_bytes_in_the_pipe_are_not_lost() {
     run.handle.cancel(LONG_GRACE);
     until("the group to end", || run.group_is_gone()).await;
     assert!(
-        !matches!(run.events.try_recv(), Ok(WorkerEvent::Ended { .. })),
+        !matches!(run.events.try_recv(), Ok(ProcessEvent::Ended { .. })),
         "the end was told before the output"
     );
     // Whatever was taken by that look was read before the pause came through.
@@ -123,23 +123,24 @@ async fn cancel_acts_while_nobody_takes() {
 async fn silent_processes_take_no_room_from_others() {
     let (sender, mut events) = mpsc::channel(1);
     let silent: Vec<_> = (0..20)
-        .map(|_| spawn(&ProcessSpec::shell("sleep 1000"), run_id(), sender.clone()).unwrap())
+        .map(|key| spawn(&ProcessSpec::shell("sleep 1000"), key, sender.clone()).unwrap())
         .collect();
-    let loud = CommandId::new("loud");
-    let _loud = spawn(&ProcessSpec::shell("seq 1 100000"), loud.clone(), sender.clone()).unwrap();
+    let _loud = spawn(&ProcessSpec::shell("seq 1 100000"), 99, sender.clone()).unwrap();
     drop(sender);
     let mut bytes_seen = 0;
     loop {
         match soon("the loud one", events.recv()).await.unwrap() {
-            WorkerEvent::Output { command, bytes, .. } => {
-                assert_eq!(command, loud);
+            ProcessEvent::Output { key, bytes, .. } => {
+                assert_eq!(key, 99);
                 bytes_seen += bytes.len();
             }
-            WorkerEvent::Ended { command, exit, .. } => {
-                assert_eq!((command, exit), (loud, Exit::Code(0)));
+            ProcessEvent::Ended { key, exit, .. } => {
+                assert_eq!((key, exit), (99, Exit::Code(0)));
                 break;
             }
-            other => {
+            other @ (ProcessEvent::Cleared { .. }
+            | ProcessEvent::Program { .. }
+            | ProcessEvent::EndedUnwatched { .. }) => {
                 panic!("{other:?}")
             }
         }
@@ -148,7 +149,7 @@ async fn silent_processes_take_no_room_from_others() {
     silent.iter().for_each(ProcessHandle::kill);
     for _ in 0..20 {
         let end = soon("a silent one", events.recv()).await.unwrap();
-        assert!(matches!(end, WorkerEvent::Ended { exit: Exit::Signal(9), .. }), "{end:?}");
+        assert!(matches!(end, ProcessEvent::Ended { exit: Exit::Signal(9), .. }), "{end:?}");
     }
     assert!(soon("the close", events.recv()).await.is_none());
 }
@@ -156,18 +157,20 @@ async fn silent_processes_take_no_room_from_others() {
 #[tokio::test]
 async fn a_dropped_handle_leaves_the_process_alone_and_ends_its_pause() {
     let (sender, mut events) = mpsc::channel(4);
-    let handle = spawn(&ProcessSpec::shell("seq 1 100000; exit 6"), run_id(), sender).unwrap();
+    let handle = spawn(&ProcessSpec::shell("seq 1 100000; exit 6"), (), sender).unwrap();
     handle.pause_reading();
     drop(handle);
     let mut bytes_seen = 0;
     loop {
         match soon("an event", events.recv()).await.unwrap() {
-            WorkerEvent::Output { bytes, .. } => bytes_seen += bytes.len(),
-            WorkerEvent::Ended { exit, .. } => {
+            ProcessEvent::Output { bytes, .. } => bytes_seen += bytes.len(),
+            ProcessEvent::Ended { exit, .. } => {
                 assert_eq!(exit, Exit::Code(6));
                 break;
             }
-            other => {
+            other @ (ProcessEvent::Cleared { .. }
+            | ProcessEvent::Program { .. }
+            | ProcessEvent::EndedUnwatched { .. }) => {
                 panic!("{other:?}")
             }
         }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 fn refused(spec: &ProcessSpec) -> SpawnError {
-    let (sender, mut events) = mpsc::channel(1);
-    let error = spawn(spec, run_id(), sender).expect_err("it started");
+    let (sender, mut events) = mpsc::channel::<ProcessEvent<()>>(1);
+    let error = spawn(spec, (), sender).expect_err("it started");
     assert!(events.try_recv().is_err());
     error
 }
@@ -147,7 +147,7 @@ async fn a_program_gets_the_text_on_its_standard_input_to_the_end() {
 async fn a_text_that_would_be_an_option_is_refused() {
     let (events, _) = mpsc::channel(1);
     let refused = program(TextOn::Argument, &["%s"], "--version");
-    let error = spawn(&refused, run_id(), events).unwrap_err().to_string();
+    let error = spawn(&refused, "c", events).unwrap_err().to_string();
     assert!(error.contains("would parse it as an option"), "{error}");
     let done =
         start_spec(&program(TextOn::Argument, &["--", "%s", "--"], "--version"), 4).done().await;
@@ -163,6 +163,6 @@ async fn a_program_that_is_not_there_is_named() {
         text_on: TextOn::Argument,
     };
     let spec = ProcessSpec { runner, text: "x".into(), ..ProcessSpec::default() };
-    let error = spawn(&spec, run_id(), events).unwrap_err().to_string();
+    let error = spawn(&spec, "c", events).unwrap_err().to_string();
     assert!(error.contains("no-such-program could not be started"), "{error}");
 }

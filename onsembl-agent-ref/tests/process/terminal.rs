@@ -11,7 +11,7 @@ use onsembl_protocol::worker::{
 /// What a program under a terminal shows, as it comes.
 pub(super) struct Shown {
     handle: ProcessHandle,
-    events: mpsc::Receiver<WorkerEvent>,
+    events: mpsc::Receiver<ProcessEvent<CommandId>>,
     text: String,
 }
 
@@ -31,7 +31,7 @@ impl Shown {
     async fn shows(&mut self, text: &str) {
         while !self.text.contains(text) {
             match soon(text, self.events.recv()).await.expect("ended silently") {
-                WorkerEvent::Output { stream, bytes, .. } => {
+                ProcessEvent::Output { stream, bytes, .. } => {
                     assert_eq!(stream, Stream::Terminal);
                     self.text.push_str(&String::from_utf8_lossy(&bytes));
                 }
@@ -45,13 +45,15 @@ impl Shown {
     pub(super) async fn end(mut self) -> (Exit, bool, String) {
         loop {
             match soon("the end", self.events.recv()).await.expect("ended silently") {
-                WorkerEvent::Output { bytes, .. } => {
+                ProcessEvent::Output { bytes, .. } => {
                     self.text.push_str(&String::from_utf8_lossy(&bytes));
                 }
-                WorkerEvent::Ended { exit, rest, .. } => {
-                    return (exit, rest == Rest::Ended, self.text);
+                ProcessEvent::Ended { exit, group_empty, .. } => {
+                    return (exit, group_empty, self.text);
                 }
-                other => {
+                other @ (ProcessEvent::Cleared { .. }
+                | ProcessEvent::Program { .. }
+                | ProcessEvent::EndedUnwatched { .. }) => {
                     panic!("{other:?}")
                 }
             }
@@ -62,8 +64,8 @@ impl Shown {
     async fn state(&mut self) -> ProgramState {
         loop {
             match soon("a state", self.events.recv()).await.expect("ended silently") {
-                WorkerEvent::Output { .. } => {}
-                WorkerEvent::Program { state, .. } => return state,
+                ProcessEvent::Output { .. } => {}
+                ProcessEvent::Program { state, .. } => return state,
                 other => panic!("{other:?}"),
             }
         }
@@ -224,15 +226,17 @@ async fn a_flood_comes_whole_and_in_pieces_larger_than_a_terminal_hands_out() {
     let (mut bytes, mut largest) = (Vec::new(), 0);
     loop {
         match soon("output", shown.events.recv()).await.unwrap() {
-            WorkerEvent::Output { bytes: some, .. } => {
+            ProcessEvent::Output { bytes: some, .. } => {
                 largest = largest.max(some.len());
                 bytes.extend_from_slice(&some);
             }
-            WorkerEvent::Ended { exit, .. } => {
+            ProcessEvent::Ended { exit, .. } => {
                 assert_eq!(exit, Exit::Code(0));
                 break;
             }
-            other => {
+            other @ (ProcessEvent::Cleared { .. }
+            | ProcessEvent::Program { .. }
+            | ProcessEvent::EndedUnwatched { .. }) => {
                 panic!("{other:?}")
             }
         }
@@ -249,9 +253,8 @@ async fn a_program_that_is_not_there_is_named() {
         arguments: Vec::new(),
         size: TerminalSize::DEFAULT,
     };
-    let (sender, _events) = mpsc::channel(1);
-    let error =
-        spawn(&ProcessSpec { runner, ..ProcessSpec::default() }, run_id(), sender).unwrap_err();
+    let (sender, _events) = mpsc::channel::<ProcessEvent<()>>(1);
+    let error = spawn(&ProcessSpec { runner, ..ProcessSpec::default() }, (), sender).unwrap_err();
     assert!(error.to_string().starts_with("/no/such/program could not be started"), "{error}");
 }
 

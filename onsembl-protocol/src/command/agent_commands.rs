@@ -273,7 +273,10 @@ impl AgentCommands {
             (None, false) => CommandPhase::Failed,
         };
         let mut report = blank(id, phase);
-        (report.exit_code, report.signal) = Exit::fields(Some(exit));
+        match exit {
+            Exit::Code(code) => report.exit_code = Some(code),
+            Exit::Signal(signal) => report.signal = Some(signal),
+        }
         report.error = match stopped {
             Some(Stopped::OverLimit(d)) => {
                 Some(format!("it ran longer than its limit of {}", Human(*d)))
@@ -310,7 +313,10 @@ impl AgentCommands {
         match typed {
             TypingEnd::Taken => {}
             TypingEnd::ProgramEnded(exit) => {
-                (report.exit_code, report.signal) = Exit::fields(Some(exit));
+                match exit {
+                    Exit::Code(code) => report.exit_code = Some(code),
+                    Exit::Signal(signal) => report.signal = Some(signal),
+                }
                 report.error = Some(format!("{PROGRAM_ENDED}: {exit}"));
             }
             TypingEnd::Failed(why) => report.error = Some(why),

@@ -86,7 +86,7 @@ impl Saying {
         let AgentOf { name, presence: Explanation { since, because, .. }, .. } = agent;
         Self {
             summary: format!(
-                "{} Its agent {name} has been silent since {since} ({because}); its last known state is shown.",
+                "{} Its agent {name} is silent since {since} ({because}); its last known state is shown.",
                 self.summary
             ),
             action: Some(format!("`onsembl why {}`", shell_quoted(name))),
@@ -108,27 +108,23 @@ impl KnownCommand {
             CommandPhase::Delivered => self.delivered(),
             CommandPhase::Running => self.running(now),
             CommandPhase::Cancelling => self.cancelling(),
-            CommandPhase::Completed => self.over("It completed", None),
+            CommandPhase::Completed => self.over("It ended well", None),
             CommandPhase::Failed => {
                 let id = shell_quoted(self.command.as_str());
                 self.over("It failed", Some(format!("look at `onsembl output {id}`")))
             }
-            CommandPhase::Cancelled => {
-                self.over("It was cancelled, and the cancellation was confirmed", None)
-            }
+            CommandPhase::Cancelled => self.over("It was cancelled, and that is confirmed", None),
             CommandPhase::Lost => self.over(
-                "How it ended was not observed, and its processes were confirmed gone",
+                "Its end was not observed, and its processes are confirmed to have ended",
                 Some("run it again if a partial run does no harm".into()),
             ),
             CommandPhase::OutcomeUnknown => self.over(
-                "It was given up, and whether it completed is unknown",
+                "It is over for this server, and whether it completed is unknown",
                 Some("check on the agent's machine what it did before running it again".into()),
             ),
             CommandPhase::Unknown(word) => Saying {
                 waits_for: None,
-                summary: format!(
-                    "Its status is {word}, which this version does not know: {because}."
-                ),
+                summary: format!("It is {word}, which this version does not know: {because}."),
                 action: None,
             },
         }
@@ -136,7 +132,7 @@ impl KnownCommand {
 
     fn over(&self, how: &str, action: Option<String>) -> Saying {
         let Self { since, because, .. } = self;
-        Saying { waits_for: None, summary: format!("{how} at {since}: {because}."), action }
+        Saying { waits_for: None, summary: format!("{how} (at {since}): {because}."), action }
     }
 
     fn awaits_store(&self) -> Saying {
@@ -161,7 +157,7 @@ impl KnownCommand {
             let what = match sent {
                 Sent::Never => "it will be sent when the agent is back",
                 Sent::Times(..) | Sent::Maybe => {
-                    "it may have been sent already; the agent will report that when it is back, and does not run it twice"
+                    "it may have been sent already; the agent reports that when it is back, and does not run it twice"
                 }
             };
             return self.awaits_agent(agent, what);
@@ -170,18 +166,14 @@ impl KnownCommand {
             return blocked;
         }
         let Some(standing) = self.standing else {
-            let summary = format!("It is waiting for {}: {}.", agent.name, self.because);
+            let summary = format!("It waits for {}: {}.", agent.name, self.because);
             return waits(WaitsFor::Turn, summary, None);
         };
         match (standing.sent, standing.slots) {
             (Sent::Times(times, ago), _) => {
-                let often = if times == 1 {
-                    "once".into()
-                } else {
-                    format!("{times} times, most recently")
-                };
+                let often = if times == 1 { "once".into() } else { format!("{times} times") };
                 let summary = format!(
-                    "It was sent to {} {often} {} ago, and has not been acknowledged yet{}.",
+                    "It was sent to {} {often}, last {} ago, and is not acknowledged yet{}.",
                     agent.name,
                     Human(ago),
                     standing.read_pause()
@@ -194,13 +186,13 @@ impl KnownCommand {
             }
             (Sent::Never | Sent::Maybe, Some(slots)) if standing.occupied >= slots => {
                 let summary = format!(
-                    "It is waiting for its turn: {} is running {} of at most {slots} commands, and {} ahead of it{}.",
+                    "It waits for its turn: {} runs {} of at most {slots} commands, and {} before it{}.",
                     agent.name,
                     standing.occupied,
                     match standing.ahead {
-                        0 => "no other is".into(),
-                        1 => "one other is".into(),
-                        more => format!("{more} others are"),
+                        0 => "none comes".into(),
+                        1 => "one comes".into(),
+                        more => format!("{more} come"),
                     },
                     standing.read_pause()
                 );
@@ -208,7 +200,7 @@ impl KnownCommand {
                 waits(WaitsFor::Turn, summary, action)
             }
             (Sent::Never | Sent::Maybe, Some(_) | None) => {
-                let summary = format!("It is next, and is about to be sent to {}.", agent.name);
+                let summary = format!("It is its turn: it is about to be sent to {}.", agent.name);
                 waits(WaitsFor::Turn, summary, None)
             }
         }
@@ -217,8 +209,7 @@ impl KnownCommand {
     fn delivered(&self) -> Saying {
         let Some(agent) = &self.agent else { return self.without_agent() };
         if !agent.is_there() {
-            let what =
-                "the agent has the command, and will report what became of it when it is back";
+            let what = "it has the command, and says what became of it when it is back";
             return self.awaits_agent(agent, what);
         }
         if let Some(blocked) = agent.blocked_by_order() {
@@ -238,7 +229,8 @@ impl KnownCommand {
     fn running(&self, now: WallTime) -> Saying {
         let Some(agent) = &self.agent else { return self.without_agent() };
         if !agent.is_there() {
-            let what = "its process may still be running; the agent will report how it ended when it is back";
+            let what =
+                "its process may still be running; the agent reports how it ended when it is back";
             return self.awaits_agent(agent, what);
         }
         let output = match self.last_output {
@@ -248,7 +240,7 @@ impl KnownCommand {
         let running = |step: &&CommandStep| step.status == CommandPhase::Running;
         let started = self.steps.iter().find(running).map_or(self.since, |step| step.at);
         let summary = format!(
-            "It has been running on {} since {started}{}: {}; {output}.",
+            "It runs on {} since {started}{}: {}; {output}.",
             agent.name,
             self.read_pause(),
             self.because
@@ -259,7 +251,7 @@ impl KnownCommand {
     fn cancelling(&self) -> Saying {
         let Some(agent) = &self.agent else { return self.without_agent() };
         if !agent.is_there() {
-            let what = "it will be cancelled when the agent is back, if it is still running";
+            let what = "it is cancelled when the agent is back, if it still runs";
             return self.awaits_agent(agent, what);
         }
         let summary = format!(
@@ -292,7 +284,7 @@ impl KnownCommand {
             Some(_) | None => (String::new(), Cause::Unknown.action()),
         };
         let summary = format!(
-            "It is {}, and its agent {name} has been {state} since {since}: {because}{cause}. {}.",
+            "It is {} and its agent {name} is {state} since {since}: {because}{cause}. {}.",
             self.status,
             capitalised(what)
         );
@@ -323,7 +315,7 @@ impl AgentOf {
             OrderInForce::Paused { by, since } => Some(waits(
                 WaitsFor::Resume,
                 format!(
-                    "Its agent {name} {} and starts nothing until it is resumed.",
+                    "Its agent {name} {}, and starts nothing until it is resumed.",
                     paused(by.as_deref(), *since)
                 ),
                 format!("`onsembl control {quoted} resume`"),

@@ -83,13 +83,13 @@ impl WaitsFor {
             }
             Self::Agent => "its agent is away",
             Self::Release => "an emergency stop is in force",
-            Self::Resume => "its agent is paused and starts nothing",
+            Self::Resume => "its agent is paused, and starts nothing",
             Self::Turn => "every slot of its agent is taken",
-            Self::Acknowledgement => "it was sent, but its agent has not acknowledged it",
-            Self::Start => "its agent has it but has not started it",
-            Self::End => "its process is running",
+            Self::Acknowledgement => "it was sent, and its agent has not acknowledged it",
+            Self::Start => "its agent has it and has not started it",
+            Self::End => "its process runs",
             Self::CancelConfirmation => {
-                "it was cancelled, but its agent has not confirmed that its processes ended"
+                "it was cancelled, and its agent has not confirmed that its processes ended"
             }
         }
     }

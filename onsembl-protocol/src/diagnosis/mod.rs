@@ -8,17 +8,14 @@
 //! `model/finding.rs`. `explanation.rs` explains a presence.
 //! `hop_tracker.rs` follows the heartbeats of a connection over their hops (`model/hop.rs`), which it keeps in `ring.rs`;
 //! `beats.rs` has what it tells its readers.
-//! `beat_strip.rs` keeps the latest intervals of an agent as a picture.
 //! `found.rs`, `clock_watch.rs` and `network_watch.rs` have what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
 //! `verdict.rs` judges a drop by both ends' records (`record.rs`), with what kept the agent away by `absence.rs`. `pattern.rs` looks at many drops of one agent, `incident.rs` at many
-//! agents, and `aftermath.rs` at how they come back; `own_faults.rs` keeps those of the server itself, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
+//! agents, `own_faults.rs` keeps those of the server itself, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
 //! agent, `fleet_why.rs` of all agents of a user, `command_why.rs` of a command.
 //!
 //! Tier 3 of the [crate](crate#what-is-public-in-tiers): evidence.
 
 mod absence;
-mod aftermath;
-mod beat_strip;
 mod beats;
 mod black_box;
 mod clock_watch;
@@ -41,8 +38,6 @@ mod why;
 
 #[doc(no_inline)]
 pub use crate::model::{Cause, Confidence, Evidence, Fact, Finding, Hop, PastFinding};
-pub use aftermath::Aftermath;
-pub use beat_strip::BeatStrip;
 pub use beats::{BeatReport, BeatStop, BeatTrouble, BeatVerdict, MissedHop};
 pub use black_box::{BlackBox, LastBoot, LastEnd, LastRun, LastVersion, OutOfMemory};
 pub(crate) use clock_watch::ClockWatch;

@@ -39,7 +39,7 @@ pub(super) fn obstacles(of: &KnownCommand) -> Vec<Obstacle> {
     }
     if !agent.is_there() {
         let Explanation { state, since, because, .. } = &agent.presence;
-        add(WaitsFor::Agent, format!("its agent {name} has been {state} since {since}: {because}"));
+        add(WaitsFor::Agent, format!("its agent {name} is {state} since {since}: {because}"));
     }
     match &agent.order {
         OrderInForce::None | OrderInForce::Stopped { .. } => {}
@@ -59,8 +59,8 @@ pub(super) fn obstacles(of: &KnownCommand) -> Vec<Obstacle> {
     {
         let ahead = match ahead {
             0 => String::new(),
-            1 => "; one other command is ahead of this one".into(),
-            more => format!("; {more} other commands are ahead of this one"),
+            1 => ", and one comes before it".into(),
+            more => format!(", and {more} come before it"),
         };
         add(
             WaitsFor::Turn,
@@ -73,13 +73,11 @@ pub(super) fn obstacles(of: &KnownCommand) -> Vec<Obstacle> {
     all
 }
 
-/// `was paused by ann at …`, as far as that is known.
+/// `is paused by ann since …`, as far as that is known.
 pub(super) fn paused(by: Option<&str>, since: Option<WallTime>) -> String {
     let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-    match since {
-        Some(since) => format!("was paused{by} at {since}"),
-        None => format!("is paused{by}"),
-    }
+    let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
+    format!("is paused{by}{since}")
 }
 
 /// The first of them, and how many more there are.

@@ -161,15 +161,6 @@ pub enum Question {
         /// The liveness of the peer.
         new: Box<NewSession>,
     },
-    /// Whether a session of this peer could be opened, as far as the store knows which agents were deleted and which
-    /// names and agents other tokens hold. Changes nothing. Answered by
-    /// [`StoreAnswer::Probed`](super::StoreAnswer::Probed).
-    Probe {
-        /// The diagnosis connection that waits.
-        link: LinkId,
-        /// The agent that it is for.
-        new: Box<NewSession>,
-    },
     /// Store a command unless the user has one of this id. Answered by
     /// [`StoreAnswer::Inserted`](super::StoreAnswer::Inserted).
     Insert(Box<CommandRecord>),

@@ -2,10 +2,8 @@
 //! anything is changed.
 
 use super::action::{Question, Token};
-use super::agent::Listing;
 use super::command::{Command, Course, Log, Open, Row, cost_of, misread, terms, too_long};
 use super::event::StoreFault;
-use super::forgetting::is_away;
 use super::long_texts;
 use super::note::FleetNote;
 use super::state::State;
@@ -282,24 +280,6 @@ fn obeyed(state: &State, agent: &AgentId, control: &AgentControl) -> Result<(), 
             Dialect::Extended,
         ) => Ok(()),
     }
-}
-
-/// A user deletes an agent, unless it is there or may return by itself (P-455).
-pub(super) fn on_delete_offline(state: &mut State, token: Token, agent: AgentId) {
-    // Whether there is such an agent, the store knows.
-    let known = state.roster.agent(&agent).filter(|known| known.listing == Listing::Listed);
-    let shown = known.map(|known| &known.shown);
-    let Some(here) = shown.filter(|shown| !is_away(shown.presence.status)) else {
-        return on_delete(state, token, agent);
-    };
-    let (name, presence) = (&here.name, &here.presence);
-    let why = format!(
-        "{name:?} is {} ({}). Forgetting it ends its connection and what it runs, and its key is refused from then on. Stop it on its machine first, or force it (`onsembl forget --force`)",
-        presence.status.as_str(),
-        presence.because
-    );
-    let error = ErrorReply::new(ErrorCode::AgentOnline, why).for_agent(Some(agent));
-    state.out.reply(token, Err(error));
 }
 
 /// A user deletes an agent.

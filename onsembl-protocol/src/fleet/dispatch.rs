@@ -523,7 +523,12 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
         let said = report.error.as_deref().map(|text| shortened(text).to_owned());
         command.detail = said.or(terminal);
     }
-    let exit = Exit::of_fields(report.exit_code, report.signal);
+    let exit = match (report.exit_code, report.signal) {
+        // P-31.
+        (_, Some(signal)) => Some(Exit::Signal(signal)),
+        (Some(code), None) => Some(Exit::Code(code)),
+        (None, None) => None,
+    };
     state.work.feed(&id, CommandEvent::Completed { phase: report.status, exit });
 }
 

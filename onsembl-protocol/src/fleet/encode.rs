@@ -169,7 +169,7 @@ pub(super) fn command(
         | CommandStage::Completed
         | CommandStage::Cancelled => false,
     };
-    let (exit_code, signal) = Exit::fields(view.exit);
+    let (exit_code, signal) = exit_numbers(view.exit);
     CommandStatus {
         command_id: id.clone(),
         agent_id: Some(entry.agent.clone()),
@@ -189,7 +189,7 @@ pub(super) fn complete(
     entry: &CommandEntry,
     view: &CommandView,
 ) -> CommandComplete {
-    let (exit_code, signal) = Exit::fields(view.exit);
+    let (exit_code, signal) = exit_numbers(view.exit);
     let took = view.started_at.zip(view.ended_at).map(|(from, to)| {
         u64::try_from(to.unix_millis().saturating_sub(from.unix_millis())).unwrap_or(0)
     });
@@ -207,6 +207,13 @@ pub(super) fn complete(
     }
 }
 
+fn exit_numbers(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        Some(Exit::Code(code)) => (Some(code), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    }
+}
 /// Who types into a terminal.
 pub(super) fn keyboard(id: &CommandId, agent: &AgentId, keyboard: &KeyboardView) -> KeyboardState {
     let state = KeyboardState {

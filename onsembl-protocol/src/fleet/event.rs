@@ -154,8 +154,6 @@ pub enum Request {
     Release(StopScope),
     /// Delete an agent. Answered once that is stored.
     DeleteAgent(AgentId),
-    /// The same, unless it is not offline.
-    DeleteOfflineAgent(AgentId),
     /// Where every byte of an agent's output is. Answered within 5 s plus one read of the store.
     Audit(AgentId),
     /// A request about the keyboard of a terminal, by this dashboard. Answered at once.
@@ -170,7 +168,7 @@ impl Request {
             Self::Control(_) => "request: control",
             Self::StopOnce(_) | Self::LatchStop(_) | Self::Stop { .. } => "request: stop",
             Self::Release(_) => "request: release",
-            Self::DeleteAgent(_) | Self::DeleteOfflineAgent(_) => "request: delete agent",
+            Self::DeleteAgent(_) => "request: delete agent",
             Self::Audit(_) => "request: audit",
             Self::Keyboard(..) => "request: keyboard",
         }
@@ -241,12 +239,6 @@ pub enum StoreAnswer {
         session: SessionId,
         opened: Result<OpenedSession, OpenFault>,
     },
-    Probed {
-        link: LinkId,
-        /// The session that is not opened.
-        session: SessionId,
-        opens: Result<(), OpenFault>,
-    },
     /// To [`Question::Insert`](super::Question::Insert) and [`Write::Terminal`](super::Write::Terminal).
     Inserted {
         command: CommandId,
@@ -295,7 +287,6 @@ impl StoreAnswer {
     const fn name(&self) -> &'static str {
         match self {
             Self::Session { .. } => "store: session",
-            Self::Probed { .. } => "store: probed",
             Self::Inserted { .. } => "store: inserted",
             Self::EndStored { .. } => "store: end stored",
             Self::Positions { .. } => "store: positions",

@@ -3,11 +3,9 @@
 
 use super::Fleet;
 use super::action::{FleetAction, SeatId};
-use super::event::FleetEvent;
-use super::gathered::Gathered;
 use super::limits::FleetLimits;
 use crate::id::UserId;
-use crate::time::{Deadline, Now, Timestamp, WallTime};
+use crate::time::{Deadline, Timestamp};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -22,8 +20,6 @@ pub struct Fleets<T> {
     users: BTreeMap<UserId, OfUser<T>>,
     /// When each fleet is to be woken.
     wakes: BTreeSet<(Timestamp, UserId)>,
-    /// What agents said that is not handed to their fleets yet.
-    gathered: Gathered,
     /// What all of them hold.
     sums: FleetSums,
     /// Users that had a fleet, whose machines have numbers of their own.
@@ -61,7 +57,6 @@ impl<T> Default for Fleets<T> {
         Self {
             users: BTreeMap::new(),
             wakes: BTreeSet::new(),
-            gathered: Gathered::default(),
             sums: FleetSums::default(),
             users_so_far: 0,
         }
@@ -69,28 +64,11 @@ impl<T> Default for Fleets<T> {
 }
 
 impl<T> Fleets<T> {
-    /// A frame of an agent came, which only shows that it lives. Of one that sends many the latest is enough.
-    pub fn heard(&mut self, user: &UserId, seat: SeatId, at: WallTime) {
-        self.gathered.heard(user, seat, at);
-    }
-
-    /// An agent said something: this is for its fleet, in one go with all that comes before anything else is to be done.
-    pub fn said(&mut self, user: &UserId, event: FleetEvent) {
-        self.gathered.said(user, event);
-    }
-
-    /// A user whose fleet is to be handed what was gathered for it, by [`with`](Self::with).
-    #[must_use]
-    pub fn gathered(&self) -> Option<UserId> {
-        self.gathered.first().cloned()
-    }
-
-    /// Changes the fleet of a user, which is made with `new` if it is not there, behind all that was gathered for it, and
-    /// hands each action that follows to `perform`. All of them are performed when it returns.
+    /// Changes the fleet of a user, which is made with `new` if it is not there, and hands each action that follows to
+    /// `perform`. All of them are performed when it returns.
     pub fn with(
         &mut self,
         user: &UserId,
-        now: Now,
         new: impl FnOnce() -> Beside<T>,
         change: impl FnOnce(&mut Fleet),
         mut perform: impl FnMut(&T, FleetAction),
@@ -106,19 +84,10 @@ impl<T> Fleets<T> {
         }
         let Some(OfUser { fleet, beside, deadline }) = self.users.get_mut(user) else { return };
         let before = fleet.counts();
-        let mut perform_all = |fleet: &mut Fleet| {
-            while let Some(action) = fleet.poll_action() {
-                perform(beside, action);
-            }
-        };
-        let gathered = self.gathered.take(user);
-        if !gathered.is_empty() {
-            gathered.into_iter().for_each(|event| fleet.handle(event, now));
-            // Nothing else may be handed in before what was decided of these is done.
-            perform_all(fleet);
-        }
         change(fleet);
-        perform_all(fleet);
+        while let Some(action) = fleet.poll_action() {
+            perform(beside, action);
+        }
         self.sums.change(before, fleet.counts());
         let before = core::mem::replace(deadline, fleet.deadline());
         if before != *deadline {
@@ -171,9 +140,10 @@ impl FleetSums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::AgentRecord;
+    use crate::fleet::{AgentRecord, FleetEvent};
     use crate::id::{AgentId, AgentKey, Epoch, PresenceVersion};
     use crate::session::PresenceStatus;
+    use crate::time::{Now, WallTime};
     use alloc::string::{String, ToString as _};
     use alloc::{format, vec};
     use core::time::Duration;
@@ -223,12 +193,12 @@ mod tests {
         let now = Now::without_suspend(Duration::from_secs(1));
         for n in 0..6 {
             let user = UserId::new(format!("user {}", n % 3));
-            fleets.with(&user, now, NEW, |fleet| fleet.recover_agent(record(n), now), |(), _| {});
+            fleets.with(&user, NEW, |fleet| fleet.recover_agent(record(n), now), |(), _| {});
         }
         assert_eq!(fleets.sums(), FleetSums { seats: 6, open_commands: 0 });
         let user = UserId::new("user 0");
         assert_eq!(fleets.of(&user).map(|fleet| fleet.counts().0), Some(2));
-        fleets.with(&user, now, NEW, forgets(SeatId(0), now), |(), _| {});
+        fleets.with(&user, NEW, forgets(SeatId(0), now), |(), _| {});
         let left = fleets.users.values().map(|user| user.fleet.counts().0).sum::<usize>();
         assert_eq!((fleets.sums().seats, left), (5, 5));
     }
@@ -238,12 +208,11 @@ mod tests {
         let mut fleets = Fleets::default();
         let now = Now::without_suspend(Duration::from_secs(1));
         let user = UserId::new("ann");
-        fleets.with(&user, now, NEW, |fleet| fleet.handle(FleetEvent::Wake, now), |(), _| {});
+        fleets.with(&user, NEW, |fleet| fleet.handle(FleetEvent::Wake, now), |(), _| {});
         assert!(fleets.of(&user).is_none());
         let mut installed = Vec::new();
         fleets.with(
             &user,
-            now,
             NEW,
             |fleet| fleet.recover_agent(record(0), now),
             |(), action| {
@@ -253,28 +222,5 @@ mod tests {
             },
         );
         assert_eq!(installed, [SeatId(SEATS_OF_USER)]);
-    }
-
-    #[test]
-    fn what_was_gathered_for_a_fleet_comes_before_its_next_event() {
-        let mut fleets = Fleets::default();
-        let now = Now::without_suspend(Duration::from_secs(1));
-        let [ann, bob] = ["ann", "bob"].map(UserId::new);
-        fleets.with(&ann, now, NEW, |fleet| fleet.recover_agent(record(0), now), |(), _| {});
-        let at = WallTime::from_unix_millis(7);
-        fleets.heard(&ann, SeatId(0), at);
-        fleets.heard(&bob, SeatId(9), at);
-        let heard = |fleet: &Fleet| {
-            fleet.state.roster.agent(&AgentId::new("agent 0")).and_then(|agent| agent.last_heard)
-        };
-        assert_eq!((fleets.gathered(), fleets.of(&ann).and_then(heard)), (Some(ann.clone()), None));
-        let (mut before, mut waits) = (None, true);
-        let change = |fleet: &mut Fleet| {
-            before = heard(fleet);
-            waits = fleet.poll_action().is_some();
-        };
-        fleets.with(&ann, now, NEW, change, |(), _| {});
-        assert_eq!((before, waits), (Some(at), false), "and all of it is done");
-        assert_eq!(fleets.gathered(), Some(bob));
     }
 }

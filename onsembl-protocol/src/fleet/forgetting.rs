@@ -39,8 +39,9 @@ impl KeptFor {
 
 /// Whether an agent is forgotten that is in `status` since then.
 ///
-/// `observed` is the time that the server has observed, which a clock that is set moves no faster than time passes: by
-/// the wall clock alone one that is set to next year would forget a whole fleet. The earlier of both counts.
+/// `observed` is the time that the server has observed, which a clock that is set moves no faster than time passes:
+/// by the
+/// wall clock alone one that is set to next year would forget a whole fleet. The earlier of both counts.
 #[must_use]
 pub fn is_forgotten(
     status: PresenceStatus,
@@ -49,13 +50,7 @@ pub fn is_forgotten(
     now: WallTime,
     observed: WallTime,
 ) -> bool {
-    let age = now.min(observed).unix_millis().saturating_sub(since.unix_millis());
-    is_away(status) && u128::try_from(age).is_ok_and(|age| age >= keep.as_millis())
-}
-
-/// Whether an agent has no session and is not awaited either.
-pub(super) const fn is_away(status: PresenceStatus) -> bool {
-    match status {
+    let is_away = match status {
         PresenceStatus::Offline => true,
         PresenceStatus::Connecting
         | PresenceStatus::Online
@@ -63,7 +58,9 @@ pub(super) const fn is_away(status: PresenceStatus) -> bool {
         | PresenceStatus::TimedOut
         | PresenceStatus::Reconnecting
         | PresenceStatus::Error => false,
-    }
+    };
+    let age = now.min(observed).unix_millis().saturating_sub(since.unix_millis());
+    is_away && u128::try_from(age).is_ok_and(|age| age >= keep.as_millis())
 }
 
 #[cfg(test)]

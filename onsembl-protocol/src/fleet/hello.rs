@@ -1,26 +1,22 @@
 //! What a hello is answered with: whether its token may speak for the agent, whether there is room for it, and which
 //! machine its link is for. What is known of agents stands in [`roster`](super::roster).
 
-use super::action::{Admission, FleetAction, Question};
+use super::action::{Admission, FleetAction};
 use super::agent::{FoundBy, Joining, Seat, cost_of_hello};
 use super::claims::{Admitted, Bearer, Denied, Shown, TokenScope, judge};
 use super::directory::{said_name, stand_in};
-use super::event::OpenFault;
 use super::note::FleetNote;
 use super::out::Out;
 use super::roster::Roster;
-use super::row::NewSession;
 use crate::close::CloseCause;
-use crate::id::{AgentId, AgentKey, Epoch, LinkId, PresenceVersion, SessionId};
+use crate::id::{AgentId, AgentKey, Epoch, LinkId, SessionId};
 use crate::session::Claimant;
 use crate::session::frames::PROBE_FOR;
-use crate::time::WallTime;
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 
 /// An agent says hello: which machine it is for, and whose link this is.
 pub(super) fn on_hello(
@@ -28,21 +24,22 @@ pub(super) fn on_hello(
     link: LinkId,
     (mut hello, peer): (Box<AgentConnect>, String),
     bearer: Option<Bearer>,
-    (session, at): (SessionId, WallTime),
+    session: SessionId,
     out: &mut Out,
 ) {
     if hello.extensions.as_ref().is_some_and(|extensions| extensions.probe) {
         // It reaches no machine, so it can take over no session (P-45).
         out.note(FleetNote::Probe { link });
-        return match probed(roster, &hello, peer, bearer.as_ref(), (session, at)) {
-            Probed::Welcome(session) => welcome_probe(link, session, out),
-            Probed::Ask(new) => out.ask(Question::Probe { link, new }),
-            Probed::Denied(denied) => {
-                let error = ErrorReply::new(ErrorCode::Unauthorized, denied.to_string());
-                let cause = CloseCause::TokenExpired;
-                out.act(FleetAction::RefuseHello { link, error, cause });
-            }
-        };
+        if let Some(denied) =
+            bearer.as_ref().and_then(|bearer| denies_agent_of(roster, &hello, bearer))
+        {
+            let error = ErrorReply::new(ErrorCode::Unauthorized, denied.to_string());
+            let cause = CloseCause::TokenExpired;
+            return out.act(FleetAction::RefuseHello { link, error, cause });
+        }
+        let agent = AgentId::new("probe");
+        let admission = Admission { agent, session, epoch: Epoch(0), stopped: None };
+        return out.act(FleetAction::WelcomeProbe { link, admission });
     }
     if let Some(Bearer { scope: TokenScope::New(name), .. }) = &bearer
         && said_name(&hello).is_none()
@@ -104,72 +101,17 @@ pub(super) fn on_hello(
     out.act(FleetAction::Join { link, seat, claimant });
 }
 
-/// What becomes of a probe.
-enum Probed {
-    Welcome(SessionId),
-    /// The store knows more: what was deleted, and which names are reserved.
-    Ask(Box<NewSession>),
-    Denied(Denied),
-}
-
-/// Whether the agent that a probe is made for would be denied a session with this token (P-370). A probe that names
-/// none is welcome, and so is one without the agent's state directory, which does not have its key and proves nothing.
-fn probed(
-    roster: &Roster,
-    probe: &AgentConnect,
-    peer: String,
-    bearer: Option<&Bearer>,
-    (session, at): (SessionId, WallTime),
-) -> Probed {
-    let Some(name) = said_name(probe).and_then(|name| name.strip_prefix(PROBE_FOR)) else {
-        return Probed::Welcome(session);
-    };
+/// Why the agent that a probe is made for would be denied a session with this token (P-370); `None` also for a
+/// probe that
+/// names none. One without the agent's state directory does not have its key, which proves nothing.
+fn denies_agent_of(roster: &Roster, probe: &AgentConnect, bearer: &Bearer) -> Option<Denied> {
+    let name = said_name(probe)?.strip_prefix(PROBE_FOR)?;
     let like = AgentConnect { name: Some(name.to_owned()), ..probe.clone() };
-    let (key, heir_of) = match admit(roster, &like, bearer) {
-        Ok(admitted) => admitted,
-        Err(Denied::OtherKey { name: own, .. }) if own == name => return Probed::Welcome(session),
-        Err(denied) => return Probed::Denied(denied),
-    };
-    Probed::Ask(Box::new(NewSession {
-        candidate: roster.directory.key_owner(&key).cloned().or(heir_of),
-        key,
-        alias: None,
-        bearer: bearer.cloned(),
-        name: name.to_owned(),
-        agent_type: probe.agent_type.as_str().to_ascii_lowercase(),
-        version: probe.version.clone(),
-        host: None,
-        capabilities: Vec::new(),
-        instance: probe.extensions.as_ref().map(|extensions| extensions.instance.clone()),
-        stop: None,
-        peer,
-        session,
-        at,
-        presence_floor: PresenceVersion(0),
-    }))
-}
-
-/// The store says whether the agent that a probe is for could open a session. If it cannot be asked, the probe is for
-/// no more than the connection.
-pub(super) fn on_probed(
-    link: LinkId,
-    session: SessionId,
-    opens: Result<(), OpenFault>,
-    out: &mut Out,
-) {
-    let (code, cause, why) = match opens {
-        Ok(()) | Err(OpenFault::Store(_)) => return welcome_probe(link, session, out),
-        Err(OpenFault::Deleted(why)) => (ErrorCode::Forbidden, CloseCause::Deleted, why),
-        Err(OpenFault::Claimed(why)) => (ErrorCode::Unauthorized, CloseCause::TokenExpired, why),
-    };
-    let error = ErrorReply::new(code, why);
-    out.act(FleetAction::RefuseHello { link, error, cause });
-}
-
-fn welcome_probe(link: LinkId, session: SessionId, out: &mut Out) {
-    let agent = AgentId::new("probe");
-    let admission = Admission { agent, session, epoch: Epoch(0), stopped: None };
-    out.act(FleetAction::WelcomeProbe { link, admission });
+    match admit(roster, &like, Some(bearer)) {
+        Err(Denied::OtherKey { name: own, .. }) if own == name => None,
+        Err(denied) => Some(denied),
+        Ok(_) => None,
+    }
 }
 
 /// The key under which a hello is admitted, and the agent that it is the heir of under a key that is new.

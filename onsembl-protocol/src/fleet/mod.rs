@@ -44,11 +44,9 @@ mod directory;
 mod dispatch;
 mod encode;
 mod event;
-mod evidence;
 mod findings;
 mod fleets;
 mod forgetting;
-mod gathered;
 mod hello;
 mod keyboards;
 mod limits;
@@ -64,10 +62,8 @@ mod report;
 mod resume;
 mod roster;
 mod row;
-mod seats;
 mod standing;
 mod state;
-mod step_times;
 #[cfg(test)]
 mod steps_tests;
 mod stop;
@@ -76,7 +72,6 @@ mod stop_wait;
 mod stored_request;
 mod terminal;
 mod told;
-mod unread;
 mod view;
 mod waits;
 mod work;
@@ -122,13 +117,10 @@ pub use row::{
     AgentRecord, CommandRecord, CommandUpdate, FindingsRecord, KeyboardRecord, NewSession,
     OpenedSession, PresenceRecord, StreamPosition,
 };
-pub use seats::{Seated, Seats};
 pub use standing::OpenCommand;
-pub use step_times::StepTimes;
 pub use stored_request::StoredRequest;
-pub use unread::{Recovery, UnreadFleets};
 pub use view::{Change, CommandEntry, Door, Noticed, Revision, View};
-pub use write_admission::{AdmittedWrite, WriteAdmission, WritePart};
+pub use write_admission::{AdmittedWrite, WriteAdmission};
 
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, UserId};
@@ -312,8 +304,8 @@ impl Fleet {
 
     fn take_hello(state: &mut State, contender: Contender, now: Now) {
         let Contender { link, said: Said { hello, peer, bearer }, .. } = contender;
-        let as_of = (state.ids.session(now.wall), now.wall);
-        hello::on_hello(&mut state.roster, link, (hello, peer), bearer, as_of, &mut state.out);
+        let session = state.ids.session(now.wall);
+        hello::on_hello(&mut state.roster, link, (hello, peer), bearer, session, &mut state.out);
     }
 
     fn decide(&mut self, event: FleetEvent, now: Now) {
@@ -487,7 +479,6 @@ impl Fleet {
             }
             Request::Release(scope) => self.stops.on_release(state, token, &scope, now),
             Request::DeleteAgent(agent) => admission::on_delete(state, token, agent),
-            Request::DeleteOfflineAgent(agent) => admission::on_delete_offline(state, token, agent),
             Request::Audit(agent) => self.audits.on_request(state, token, agent, now),
             Request::Keyboard(by, request) => {
                 self.keyboards.on_request(state, token, (by, request), now);
@@ -511,9 +502,6 @@ impl Fleet {
                 if let Some(lost) = other {
                     dispatch::lost(state, lost, now);
                 }
-            }
-            StoreAnswer::Probed { link, session, opens } => {
-                hello::on_probed(link, session, opens, &mut state.out);
             }
             StoreAnswer::Inserted { command, inserted } if state.is_adopted(&command) => {
                 adoption::inserted(state, &command, inserted, now);

@@ -5,7 +5,6 @@ mod activity;
 mod adoption;
 mod beats;
 mod contest;
-mod deleting;
 mod findings;
 mod held;
 mod keyboards;

@@ -46,26 +46,26 @@ macro_rules! causes {
 
 causes! {
     HeartbeatNeverStarted = "heartbeat-never-started",
-        "the agent is running but produced no heartbeat when one was due",
+        "the agent is running but made no heartbeat when one was due",
         "restart the agent; if it happens again, report it with `export`";
     HeartbeatNotWritten = "heartbeat-not-written",
-        "heartbeats are queued on the agent and are not written to the connection",
+        "heartbeats were made and are queued on the agent, not written to the connection",
         "check the load of the agent's machine, and its uplink; restart the agent";
     HeartbeatNotReceived = "heartbeat-not-received",
-        "heartbeats were written by the agent but did not reach the server",
+        "heartbeats were written by the agent and did not reach the server",
         "look for a proxy or firewall that delays or drops the agent's messages";
     HeartbeatNotHandled = "heartbeat-not-handled",
-        "heartbeats reached the server but were not processed",
+        "heartbeats reached the server and were not handled",
         "check the server's log and load; report it with `export`";
     HeartbeatNotRecorded = "heartbeat-not-recorded",
-        "heartbeats reached the server but were not recorded in its database",
+        "heartbeats reached the server and were not recorded in its database",
         "check the server's disk and database; the evidence has its error";
     HeartbeatNotAnswered = "heartbeat-not-answered",
-        "heartbeats were recorded but not answered",
+        "heartbeats were recorded and not answered",
         "check the server's log and load; report it with `export`";
 
     AgentSlept = "agent-slept",
-        "the agent's machine was asleep",
+        "the agent's machine slept",
         "nothing; keep the machine awake if the agent must stay connected";
     AgentStalled = "agent-stalled",
         "the agent's process did not run for a while",
@@ -90,7 +90,7 @@ causes! {
         "nothing";
     AgentDeleted = "agent-deleted",
         "the agent was deleted on the server",
-        "to have it back, start it with a new token and another state directory (--state-dir)";
+        "to have it back, start it with a new token and a new state directory";
 
     HostRebooted = "host-rebooted",
         "the agent's machine was restarted",
@@ -112,17 +112,17 @@ causes! {
         "the agent's machine moved to another network",
         "nothing";
     NetworkCut = "network-cut",
-        "the network between the agent and the server was interrupted in both directions",
-        "see `why --all`: if agents on other networks dropped too, check the server's network, otherwise the agent's";
+        "the network between agent and server was interrupted in both directions",
+        "see `why --all`: if agents of other networks dropped too, check the server's network, otherwise the agent's";
     NetworkOneWay = "network-one-way",
-        "traffic passed in one direction only; the evidence names the direction that was lost",
+        "the network carried one direction only; the evidence names the one that was lost",
         "look for a firewall or proxy on the lost direction";
     NetworkOneWayOrCut = "network-one-way-or-cut",
         "nothing was received; whether one direction or both were lost cannot be determined from this end",
         "run `onsembl-agent doctor` on the agent's machine, or wait for its return";
     ConnectionCut = "connection-cut",
-        "something between the agent and the server closed the connection; neither end did",
-        "nothing if it happened once; otherwise check the proxies, load balancers and firewalls in between, and their limits";
+        "something between agent and server ended the connection; neither of the two did",
+        "nothing if it happened once; else check the proxies, load balancers and firewalls in between, and their limits";
 
     NameResolution = "name-resolution",
         "the name of the server could not be resolved",
@@ -132,13 +132,13 @@ causes! {
         "check network and VPN of the agent's machine";
     ConnectionRefused = "connection-refused",
         "nothing accepted connections at the server's address",
-        "check that the server is running, and that its address and port are right";
+        "check that the server runs and that address and port are right";
     DialUnanswered = "dial-unanswered",
-        "connections to the server's address were established, but requests on them were not answered",
-        "look for something that accepts connections there without forwarding them (a load balancer, VPN or firewall), or for a server that hangs";
+        "connections to the server's address were made, and requests over them were not answered",
+        "look for what accepts connections there and does not forward them (load balancer, VPN, firewall), and whether the server hangs";
     Tls = "tls",
-        "the TLS handshake failed; the evidence names the fault",
-        "renew or correct the certificate, or trust its issuer with `--tls-ca`";
+        "the TLS handshake failed; the evidence has the fault",
+        "renew or correct the certificate, or trust its issuer with `--ca`";
     Proxy = "proxy",
         "a proxy did not let the agent through",
         "check the proxy's address and credentials, and whether it allows the server";
@@ -147,12 +147,12 @@ causes! {
         "start the agent with the address in the evidence, if it is yours";
     MiddleboxAnswer = "middlebox-answer",
         "something other than the server answered at its address",
-        "check the server URL, and look for a login page or a proxy without WebSocket support";
+        "check the server URL, and for a login page or a proxy without WebSocket";
     MiddleboxIdleTimeout = "middlebox-idle-timeout",
-        "something between the agent and the server cuts connections that are idle for the time given in the evidence",
+        "something between agent and server cuts connections that are idle for the time in the evidence",
         "set `--heartbeat-interval` below that time, or raise it on the proxy";
     MiddleboxLifetime = "middlebox-lifetime",
-        "something between the agent and the server closes each connection at the age given in the evidence",
+        "something between agent and server ends each connection at the age in the evidence",
         "raise that limit on the proxy, or ignore it: the agent reconnects by itself";
 
     ServerRestarted = "server-restarted",
@@ -179,9 +179,9 @@ causes! {
         "give the agent a new token";
     TokenRevoked = "token-revoked",
         "the agent's token was revoked",
-        "give the agent a new token, if it should come back";
+        "give the agent a new token, if it may come back";
     TokenWrongKind = "token-wrong-kind",
-        "the token is not for agents",
+        "the token is not one for agents",
         "make a token with `onsembl-server token --agent`";
     TokenRefused = "token-refused",
         "the server does not accept the agent's token",
@@ -191,17 +191,17 @@ causes! {
         "another process with the same identity took the agent's session",
         "stop one of the two, or give one a state directory of its own";
     InstancesEvictEachOther = "instances-evict-each-other",
-        "two processes with the same identity keep taking the session from each other",
+        "two processes with one identity take the session from each other",
         "stop one of the two, or give one a state directory of its own";
     SlowConsumer = "slow-consumer",
         "the agent did not read its messages",
         "check the load of the agent's machine, and its downlink";
     ProtocolError = "protocol-error",
         "one end sent a message that the other does not understand",
-        "run the same version at both ends; look for a proxy that changes messages";
+        "bring both ends to the same version; look for a proxy that changes messages";
 
     Unknown = "unknown",
-        "the cause cannot be determined from the evidence",
+        "the evidence does not determine the cause",
         "run `onsembl-agent doctor` on the agent's machine";
 }
 

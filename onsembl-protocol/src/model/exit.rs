@@ -17,20 +17,6 @@ impl Exit {
         matches!(self, Self::Code(0))
     }
 
-    /// The end that two fields tell of, one for a code and one for a signal. A signal comes first (P-31).
-    pub fn of_fields(code: Option<i32>, signal: Option<i32>) -> Option<Self> {
-        signal.map(Self::Signal).or(code.map(Self::Code))
-    }
-
-    /// These two fields.
-    pub const fn fields(exit: Option<Self>) -> (Option<i32>, Option<i32>) {
-        match exit {
-            Some(Self::Code(code)) => (Some(code), None),
-            Some(Self::Signal(signal)) => (None, Some(signal)),
-            None => (None, None),
-        }
-    }
-
     /// The code a shell would report: the exit code, or 128 and the signal's number.
     ///
     /// ```

@@ -5,7 +5,6 @@
 //!
 //! Tier 0 of the [crate](crate#what-is-public-in-tiers): the ground.
 
-mod access;
 mod activity;
 mod capabilities;
 mod cause;
@@ -32,7 +31,6 @@ mod timing;
 pub(crate) mod trace;
 
 pub use crate::text::Text;
-pub use access::Access;
 pub use activity::{
     Activity, ActivityBasis, ActivityFact, ActivityLane, ActivityState, Question, QuestionKind,
     TypeIf,

@@ -350,16 +350,15 @@ impl AgentCause {
 
     /// What the owner of an agent that ended for this cause can do.
     pub const fn advice(&self) -> &'static str {
-        const NEW_TOKEN: &str = "get a new token from the server's owner (`onsembl-server token --agent NAME`) and start the agent with it";
-        // The answer does not say which of the two it was.
-        const REVOKED_OR_DELETED: &str = "get a new token from the server's owner (`onsembl-server token --agent NAME`) and start the agent with it; if the agent was deleted (`onsembl forget`), start it with another state directory too (--state-dir DIR), as a new agent";
+        const NEW_TOKEN: &str =
+            "get a new token from the server's owner and start the agent with it";
         match self {
             Self::LinkEnded(reason) => match reason.cause {
                 CloseCause::Replaced => {
                     "stop one of the two, or give this one a state directory of its own"
                 }
                 CloseCause::Deleted => {
-                    "to have it back as a new agent, start it with a new token (`onsembl-server token --agent NAME`) and another state directory (--state-dir DIR)"
+                    "to have it back as a new agent, start it with a new token and a new state directory"
                 }
                 CloseCause::Normal
                 | CloseCause::GoingAway
@@ -386,7 +385,7 @@ impl AgentCause {
                 | CloseCause::Other(_) => NEW_TOKEN,
             },
             Self::DialFailed(DialFailure::Forbidden)
-            | Self::HelloRefused(HelloRefusal::Forbidden) => REVOKED_OR_DELETED,
+            | Self::HelloRefused(HelloRefusal::Forbidden) => NEW_TOKEN,
             Self::DialFailed(_)
             | Self::Started
             | Self::RetryDue
@@ -460,17 +459,10 @@ mod tests {
     fn the_owner_of_a_refused_agent_is_told_what_can_be_done() {
         let ended = |cause| AgentCause::LinkEnded(CloseReason::local(cause)).advice();
         assert!(ended(CloseCause::Replaced).starts_with("stop one of the two"));
-        assert!(ended(CloseCause::Deleted).contains("(--state-dir DIR)"));
+        assert!(ended(CloseCause::Deleted).contains("new state directory"));
         assert!(ended(CloseCause::Revoked).starts_with("get a new token"));
-        for forbidden in [
-            AgentCause::DialFailed(DialFailure::Forbidden),
-            AgentCause::HelloRefused(HelloRefusal::Forbidden),
-        ] {
-            let advice = forbidden.advice();
-            assert!(advice.starts_with("get a new token"), "{advice}");
-            assert!(advice.contains("if the agent was deleted"), "{advice}");
-            assert!(advice.contains("(--state-dir DIR)"), "{advice}");
-        }
+        let forbidden = AgentCause::DialFailed(DialFailure::Forbidden).advice();
+        assert!(forbidden.starts_with("get a new token"));
         assert_eq!(AgentCause::Stopped.advice(), "ask the server's owner why");
     }
 }

@@ -132,7 +132,7 @@ faults! {
     /// Our server says that the token has expired.
     TokenExpired = "token-expired", "the server refused the token: it has expired (HTTP 401)", "replace the token at its source; an agent checks it each second";
     /// Our server says that the token is for another kind of peer.
-    TokenWrongKind = "token-wrong-kind", "the server refused the token: it is for another kind of peer (HTTP 401)", "an agent needs one made by `onsembl-server token --agent NAME` and looks for it each second; a dashboard or command line needs one made by `onsembl-server token --user NAME`";
+    TokenWrongKind = "token-wrong-kind", "the server refused the token: it is for another kind of peer (HTTP 401)", "an agent needs one made by `onsembl-server token --agent NAME` and looks for it each second; a dashboard or command line needs one of kind dashboard";
     /// Our server says that it has made no such token.
     TokenUnknown = "token-unknown", "the server refused the token: it is not one of this server (HTTP 401)", "use a complete token of this server; an agent checks its source each second";
     /// Our server sends this agent away permanently.

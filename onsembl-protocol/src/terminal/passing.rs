@@ -1,8 +1,7 @@
 //! Which sequences of a program may reach the terminal of somebody who only looks on: those that are listed here, and
 //! no others. Each of them draws, or is put back by [`Modes::restoring`].
 
-use super::known_modes;
-use super::modes::Modes;
+use super::modes::{self, Modes};
 use super::sequences::SequenceKind;
 use alloc::format;
 use alloc::string::ToString as _;
@@ -188,7 +187,7 @@ fn separators(numbers: &[u8]) -> usize {
 
 /// Whether a private mode changes how something is drawn or how keys are sent, and is put back.
 fn draws_mode(number: u16) -> bool {
-    let is_known = known_modes::is_known(number) && !REPORTING.contains(&number);
+    let is_known = modes::is_known(number) && !REPORTING.contains(&number);
     is_known || DRAWING.contains(&number) || number == KEPT_CURSOR
 }
 

@@ -107,12 +107,13 @@ pub enum Terminator {
 
 /// What an answer depends on, at the position of its query in what the program wrote.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ScreenFacts<'a> {
-    pub(crate) size: TerminalSize,
+pub struct ScreenFacts<'a> {
+    /// The size of the terminal.
+    pub size: TerminalSize,
     /// Column and row of the cursor, from 1.
-    pub(crate) cursor: (u16, u16),
-    /// Those that are switched.
-    pub(crate) modes: &'a Modes,
+    pub cursor: (u16, u16),
+    /// The modes that are switched.
+    pub modes: &'a Modes,
 }
 
 impl Query {
@@ -168,7 +169,7 @@ impl Query {
     }
 
     /// What a plain terminal answers: at most 64 bytes.
-    pub(crate) fn answer(self, facts: &ScreenFacts<'_>) -> Vec<u8> {
+    pub fn answer(self, facts: &ScreenFacts<'_>) -> Vec<u8> {
         let (column, row) = facts.cursor;
         let answer: String = match self {
             Self::Status => "\x1b[0n".into(),

@@ -3,7 +3,7 @@
 use super::background_policy::BackgroundPolicy;
 use super::end::WorkerEnd;
 use super::fence::Fence;
-use super::kin::{RunRest, SomeProcesses};
+use super::kin::SomeProcesses;
 use super::note::WorkerNote;
 use super::run_stop::RunSignal;
 use super::stopped_program::ProgramState;
@@ -271,18 +271,6 @@ pub enum Rest {
     Unwatched,
 }
 
-impl Rest {
-    /// What a look at the processes of a command that has ended says; `unclear` gives those that may be another one's.
-    pub fn of(seen: RunRest, unclear: impl FnOnce() -> Vec<i32>) -> Self {
-        match seen {
-            RunRest::Ended => Self::Ended,
-            // They may have ended since the look; that is reported like the end of all others.
-            RunRest::Unclear => SomeProcesses::new(unclear()).map_or(Self::Watched, Self::Unclear),
-            RunRest::Lives => Self::Watched,
-        }
-    }
-}
-
 /// The outcome of typing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
@@ -456,12 +444,11 @@ pub enum Task {
 }
 
 /// Whether output of the terminal's program is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// Not until the screen has caught up.
     Waits,
     /// The program is read from.
-    #[default]
     GoesOn,
 }
 
@@ -500,16 +487,6 @@ mod tests {
         let owner = ProcessIdentity { pid: 1, started: 2, boot, namespace, tag: None };
         assert!(Predecessor::Ended.is_run_before());
         assert!(!Predecessor::Runs(owner).is_run_before());
-    }
-
-    #[test]
-    fn what_is_left_of_a_run_is_named_only_if_it_may_be_another_ones() {
-        let of = |seen, pids: &[i32]| Rest::of(seen, || pids.to_vec());
-        let some = SomeProcesses::new([7]).unwrap();
-        assert_eq!(of(RunRest::Ended, &[7]), Rest::Ended);
-        assert_eq!(of(RunRest::Lives, &[7]), Rest::Watched);
-        assert_eq!(of(RunRest::Unclear, &[7]), Rest::Unclear(some));
-        assert_eq!(of(RunRest::Unclear, &[]), Rest::Watched, "they have ended since");
     }
 
     #[test]

@@ -48,7 +48,6 @@ mod commands;
 mod course;
 mod delivery;
 mod doubts;
-mod drawing;
 mod emergency;
 mod end;
 mod ended;
@@ -101,7 +100,6 @@ pub use crate::terminal::{
 };
 pub use after_exit::AfterExit;
 pub use background_policy::BackgroundPolicy;
-pub use drawing::{Drawing, Drawn, ScreenModel};
 pub use end::WorkerEnd;
 pub use escapes::plain_text;
 pub use event::{

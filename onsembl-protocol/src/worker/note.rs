@@ -118,10 +118,6 @@ pub enum WorkerNote {
     ScreenLeftBehind,
     /// The program of the terminal asks its terminal more than is answered within a second.
     AsksTooMuch,
-    /// The model of the terminal's screen failed, and began again.
-    ScreenModelFailed,
-    /// What the program wrote takes too long to draw, and is left out of the model.
-    ScreenModelBehind,
     /// The terminal has another size.
     Resized(TerminalSize),
     /// A request came without an id.
@@ -178,8 +174,6 @@ impl WorkerNote {
             Self::RemoteInputRefused(_) => Some("remote_input_refused"),
             Self::ScreenLeftBehind => Some("local_screen_left_behind"),
             Self::AsksTooMuch => Some("terminal_queries_over_bound"),
-            Self::ScreenModelFailed => Some("screen_model_faults"),
-            Self::ScreenModelBehind => Some("screen_model_behind"),
             Self::RequestWithoutId => Some("requests_without_id"),
             Self::OrderNotSupported(_) => Some("orders_not_supported"),
             Self::ErrorOfServer { .. } => Some("errors_from_server"),
@@ -257,12 +251,10 @@ impl WorkerNote {
             | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
             | Self::AsksTooMuch
-            | Self::ScreenModelBehind
             | Self::RequestWithoutId
             | Self::OrderNotSupported(_)
             | Self::ErrorOfServer { .. } => Severity::Warn,
             Self::Unexpected(_)
-            | Self::ScreenModelFailed
             | Self::StopNotDurable(..)
             | Self::SpoolFailed(_)
             | Self::TerminalCannotStart { .. }
@@ -326,8 +318,6 @@ impl WorkerNote {
             | Self::RemoteInputRefused(_)
             | Self::ScreenLeftBehind
             | Self::AsksTooMuch
-            | Self::ScreenModelFailed
-            | Self::ScreenModelBehind
             | Self::Resized(_)
             | Self::RequestWithoutId
             | Self::Ordered(..)
@@ -399,8 +389,6 @@ impl fmt::Display for WorkerNote {
             Self::RemoteInputDropped => f.write_str("remote input arrived twice, or after refused input; dropped"),
             Self::RemoteInputRefused(why) => write!(f, "remote input did not reach the terminal: {}", Shown::new(why)),
             Self::AsksTooMuch => f.write_str("the program sends its terminal more than 256 queries a second; the excess is not answered"),
-            Self::ScreenModelFailed => f.write_str("the screen model of the terminal failed and was reset; cursor positions may be wrong until the program redraws"),
-            Self::ScreenModelBehind => f.write_str("the output of the program takes too long to draw, and part of it is missing from the screen model; cursor positions may be wrong until the program redraws"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not accept output; continuing without it"),
             Self::Resized(size) => write!(f, "the terminal size is now {size}"),
             Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition"),

@@ -60,10 +60,6 @@ impl Store {
                 number: record.number,
                 kept: works,
             },
-            Question::Probe { link, new } => {
-                let opens = works.map_err(OpenFault::from);
-                StoreAnswer::Probed { link, session: new.session, opens }
-            }
             Question::DeleteAgent { token, agent } => {
                 let deleted = works.map(|()| {
                     self.stops.retain(|_, order| order.scope.agent() != Some(&agent));

@@ -1,11 +1,7 @@
 //! The server's one way to an [`Auth`]: with a deadline, and with the rules that hold for each.
 
-#[cfg(feature = "page")]
-use super::PageSessions;
 use super::{Auth, Credentials, Identity, LookupError, Refusal};
 use futures::future::BoxFuture;
-#[cfg(feature = "page")]
-use onsembl_protocol::id::TokenId;
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::session::TokenFault;
 use onsembl_transport::clock::SystemClock;
@@ -68,24 +64,11 @@ pub(crate) struct Refused {
 pub(crate) struct Authenticator {
     auth: Arc<dyn DynAuth>,
     clock: SystemClock,
-    #[cfg(feature = "page")]
-    sessions: Option<PageSessions>,
 }
 
 impl Authenticator {
     pub(crate) fn new(auth: impl Auth) -> Self {
-        Self {
-            auth: Arc::new(auth),
-            clock: SystemClock::new(),
-            #[cfg(feature = "page")]
-            sessions: None,
-        }
-    }
-
-    /// The same, which also knows these sessions of browsers.
-    #[cfg(feature = "page")]
-    pub(crate) fn with_sessions(self, sessions: PageSessions) -> Self {
-        Self { sessions: Some(sessions), ..self }
+        Self { auth: Arc::new(auth), clock: SystemClock::new() }
     }
 
     /// Whose credentials these are, if the peer may connect with them now.
@@ -141,12 +124,7 @@ impl Authenticator {
         }
         match self.auth.is_revoked_of(&identity.user, &identity.token_id).await {
             Ok(false) => Ok(()),
-            Ok(true) => Err(Refusal::Forbidden(match &identity.revoked {
-                Some((at, because)) => {
-                    format!("the token was revoked at {at} ({because}); get a new one")
-                }
-                None => "the token was revoked; get a new one".to_owned(),
-            })),
+            Ok(true) => Err(Refusal::Forbidden("the token was revoked; stay away".into())),
             Err(error) => {
                 // Not known to be good, so not admitted; not known to be bad, so not refused for
                 // good either.
@@ -158,21 +136,7 @@ impl Authenticator {
 
     /// Whether a token that was good is so no longer: the server looks by itself.
     pub(crate) async fn is_revoked(&self, token_id: &str) -> Result<bool, LookupError> {
-        #[cfg(feature = "page")]
-        if let (Some(sessions), Some(id)) = (&self.sessions, PageSessions::id_in(token_id)) {
-            return in_time(sessions.is_over(id)).await;
-        }
         in_time(self.auth.is_revoked(token_id)).await
-    }
-
-    /// The same of a token that opened a session of a browser, on behalf of its user.
-    #[cfg(feature = "page")]
-    pub(crate) async fn is_token_revoked(
-        &self,
-        user: &UserId,
-        token: &TokenId,
-    ) -> Result<bool, LookupError> {
-        in_time(self.auth.is_revoked_of(user, token.as_str())).await
     }
 }
 

@@ -49,18 +49,6 @@ impl<'a> Credentials<'a> {
         Self { kind, token, request: Some(RequestParts { headers, extensions }), user: None }
     }
 
-    /// This token alone, of a request whose headers say nothing about it.
-    #[cfg(feature = "page")]
-    pub(crate) fn of_body(
-        kind: TokenKind,
-        token: &'a str,
-        headers: &'a HeaderMap,
-        extensions: &'a Extensions,
-    ) -> Self {
-        let request = Some(RequestParts { headers, extensions });
-        Self { request, ..Self::of_token(kind, token) }
-    }
-
     /// What the peer connects as.
     #[must_use]
     pub fn kind(&self) -> TokenKind {

@@ -1,14 +1,11 @@
 //! What is known of a peer that was admitted.
 
 use super::signing::SecretNumber;
-use crate::store::PageSessionRow;
 use onsembl_protocol::fleet::{Bearer, TokenScope};
 use onsembl_protocol::id::{LineageId, TokenId, UserId};
-use onsembl_protocol::model::Access;
 use onsembl_protocol::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What a token lets its bearer be.
@@ -69,12 +66,8 @@ pub struct Identity {
     pub scope: TokenScope,
     /// Whether it was looked up together with this that the token is not revoked.
     pub(super) is_unrevoked: bool,
-    /// When the token was revoked, and why, if that was looked up together with this.
-    pub(super) revoked: Option<(WallTime, String)>,
     /// Which secret of this server signed it, if one did: it is good as long as that is in use.
     pub(crate) signed_by: Option<SecretNumber>,
-    /// The session of a browser that it is, if it is one and no token.
-    pub(crate) session: Option<Arc<PageSessionRow>>,
 }
 
 impl Identity {
@@ -91,9 +84,7 @@ impl Identity {
             lineage: None,
             scope,
             signed_by: None,
-            session: None,
             is_unrevoked: false,
-            revoked: None,
         }
     }
 
@@ -119,11 +110,6 @@ impl Identity {
     #[must_use]
     pub fn for_agents(self, scope: TokenScope) -> Self {
         Self { scope, ..self }
-    }
-
-    /// What its bearer may do with the agents of the user.
-    pub(crate) fn access(&self) -> Access {
-        self.session.as_ref().map_or(Access::Full, |session| session.access)
     }
 
     /// The token as a fleet sees it.

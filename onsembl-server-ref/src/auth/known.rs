@@ -39,7 +39,7 @@ impl KnownTokens {
         let row = row.ok_or(TokenError::Unknown)?;
         match TokenKind::parse(&row.kind) {
             Some(is) if is == kind => Ok(row),
-            Some(is) => Err(TokenError::WrongKind { is, wanted: kind }.into()),
+            Some(is) => Err(TokenError::WrongKind(is).into()),
             None => Err(TokenError::Unknown.into()),
         }
     }
@@ -56,7 +56,7 @@ impl KnownTokens {
         let until = self.store.tokens().user_revoked_until(&signed.identity.user).await;
         match until.map_err(|error| not_now(&error))? {
             Some(until) if signed.made_at <= until => {
-                let why = "all tokens of this user were revoked; get a new one".to_owned();
+                let why = "all tokens of this user were revoked; stay away".to_owned();
                 Err(Refusal::Forbidden(why))
             }
             Some(_) | None => Ok((signed, number)),
@@ -85,7 +85,6 @@ impl Auth for KnownTokens {
             .for_agents(row.scope());
         identity.expires = row.expires_at;
         identity.is_unrevoked = is_unrevoked;
-        identity.revoked = row.revoked.clone();
         identity.signed_by = signed_by;
         self.uses.shown(row, credentials.peer());
         Ok(identity)

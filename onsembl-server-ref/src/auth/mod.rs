@@ -10,8 +10,6 @@ mod known;
 mod lookups;
 mod making;
 mod open;
-#[cfg(feature = "page")]
-mod page_sessions;
 mod random;
 mod refusal;
 mod signing;
@@ -24,8 +22,6 @@ pub use identity::{Identity, TokenKind};
 pub(crate) use known::KnownTokens;
 pub use making::{MakeError, NewToken, TokenOrder, make_token, renew_token};
 pub(crate) use open::{LinkEnd, OpenRequest, Opens};
-#[cfg(feature = "page")]
-pub(crate) use page_sessions::{OpenedSession, PageSessions, SessionFault, SignInFault, Visitor};
 pub use random::NoRandom;
 pub(crate) use random::parse as parse_random;
 pub use refusal::{LookupError, Refusal};

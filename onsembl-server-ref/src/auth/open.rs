@@ -199,13 +199,6 @@ impl Opens {
         count
     }
 
-    /// Ends at once what is open under this token: it was revoked.
-    pub(crate) fn end(&self, token: &TokenId) {
-        let mut book = self.book();
-        let ended = book.requests.revoke(token);
-        self.tell(&mut book, ended);
-    }
-
     /// The next round of look-ups of revocations begins now.
     pub(crate) fn look_up_soon(&self) {
         self.0.soon.notify_one();

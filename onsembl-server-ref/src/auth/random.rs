@@ -36,16 +36,12 @@ pub(crate) struct ShownToken {
     pub(crate) hash: Vec<u8>,
 }
 
-/// So many random bytes.
-pub(super) fn bytes<const COUNT: usize>() -> Result<[u8; COUNT], NoRandom> {
-    let mut bytes = [0; COUNT];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandom)?;
-    Ok(bytes)
-}
-
 /// Makes a token.
 pub(crate) fn make(kind: TokenKind) -> Result<MadeToken, NoRandom> {
-    let (id, secret) = (hex(&bytes::<ID_BYTES>()?), hex(&bytes::<SECRET_BYTES>()?));
+    let mut bytes = [0; ID_BYTES + SECRET_BYTES];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandom)?;
+    let (id, secret) = bytes.split_at(ID_BYTES);
+    let (id, secret) = (hex(id), hex(secret));
     let text = format!("{PREFIX}_{kind}_{id}_{secret}");
     let hash = digest(&SHA256, text.as_bytes()).as_ref().to_vec();
     Ok(MadeToken { text, id: TokenId::new(id), hash })
@@ -68,8 +64,7 @@ fn parts(text: &str) -> Option<(TokenKind, TokenId)> {
     (prefix == PREFIX && is_whole).then(|| (kind, TokenId::new(id)))
 }
 
-/// In lower case.
-pub(super) fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _cannot_fail = write!(text, "{byte:02x}");
         text

@@ -52,7 +52,7 @@ impl From<TokenError> for Refusal {
         let why = error.to_string();
         match error {
             TokenError::Expired => Self::Unfit(TokenFault::Expired, why),
-            TokenError::WrongKind { .. } => Self::Unfit(TokenFault::WrongKind, why),
+            TokenError::WrongKind(_) => Self::Unfit(TokenFault::WrongKind, why),
             TokenError::Foreign | TokenError::Unknown | TokenError::Malformed => {
                 Self::Unfit(TokenFault::Unknown, why)
             }

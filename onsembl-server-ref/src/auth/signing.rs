@@ -29,8 +29,6 @@ struct State {
     /// What the file held when it was read, and at the last look; nothing if it could not be read.
     in_use: u64,
     last: Option<u64>,
-    #[cfg(feature = "page")]
-    mark: Vec<u8>,
     seed: RandomState,
 }
 
@@ -54,15 +52,7 @@ impl Signing {
         let in_use = seed.hash_one(&secret);
         let tokens = Tokens::of(&secret);
         let number = SecretNumber::default();
-        let state = Mutex::new(State {
-            tokens,
-            number,
-            in_use,
-            last: Some(in_use),
-            #[cfg(feature = "page")]
-            mark: mark(&secret),
-            seed,
-        });
+        let state = Mutex::new(State { tokens, number, in_use, last: Some(in_use), seed });
         Ok(Self(Arc::new(Shared { folder: folder.to_owned(), state })))
     }
 
@@ -70,19 +60,6 @@ impl Signing {
     pub(crate) fn now(&self) -> (Tokens, SecretNumber) {
         let state = self.state();
         (state.tokens.clone(), state.number)
-    }
-
-    /// What tells the secret in use from others, also in another run, and is not secret itself.
-    #[cfg(feature = "page")]
-    pub(crate) fn mark(&self) -> Vec<u8> {
-        self.state().mark.clone()
-    }
-
-    /// The same of the secret with this number; nothing, which no secret has, if that was replaced.
-    #[cfg(feature = "page")]
-    pub(crate) fn mark_of(&self, number: SecretNumber) -> Vec<u8> {
-        let state = self.state();
-        if state.number == number { state.mark.clone() } else { Vec::new() }
     }
 
     /// Reads the secret again. A good one is used from here on, and whatever is open under a token of the one before
@@ -112,10 +89,6 @@ impl Signing {
         }
         state.in_use = now;
         state.tokens = Tokens::of(&secret);
-        #[cfg(feature = "page")]
-        {
-            state.mark = mark(&secret);
-        }
         state.number.0 = state.number.0.saturating_add(1);
         Ok(Reread::Replaced(state.number))
     }
@@ -138,15 +111,6 @@ impl Signing {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Half of a hash: no secret of this length follows from it.
-#[cfg(feature = "page")]
-fn mark(secret: &[u8]) -> Vec<u8> {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(b"onsembl page sessions\0");
-    context.update(secret);
-    context.finish().as_ref().iter().copied().take(16).collect()
 }
 
 #[cfg(test)]

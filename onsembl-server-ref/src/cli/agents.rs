@@ -1,6 +1,5 @@
 //! `agents`: which agents there are, and how they are.
 
-use super::agents_watch::{self, Watched};
 use super::ages::age;
 use super::connect::ServerArgs;
 use super::print;
@@ -23,7 +22,6 @@ const EXAMPLES: &str = "\
 Examples:
   onsembl agents                    all agents and their current status
   onsembl agents --watch            the same, refreshed every 2 s
-  onsembl agents --watch -o jsonl   each agent as a line, and again whenever it has changed
   onsembl agents -o wide            all columns, exact times, whole ids
   onsembl agents -o json | jq -r '.agents[] | select(.status == \"offline\") | .name'";
 
@@ -37,8 +35,7 @@ const NAME: usize = 30;
 pub(super) struct Agents {
     #[command(flatten)]
     server: ServerArgs,
-    /// Refresh the list every 2 s, until Ctrl-C. In a pipe or a file, and with -o json, jsonl or name: a line for each
-    /// agent, and another whenever it has changed, heartbeats aside.
+    /// Show the list again every 2 s, until Ctrl-C.
     #[arg(short, long)]
     watch: bool,
 }
@@ -82,7 +79,7 @@ impl Agent {
     fn because(&self) -> String {
         let because = match self.paused {
             true => format!(
-                "paused: starts nothing until `onsembl control {} resume`; {}",
+                "paused: starts nothing until `control {} resume`; {}",
                 self.name, self.because
             ),
             false => self.because.clone(),
@@ -114,17 +111,19 @@ impl Agents {
         if !self.watch {
             return show(&ask(remote).await?, view);
         }
-        let is_screen = match view.format {
-            Format::Table | Format::Wide => print::is_terminal(),
-            Format::Json | Format::Jsonl | Format::Name => false,
-        };
-        let mut watched = Watched::default();
+        let mut shown = None;
         loop {
-            match ask(remote.clone()).await {
-                Ok(agents) if is_screen => print::table_afresh(&lines(&agents, view)?)?,
-                Ok(agents) => append(&agents, &mut watched, view)?,
+            let answer = ask(remote.clone()).await;
+            match (answer, print::is_terminal() && !view.is_json()) {
+                (Ok(agents), true) => print::table_afresh(&lines(&agents, view)?)?,
+                // A program is not told the same again.
+                (Ok(agents), false) if shown.as_ref() != Some(&agents) => {
+                    show(&agents, view)?;
+                    shown = Some(agents);
+                }
+                (Ok(_), false) => {}
                 // It may come back.
-                Err(error) => {
+                (Err(error), _) => {
                     print::say(format_args!("{}; trying again", Causes(error.as_ref())))?;
                 }
             }
@@ -133,37 +132,22 @@ impl Agents {
     }
 }
 
-/// Tells of the agents that have changed.
-fn append(agents: &[Value], watched: &mut Watched, view: View) -> anyhow::Result<()> {
-    let changes = watched.changes(agents);
-    let because = |agent: &Value| {
-        let agent = Agent::deserialize(agent).context(NOT_OURS)?;
-        Ok(agent.because())
-    };
-    let now = SystemClock::new().now().wall;
-    agents_watch::print(&changes, view, now, names(agents), because)
-}
-
 async fn ask(remote: Remote) -> anyhow::Result<Vec<Value>> {
     let ask = move || remote.list("/api/agents", "agents", usize::MAX);
     tokio::task::spawn_blocking(ask).await?
 }
 
-/// How each of these is named unambiguously: by its name, or by its id if others have that name.
-fn names(agents: &[Value]) -> impl Fn(&Value) -> String {
+fn show(agents: &[Value], view: View) -> anyhow::Result<()> {
     let mut count = BTreeMap::<&str, usize>::new();
     for agent in agents {
         *count.entry(text(agent, "name")).or_default() += 1;
     }
-    move |agent| {
+    let named = |agent: &Value| {
         let name = text(agent, "name");
         let is_one = count.get(name).is_some_and(|count| *count == 1);
         if is_one { name } else { text(agent, "agent_id") }.to_owned()
-    }
-}
-
-fn show(agents: &[Value], view: View) -> anyhow::Result<()> {
-    view.list("agents", agents, names(agents), || shape(agents, view))
+    };
+    view.list("agents", agents, named, || shape(agents, view))
 }
 
 fn text<'a>(of: &'a Value, field: &str) -> &'a str {

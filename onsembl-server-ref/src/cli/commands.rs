@@ -136,7 +136,7 @@ fn describe(detail: &CommandDetail, names: &Names, view: View, now: WallTime) ->
             let (ended, bytes) = match (&hold.ended_at, &hold.ended_by) {
                 (Some(at), _) => (at.clone(), hold.bytes.to_string()),
                 (None, Some(by)) => {
-                    (format!("unknown; {by} at the latest"), format!("at least {}", hold.bytes))
+                    (format!("not known; at the latest {by}"), format!("at least {}", hold.bytes))
                 }
                 (None, None) => ("-".to_owned(), hold.bytes.to_string()),
             };
@@ -235,7 +235,7 @@ pub(super) mod tests {
         let long = "coder-for-the-payments-service";
         let commands = [
             of("5ad0c3f1", "laptop-of-ann", "queued", "make all", "waits for its agent"),
-            of("71be20aa", long, "running", "claude -p 'fix the tests'", "its process is running"),
+            of("71be20aa", long, "running", "claude -p 'fix the tests'", "its process runs"),
             CommandSummary {
                 exit_code: Some(0),
                 ended_at: Some("2026-11-30T11:58:07.000Z".to_owned()),

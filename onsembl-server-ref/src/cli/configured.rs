@@ -38,7 +38,7 @@ pub(super) fn settings() -> Vec<Setting> {
 
 /// The same for these words.
 pub(super) fn parse_words(words: &[OsString]) -> Result<Configured, Misuse> {
-    let parsed = command_line::parse(&definition::server(), SERVE, &[], words)?;
+    let parsed = command_line::parse(&definition::server(), SERVE, words)?;
     let Parsed { mut command, matches, file, effective } = parsed;
     if let Some(serve) = command_line::descend(&matches, SERVE) {
         together(&mut command, serve)?;

@@ -89,11 +89,6 @@ fn environment() -> Said {
 }
 
 impl ServerArgs {
-    /// Those that name no more than this context.
-    pub(super) fn of_context(context: Option<ContextName>) -> Self {
-        Self { context, ..Self::default() }
-    }
-
     /// The server that is meant.
     ///
     /// # Errors

@@ -301,7 +301,7 @@ impl Exec {
             .partition(|agent| waits || agent.is_there());
         if !away.is_empty() && !view.quiet {
             let names: Vec<_> = away.iter().map(|agent| agent.name.as_str()).collect();
-            print::say(format_args!("left out because they are away: {}", names.join(", ")))?;
+            print::say(format_args!("left out, because they are away: {}", names.join(", ")))?;
         }
         ensure!(!meant.is_empty(), "none of these agents is online; `onsembl agents` lists them");
         let commands = meant.into_iter().map(|agent| {

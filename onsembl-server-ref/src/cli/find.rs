@@ -141,11 +141,7 @@ fn choose(agents: &[KnownAgent], wanted: &str) -> anyhow::Result<Result<AgentId,
             if let Some(id) = by_short_id(wanted, ids, "agents")? {
                 return Ok(Ok(AgentId::new(id)));
             }
-            let near = near(wanted, agents.iter().map(|agent| agent.name.as_str()));
-            Ok(Err(match near.is_empty() {
-                true => why.to_string(),
-                false => format!("{why}; did you mean {}?", near.join(" or ")),
-            }))
+            Ok(Err(why.to_string()))
         }
         Unroutable::Ambiguous { .. } => {
             let named = agents.iter().filter(|agent| agent.name == wanted).take(NAMED);
@@ -159,24 +155,6 @@ fn choose(agents: &[KnownAgent], wanted: &str) -> anyhow::Result<Result<AgentId,
         }
         Unroutable::Unnamed(_) => Ok(Err(why.to_string())),
     }
-}
-
-/// The names that somebody who wrote `wanted` probably meant, the nearest first.
-fn near<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let wanted = wanted.to_lowercase();
-    let mut near: Vec<(usize, &str)> = names
-        .filter_map(|name| {
-            let known = name.to_lowercase();
-            let distance = strsim::damerau_levenshtein(&wanted, &known);
-            // A third of the longer one may differ, or its end be missing.
-            let most = wanted.chars().count().max(known.chars().count()) / 3;
-            let is_near = distance <= most || (!wanted.is_empty() && known.starts_with(&wanted));
-            is_near.then_some((distance, name))
-        })
-        .collect();
-    near.sort_unstable();
-    near.dedup();
-    near.iter().take(NAMED).map(|(_, name)| String::from(Shown::new(name))).collect()
 }
 
 #[cfg(test)]
@@ -220,12 +198,6 @@ mod tests {
             "{why}"
         );
         assert!(chosen("222").is_err(), "too short");
-        for (slip, meant) in [("aad", "ada"), ("ADA", "ada"), ("twi", "twin"), ("bo", "bob")] {
-            let why = chosen(slip).unwrap_err();
-            assert!(why.ends_with(&format!("did you mean {meant}?")), "{why}");
-        }
-        let why = chosen("something-else").unwrap_err();
-        assert!(why.contains("no agent of yours is called") && !why.contains("mean"), "{why}");
         assert!(chosen("eve").is_err());
     }
 

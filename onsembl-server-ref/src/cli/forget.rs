@@ -1,4 +1,4 @@
-//! `forget`: deletes an agent that will not come back; one that is there only if that is meant.
+//! `forget`: deletes an agent that will not come back.
 
 use super::connect::ServerArgs;
 use super::remote::escape;
@@ -11,11 +11,10 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 Examples:
   onsembl forget build-7
-  onsembl forget build-7 --force      also if it is online, which ends what it runs
   onsembl agents -o json | jq -r '.agents[] | select(.status == \"offline\") | .agent_id' | xargs onsembl forget
 
-Its key stays reserved as long as the server keeps history, so it cannot return as a new agent: for that, start it
-with a new token and another --state-dir. Its commands and their output stay listed until they are deleted by age.";
+Its key stays reserved as long as the server keeps history, so it cannot return as a new agent; its commands
+and their output stay listed until they are deleted by age.";
 
 /// The server answers when it is durable, which a held database delays.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -28,23 +27,17 @@ pub(super) struct Forget {
     /// The agents, by name or id.
     #[arg(required = true, value_name = "AGENT")]
     agents: Vec<String>,
-    /// Also forget an agent that is not offline: it is disconnected, and what it runs is ended.
-    #[arg(long)]
-    force: bool,
 }
 
 impl Forget {
     pub(super) async fn run(self, view: View) -> anyhow::Result<()> {
         let remote = self.server.connect()?;
-        // A server of an earlier version ignores it, and forgets any agent.
-        let only = if self.force { "" } else { "?force=false" };
         for wanted in self.agents {
             let remote = remote.clone();
             let named = wanted.clone();
             let agent = tokio::task::spawn_blocking(move || {
                 let agent: AgentId = remote.find_agent(&named)?;
-                let page = format!("/api/agents/{}{only}", escape(agent.as_str()));
-                let _ = remote.delete(&page, PATIENCE)?;
+                remote.delete(&format!("/api/agents/{}", escape(agent.as_str())), PATIENCE)?;
                 anyhow::Ok(agent)
             })
             .await??;

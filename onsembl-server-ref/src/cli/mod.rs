@@ -1,7 +1,6 @@
 //! The command lines of `onsembl` and `onsembl-server`. Others script against them: docs/CLI.md says what stays.
 
 mod agents;
-mod agents_watch;
 mod ages;
 mod attach;
 mod audit;
@@ -16,8 +15,6 @@ mod connect;
 mod context;
 mod control;
 mod definition;
-#[cfg(test)]
-mod documented;
 mod exec;
 mod exec_run;
 mod exec_sinks;
@@ -26,7 +23,6 @@ mod export;
 mod find;
 mod forget;
 mod generate;
-mod handover;
 mod limits;
 mod listen;
 mod output;

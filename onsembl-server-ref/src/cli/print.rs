@@ -88,12 +88,6 @@ pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether a person started this program at a terminal and reads there what it says on standard error.
-#[cfg(feature = "page")]
-pub(super) fn is_at_a_terminal() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
 /// Columns of the terminal that standard output is, if it is one.
 pub(super) fn columns() -> Option<usize> {
     let out = io::stdout();

@@ -57,7 +57,7 @@ impl Screen {
                     Err(why) => {
                         let command = remote.look_for_command(&self.of)?;
                         let command = command.with_context(|| {
-                            format!("no command of yours has the id {:?}, and {why}", self.of)
+                            format!("{why}; and no command of yours has this id")
                         })?;
                         format!("/api/commands/{}", escape(command.as_str()))
                     }

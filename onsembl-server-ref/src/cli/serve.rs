@@ -12,8 +12,6 @@ use crate::server::TraceSettings;
 use crate::server::{
     CONNECTIONS, CorsOrigin, IpNet, Server, ServerOptions, StartError, raise_descriptor_limit,
 };
-#[cfg(feature = "page")]
-use crate::server::{PageLink, PageSwitch, PublicUrl};
 use crate::service::Supervision;
 use crate::store::StoreLimits;
 use anyhow::{Context as _, anyhow, bail};
@@ -118,15 +116,6 @@ pub(super) struct Serve {
     /// An origin whose pages may use the API from a browser, such as https://dashboard.example; may be repeated.
     #[arg(long, env = "ONSEMBL_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     cors_origin: Vec<CorsOrigin>,
-    /// How people reach this server with a browser, such as https://control.example, if it is behind a proxy or has
-    /// several names. Without a path.
-    #[cfg(feature = "page")]
-    #[arg(long, env = "ONSEMBL_PUBLIC_URL", value_name = "URL")]
-    public_url: Option<PublicUrl>,
-    /// Serve no page for browsers.
-    #[cfg(feature = "page")]
-    #[arg(long, env = "ONSEMBL_NO_PAGE")]
-    no_page: bool,
     /// Certificate chain as a PEM file, for wss and https. Reloaded when it changes, and on SIGHUP.
     #[arg(long, env = "ONSEMBL_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -148,23 +137,6 @@ fn harmless() -> [SignalKind; 8] {
         SignalKind::from_raw(27),
         SignalKind::from_raw(30),
     ]
-}
-
-/// Says how to get to the page: to a person, and never to a log.
-#[cfg(feature = "page")]
-fn say_page(link: PageLink) -> anyhow::Result<()> {
-    match link {
-        PageLink::SignIn(link) => {
-            print::note(format_args!("open the page, once and within 5 minutes: {link}"))?;
-        }
-        PageLink::Of(base) => {
-            print::note(format_args!(
-                "the page is at {base}/; sign in with `onsembl login --browser`"
-            ))?;
-        }
-        PageLink::NoPage => {}
-    }
-    Ok(())
 }
 
 /// What `serve` ends with after this.
@@ -216,11 +188,6 @@ impl Serve {
         let mut options = ServerOptions::new(self.data.clone());
         options.agents = agents;
         options.cors_origins = self.cors_origin;
-        #[cfg(feature = "page")]
-        {
-            options.public_url = self.public_url;
-            options.page = if self.no_page { PageSwitch::Off } else { PageSwitch::On };
-        }
         options.recording = self.recording;
         options.connections = self.connections;
         options.retention.keep_for = self.keep_for;
@@ -266,10 +233,6 @@ impl Serve {
             Ok(print::line(&address)?)
         })
         .context("cannot write the address")?;
-        #[cfg(feature = "page")]
-        if !view.quiet && print::is_at_a_terminal() {
-            say_page(server.page_link(&listening).await)?;
-        }
         supervision.ready(&address, server.pulse());
         loop {
             tokio::select! {

@@ -197,10 +197,10 @@ pub(super) const fn describe(state: StopState) -> &'static str {
     match state {
         StopState::Verified => "everything killed; verified",
         StopState::Acted => {
-            "everything killed, but some processes are or may be still running; checking again every 2s"
+            "everything killed, but some process is, or may be, still running; checked every 2s"
         }
         StopState::Received => "starts nothing; kill pending",
-        StopState::Told => "notified, no answer yet; notifying again every 2s",
+        StopState::Told => "notified, but has not answered yet; repeated every 2s",
         StopState::NotConfirmed => "notified, but this agent cannot confirm",
         StopState::Away => "away; starts nothing when it returns",
     }
@@ -223,14 +223,13 @@ fn shown(report: &StopReport) -> Vec<String> {
         }
     }
     if report.notified > 0 {
-        let commands = if report.notified == 1 { "command is" } else { "commands are" };
         lines.push(format!(
-            "{} open {commands} on agents that cannot confirm: notified, not confirmed",
+            "{} open commands are of agents that cannot confirm: notified, not confirmed",
             report.notified
         ));
     }
     lines.push(match report.commands {
-        0 => "no open commands".to_owned(),
+        0 => "no open command".to_owned(),
         1 => "1 open command was stopped; see `onsembl commands`".to_owned(),
         more => format!("{more} open commands were stopped; see `onsembl commands`"),
     });

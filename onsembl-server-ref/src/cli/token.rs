@@ -1,10 +1,9 @@
 //! `onsembl-server token`: makes tokens, on the data folder, with or without a server.
 
-use super::handover::{Destination, Place};
 use super::print;
 use super::revoke::Revoke;
 use super::tokens::{ListTokens, find};
-use super::view::View;
+use super::view::{Format, View};
 use crate::auth::{MakeError, NewToken, TokenKind, TokenOrder, Tokens, make_token, renew_token};
 use crate::store::Store;
 use anyhow::Context as _;
@@ -12,6 +11,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
+use onsembl_transport::private;
+use serde_json::json;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,8 +54,8 @@ Examples:
   onsembl-server token --user ops --kind metrics --out metrics.token
       for Prometheus, which reads it from a file (`authorization: credentials_file`)
   onsembl-server token list --user me
-  onsembl-server token rotate 5f0c8a91d2b3e476 --out agent.token --force
-      its successor, in the same file, before it expires
+  onsembl-server token rotate 5f0c8a91d2b3e476 --out agent.token
+      its successor, before it expires
   onsembl-server token revoke 5f0c8a91d2b3e476";
 
 /// The token is for who can do anything on the data folder: the operator.
@@ -112,22 +114,18 @@ struct Make {
     /// How long it is valid [default: 365 days for agents and metrics, 24 hours for dashboards].
     #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
     ttl: Option<Duration>,
-    #[command(flatten)]
-    to: Destination,
+    /// Write it to this file, readable only by you, instead of printing it. An existing file is replaced.
+    #[arg(long, env = "ONSEMBL_OUT", value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 impl Make {
-    async fn run(mut self, view: View) -> anyhow::Result<()> {
-        let data = self.data.take().context("name the data folder with --data")?;
-        let place = std::mem::take(&mut self.to).open(view)?;
-        let (store, now) = open(&data).await?;
-        let done = within(async {
-            let made = self.make(&store, &data, now).await?;
-            place.hand_over(&made, &store, view, now).await
-        })
-        .await;
+    async fn run(self, view: View) -> anyhow::Result<()> {
+        let data = self.data.as_deref().context("name the data folder with --data")?;
+        let (store, now) = open(data).await?;
+        let made = within(self.make(&store, data, now)).await??;
         store.close(CLOSE).await?;
-        done?
+        hand_over(&made, self.out.as_deref(), view)
     }
 
     async fn make(
@@ -157,9 +155,9 @@ impl Make {
 
 const ROTATE_EXAMPLES: &str = "\
 Examples:
-  onsembl-server token rotate 5f0c8a91d2b3e476 --out agent.token --force
+  onsembl-server token rotate 5f0c8a91d2b3e476 --out agent.token
       the old token stays valid until it expires, so nothing is interrupted
-  onsembl-server token rotate 5f0c8a91d2b3e476 --out new.token --revoke-old
+  onsembl-server token rotate 5f0c8a91d2b3e476 --out agent.token --revoke-old
       the old token and its sessions end at once";
 
 #[derive(Debug, Args)]
@@ -174,33 +172,27 @@ pub(super) struct Rotate {
     /// How long the new token is valid [default: 365 days for agents and metrics, 24 hours for dashboards].
     #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
     ttl: Option<Duration>,
-    #[command(flatten)]
-    to: Destination,
+    /// Write it to this file, readable only by you, instead of printing it. An existing file is replaced.
+    #[arg(long, env = "ONSEMBL_OUT", value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Revoke the older token once the new one is written.
     #[arg(long)]
     revoke_old: bool,
 }
 
 impl Rotate {
-    async fn run(mut self, view: View) -> anyhow::Result<()> {
-        let place = std::mem::take(&mut self.to).open(view)?;
+    async fn run(self, view: View) -> anyhow::Result<()> {
         let (store, now) = open(&self.data).await?;
-        let done = within(self.rotate(place, &store, view, now)).await;
+        let done = within(self.rotate(&store, view, now)).await;
         store.close(CLOSE).await?;
         done?
     }
 
-    async fn rotate(
-        &self,
-        place: Place,
-        store: &Store,
-        view: View,
-        now: WallTime,
-    ) -> anyhow::Result<()> {
+    async fn rotate(&self, store: &Store, view: View, now: WallTime) -> anyhow::Result<()> {
         let old = find(store, self.token.trim()).await?;
         let signed = Tokens::open(&self.data)?;
         let made = renew_token(store, &signed, old.as_str(), self.ttl, now).await?;
-        place.hand_over(&made, store, view, now).await?;
+        hand_over(&made, self.out.as_deref(), view)?;
         if self.revoke_old {
             store.tokens().revoke(old.as_str(), now, "rotated on the command line").await?;
             print::note(format_args!("revoked the token {old}"))?;
@@ -219,6 +211,27 @@ pub(super) async fn within<T>(work: impl Future<Output = T>) -> anyhow::Result<T
     done.map_err(|_| anyhow::anyhow!("another program holds the database"))
 }
 
+/// Writes a new token to where it is to be.
+fn hand_over(made: &NewToken, out: Option<&Path>, view: View) -> anyhow::Result<()> {
+    match out {
+        Some(file) => private::replace(file, format!("{}\n", made.text).as_bytes())
+            .with_context(|| format!("cannot write the token to {}", file.display()))?,
+        None => match view.format {
+            Format::Json | Format::Jsonl | Format::Name => {}
+            Format::Table | Format::Wide => {
+                writeln!(print::raw(), "{}", made.text).context("cannot write the token")?;
+            }
+        },
+    }
+    let json = json!({
+        "token_id": made.id,
+        "token": out.is_none().then_some(&made.text),
+        "out": out,
+        "takes": made.takes,
+    });
+    view.one(json, made.id.as_ref(), || Ok(say(made)?))
+}
+
 /// Why no token comes of an order.
 #[derive(Debug, thiserror::Error)]
 enum MakeOrSecret {
@@ -226,6 +239,18 @@ enum MakeOrSecret {
     Make(#[from] MakeError),
     #[error(transparent)]
     Secret(#[from] crate::auth::SecretError),
+}
+
+/// What a person is to know of a token that is not in it.
+fn say(made: &NewToken) -> std::io::Result<()> {
+    print::note(format_args!("token {}", made.id))?;
+    if let Some(agent) = &made.takes {
+        let from = made.from.as_ref().map(|from| format!(", from the token {from}"));
+        let from = from.unwrap_or_default();
+        let text = format_args!("it takes over the agent {agent} with its first use{from}");
+        print::note(text)?;
+    }
+    Ok(())
 }
 
 /// The database of a data folder, and the time.

@@ -4,8 +4,6 @@
 //! say more. So a slow one hurts only itself.
 
 mod session;
-#[cfg(test)]
-mod tests;
 
 pub use session::Dashboard;
 pub(crate) use session::serve;

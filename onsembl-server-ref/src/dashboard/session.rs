@@ -97,8 +97,7 @@ pub(crate) async fn serve(
     let session = Session {
         envelopes: Envelopes::new(format!("msg-{instance}")),
         machine: DashboardLink::new(token, instance, Limits::DEFAULT, clock.now())
-            .numbered(DashboardId(NEXT.fetch_add(1, Ordering::Relaxed)))
-            .with_access(open.identity().access()),
+            .numbered(DashboardId(NEXT.fetch_add(1, Ordering::Relaxed))),
         clock,
         handle,
         inbox,
@@ -437,5 +436,112 @@ impl Session {
             DashboardNote::TokenEnded(_) => line!(),
             DashboardNote::OutputNotRead(command, error) => line!(%command, %error,),
         }
+    }
+}
+
+/// In virtual time, over a link in memory.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{Server, ServerOptions};
+    use futures::FutureExt as _;
+    use onsembl_protocol::fleet::OpenKind;
+    use onsembl_transport::memory;
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// More than a dashboard is told of in the time of the test, one message a second.
+    const AGENTS: usize = 600;
+
+    async fn server(data: &Path) -> Server {
+        Server::start(ServerOptions::new(data)).await.unwrap()
+    }
+
+    fn opened(server: &Server) -> OpenRequest {
+        let identity = Identity::new(UserId::new("ann"), TokenKind::Dashboard, "token");
+        server.open(OpenKind::Dashboard, identity)
+    }
+
+    fn add_agents(data: &Path) {
+        let mut db = rusqlite::Connection::open(data.join("onsembl.db")).unwrap();
+        let transaction = db.transaction().unwrap();
+        for n in 0..AGENTS {
+            let add = "INSERT INTO agents (agent_id, user_id, agent_key, name, agent_type, capabilities, epoch,
+                           status, since, because, presence_version, created_at)
+                       VALUES (?1, 'ann', ?1, ?1, 'custom', '[]', 1, 'offline', 1, 'gone', 1, 1)";
+            let _ = transaction.execute(add, [format!("agent-{n}")]).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+
+    /// It sends nothing, as a program that is busy with what it reads; and it takes less than there is for it, so
+    /// that probes wait behind the rest.
+    #[tokio::test]
+    async fn a_dashboard_that_reads_slowly_is_not_taken_for_a_silent_one() {
+        let data = tempfile::tempdir().unwrap();
+        server(data.path()).await.stop().await;
+        add_agents(data.path());
+        let server = server(data.path()).await;
+        let (near, far) = memory::pair(1);
+        let Link { mut reader, mut writer, .. } = near;
+        let open = opened(&server);
+        let dashboard = server.dashboard();
+        // As where a dashboard is admitted.
+        assert!(dashboard.hub.read(&UserId::new("ann")).await);
+        let session = tokio::spawn(serve(far, open, None, dashboard));
+        let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
+                        {"subscriptions":{"agents":{"all":true}},"extensions":{"features":[]}}}"#;
+        writer.send(Frame::Text(hello.to_owned())).await.unwrap();
+        assert!(matches!(reader.receive().await.unwrap(), Received::Text(_)));
+
+        // While something blocks, time passes only when it is told to.
+        let (awake, held) = std::sync::mpsc::channel::<()>();
+        let blocked = tokio::task::spawn_blocking(move || held.recv());
+        tokio::time::pause();
+        let mut taken = 0;
+        for second in 0..240 {
+            for _ in 0..64 {
+                tokio::task::yield_now().await;
+            }
+            match reader.receive().now_or_never() {
+                Some(Ok(_)) => taken += 1,
+                Some(Err(end)) => panic!("closed after {second} s: {end}"),
+                None => {}
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(taken > 120, "there was not always something to take: {taken}");
+        assert!(!session.is_finished());
+        drop(awake);
+        let _ = blocked.await;
+        session.abort();
+    }
+
+    /// Answers wait for it, more than its link holds, and it goes without having read any.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_dashboard_that_goes_while_answers_wait_for_it_leaves_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        server(data.path()).await.stop().await;
+        add_agents(data.path());
+        let server = server(data.path()).await;
+        let (near, far) = memory::pair(1);
+        let Link { reader, mut writer, .. } = near;
+        let open = opened(&server);
+        let dashboard = server.dashboard();
+        let slots = dashboard.slots.clone();
+        let session = tokio::spawn(serve(far, open, None, dashboard));
+        let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
+                        {"subscriptions":{"agents":{"all":true}}}}"#;
+        for _ in 0..4 {
+            writer.send(Frame::Text(hello.to_owned())).await.unwrap();
+        }
+        // Time enough for its link to be full.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!session.is_finished());
+        drop((reader, writer));
+        let ended = tokio::time::timeout(Duration::from_secs(20), session).await;
+        ended.expect("it ends with its link").unwrap();
+        let all: Vec<_> = std::iter::from_fn(|| slots.take(&UserId::new("ann"))).collect();
+        assert!(all.len() > SLOTS / 2, "its slots are free again: {}", all.len());
     }
 }

@@ -13,7 +13,6 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use onsembl_protocol::sign_in::Scheme;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::tls::ServerTls;
 use std::io;
@@ -206,7 +205,7 @@ impl Accepted {
         }
         let stream = PatientIo::new(stream, self.connection.clone());
         match self.tls.take() {
-            None => self.http(stream, Scheme::Http, limits).await,
+            None => self.http(stream, limits).await,
             // Several times as large as all else, which a connection without TLS would hold while it is let in.
             Some(tls) => Box::pin(self.over_tls(peer, tls, stream, limits)).await,
         }
@@ -221,7 +220,7 @@ impl Accepted {
         limits: AcceptLimits,
     ) {
         match timeout(limits.head, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.http(stream, Scheme::Https, limits).await,
+            Ok(Ok(stream)) => self.http(stream, limits).await,
             Ok(Err(error)) => {
                 self.counters.count("tls_failures");
                 if let Some(before) = self.faults.allow(peer.ip(), Fault::Handshake) {
@@ -263,7 +262,7 @@ impl Accepted {
         }
     }
 
-    async fn http<S>(self, stream: S, scheme: Scheme, limits: AcceptLimits)
+    async fn http<S>(self, stream: S, limits: AcceptLimits)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -283,7 +282,6 @@ impl Accepted {
             let extensions = request.extensions_mut();
             let _ = extensions.insert(ConnectInfo(from));
             let _ = extensions.insert(connection.clone());
-            let _ = extensions.insert(scheme);
             let (answer, connection) = (router.clone().oneshot(request), connection.clone());
             async move {
                 connection.asked().await;

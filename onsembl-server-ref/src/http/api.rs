@@ -2,21 +2,16 @@
 //! commands are beside this.
 
 use super::App;
-use super::answer_headers::guarded;
 use super::ask::{ask, ask_fleet, refused, too_late};
 use super::audit::audit;
-#[cfg(feature = "page")]
-use super::browser;
 use super::command_why::command_why;
 use super::commands;
 use super::control::{cancel, control};
 use super::cors::{Reader, cors, reader};
 use super::fleet_why::fleet_why;
-use super::incidents::incidents;
 use super::metrics;
 use super::output;
 use super::page::{self, Page};
-use super::presence;
 use super::recording::recording;
 use super::screen;
 use super::signed_in::SignedIn;
@@ -57,17 +52,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Every route of a server that has its listeners to itself.
 pub(crate) fn standalone(app: App) -> Router {
-    let router = router(app.clone());
-    #[cfg(feature = "page")]
-    let router = match &app.page {
-        Some(_) => router.merge(browser::router(app.clone())),
-        None => router,
-    };
-    router
+    router(app.clone())
         .merge(metrics::guarded(app.clone()))
         .merge(health(app.clone()))
         .fallback(not_found)
-        .layer(middleware::map_response(guarded))
         // A page that asks for what is not there is to read that, and not that its network failed.
         .layer(middleware::from_fn_with_state(app, cors))
 }
@@ -87,10 +75,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/audit", get(audit))
         .route("/api/agents/{id}/control", post(control))
         .route("/api/agents/{id}/why", get(why))
-        .route("/api/agents/{id}/presence", get(presence::presence))
-        .route("/api/agents/{id}/beats", get(presence::beats))
         .route("/api/why", get(fleet_why))
-        .route("/api/incidents", get(incidents))
         .route("/api/agents/{id}/terminal-output", get(terminal_output))
         .route("/api/agents/{id}/screen", get(screen::of_agent))
         .route("/api/commands/{id}/screen", get(screen::of_command))
@@ -111,7 +96,6 @@ pub(crate) fn router(app: App) -> Router {
         .route("/ws/dashboard", get(upgrade::dashboard))
         .route("/v1/ws/dashboard", get(upgrade::dashboard))
         .route_layer(middleware::from_fn_with_state(app.clone(), unless_stopping))
-        .route_layer(middleware::map_response(guarded))
         .route_layer(middleware::from_fn_with_state(app.clone(), cors))
         .with_state(app)
 }
@@ -246,7 +230,7 @@ struct StoppedView {
     state: StopState,
 }
 
-pub(super) async fn not_found() -> Response<Body> {
+async fn not_found() -> Response<Body> {
     plain(
         StatusCode::NOT_FOUND,
         "nothing here; see /healthz, /readyz, /api/agents, /api/commands\n",
@@ -445,23 +429,12 @@ fn for_page(metrics: Value) -> Option<Value> {
     serde_json::to_value(metrics.for_legacy_dashboards()).ok()
 }
 
-/// `?force=false`: only an agent that is offline. Clients of earlier versions do not say, and mean any.
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Deleting {
-    force: Option<bool>,
-}
-
 async fn delete_agent(
     State(app): State<App>,
     Path(id): Path<String>,
     SignedIn(identity): SignedIn,
-    Query(deleting): Query<Deleting>,
 ) -> Response<Body> {
-    let agent = AgentId::new(id);
-    let request = match deleting.force {
-        Some(false) => fleet::Request::DeleteOfflineAgent(agent),
-        Some(true) | None => fleet::Request::DeleteAgent(agent),
-    };
+    let request = fleet::Request::DeleteAgent(AgentId::new(id));
     // Long enough for a database that is held for a while; the deletion continues in any case.
     let patience = Duration::from_secs(30);
     match ask_fleet(&app, patience, identity.user, request).await.map(Answer::done) {

@@ -65,14 +65,13 @@ pub(super) fn unreadable(app: &App, error: &StoreError) -> Response<Body> {
 pub(super) fn refused(error: &ErrorReply) -> Response<Body> {
     let status = match &error.code {
         ErrorCode::Unauthorized | ErrorCode::AuthTimeout => StatusCode::UNAUTHORIZED,
-        ErrorCode::Forbidden | ErrorCode::ReadOnly => StatusCode::FORBIDDEN,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
         ErrorCode::InvalidMessage
         | ErrorCode::InvalidMessageType
         | ErrorCode::UnknownMessageType
         | ErrorCode::NotSupported => StatusCode::BAD_REQUEST,
         ErrorCode::AgentNotFound | ErrorCode::CommandNotFound => StatusCode::NOT_FOUND,
         ErrorCode::AgentOffline
-        | ErrorCode::AgentOnline
         | ErrorCode::AgentStopped
         | ErrorCode::AgentAmbiguous
         | ErrorCode::KeyboardHeld => StatusCode::CONFLICT,

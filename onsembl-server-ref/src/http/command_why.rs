@@ -8,7 +8,7 @@ use super::fleet_why::OF_AGENT;
 use super::page;
 use super::signed_in::SignedIn;
 use super::why::Shown;
-use crate::hub::{Request as HubRequest, UserRequest};
+use crate::hub::Request as HubRequest;
 use crate::store::{CommandChange, CommandRow, StoreError, StoreHealth, StreamPosition};
 use axum::Json;
 use axum::body::Body;
@@ -36,7 +36,7 @@ pub(super) async fn command_why(
         Ok(slot) => slot,
         Err(answer) => return *answer,
     };
-    let asked = |reply| HubRequest::OfUser(user.clone(), UserRequest::Command(id.clone(), reply));
+    let asked = |reply| HubRequest::Command { user: user.clone(), command: id.clone(), reply };
     // Before the store: what it says of a command that ended in between is then the end.
     let Some(open) = ask(&app, PATIENCE, asked).await else { return too_late() };
     let stored = match Stored::read(&app, &user, &id).await {

@@ -84,7 +84,7 @@ pub(super) async fn cors(State(app): State<App>, request: Request, next: Next) -
     let _ = says.append(header::VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = allowed {
         let _ = says.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        // No cookie of ours counts for such a page (`cookies.rs`); pages that send theirs along need this header anyway.
+        // There are no cookies here; pages that send theirs along need this header anyway.
         let allow = HeaderValue::from_static("true");
         let _ = says.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, allow);
     }

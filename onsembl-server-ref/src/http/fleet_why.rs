@@ -24,11 +24,11 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// Transitions that one request looks at: some 8 MiB of the database, a tenth of a second.
-pub(super) const TRANSITIONS: usize = 16 * 1024;
+const TRANSITIONS: usize = 16 * 1024;
 /// Transitions of one agent, the latest: those of a bad day.
 pub(super) const OF_AGENT: usize = 64;
 /// Agents whose logs are read in one turn of a reader of the database.
-pub(super) const AGENTS_AT_ONCE: usize = 64;
+const AGENTS_AT_ONCE: usize = 64;
 
 /// The answer, beside what the core tells.
 #[derive(Debug, Serialize)]
@@ -96,7 +96,7 @@ fn fitting(why: &FleetWhy) -> usize {
 
 /// How many agents the user has, and those of them that are to be looked at: first those that are not well now, then
 /// those that changed last.
-pub(super) fn suspects(app: &App, user: &UserId, from: WallTime) -> (usize, Vec<AgentId>) {
+fn suspects(app: &App, user: &UserId, from: WallTime) -> (usize, Vec<AgentId>) {
     let fleet_view = app.fleet_views.of(user);
     let (total, mut found) = {
         let view = fleet_view.look();
@@ -115,7 +115,7 @@ fn order(agent: &AgentView) -> (bool, Reverse<WallTime>) {
 
 /// Some agents, behind their logs: what those do not have yet is in the view. They are judged when that is given
 /// back, because other readers wait for it.
-pub(super) fn shown(app: &App, user: &UserId, of: &[AgentId]) -> Vec<(AgentId, String, Shown)> {
+fn shown(app: &App, user: &UserId, of: &[AgentId]) -> Vec<(AgentId, String, Shown)> {
     let fleet_view = app.fleet_views.of(user);
     let view = fleet_view.look();
     let shown = |id: &AgentId| {

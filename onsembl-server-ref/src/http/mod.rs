@@ -1,22 +1,16 @@
 //! HTTP: the accept loop, the upgrade to WebSocket, and the few pages that are no WebSocket.
 
 mod accept;
-mod answer_headers;
 mod api;
 mod ask;
 mod audit;
-#[cfg(feature = "page")]
-mod browser;
 mod command_why;
 mod commands;
 mod connection;
 mod control;
-#[cfg(feature = "page")]
-mod cookies;
 mod cors;
 mod fleet_why;
 mod frame_headers;
-mod incidents;
 mod large_messages;
 mod metrics;
 mod order_body;
@@ -24,7 +18,6 @@ mod output;
 mod page;
 mod paths;
 mod patient_io;
-mod presence;
 mod proxies;
 mod recording;
 mod screen;
@@ -39,8 +32,6 @@ mod why;
 
 pub(crate) use accept::{AcceptLimits, Listener, accept};
 pub(crate) use api::{health, router, standalone};
-#[cfg(feature = "page")]
-pub(crate) use browser::{PageService, link_of};
 pub(crate) use commands::{CommandDetail, CommandSummary};
 pub(crate) use connection::{AT_WORK_KNOWN, AT_WORK_WAITING, Connection, Connections};
 pub(crate) use control::Control;
@@ -57,7 +48,6 @@ pub(crate) use stops::Order;
 pub(crate) use waiting_room::{RoomLimits, network_of};
 
 use crate::auth::{Authenticator, Opens};
-use crate::beat_strips::BeatStrips;
 use crate::bounds::Shares;
 use crate::dashboard::Dashboard;
 use crate::fleet_view::FleetViews;
@@ -107,13 +97,8 @@ pub(crate) struct AppParts {
     pub(crate) metrics: Metrics,
     /// What this server suffered itself.
     pub(crate) own_faults: FaultRecord,
-    /// The latest intervals of each agent.
-    pub(crate) strips: BeatStrips,
     pub(crate) dashboard: Arc<Dashboard>,
     pub(crate) connections: Connections,
-    /// The page, unless it is off.
-    #[cfg(feature = "page")]
-    pub(crate) page: Option<PageService>,
     /// Whose pages may use the API from a browser.
     pub(crate) origins: Arc<[CorsOrigin]>,
     /// Recordings that may be on their way at a time.

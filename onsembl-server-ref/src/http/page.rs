@@ -71,11 +71,6 @@ impl Page {
         true
     }
 
-    /// What it holds.
-    pub(super) fn into_entries(self) -> Vec<Value> {
-        self.entries
-    }
-
     /// The answer, with the entries under this name. Its place is given back when the last of it was taken.
     pub(super) fn answer(self, name: &str, next: Option<String>, slot: Slot) -> Response<Body> {
         let mut body = json!({ "total": self.entries.len(), name: self.entries });

@@ -11,7 +11,7 @@ use super::streamed::json_lines;
 use super::upgrade::plain;
 use super::why::Shown;
 use crate::bounds::Share;
-use crate::hub::{Request as HubRequest, UserRequest};
+use crate::hub::Request as HubRequest;
 use crate::store::{History, PresenceRow, StoreError};
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -48,8 +48,7 @@ pub(super) async fn recording(
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let (user, agent) = (identity.user.clone(), AgentId::new(&id));
-    let asked =
-        |reply| HubRequest::OfUser(user.clone(), UserRequest::Recording(agent.clone(), reply));
+    let asked = |reply| HubRequest::Recording { user: user.clone(), agent: agent.clone(), reply };
     match ask(&app, PATIENCE, asked).await {
         Some(Ok(excerpt)) => {
             let (chunks, taken) = mpsc::channel(1);

@@ -25,7 +25,7 @@ use tracing::{debug, warn};
 /// How long a request waits for the fleet of its user to be read.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
-/// The bearer of a dashboard token, or a browser that is signed in. A handler that takes this runs for no other caller, and takes it before
+/// The bearer of a dashboard token. A handler that takes this runs for no other caller, and takes it before
 /// the body: of an unknown caller no body is read.
 #[derive(Debug)]
 pub(super) struct SignedIn(pub(super) Identity);
@@ -37,10 +37,6 @@ impl FromRequestParts<App> for SignedIn {
         let Query(query) = Query::<TokenQuery>::from_request_parts(parts, app)
             .await
             .map_err(IntoResponse::into_response)?;
-        #[cfg(feature = "page")]
-        if let Some(by_cookie) = super::cookies::signed_in(app, parts, &query).await {
-            return by_cookie.map(Self);
-        }
         admit(app, TokenKind::Dashboard, &parts.headers, &parts.extensions, &query).await.map(Self)
     }
 }
@@ -54,14 +50,6 @@ pub(super) struct TokenQuery {
     /// The id that an agent was taught.
     #[serde(default, rename = "agentId")]
     pub(super) agent_id: Option<String>,
-}
-
-#[cfg(feature = "page")]
-impl TokenQuery {
-    /// Whether there is a token in the address.
-    pub(super) const fn has_token(&self) -> bool {
-        self.token.is_some()
-    }
 }
 
 /// Who asks, or the page that refuses.
@@ -85,15 +73,6 @@ pub(super) async fn admit(
             return Err(refused(app, &refusal.why, &credentials, named.as_ref()));
         }
     };
-    settle(app, identity, extensions).await
-}
-
-/// Lets somebody in who is known: the fleet is read, and the connection is in the user's share.
-pub(super) async fn settle(
-    app: &App,
-    identity: Identity,
-    extensions: &Extensions,
-) -> Result<Identity, Response<Body>> {
     if !is_read(app, &identity).await {
         let why = "the agents of this user cannot be read now; come back later\n";
         return Err(plain(StatusCode::SERVICE_UNAVAILABLE, why));

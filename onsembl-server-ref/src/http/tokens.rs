@@ -104,19 +104,8 @@ pub(super) async fn revoke(
         return unknown();
     }
     let (token, now) = (TokenId::new(id), SystemClock::new().now().wall);
-    // Gone with the token, so they are looked up first.
-    #[cfg(feature = "page")]
-    let sessions = match app.store.page_sessions().of_token(&identity.user, &token).await {
-        Ok(sessions) => sessions,
-        Err(error) => return unreadable(&app, &error),
-    };
     match app.store.tokens().revoke_of(&identity.user, &token, now, "revoked by its user").await {
         Ok(Some(revoked)) => {
-            app.opens.end(&token);
-            #[cfg(feature = "page")]
-            for id in &sessions {
-                app.opens.end(&crate::auth::PageSessions::token_id(id));
-            }
             if revoked.revoked.is_none() {
                 let (user, by) = (&identity.user, &identity.token_id);
                 info!(%user, %token, by, "a token was revoked by its user");

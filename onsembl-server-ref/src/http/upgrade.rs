@@ -8,7 +8,6 @@ use super::signed_in::{SignedIn, TokenQuery, admit, refused, too_many};
 use crate::auth::{Credentials, OpenRequest, Refusal, TokenKind};
 use crate::dashboard;
 use crate::hub::Request as HubRequest;
-use crate::store::OpenError;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header};
@@ -45,7 +44,7 @@ pub(super) async fn agent(
     if let Some(agent) = &named {
         // An error is no answer; what the store says when the session is opened counts.
         if let Ok(true) = app.store.agents().is_deleted(&identity.user, agent).await {
-            let why = OpenError::Deleted(agent.clone()).to_string();
+            let why = "the agent was deleted; stay away".to_owned();
             return turned_away(Refusal::Forbidden(why), agent);
         }
     }

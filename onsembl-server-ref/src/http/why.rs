@@ -6,7 +6,7 @@ use super::api::problem;
 use super::ask::ask;
 use super::page;
 use super::signed_in::SignedIn;
-use crate::hub::{Request as HubRequest, UserRequest};
+use crate::hub::Request as HubRequest;
 use crate::store::{History, PresenceRow, StoreError};
 use axum::Json;
 use axum::body::Body;
@@ -132,8 +132,7 @@ pub(super) async fn why(
         Err(error) => return unread(&app, &user, &error),
     };
     let (of, agent) = (user.clone(), id.clone());
-    let hops =
-        ask(&app, PATIENCE, |reply| HubRequest::OfUser(of, UserRequest::Beats(agent, reply))).await;
+    let hops = ask(&app, PATIENCE, |reply| HubRequest::Beats { user: of, agent, reply }).await;
     let hops = hops.flatten().map(|hops| *hops);
     // Behind the log: what it does not have yet is in the view.
     let fleet_view = app.fleet_views.of(&user);

@@ -1,27 +1,26 @@
 //! What links bring: each event goes to the fleet of its user, or is gathered for it.
 
-use super::inputs::Input;
+use super::gathered::Gathered;
 use super::request::BeatHop;
 use super::run::Hub;
+use super::seats::Seated;
 use crate::auth::OpenRequest;
-use crate::fleet_view::FleetView;
 use crate::store::HeartbeatRow;
-use onsembl_protocol::fleet::{FleetEvent, Fleets, SeatId, Seated};
+use onsembl_protocol::fleet::{FleetEvent, SeatId};
 use onsembl_protocol::supervisor::Key;
 use onsembl_transport::server::ShardEvent;
-use std::sync::Arc;
 use tracing::warn;
 
 impl Hub {
     pub(super) fn on_shard(&mut self, event: ShardEvent<OpenRequest>) {
+        // What is gathered comes before everything else.
+        if !is_gathered(&event) {
+            self.hand_over();
+        }
         match event {
             ShardEvent::Hello(claim) => {
                 let identity = claim.auth.identity();
                 let (user, bearer) = (identity.user.clone(), identity.bearer());
-                if !self.views.is_read(&user) {
-                    let input = Input::Link(ShardEvent::Hello(claim));
-                    return self.edge.unread.defer(&user, input, &self.edge.store);
-                }
                 let (link, hello, peer) = (claim.link, claim.hello, claim.peer);
                 match self.edge.tokens.hello(link, claim.auth) {
                     None => self.feed(&user, FleetEvent::Hello { link, hello, peer, bearer }),
@@ -31,10 +30,6 @@ impl Hub {
             ShardEvent::Silent { link, named } => {
                 if let Some(identity) = self.edge.shard.bearer(link).map(OpenRequest::identity) {
                     let (user, bearer) = (identity.user.clone(), identity.bearer());
-                    if !self.views.is_read(&user) {
-                        let input = Input::Link(ShardEvent::Silent { link, named });
-                        return self.edge.unread.defer(&user, input, &self.edge.store);
-                    }
                     self.feed(&user, FleetEvent::Silent { link, named, bearer });
                 }
             }
@@ -60,8 +55,6 @@ impl Hub {
                 };
                 self.edge.metrics.heartbeat(BeatHop::Received);
                 self.edge.observe(&agent, sequence, BeatHop::Received, at);
-                let seen = self.edge.shard.confirmed(key);
-                self.edge.strips.heard(&agent, seen, self.edge.strips.now());
                 let metrics = metrics.and_then(|m| serde_json::to_string(&m).ok());
                 let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
                 self.edge.store.record_heartbeat(row);
@@ -78,12 +71,12 @@ impl Hub {
             }
             ShardEvent::Message { key, message, now: _ } => {
                 self.edge.metrics.message(&message);
-                self.gather(key, |fleets, Seated { user, seat, .. }| {
-                    fleets.said(user, FleetEvent::Message { seat: *seat, message });
+                self.gather(key, |gathered, Seated { user, seat, .. }| {
+                    gathered.said(user, FleetEvent::Message { seat: *seat, message });
                 });
             }
             ShardEvent::Heard { key, at } => {
-                self.gather(key, |fleets, seated| fleets.heard(&seated.user, seated.seat, at));
+                self.gather(key, |gathered, seated| gathered.heard(&seated.user, seated.seat, at));
             }
             ShardEvent::LinkEnded { key, link, session, reason } => {
                 self.edge.tokens.link_ended(link);
@@ -116,9 +109,9 @@ impl Hub {
     }
 
     /// Keeps something about a seat until all that has arrived was taken.
-    fn gather(&mut self, key: Key, keep: impl FnOnce(&mut Fleets<Arc<FleetView>>, &Seated)) {
+    fn gather(&mut self, key: Key, keep: impl FnOnce(&mut Gathered, &Seated)) {
         match self.edge.seats.of(key) {
-            Some(seated) => keep(&mut self.fleets, seated),
+            Some(seated) => keep(&mut self.gathered, seated),
             None => self.edge.counters.count("events_of_forgotten_agents"),
         }
     }
@@ -150,13 +143,15 @@ mod tests {
     use crate::store::Store;
     use crate::traces::Traces;
     use onsembl_protocol::fleet::OpenKind;
-    use onsembl_protocol::id::{LinkId, ServerInstanceId, UserId};
+    use onsembl_protocol::id::{AgentKey, InstanceId, LinkId, ServerInstanceId, UserId};
     use onsembl_protocol::model::AGENT_FEATURES;
     use onsembl_protocol::session::ServerConfig;
     use onsembl_protocol::time::WallTime;
+    use onsembl_protocol::wire::payload::{
+        AgentConnect, AgentExtensions, AgentType, LegacyCapabilities,
+    };
     use onsembl_transport::counters::Counters;
     use onsembl_transport::server::HelloClaim;
-    use serde_json::json;
 
     /// No event tells the hub how such a link ends.
     #[tokio::test]
@@ -178,18 +173,32 @@ mod tests {
             recording: 0,
             traces: Traces::default(),
             observer: None,
-            strips: crate::beat_strips::BeatStrips::new(ServerConfig::DEFAULT.timing.interval()),
         };
         let (mut hub, _handle) = Hub::open(parts).await.unwrap();
-        let extensions =
-            json!({"agentKey": "k", "instance": "i", "probe": true, "features": AGENT_FEATURES});
-        let hello = json!({"agentId": "k", "extensions": extensions});
-        let _view = hub.views.read(&UserId::new("u"), 0);
+        let extensions = AgentExtensions {
+            features: AGENT_FEATURES.to_vec(),
+            agent_key: AgentKey::new("k"),
+            instance: InstanceId::new("i"),
+            probe: true,
+            commands: Vec::new(),
+            journal: None,
+            max_parallel: None,
+            stop_id: None,
+        };
+        let hello = AgentConnect {
+            agent_id: "k".to_owned(),
+            name: None,
+            agent_type: AgentType::Custom,
+            version: None,
+            host_machine: None,
+            capabilities: LegacyCapabilities::default(),
+            extensions: Some(extensions),
+        };
         hub.on_shard(ShardEvent::Hello(HelloClaim {
             link: LinkId(1),
             auth: opens
                 .open(OpenKind::AgentLink, Identity::new(UserId::new("u"), TokenKind::Agent, "t")),
-            hello: serde_json::from_value(hello).unwrap(),
+            hello: Box::new(hello),
             peer: "somewhere".to_owned(),
         }));
         assert!(hub.edge.tokens.is_empty());

@@ -3,18 +3,17 @@
 use super::notes::{self, TurnedAway};
 use super::request::{BeatHop, BeatSeen, Joining};
 use super::rows;
+use super::seats::Seats;
 use super::unread::Unread;
 use super::write_queue::WriteQueue;
 use crate::auth::OpenRequest;
-use crate::beat_strips::BeatStrips;
 use crate::bounds::Turns;
 use crate::fleet_view::FleetView;
 use crate::metrics::Metrics;
 use crate::store::{NewSession, Store};
 use crate::traces::Traces;
 use onsembl_protocol::fleet::{
-    Answer, Ending, FleetAction, Flow, LinkTokens, OpenFault, Question, SeatId, SeatOrigin, Seats,
-    StoreAnswer, StoreFault, Token,
+    Answer, Ending, FleetAction, Flow, LinkTokens, Question, SeatId, SeatOrigin, StoreAnswer, Token,
 };
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
 use onsembl_protocol::supervisor::Key;
@@ -37,7 +36,7 @@ pub(super) struct Edge {
     pub(super) store: Store,
     pub(super) writes: WriteQueue,
     pub(super) counters: Counters,
-    pub(super) seats: Seats<Key>,
+    pub(super) seats: Seats,
     /// Requests that are not answered yet.
     pub(super) waiters: BTreeMap<Token, oneshot::Sender<Answer>>,
     /// What was asked and is not answered yet.
@@ -51,7 +50,6 @@ pub(super) struct Edge {
     /// Which agents' hellos were refused lately, and why.
     pub(super) turned_away: TurnedAway,
     pub(super) observer: Option<mpsc::Sender<BeatSeen>>,
-    pub(super) strips: BeatStrips,
     pub(super) metrics: Metrics,
     pub(super) traces: Traces,
 }
@@ -84,7 +82,9 @@ impl Edge {
                 }
             }
             FleetAction::Admit { seat, link, admission } => {
-                self.seats.bind(seat, &admission.agent);
+                if let Some(key) = self.seats.key(seat) {
+                    self.seats.bind(key, &admission.agent);
+                }
                 self.at(seat, |shard, key| shard.admitted(key, link, admission));
             }
             FleetAction::Reject { seat, link, cause, why } => {
@@ -112,10 +112,7 @@ impl Edge {
                 self.traces.writing(user, &write);
                 self.writes.write(user, write);
             }
-            FleetAction::Reply { token, answer } => {
-                let waiter = self.waiters.remove(&token);
-                self.answer(waiter, answer);
-            }
+            FleetAction::Reply { token, answer } => self.reply(token, answer),
             FleetAction::Note(note) => {
                 self.traces.noted(user, &note);
                 notes::note(user, &note, &self.counters, &self.metrics, &self.turned_away);
@@ -134,7 +131,7 @@ impl Edge {
     }
 
     fn at(&mut self, seat: SeatId, does: impl FnOnce(&mut Shard<OpenRequest>, Key)) {
-        match self.seats.machine(seat) {
+        match self.seats.key(seat) {
             Some(key) => does(&mut self.shard, key),
             // It was forgotten while the fleet decided, which is on its way to the fleet.
             None => self.counters.count("actions_of_forgotten_agents"),
@@ -152,8 +149,8 @@ impl Edge {
         self.seats.insert(key, user.clone(), seat);
     }
 
-    /// Sends an answer to whoever waits for it.
-    pub(super) fn answer<T>(&self, waiter: Option<oneshot::Sender<T>>, answer: T) {
+    fn reply(&mut self, token: Token, answer: Answer) {
+        let waiter = self.waiters.remove(&token);
         if waiter.is_none_or(|waiter| waiter.send(answer).is_err()) {
             self.counters.count("answers_nobody_took");
         }
@@ -201,51 +198,47 @@ async fn answer(
             let session = new.session.clone();
             let opened =
                 store.sessions().open(NewSession { user: user.clone(), known: *new }).await;
-            let opened = opened.map(rows::opened_session).map_err(OpenFault::from);
+            let opened = opened.map(rows::opened_session).map_err(|e| rows::open_fault(&e));
             StoreAnswer::Session { seat, link, session, opened }
-        }
-        Question::Probe { link, new } => {
-            let session = new.session.clone();
-            let known = NewSession { user: user.clone(), known: *new };
-            let opens = store.sessions().probe(known).await.map_err(OpenFault::from);
-            StoreAnswer::Probed { link, session, opens }
         }
         Question::Insert(record) => {
             let command = record.command.clone();
             let inserted = store.commands().insert(rows::command_row(user.clone(), *record)).await;
-            StoreAnswer::Inserted { command, inserted: rows::inserted(inserted, counters) }
+            let inserted = inserted.map(|inserted| rows::inserted(inserted, counters));
+            StoreAnswer::Inserted { command, inserted: inserted.map_err(|e| rows::fault(&e)) }
         }
         Question::Positions { ticket, commands } => {
-            let positions = rows::positions(store.streams().positions(user, commands).await);
-            StoreAnswer::Positions { ticket, positions }
+            let positions = store.streams().positions(user, commands).await.map(rows::positions);
+            StoreAnswer::Positions { ticket, positions: positions.map_err(|e| rows::fault(&e)) }
         }
         Question::LogPosition(command) => {
             let position =
-                store.streams().log_position(user, &command).await.map_err(StoreFault::from);
+                store.streams().log_position(user, &command).await.map_err(|e| rows::fault(&e));
             StoreAnswer::LogPosition { command, position }
         }
         Question::Balance { query, agent, reported, limit } => {
             let positions = store.streams().balance(user, &agent, reported, limit).await;
-            StoreAnswer::Balance { query, positions: rows::positions(positions) }
+            let positions = positions.map(rows::positions);
+            StoreAnswer::Balance { query, positions: positions.map_err(|e| rows::fault(&e)) }
         }
         Question::KeepFindings(record) => {
             let (agent, number) = (record.agent.clone(), record.number);
-            let kept = store.findings().keep(user, record).await.map_err(StoreFault::from);
+            let kept = store.findings().keep(user, record).await.map_err(|e| rows::fault(&e));
             StoreAnswer::FindingsKept { agent, number, kept }
         }
         Question::DeleteAgent { token, agent } => {
             let deleted =
-                store.deletion().delete_agent(user, &agent, at).await.map_err(StoreFault::from);
+                store.deletion().delete_agent(user, &agent, at).await.map_err(|e| rows::fault(&e));
             StoreAnswer::Deleted { token, agent, deleted }
         }
         Question::Stop(order) => {
             let stop = order.id.clone();
-            let stored = store.stops().insert(user, order).await.map_err(StoreFault::from);
+            let stored = store.stops().insert(user, order).await.map_err(|e| rows::fault(&e));
             StoreAnswer::Stopped { stop, stored }
         }
         Question::Release { token, orders } => {
             let stored = store.stops().release(user, orders, user, at).await;
-            StoreAnswer::Released { token, stored: stored.map_err(StoreFault::from) }
+            StoreAnswer::Released { token, stored: stored.map_err(|e| rows::fault(&e)) }
         }
     }
 }

@@ -2,18 +2,17 @@
 //! commands that were not over or ended lately. Sessions and holds of keyboards that it left open are over. A fleet of
 //! which nothing is in progress is left unread until its first event ([`unread`](super::unread)).
 
+use super::inputs::Input;
 use super::rows;
 use super::run::Hub;
-use super::unread::{StoredAgent, unless_troubled};
+use super::unread::{Recovery, StoredAgent, unless_troubled};
 use super::watchdog::Kind;
-use crate::store::{CommandRow, StoreError};
-use onsembl_protocol::fleet::{ALIASES, RECOVERED_COMMANDS, RECOVERED_FOR, Recovery};
+use crate::store::{CommandRow, StoreError, Submitted};
+use onsembl_protocol::fleet::{ALIASES, RECOVERED_COMMANDS, RECOVERED_FOR};
+use onsembl_protocol::id::UserId;
 use onsembl_protocol::time::WallTime;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tracing::{info, warn};
-
-/// What it is to the watchdog.
-pub(super) const RECOVERY: Kind = "recovery";
 
 impl Hub {
     pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
@@ -21,7 +20,7 @@ impl Hub {
         let at = self.edge.shard.clock().now().wall;
         let mut going_on = BTreeSet::new();
         for (user, order) in store.stops().in_force().await? {
-            self.with_fleet(&user, RECOVERY, |fleet, now| fleet.recover_stop(order, now));
+            self.with_fleet(&user, Kind::RECOVERY, |fleet, now| fleet.recover_stop(order, now));
             let _ = going_on.insert(user);
         }
         let known = store.agents().counts().await?;
@@ -40,11 +39,9 @@ impl Hub {
         let holds = store.keyboards().put_end_of_left(at)?;
         let raised = store.sessions().put_presence_versions(users)?;
         let (read, commands) = (agents.len(), open.len());
-        let left = unless_troubled(&store, left).await?;
-        let holds = unless_troubled(&store, holds).await?;
-        if unless_troubled(&store, raised).await?.is_none() {
-            warn!("the database is not writable; the server starts anyway, and resumes when it is");
-        }
+        let left = self.written(left).await?;
+        let holds = self.written(holds).await?;
+        let _ = self.written(raised).await?;
         let all = known.values().map(|count| count.agents).sum::<usize>();
         info!(
             agents = all,
@@ -55,11 +52,15 @@ impl Hub {
             "recovered"
         );
         self.views.expect(all);
-        agents.into_iter().for_each(|agent| self.recover_agent(agent));
+        let mut counts: BTreeMap<UserId, usize> = BTreeMap::new();
+        for agent in agents {
+            *counts.entry(agent.0.user.clone()).or_default() += 1;
+            self.recover_agent(agent);
+        }
         // Held until the end: a fleet without agents has nothing but its commands that keeps it.
         let views: Vec<_> = going_on
             .iter()
-            .map(|user| self.views.read(user, known.get(user).map_or(0, |count| count.agents)))
+            .map(|user| self.views.read(user, counts.get(user).copied().unwrap_or(0)))
             .collect();
         // The oldest first, so that those make room for the newer ones.
         for row in ended.into_iter().rev().chain(open) {
@@ -73,7 +74,7 @@ impl Hub {
 
     /// Recovers the next agents of fleets that were read.
     pub(super) fn recover_some(&mut self) {
-        match self.edge.unread.fleets.next_recovery() {
+        match self.edge.unread.next() {
             Some(Recovery::Some(agents)) => {
                 agents.into_iter().for_each(|agent| self.recover_agent(agent));
             }
@@ -86,10 +87,32 @@ impl Hub {
         }
     }
 
+    /// What came for a fleet that is not read yet is deferred until it is.
+    pub(super) fn defer_for_unread(&mut self, input: Input) -> Option<Input> {
+        match input.first_of(&self.edge.shard) {
+            Some(user) if !self.views.is_read(user) => {
+                let user = user.clone();
+                self.edge.unread.defer(&user, input, &self.edge.store);
+                None
+            }
+            Some(_) | None => Some(input),
+        }
+    }
+
     fn recover_agent(&mut self, (mut row, aliases): StoredAgent) {
         row.presence_version = row.presence_version.after_restart();
         let (user, record) = rows::agent_record(row, aliases, &self.edge.counters);
-        self.with_fleet(&user, RECOVERY, |fleet, now| fleet.recover_agent(record, now));
+        self.with_fleet(&user, Kind::RECOVERY, |fleet, now| fleet.recover_agent(record, now));
+    }
+
+    /// What came of a write, unless the database takes none now: then the start does not wait for it. It has the hub for
+    /// itself, because what waits in it cannot be shared between threads.
+    async fn written<T>(&mut self, write: Submitted<T>) -> Result<Option<T>, StoreError> {
+        let written = unless_troubled(&self.edge.store, write).await?;
+        if written.is_none() {
+            warn!("the database is not writable; the server starts anyway, and resumes when it is");
+        }
+        Ok(written)
     }
 
     async fn recover_command(
@@ -101,7 +124,7 @@ impl Hub {
         let (user, record) = rows::command_record(row, &self.edge.counters);
         self.edge.traces.recovered(&user, &record, asked_at);
         let observed = self.edge.store.retention().ages_by();
-        self.with_fleet(&user, RECOVERY, |fleet, now| {
+        self.with_fleet(&user, Kind::RECOVERY, |fleet, now| {
             fleet.recover_command(record, &position, observed, now);
         });
         Ok(())

@@ -1,7 +1,5 @@
 //! What others ask of the hub.
 
-use super::recovery::RECOVERY;
-use super::watchdog::Kind;
 use crate::auth::OpenRequest;
 use crate::bounds::{Turn, TurnLimits, Turns};
 use onsembl_protocol::diagnosis::BeatReport;
@@ -17,33 +15,27 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 /// What can be asked of the hub.
+#[allow(missing_docs)] // fields: their names say all
 #[derive(Debug)]
 pub enum Request {
     /// An agent's link was accepted.
     AgentLink(LinkTicket<OpenRequest>),
     /// A user wants something of the user's fleet.
-    OfUser(UserId, UserRequest),
+    User { user: UserId, request: fleet::Request, reply: oneshot::Sender<Answer> },
+    /// A user wants what is recorded of an agent.
+    Recording { user: UserId, agent: AgentId, reply: oneshot::Sender<Result<Excerpt, NoRecording>> },
+    /// A user wants the hop tracker of an agent.
+    Beats { user: UserId, agent: AgentId, reply: oneshot::Sender<Option<Box<BeatReport>>> },
+    /// A user wants to know where a command stands that is not over.
+    Command { user: UserId, command: CommandId, reply: oneshot::Sender<Option<OpenCommand>> },
+    /// The fleet of this user is to be read, if it is not yet.
+    Read { user: UserId, reply: oneshot::Sender<()> },
     /// Ask for statistics.
     Stats(oneshot::Sender<HubStats>),
     /// The same for the service manager, which ends a server that does not answer: strangers must not be in its way.
     Alive(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.
     Shutdown(oneshot::Sender<()>),
-}
-
-/// What a user can ask of the hub.
-#[derive(Debug)]
-pub enum UserRequest {
-    /// Something that the fleet decides about.
-    Fleet(fleet::Request, oneshot::Sender<Answer>),
-    /// What is recorded of an agent.
-    Recording(AgentId, oneshot::Sender<Result<Excerpt, NoRecording>>),
-    /// The hop tracker of an agent.
-    Beats(AgentId, oneshot::Sender<Option<Box<BeatReport>>>),
-    /// Where a command stands that is not over.
-    Command(CommandId, oneshot::Sender<Option<OpenCommand>>),
-    /// That the fleet is read, if it is not yet.
-    Read(oneshot::Sender<()>),
 }
 
 /// Why there is no recording.
@@ -98,34 +90,29 @@ pub struct HubStats {
 }
 
 impl Request {
+    /// Whose fleet it is about; `None` of what is about none.
+    pub(super) fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::User { user, .. }
+            | Self::Recording { user, .. }
+            | Self::Beats { user, .. }
+            | Self::Command { user, .. }
+            | Self::Read { user, .. } => Some(user),
+            Self::AgentLink(_) | Self::Stats(_) | Self::Alive(_) | Self::Shutdown(_) => None,
+        }
+    }
+
     /// In whose line it waits; `None`: in none.
     fn line(&self) -> Option<Line> {
         match self {
             Self::AgentLink(ticket) => Some(Line::Of(ticket.auth.identity().user.clone())),
-            Self::OfUser(user, _) => Some(Line::Of(user.clone())),
+            Self::User { .. }
+            | Self::Recording { .. }
+            | Self::Beats { .. }
+            | Self::Command { .. }
+            | Self::Read { .. } => self.user().cloned().map(Line::Of),
             Self::Stats(_) => Some(Line::OfStrangers),
             Self::Alive(_) | Self::Shutdown(_) => None,
-        }
-    }
-
-    /// What it asks for, for the watchdog.
-    pub(super) const fn kind(&self) -> Kind {
-        match self {
-            Self::AgentLink(_) => "request: link of an agent",
-            Self::OfUser(_, asked) => asked.kind(),
-            Self::Stats(_) | Self::Alive(_) | Self::Shutdown(_) => "request: figures",
-        }
-    }
-}
-
-impl UserRequest {
-    pub(super) const fn kind(&self) -> Kind {
-        match self {
-            Self::Fleet(..) => "request",
-            Self::Recording(..) => "request: recording",
-            Self::Beats(..) => "request: heartbeats",
-            Self::Command(..) => "request: where a command stands",
-            Self::Read(_) => RECOVERY,
         }
     }
 }
@@ -211,14 +198,13 @@ impl HubHandle {
     /// Waits until the fleet of a user is read; `false` if the hub has ended.
     pub(crate) async fn read(&self, user: &UserId) -> bool {
         let (reply, read) = oneshot::channel();
-        self.ask(Request::OfUser(user.clone(), UserRequest::Read(reply))).await
-            && read.await.is_ok()
+        self.ask(Request::Read { user: user.clone(), reply }).await && read.await.is_ok()
     }
 
     /// Asks for something of a user's fleet, and waits for the answer; `None` if the hub has ended.
     pub async fn ask_fleet(&self, user: UserId, request: fleet::Request) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
-        if !self.ask(Request::OfUser(user, UserRequest::Fleet(request, reply))).await {
+        if !self.ask(Request::User { user, request, reply }).await {
             return None;
         }
         answer.await.ok()
@@ -240,8 +226,8 @@ mod tests {
         }
         assert!(hub.ask(stats()).now_or_never().is_none(), "they have their line");
         let (user, agent) = (UserId::new("ann"), AgentId::new("a"));
-        let asked = UserRequest::Beats(agent, oneshot::channel().0);
-        assert!(hub.ask(Request::OfUser(user, asked)).await);
+        let asked = Request::Beats { user, agent, reply: oneshot::channel().0 };
+        assert!(hub.ask(asked).await);
         drop(inbox.recv().await);
         assert!(hub.ask(stats()).await);
     }

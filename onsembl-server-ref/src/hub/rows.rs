@@ -1,16 +1,19 @@
 //! The fleet's plain values as rows of the store, and back.
 
 use crate::store::{self, AgentRow, CommandRow, NewPresence, OpenError, OutputReceipt, StoreError};
+use onsembl_protocol::diagnosis::BeatVerdict;
 use onsembl_protocol::fleet::{
     AgentRecord, CommandOrigin, CommandRecord, CommandStage, CommandUpdate, Inserted, OpenFault,
     OpenedSession, PresenceRecord, Receipt, RecordOutcome, StoreFault, StoredRequest,
     StreamPosition,
 };
-use onsembl_protocol::id::{AgentId, UserId};
+use onsembl_protocol::id::{AgentId, InstanceId, UserId};
 use onsembl_protocol::model::Exit;
-use onsembl_protocol::session::PresenceStatus;
+use onsembl_protocol::session::{Presence, PresenceStatus};
+use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::CommandPhase;
 use onsembl_transport::counters::Counters;
+use serde::Serialize;
 use tracing::warn;
 
 pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
@@ -18,38 +21,34 @@ pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
     OpenedSession { agent, epoch, presence_version, unknown_stop }
 }
 
-impl From<OpenError> for OpenFault {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Deleted(_) => Self::Deleted(error.to_string()),
-            OpenError::Held(why) => Self::Claimed(why),
-            OpenError::Store(error) => Self::Store(error.into()),
-        }
+pub(super) fn open_fault(error: &OpenError) -> OpenFault {
+    match error {
+        OpenError::Deleted(_) => OpenFault::Deleted(error.to_string()),
+        OpenError::Held(why) => OpenFault::Claimed(why.clone()),
+        OpenError::Store(error) => OpenFault::Store(fault(error)),
     }
 }
 
-impl From<StoreError> for StoreFault {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Refused(_) => Self::Refused(error.to_string()),
-            StoreError::OverBudget(_) | StoreError::Crowded { .. } => {
-                Self::OverLimit(error.to_string())
-            }
-            StoreError::Directory { .. }
-            | StoreError::Newer { .. }
-            | StoreError::Migration { .. }
-            | StoreError::NoWal { .. }
-            | StoreError::Thread(_)
-            | StoreError::Unwritten { .. }
-            | StoreError::Hanging
-            | StoreError::Trouble { .. }
-            | StoreError::Unreadable(_)
-            | StoreError::Foreign { .. }
-            | StoreError::Damaged { .. }
-            | StoreError::NoRoom
-            | StoreError::TooLong
-            | StoreError::Closed => Self::Unavailable(error.to_string()),
+pub(super) fn fault(error: &StoreError) -> StoreFault {
+    match error {
+        StoreError::Refused(_) => StoreFault::Refused(error.to_string()),
+        StoreError::OverBudget(_) | StoreError::Crowded { .. } => {
+            StoreFault::OverLimit(error.to_string())
         }
+        StoreError::Directory { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Migration { .. }
+        | StoreError::NoWal { .. }
+        | StoreError::Thread(_)
+        | StoreError::Unwritten { .. }
+        | StoreError::Hanging
+        | StoreError::Trouble { .. }
+        | StoreError::Unreadable(_)
+        | StoreError::Foreign { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::NoRoom
+        | StoreError::TooLong
+        | StoreError::Closed => StoreFault::Unavailable(error.to_string()),
     }
 }
 
@@ -58,8 +57,16 @@ pub(crate) fn origin(row: &CommandRow) -> CommandOrigin {
     CommandOrigin::of_stored(&row.command, &row.spec)
 }
 
+const fn exit_numbers(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        Some(Exit::Code(code)) => (Some(code), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    }
+}
+
 pub(super) fn command_row(user: UserId, record: CommandRecord) -> CommandRow {
-    let (exit_code, signal) = Exit::fields(record.exit);
+    let (exit_code, signal) = exit_numbers(record.exit);
     let spec = record.stored_fields();
     CommandRow {
         user,
@@ -94,7 +101,7 @@ pub(super) fn command_record(row: CommandRow, counters: &Counters) -> (UserId, C
         origin,
         stage: CommandStage::of(&CommandPhase::parse(&row.status)),
         cause: row.cause,
-        exit: Exit::of_fields(row.exit_code, row.signal),
+        exit: row.signal.map(Exit::Signal).or(row.exit_code.map(Exit::Code)),
         created_at: row.created_at,
         updated_at: row.updated_at,
         ended_at,
@@ -102,20 +109,17 @@ pub(super) fn command_record(row: CommandRow, counters: &Counters) -> (UserId, C
     (row.user, record)
 }
 
-pub(super) fn inserted(
-    inserted: Result<store::Inserted, StoreError>,
-    counters: &Counters,
-) -> Result<Inserted, StoreFault> {
-    Ok(match inserted? {
+pub(super) fn inserted(inserted: store::Inserted, counters: &Counters) -> Inserted {
+    match inserted {
         store::Inserted::New => Inserted::New,
         store::Inserted::Existing(row) => {
             Inserted::Existing(Box::new(command_record(row, counters).1))
         }
-    })
+    }
 }
 
 pub(super) fn command_update(update: CommandUpdate) -> store::CommandUpdate {
-    let (exit_code, signal) = Exit::fields(update.exit);
+    let (exit_code, signal) = exit_numbers(update.exit);
     store::CommandUpdate {
         status: update.stage.phase().as_str().to_owned(),
         cause: Some(update.cause),
@@ -126,23 +130,46 @@ pub(super) fn command_update(update: CommandUpdate) -> store::CommandUpdate {
     }
 }
 
+/// What a presence was decided from, as it is stored: by the names, of which [`PresenceRow`](store::PresenceRow) knows some, the log is read
+/// again.
+#[derive(Serialize)]
+struct PresenceEvidence {
+    presence: Presence,
+    since: i64,
+    last_heard: Option<i64>,
+    impairment: Option<String>,
+    store: Option<String>,
+    link: Option<u64>,
+    instance: Option<InstanceId>,
+    beats: Option<BeatVerdict>,
+}
+
 pub(super) fn new_presence(record: PresenceRecord) -> NewPresence {
-    let (presence, evidence) = (record.presence, record.evidence());
+    let PresenceRecord { agent, presence, last_heard, link, instance, at, beats } = record;
+    let evidence = PresenceEvidence {
+        presence,
+        since: presence.since.unix_millis(),
+        last_heard: last_heard.map(WallTime::unix_millis),
+        impairment: presence.because.impairment.map(|i| i.to_string()),
+        store: presence.because.trouble.map(|t| t.to_string()),
+        link: link.map(|link| link.0),
+        instance,
+        beats,
+    };
     NewPresence {
-        agent: record.agent,
+        agent,
         version: presence.version,
         epoch: presence.epoch,
         status: presence.status.as_str().into(),
         because: presence.because.to_string(),
-        evidence,
-        at: record.at,
+        // Of numbers and words, it cannot fail to be written.
+        evidence: serde_json::to_string(&evidence).unwrap_or_else(|_| "null".to_owned()),
+        at,
     }
 }
 
-pub(super) fn positions(
-    rows: Result<Vec<store::StreamPosition>, StoreError>,
-) -> Result<Vec<StreamPosition>, StoreFault> {
-    Ok(rows?.into_iter().map(store::StreamPosition::of_fleet).collect())
+pub(super) fn positions(rows: Vec<store::StreamPosition>) -> Vec<StreamPosition> {
+    rows.into_iter().map(store::StreamPosition::of_fleet).collect()
 }
 
 pub(super) fn receipt(receipt: OutputReceipt) -> (UserId, Receipt) {

@@ -1,16 +1,17 @@
 //! The hub's loop: which fleet gets which event.
 
-use super::inputs::{Input, Inputs, LINKS};
+use super::gathered::Gathered;
+use super::inputs::{Input, Inputs, Next};
 use super::links::is_gathered;
 use super::notes::TurnedAway;
 use super::perform::Edge;
-use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request, UserRequest};
+use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request};
 use super::rows;
+use super::seats::Seats;
 use super::unread::Unread;
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::WriteQueue;
 use crate::auth::{LinkEnd, OpenRequest};
-use crate::beat_strips::BeatStrips;
 use crate::bounds::{TurnLimits, Turns};
 use crate::fleet_view::{FleetView, FleetViews};
 use crate::metrics::Metrics;
@@ -21,8 +22,7 @@ use futures::FutureExt as _;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::diagnosis::BeatReport;
 use onsembl_protocol::fleet::{
-    self, Beside, Fleet, FleetEvent, FleetSums, Fleets, LinkTokens, Receipt, RecordingSource,
-    Seats, Token,
+    self, Beside, Fleet, FleetEvent, FleetSums, Fleets, LinkTokens, Receipt, RecordingSource, Token,
 };
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
@@ -59,8 +59,10 @@ pub struct Hub {
     inputs: Inputs,
     pub(super) clock: SystemClock,
     /// All fleets, each with the view in which it is shown.
-    pub(super) fleets: Fleets<Arc<FleetView>>,
+    fleets: Fleets<Arc<FleetView>>,
     pub(super) views: FleetViews,
+    /// What agents said that is not handed to their fleets yet.
+    pub(super) gathered: Gathered,
     next_token: u64,
     watchdog: Watchdog,
     own_faults: FaultRecord,
@@ -91,8 +93,6 @@ pub struct HubParts {
     pub recording: usize,
     /// Where the spans of commands go.
     pub traces: Traces,
-    /// Where to keep the latest intervals of each agent.
-    pub strips: BeatStrips,
     /// Who watches heartbeats.
     pub observer: Option<mpsc::Sender<BeatSeen>>,
 }
@@ -119,13 +119,12 @@ impl Hub {
         let handle = HubHandle::new(asked, INBOX_OF_USER);
         let (done_in, done) = mpsc::unbounded_channel();
         let (clock, health, recorded) = (shard.clock(), store.health(), VecDeque::new());
-        let watched = counters.clone();
         let mut hub = Self {
             inputs: Inputs { clock, requests, done, receipts, health, link_ends, recorded },
             clock,
             edge: Edge {
                 shard,
-                writes: WriteQueue::new(store.clone(), counters.clone(), done_in),
+                writes: WriteQueue::start(store.clone(), counters.clone(), done_in),
                 store,
                 counters,
                 seats: Seats::default(),
@@ -137,14 +136,14 @@ impl Hub {
                 tokens: LinkTokens::default(),
                 turned_away: TurnedAway::new(),
                 observer: parts.observer,
-                strips: parts.strips,
                 metrics: parts.metrics,
                 traces: parts.traces,
             },
             fleets: Fleets::default(),
             views: fleet_views,
+            gathered: Gathered::default(),
             next_token: 0,
-            watchdog: Watchdog::new(watched),
+            watchdog: Watchdog::default(),
             own_faults: parts.own_faults,
         };
         let mut health = hub.edge.store.health();
@@ -169,19 +168,19 @@ impl Hub {
                 match self.edge.shard.take_event() {
                     Some(event) => self.take(event),
                     // What was done about it may have brought more.
-                    None if self.hand_over() => {}
+                    None if self.hand_over_gathered() => {}
                     None => break,
                 }
             }
             let wake = self.fleets.deadline();
             match self.inputs.next(&mut self.edge, wake).await {
-                Some(Input::Link(event)) => {
+                Next::Input(Input::Link(event)) => {
                     self.take(event);
                     self.take_what_is_ready().await;
                 }
-                Some(Input::Request(Request::Shutdown(done))) => return self.shut_down(done).await,
-                Some(input) => self.step(input),
-                None => return,
+                Next::Input(input) => self.step(input),
+                Next::Shutdown(done) => return self.shut_down(done).await,
+                Next::Abandoned => return,
             }
         }
     }
@@ -209,6 +208,7 @@ impl Hub {
 
     /// Everything that the loop does, under the watchdog.
     pub(super) fn step(&mut self, input: Input) {
+        let Some(input) = self.defer_for_unread(input) else { return };
         let (began, kind) = (Instant::now(), input.kind());
         match input {
             Input::Link(event) => self.on_shard(event),
@@ -225,15 +225,15 @@ impl Hub {
                 let ending = self.edge.tokens.token_ended(id, end, link);
                 self.edge.end(ending);
             }
-            Input::Read(user, agents) => self.edge.unread.fleets.read(user, agents),
+            Input::Read(fleet) => self.edge.unread.push(fleet),
             Input::Recover => self.recover_some(),
         }
-        self.watchdog.stepped(kind, began.elapsed());
+        let _ = self.watchdog.stepped(kind, began.elapsed(), &self.edge.counters);
     }
 
     /// Hands an event to the fleet of a user, and performs what it decides.
     pub(super) fn feed(&mut self, user: &UserId, event: FleetEvent) {
-        let kind = event.name();
+        let kind = Kind::of(&event);
         self.with_fleet(user, kind, |fleet, now| fleet.handle(event, now));
     }
 
@@ -246,19 +246,30 @@ impl Hub {
         let began = Instant::now();
         let Self { fleets, views, edge, clock, .. } = self;
         let new = || Beside { seed: fastrand::u64(..), beside: views.of(user) };
-        let now = clock.now();
-        let change = |fleet: &mut Fleet| change(fleet, now);
-        fleets.with(user, now, new, change, |view, action| edge.perform(user, view, action));
-        self.watchdog.handled(user, kind, began);
+        let change = |fleet: &mut Fleet| change(fleet, clock.now());
+        fleets.with(user, new, change, |view, action| edge.perform(user, view, action));
+        self.watchdog.handled(user, kind, began, &self.edge.counters);
     }
 
-    /// Hands a fleet what was gathered for it. Whether there was anything.
-    fn hand_over(&mut self) -> bool {
-        let Some(user) = self.fleets.gathered() else { return false };
+    /// Hands the fleets what was gathered for them, under the watchdog. Whether there was anything.
+    fn hand_over_gathered(&mut self) -> bool {
+        if self.gathered.is_empty() {
+            return false;
+        }
         let began = Instant::now();
-        self.with_fleet(&user, LINKS, |_, _| {});
-        self.watchdog.stepped(LINKS, began.elapsed());
+        self.hand_over();
+        let _ = self.watchdog.stepped(Kind::LINKS, began.elapsed(), &self.edge.counters);
         true
+    }
+
+    /// Hands the fleets what was gathered for them. What is done about it comes behind all of it.
+    pub(super) fn hand_over(&mut self) {
+        while let Some((user, events)) = self.gathered.pop() {
+            let Some(kind) = events.last().map(Kind::of) else { continue };
+            self.with_fleet(&user, kind, |fleet, now| {
+                events.into_iter().for_each(|event| fleet.handle(event, now));
+            });
+        }
     }
 
     fn wake(&mut self) {
@@ -278,46 +289,43 @@ impl Hub {
                     self.edge.end(ending);
                 }
             }
-            Request::OfUser(user, asked) => self.on_asked(&user, asked),
-            Request::Stats(reply) | Request::Alive(reply) => {
-                self.edge.answer(Some(reply), self.stats());
-            }
-            // The loop ends with it, and the hub.
-            Request::Shutdown(done) => drop(done),
-        }
-    }
-
-    fn on_asked(&mut self, user: &UserId, asked: UserRequest) {
-        if !self.views.is_read(user) {
-            let input = Input::Request(Request::OfUser(user.clone(), asked));
-            return self.edge.unread.defer(user, input, &self.edge.store);
-        }
-        let (began, kind) = (Instant::now(), asked.kind());
-        match asked {
-            UserRequest::Fleet(mut request, reply) => {
+            Request::User { user, mut request, reply } => {
                 let token = Token(self.next_token);
                 self.next_token += 1;
                 let _ = self.edge.waiters.insert(token, reply);
                 if let fleet::Request::Command(request) = &mut request {
-                    self.edge.traces.asked(user, request);
+                    self.edge.traces.asked(&user, request);
                 }
-                self.feed(user, FleetEvent::Request { token, request });
-                return self.edge.traces.answered(user);
+                self.feed(&user, FleetEvent::Request { token, request });
+                self.edge.traces.answered(&user);
             }
-            UserRequest::Recording(agent, reply) => {
-                self.edge.answer(Some(reply), self.recording(user, &agent));
+            Request::Recording { user, agent, reply } => {
+                let began = Instant::now();
+                self.answer(reply, self.recording(&user, &agent));
+                self.watchdog.handled(&user, Kind::RECORDING, began, &self.edge.counters);
             }
-            UserRequest::Beats(agent, reply) => {
-                self.edge.answer(Some(reply), self.beats(user, &agent).map(Box::new));
+            Request::Beats { user, agent, reply } => {
+                let began = Instant::now();
+                self.answer(reply, self.beats(&user, &agent).map(Box::new));
+                self.watchdog.handled(&user, Kind::BEATS, began, &self.edge.counters);
             }
-            UserRequest::Command(command, reply) => {
-                let fleet = self.fleets.of(user);
-                let stands = fleet.and_then(|fleet| fleet.open_command(&command, self.clock.now()));
-                self.edge.answer(Some(reply), stands);
+            Request::Command { user, command, reply } => {
+                let (began, now) = (Instant::now(), self.clock.now());
+                let fleet = self.fleets.of(&user);
+                self.answer(reply, fleet.and_then(|fleet| fleet.open_command(&command, now)));
+                self.watchdog.handled(&user, Kind::COMMAND, began, &self.edge.counters);
             }
-            UserRequest::Read(reply) => self.edge.answer(Some(reply), ()),
+            // It was deferred until then.
+            Request::Read { user: _, reply } => self.answer(reply, ()),
+            Request::Stats(reply) | Request::Alive(reply) => self.answer(reply, self.stats()),
+            Request::Shutdown(done) => drop(done),
         }
-        self.watchdog.handled(user, kind, began);
+    }
+
+    fn answer<T>(&self, reply: oneshot::Sender<T>, answer: T) {
+        if reply.send(answer).is_err() {
+            self.edge.counters.count("answers_nobody_took");
+        }
     }
 
     fn stats(&self) -> HubStats {
@@ -335,7 +343,7 @@ impl Hub {
         let source = self.fleets.of(user).and_then(|fleet| fleet.recording(agent));
         let excerpt = match source.ok_or(NoRecording::NoAgent)? {
             Some(RecordingSource::Seat(seat)) => {
-                self.edge.seats.machine(seat).and_then(|key| self.edge.shard.recording(key))
+                self.edge.seats.key(seat).and_then(|key| self.edge.shard.recording(key))
             }
             Some(RecordingSource::Retired(history)) => self.edge.shard.recording_of(history),
             None => None,
@@ -346,7 +354,7 @@ impl Hub {
     /// The hop tracker of an agent of this user; `None` if it has no session, or is none of the user.
     fn beats(&self, user: &UserId, agent: &AgentId) -> Option<BeatReport> {
         match self.fleets.of(user)?.recording(agent)?? {
-            RecordingSource::Seat(seat) => self.edge.shard.beats(self.edge.seats.machine(seat)?),
+            RecordingSource::Seat(seat) => self.edge.shard.beats(self.edge.seats.key(seat)?),
             RecordingSource::Retired(_) => None,
         }
     }
@@ -398,7 +406,7 @@ impl Hub {
             tokio::select! {
                 event = self.edge.shard.next() => {
                     self.step(Input::Link(event));
-                    while self.hand_over() {}
+                    let _ = self.hand_over_gathered();
                 }
                 () = &mut patience => break,
             }

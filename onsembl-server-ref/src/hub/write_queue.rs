@@ -2,20 +2,29 @@
 //!
 //! The hub must not wait for the database, and two writes about one thing must not change places. So they
 //! are put into the store's queue at once, in which each user has a line, and what comes of them comes back as an
-//! event. Which are kept when the database takes none is decided in the core ([`WriteAdmission`]).
+//! event.
 
 use super::rows;
+use crate::bounds::{Share, Shares};
 use crate::store::{Inserted, Store, StoreError, StoredRecord, Submitted};
-use onsembl_protocol::fleet::{
-    AdmittedWrite, StoreAnswer, StoreFault, Write, WriteAdmission, WritePart,
-};
-use onsembl_protocol::id::{CommandId, UserId};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use onsembl_protocol::fleet::{AdmittedWrite, StoreAnswer, Write, WriteAdmission};
+use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_transport::counters::Counters;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinHandle;
 use tracing::{error, warn};
+
+/// Writes besides output that may wait while the database does not take them, of all users: of one at most as
+/// many as are left, so that alone a user has 16,384. Beyond it a write is dropped, counted and logged, and the
+/// end of a command is decided again later. What is bounded at its source does not count.
+pub(crate) const BOUND: usize = 32 * 1024;
+/// Presence events of one agent that may wait besides: where all agents of a user go from one status to another at one
+/// moment, and back, none is dropped. A fleet has a bound on its agents, which take far more than these.
+pub(crate) const PRESENCE_OF_AGENT: usize = 2;
 
 /// What became of a write, for the fleet of its user.
 pub(super) type Done = (UserId, StoreAnswer);
@@ -24,80 +33,73 @@ pub(super) type Done = (UserId, StoreAnswer);
 #[derive(Debug)]
 pub(super) struct WriteQueue {
     store: Store,
-    shared: Shared,
-    /// Of writes that are in the store's queue.
-    tasks: TaskTracker,
-}
-
-/// What the queue has in common with the tasks that wait.
-#[derive(Clone, Debug)]
-struct Shared {
-    admission: Arc<Mutex<WriteAdmission>>,
+    handed: mpsc::UnboundedSender<Handed>,
     done: mpsc::UnboundedSender<Done>,
+    shares: Shares<UserId>,
+    presence: Shares<AgentId>,
+    waiting: Arc<AtomicUsize>,
+    admission: WriteAdmission,
     counters: Counters,
+    task: JoinHandle<()>,
 }
 
 impl WriteQueue {
-    /// What some writes to `store` are answered with goes to `done`.
-    pub(super) fn new(store: Store, counters: Counters, done: mpsc::UnboundedSender<Done>) -> Self {
-        let admission = Arc::new(Mutex::new(WriteAdmission::recovering()));
-        Self { store, shared: Shared { admission, done, counters }, tasks: TaskTracker::new() }
+    /// Starts the task that waits for what becomes of writes to `store`; what some of them are answered with
+    /// goes to `done`.
+    pub(super) fn start(
+        store: Store,
+        counters: Counters,
+        done: mpsc::UnboundedSender<Done>,
+    ) -> Self {
+        let (handed, inbox) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let keep = keep(inbox, Arc::clone(&waiting), counters.clone(), done.clone());
+        let (shares, admission) = (Shares::new(BOUND, 1), WriteAdmission::recovering());
+        let task = tokio::spawn(keep);
+        // Of each agent it is bounded; of all, by how many agents there are.
+        let presence = Shares::new(usize::MAX, usize::MAX);
+        Self { store, handed, done, shares, presence, waiting, admission, counters, task }
     }
 
     /// From now on what waits is bounded.
-    pub(super) fn recovered(&self) {
-        self.shared.admission().recovered();
+    pub(super) fn recovered(&mut self) {
+        self.admission.recovered();
     }
 
-    pub(super) fn write(&self, user: &UserId, write: Write) {
-        let admitted = self.shared.admission().admit(user, &write);
-        let part = match admitted {
-            AdmittedWrite::Kept { part, dropped } => {
+    pub(super) fn write(&mut self, user: &UserId, write: Write) {
+        let part = match self
+            .admission
+            .admit(&write, || part_of(&self.shares, &self.presence, user, &write))
+        {
+            AdmittedWrite::Free => None,
+            AdmittedWrite::InPart { part, dropped } => {
                 if dropped > 0 {
                     warn!(dropped, "writes were dropped until the database had room again");
                 }
-                part
+                Some(part)
             }
             AdmittedWrite::Dropped { is_first, end } => {
-                self.shared.counters.count("writes_dropped");
+                let waiting = self.waiting.load(Ordering::Relaxed);
+                self.counters.count("writes_dropped");
                 if is_first {
-                    let waiting = self.waiting();
                     error!(%user, ?write, waiting, "the database has not accepted writes for too long; dropping this one and others");
                 }
                 if let Some((command, fault)) = end {
                     let stored = Err(fault);
-                    self.shared.answer((user.clone(), StoreAnswer::EndStored { command, stored }));
+                    self.answer((user.clone(), StoreAnswer::EndStored { command, stored }));
                 }
                 return;
             }
         };
         let (user, ends) = (user.clone(), write.ended_command().cloned());
         let write = hand_in(&self.store, &user, write);
-        let Some(part) = part else {
-            // The receipt of output comes another way.
-            drop(write.map_err(|error| failed(&self.shared.counters, error)));
+        if matches!(write, Ok(InStore::Output)) {
             return;
-        };
-        drop(self.tasks.spawn(self.shared.clone().settle(user, write, ends, part)));
-    }
-
-    /// Takes nothing more and waits until all is written, or until `patience` is over.
-    pub(super) async fn finish(self, patience: Duration) {
-        let _ = self.tasks.close();
-        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
-            let waiting = self.shared.admission().waiting();
-            warn!(waiting, "the database does not accept the last writes");
         }
-    }
-
-    pub(super) fn waiting(&self) -> usize {
-        self.shared.admission().waiting()
-    }
-}
-
-impl Shared {
-    fn admission(&self) -> MutexGuard<'_, WriteAdmission> {
-        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.handed.send(Handed { user, write, ends, _part: part }).is_err() {
+            self.counters.count("writes_dropped");
+        }
     }
 
     fn answer(&self, done: Done) {
@@ -106,26 +108,112 @@ impl Shared {
         }
     }
 
-    /// Waits for what becomes of a write.
-    async fn settle(
-        self,
-        user: UserId,
-        write: Result<InStore, StoreError>,
-        ends: Option<CommandId>,
-        part: WritePart,
-    ) {
-        let then = committed(user, write, ends, &self.counters).await;
-        self.admission().committed(part);
-        if let Some(then) = then {
-            self.answer(then);
+    /// Takes nothing more and waits until all is written, or until `patience` is over.
+    pub(super) async fn finish(self, patience: Duration) {
+        drop(self.handed);
+        if tokio::time::timeout(patience, self.task).await.is_err() {
+            warn!(
+                waiting = self.waiting.load(Ordering::Relaxed),
+                "the database does not accept the last writes"
+            );
         }
     }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+async fn keep(
+    mut inbox: mpsc::UnboundedReceiver<Handed>,
+    waiting: Arc<AtomicUsize>,
+    counters: Counters,
+    done: mpsc::UnboundedSender<Done>,
+) {
+    let mut writes = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            handed = inbox.recv() => match handed {
+                Some(handed) => writes.push(committed(handed, counters.clone())),
+                None => break,
+            },
+            Some(settled) = writes.next(), if !writes.is_empty() => {
+                settle(&waiting, &counters, &done, settled);
+            }
+        }
+    }
+    while let Some(settled) = writes.next().await {
+        settle(&waiting, &counters, &done, settled);
+    }
+}
+
+/// What became of a write.
+type Settled = (Result<(), StoreError>, Option<Done>);
+
+fn settle(
+    waiting: &AtomicUsize,
+    counters: &Counters,
+    done: &mpsc::UnboundedSender<Done>,
+    (result, then): Settled,
+) {
+    waiting.fetch_sub(1, Ordering::Relaxed);
+    if let Err(error) = result {
+        counters.count("write_failures");
+        error!(%error, "a write failed and is not tried again");
+    }
+    if let Some(then) = then
+        && done.send(then).is_err()
+    {
+        counters.count("events_after_the_end");
+    }
+}
+
+/// The part of the memory that a write takes until it is committed.
+#[derive(Debug)]
+enum Part {
+    OfUser(#[allow(dead_code, reason = "given back when it is dropped")] Share<UserId>),
+    OfAgent(#[allow(dead_code, reason = "given back when it is dropped")] Share<AgentId>),
+}
+
+fn part_of(
+    shares: &Shares<UserId>,
+    presence: &Shares<AgentId>,
+    user: &UserId,
+    write: &Write,
+) -> Option<Part> {
+    if let Some(share) = shares.take(user) {
+        return Some(Part::OfUser(share));
+    }
+    match write {
+        Write::Presence(record) => {
+            presence.take_below(&record.agent, PRESENCE_OF_AGENT).map(Part::OfAgent)
+        }
+        Write::Command { .. }
+        | Write::Terminal(_)
+        | Write::Output { .. }
+        | Write::Alias { .. }
+        | Write::Journal { .. }
+        | Write::TerminalSize { .. }
+        | Write::Keyboard(_)
+        | Write::SessionEnd { .. } => None,
+    }
+}
+
+/// A write that is in the store's queue, and what its fleet waits for.
+#[derive(Debug)]
+struct Handed {
+    user: UserId,
+    write: Result<InStore, StoreError>,
+    ends: Option<CommandId>,
+    _part: Option<Part>,
 }
 
 /// What is still to be waited for.
 #[derive(Debug)]
 enum InStore {
     Submitted(Submitted<()>),
+    Changed(Submitted<bool>),
     Updated(Submitted<bool>),
     Inserted {
         command: CommandId,
@@ -165,20 +253,17 @@ fn hand_in(store: &Store, user: &UserId, write: Write) -> Result<InStore, StoreE
         }
         Write::Keyboard(record) => store.keyboards().put_hold(user, record).map(InStore::Submitted),
         Write::SessionEnd { session, at, because } => {
-            store.sessions().put_end(user, session, at, because).map(InStore::Submitted)
+            store.sessions().put_end(user, session, at, because).map(InStore::Changed)
         }
     }
 }
 
-/// What its fleet is told of it.
-async fn committed(
-    user: UserId,
-    write: Result<InStore, StoreError>,
-    ends: Option<CommandId>,
-    counters: &Counters,
-) -> Option<Done> {
+async fn committed(handed: Handed, counters: Counters) -> Settled {
+    // It counts until it is committed.
+    let Handed { user, write, ends, _part } = handed;
     let result = match write {
         Ok(InStore::Submitted(submitted)) => submitted.committed().await,
+        Ok(InStore::Changed(submitted)) => submitted.committed().await.map(drop),
         Ok(InStore::Updated(submitted)) => submitted.committed().await.map(|updated| {
             if !updated {
                 counters.count("updates_of_ended_commands");
@@ -186,20 +271,22 @@ async fn committed(
             }
         }),
         Ok(InStore::Inserted { command, submitted }) => {
-            let inserted = rows::inserted(submitted.committed().await, counters);
-            return Some((user, StoreAnswer::Inserted { command, inserted }));
+            let inserted = submitted.committed().await;
+            let inserted = inserted.map(|inserted| rows::inserted(inserted, &counters));
+            let inserted = inserted.map_err(|error| rows::fault(&error));
+            return (Ok(()), Some((user, StoreAnswer::Inserted { command, inserted })));
         }
         Ok(InStore::Output) => Ok(()),
         Err(error) => Err(error),
     };
-    let stored = result.map_err(|error| failed(counters, error));
-    ends.map(|command| (user, StoreAnswer::EndStored { command, stored }))
-}
-
-fn failed(counters: &Counters, error: StoreError) -> StoreFault {
-    counters.count("write_failures");
-    error!(%error, "a write failed and is not tried again");
-    StoreFault::from(error)
+    let then = ends.map(|command| {
+        let stored = match &result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(rows::fault(error)),
+        };
+        (user, StoreAnswer::EndStored { command, stored })
+    });
+    (result, then)
 }
 
 #[cfg(test)]
@@ -207,10 +294,86 @@ mod tests {
     use super::*;
     use crate::store::{CommandRow, StoredBody};
     use bytes::Bytes;
-    use onsembl_protocol::fleet::{CommandStage, CommandUpdate, LogRecord};
-    use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
+    use onsembl_protocol::fleet::{CommandStage, CommandUpdate, LogRecord, PresenceRecord};
+    use onsembl_protocol::id::{
+        ByteOffset, ChunkSequence, Epoch, Incarnation, PresenceVersion, SessionId,
+    };
     use onsembl_protocol::model::Stream;
+    use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
     use onsembl_protocol::time::WallTime;
+
+    /// As at a start with a large fleet whose server was killed.
+    #[tokio::test]
+    async fn nothing_that_the_recovery_writes_is_dropped() {
+        const OF_ONE: usize = BOUND / 2;
+        let dir = tempfile::tempdir().unwrap();
+        let at = WallTime::from_unix_millis(1_700_000_000_000);
+        let (store, _receipts) = Store::open(dir.path(), at).await.unwrap();
+        let (done, _dones) = mpsc::unbounded_channel();
+        let counters = Counters::default();
+        let mut queue = WriteQueue::start(store, counters.clone(), done);
+        let user = UserId::new("u");
+        let end = |n: usize| Write::SessionEnd {
+            session: SessionId::new(n.to_string()),
+            at,
+            because: "server restarted".to_owned(),
+        };
+        (0..BOUND + 1000).for_each(|n| queue.write(&user, end(n)));
+        assert_eq!(counters.snapshot().get("writes_dropped"), None);
+        queue.recovered();
+        (0..OF_ONE + 1000).for_each(|n| queue.write(&user, end(n)));
+        assert_eq!(counters.snapshot().get("writes_dropped"), Some(&1000), "bounded from then on");
+        queue.finish(Duration::from_secs(60)).await;
+    }
+
+    fn presence(n: usize, version: u64) -> Write {
+        let at = WallTime::from_unix_millis(1_700_000_000_000);
+        let presence = Presence {
+            status: PresenceStatus::Offline,
+            since: at,
+            because: StatusCause {
+                cause: PresenceCause::ServerRestarted,
+                impairment: None,
+                trouble: None,
+            },
+            version: PresenceVersion(version),
+            epoch: Epoch(1),
+        };
+        Write::Presence(PresenceRecord {
+            agent: AgentId::new(format!("agent {n}")),
+            presence,
+            last_heard: None,
+            link: None,
+            instance: None,
+            at,
+            beats: None,
+        })
+    }
+
+    /// As when a server is back and its fleet is not, or when its resume window ends.
+    #[tokio::test]
+    async fn a_large_fleet_that_changes_its_status_at_one_moment_loses_no_presence_event() {
+        const AGENTS: usize = 20_000;
+        let dir = tempfile::tempdir().unwrap();
+        let at = WallTime::from_unix_millis(1_700_000_000_000);
+        let (store, _receipts) = Store::open(dir.path(), at).await.unwrap();
+        let other = rusqlite::Connection::open(dir.path().join(crate::store::FILE_NAME)).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (done, _dones) = mpsc::unbounded_channel();
+        let counters = Counters::default();
+        let mut queue = WriteQueue::start(store, counters.clone(), done);
+        queue.recovered();
+        let user = UserId::new("u");
+        for version in 1..=2 {
+            (0..AGENTS).for_each(|n| queue.write(&user, presence(n, version)));
+        }
+        assert_eq!(counters.snapshot().get("writes_dropped"), None);
+        // One agent still has its bound.
+        (0..1000).for_each(|n| queue.write(&user, presence(AGENTS, n)));
+        let dropped = 1000 - PRESENCE_OF_AGENT as u64;
+        assert_eq!(counters.snapshot().get("writes_dropped"), Some(&dropped));
+        drop(other);
+    }
 
     /// Far more than the store's queue has room for, and than a task is given to do at once.
     #[tokio::test]
@@ -222,10 +385,23 @@ mod tests {
         let session = crate::store::NewSession::first(&user);
         let opened = store.sessions().open(session).await.unwrap();
         let command = CommandId::new("c");
-        let row = CommandRow::queued(&user, &command, &opened.agent, at);
+        let row = CommandRow {
+            user: user.clone(),
+            command: command.clone(),
+            agent: opened.agent,
+            text: "t".into(),
+            spec: serde_json::Value::Null,
+            status: "queued".into(),
+            cause: None,
+            exit_code: None,
+            signal: None,
+            created_at: at,
+            updated_at: at,
+            ended_at: None,
+        };
         store.commands().insert(row).await.unwrap();
         let (done, _dones) = mpsc::unbounded_channel();
-        let queue = WriteQueue::new(store.clone(), Counters::default(), done);
+        let mut queue = WriteQueue::start(store.clone(), Counters::default(), done);
         let other = rusqlite::Connection::open(dir.path().join(crate::store::FILE_NAME)).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         const CHUNKS: u64 = 2000;

@@ -46,8 +46,6 @@ mod descriptors;
 mod listening;
 mod no_room;
 mod options;
-#[cfg(feature = "page")]
-mod page;
 mod restore;
 
 pub(crate) use restore::{Restored, restore};
@@ -58,15 +56,10 @@ pub use options::{
     BeatHop, BeatObserver, BeatSeen, CONNECTIONS, CorsOrigin, IpNet, NoOrigin, ServerOptions,
     StartError,
 };
-#[cfg(feature = "page")]
-pub use options::{PageSwitch, PublicUrl};
 #[cfg(feature = "otel")]
 pub use options::{TraceSettings, TracesError};
-#[cfg(feature = "page")]
-pub(crate) use page::PageLink;
 
 use crate::auth::{Auth, Authenticator, KnownTokens, Opens, Signing, Uses, keep_uses};
-use crate::beat_strips::BeatStrips;
 use crate::bounds::{Shares, TurnLimits, Turns};
 use crate::dashboard::{self, Dashboard};
 use crate::fleet_view::FleetViews;
@@ -147,8 +140,7 @@ impl Server {
         let uses = Uses::new(counters.clone());
         let store = data.store.clone();
         let auth = KnownTokens::new(signing.clone(), store.clone(), uses.clone());
-        let accounts = (Authenticator::new(auth), Some(signing.clone()));
-        let mut server = Self::run(options, data, accounts, counters).await?;
+        let mut server = Self::run(options, data, Authenticator::new(auth), counters).await?;
         server.signing = Some(signing);
         drop(server.app.links.spawn(keep_uses(uses, store, server.stop.clone())));
         Ok(server)
@@ -164,7 +156,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let counters = Counters::default();
         let data = Data::open(&options, &counters).await?;
-        Self::run(options, data, (Authenticator::new(auth), None), counters).await
+        Self::run(options, data, Authenticator::new(auth), counters).await
     }
 
     /// What a dashboard's session needs.
@@ -186,14 +178,10 @@ impl Server {
     async fn run(
         options: ServerOptions,
         data: Data,
-        accounts: (Authenticator, Option<Signing>),
+        auth: Authenticator,
         counters: Counters,
     ) -> Result<Self, StartError> {
         let Data { lock, store, receipts } = data;
-        #[cfg(feature = "page")]
-        let (auth, page) = page::of(&options, &store, accounts, &counters);
-        #[cfg(not(feature = "page"))]
-        let (auth, _) = accounts;
         let rules = options.agents;
         let stop = CancellationToken::new();
         let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
@@ -205,7 +193,6 @@ impl Server {
         let traces = Traces::default();
         let own_faults = FaultRecord::resume(&store, SystemClock::new().now().wall).await;
         let (opens, link_ends) = Opens::new(counters.clone());
-        let strips = BeatStrips::new(rules.timing.interval());
         let parts = HubParts {
             store: store.clone(),
             receipts,
@@ -219,7 +206,6 @@ impl Server {
             recording: options.recording,
             traces,
             observer: options.observer.map(observe),
-            strips: strips.clone(),
         };
         let (came_from, hub) = tokio::join!(came_from(&store), Hub::open(parts));
         let (hub_loop, hub) = hub?;
@@ -248,11 +234,8 @@ impl Server {
             counters,
             metrics,
             own_faults,
-            strips,
             dashboard: Arc::new(dashboard),
             connections,
-            #[cfg(feature = "page")]
-            page,
             origins: options.cors_origins.clone().into(),
             exports: Shares::new(http::EXPORTS, 1),
             doorways: Shares::new(usize::MAX, usize::MAX),

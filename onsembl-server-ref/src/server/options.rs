@@ -8,16 +8,12 @@ use crate::store::{StoreError, StoreLimits};
 pub use ipnet::IpNet;
 pub use onsembl_protocol::fleet::KeptFor;
 use onsembl_protocol::session::ServerConfig;
-#[cfg(feature = "page")]
-use onsembl_protocol::sign_in::Origin;
 use onsembl_transport::server::RECORDING;
 #[cfg(feature = "otel")]
 pub use onsembl_transport::traces::{TraceSettings, TracesError};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-#[cfg(feature = "page")]
-use std::str::FromStr;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -49,13 +45,6 @@ pub struct ServerOptions {
     pub trusted_proxies: Vec<IpNet>,
     /// Origins whose pages may use the API from a browser; none unless set.
     pub cors_origins: Vec<CorsOrigin>,
-    /// Whether [`Server::listen`](super::Server::listen) and [`Server::serve`](super::Server::serve) serve the page for
-    /// browsers; they do unless set.
-    #[cfg(feature = "page")]
-    pub page: PageSwitch,
-    /// How people reach this server with a browser, if its `Host` does not say; it does unless set.
-    #[cfg(feature = "page")]
-    pub public_url: Option<PublicUrl>,
     /// Where the spans of commands go; nowhere unless set.
     #[cfg(feature = "otel")]
     pub traces: Option<TraceSettings>,
@@ -91,46 +80,10 @@ impl ServerOptions {
             store: StoreLimits::DEFAULT,
             trusted_proxies: Vec::new(),
             cors_origins: Vec::new(),
-            #[cfg(feature = "page")]
-            page: PageSwitch::On,
-            #[cfg(feature = "page")]
-            public_url: None,
             #[cfg(feature = "otel")]
             traces: None,
             observer: None,
         }
-    }
-}
-
-/// Whether there is a page for browsers.
-#[cfg(feature = "page")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub enum PageSwitch {
-    #[default]
-    On,
-    Off,
-}
-
-/// How people reach a server with a browser: `https://control.example`, with a port if it is not the usual one, and
-/// without a path.
-#[cfg(feature = "page")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl(pub(super) Origin);
-
-#[cfg(feature = "page")]
-impl FromStr for PublicUrl {
-    type Err = NoOrigin;
-
-    fn from_str(text: &str) -> Result<Self, NoOrigin> {
-        Origin::parse(text.strip_suffix('/').unwrap_or(text)).map(Self).ok_or(NoOrigin)
-    }
-}
-
-#[cfg(feature = "page")]
-impl fmt::Display for PublicUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
     }
 }
 

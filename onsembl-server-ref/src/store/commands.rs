@@ -375,30 +375,6 @@ fn select(
 }
 
 impl CommandRow {
-    /// A command that was just asked for, for tests.
-    #[cfg(test)]
-    pub(crate) fn queued(
-        user: &UserId,
-        command: &CommandId,
-        agent: &AgentId,
-        at: WallTime,
-    ) -> Self {
-        Self {
-            user: user.clone(),
-            command: command.clone(),
-            agent: agent.clone(),
-            text: "t".into(),
-            spec: Value::Null,
-            status: "queued".into(),
-            cause: None,
-            exit_code: None,
-            signal: None,
-            created_at: at,
-            updated_at: at,
-            ended_at: None,
-        }
-    }
-
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let text = |column: &str| row.get::<_, String>(column);
         Ok(Self {

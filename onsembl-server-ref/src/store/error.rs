@@ -286,9 +286,7 @@ impl From<NoTurn> for StoreError {
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The agent was deleted; it must stay away.
-    #[error(
-        "the agent {0} was deleted; start it with a new token and another state directory (--state-dir) to have it back as a new agent"
-    )]
+    #[error("agent {0} was deleted")]
     Deleted(AgentId),
     /// Its token may not speak for the agent. The text is for its user.
     #[error("{0}")]

@@ -179,8 +179,18 @@ mod tests {
         let user = UserId::new("u");
         let agent = store.sessions().open(NewSession::first(&user)).await.unwrap().agent;
         let command = |n: i64| CommandRow {
+            user: user.clone(),
+            command: CommandId::new(format!("c{n}")),
+            agent: agent.clone(),
             text: "x".repeat(60_000),
-            ..CommandRow::queued(&user, &CommandId::new(format!("c{n}")), &agent, at(n))
+            spec: json!({}),
+            status: "queued".to_owned(),
+            cause: None,
+            exit_code: None,
+            signal: None,
+            created_at: at(n),
+            updated_at: at(n),
+            ended_at: None,
         };
         let mut n = 0;
         while store.commands().insert(command(n)).await.is_ok() {

@@ -36,7 +36,6 @@ mod line;
 mod output;
 mod own_state;
 mod pace;
-mod page_sessions;
 mod parts;
 mod presence;
 mod queue;
@@ -72,10 +71,9 @@ pub(crate) use keyboards::StoredHold;
 pub use onsembl_protocol::fleet::{Cursor, StoredBody};
 pub use output::{OutputReceipt, StoredRecord};
 pub(crate) use own_state::OwnState;
-pub use page_sessions::{PageSessionRow, SessionKept};
 pub use parts::{
-    Agents, Budget, Commands, Deletion, Findings, Keyboards, Meta, Output, PageSessions, Presences,
-    Reading, Retention, Screens, Sessions, Stops, Streams, Tokens,
+    Agents, Budget, Commands, Deletion, Findings, Keyboards, Meta, Output, Presences, Reading,
+    Retention, Screens, Sessions, Stops, Streams, Tokens,
 };
 pub use presence::PresenceRow;
 pub(crate) use presence::{History, NewPresence};

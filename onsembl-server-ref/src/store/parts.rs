@@ -41,8 +41,6 @@ parts! {
     meta: Meta;
     /// Output on its way in.
     output: Output;
-    /// Sessions of browsers.
-    page_sessions: PageSessions;
     /// What was shown of agents.
     presence: Presences;
     /// Output on its way out.

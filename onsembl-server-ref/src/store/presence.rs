@@ -7,10 +7,11 @@ use super::error::StoreError;
 use super::json_columns::EVIDENCE;
 use super::line::Routing;
 use super::{Presences, Submitted, findings};
-use onsembl_protocol::diagnosis::{ToldAt, Transition};
-use onsembl_protocol::id::{AgentId, Epoch, PresenceVersion, UserId};
+use onsembl_protocol::diagnosis::{BeatVerdict, ToldAt, Transition};
+use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
+use serde::Deserialize as _;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -68,6 +69,12 @@ pub(crate) struct History {
 }
 
 impl PresenceRow {
+    /// The name of the published presence in the evidence, as the core writes it.
+    pub(crate) const TYPED: &str = "presence";
+
+    /// The name of what the hop tracker said, as the core writes it.
+    pub(crate) const BEATS: &str = "beats";
+
     fn from_row(row: &Row<'_>, agent: &AgentId) -> rusqlite::Result<Self> {
         Ok(Self {
             agent: agent.clone(),
@@ -82,7 +89,17 @@ impl PresenceRow {
 
     /// The event as the core knows it; `None` of one that an earlier version wrote.
     pub(crate) fn transition(&self) -> Option<Transition> {
-        Transition::of_evidence(self.at, &self.evidence)
+        let presence = serde_json::from_value(self.evidence.get(Self::TYPED)?.clone()).ok()?;
+        let heard = self.evidence.get("last_heard").and_then(Value::as_i64);
+        let instance = self.evidence.get("instance").and_then(Value::as_str);
+        Some(Transition {
+            at: self.at,
+            presence,
+            heard: heard.map(WallTime::from_unix_millis),
+            instance: instance.map(InstanceId::new),
+            // Earlier versions wrote none.
+            beats: self.evidence.get(Self::BEATS).and_then(|b| BeatVerdict::deserialize(b).ok()),
+        })
     }
 }
 

@@ -53,7 +53,6 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0014_left_holds.sql")),
     M::up(include_str!("migrations/0015_beat_log.sql")),
     M::up(include_str!("migrations/0016_output_segments.sql")),
-    M::up(include_str!("migrations/0017_page_sessions.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

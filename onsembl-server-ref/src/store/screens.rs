@@ -141,7 +141,7 @@ impl Screens<'_> {
             .await
     }
 
-    /// What an agent shows: its latest terminal, of those that run if any does, or else its latest command.
+    /// What an agent shows: its latest terminal, or else its latest command.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Closed`].
@@ -153,24 +153,15 @@ impl Screens<'_> {
         let (of, agent) = (user.clone(), agent.clone());
         self.store
             .read_for(user, move |db| {
-                // Ids of terminals have a prefix, by which the primary key finds them among any number of commands.
-                for query in [
-                    "SELECT command_id FROM commands
-                     WHERE user_id = ?1 AND command_id >= 'terminal-' AND command_id < 'terminal.'
-                       AND agent_id = ?2
-                     ORDER BY ended_at IS NULL DESC, created_at DESC LIMIT 1",
-                    "SELECT command_id FROM commands WHERE user_id = ?1 AND agent_id = ?2
-                     ORDER BY created_at DESC LIMIT 1",
-                ] {
-                    let found = db
-                        .prepare_cached(query)?
-                        .query_row([of.as_str(), agent.as_str()], |row| row.get::<_, String>(0))
-                        .optional()?;
-                    if let Some(found) = found {
-                        return Ok(Some(CommandId::new(found)));
-                    }
-                }
-                Ok(None)
+                db.prepare_cached(
+                    "SELECT command_id FROM (SELECT command_id, created_at FROM commands
+                                         WHERE user_id = ?1 AND agent_id = ?2
+                                         ORDER BY created_at DESC LIMIT 1024)
+                 ORDER BY substr(command_id, 1, 9) = 'terminal-' DESC, created_at DESC LIMIT 1",
+                )?
+                .query_row([of.as_str(), agent.as_str()], |row| row.get::<_, String>(0))
+                .optional()
+                .map(|found| found.map(CommandId::new))
             })
             .await
     }

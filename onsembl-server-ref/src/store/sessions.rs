@@ -99,18 +99,11 @@ impl Sessions<'_> {
         let routing = Routing::control(&new.user, needs);
         let budget = self.store.terms().budget;
         let open = move |db: &Connection| open(db, &new, &minted, budget);
-        self.store.write(routing, "open session", bytes, open).await?.map_err(OpenError::from)
-    }
-
-    /// Whether [`open`](Self::open) would refuse the session because its agent was deleted or another lineage holds it.
-    /// Writes nothing.
-    ///
-    /// # Errors
-    /// As of [`open`](Self::open).
-    pub(crate) async fn probe(self, new: NewSession) -> Result<(), OpenError> {
-        let user = new.user.clone();
-        self.store.read_for(&user, move |db| whose(db, &new)).await??;
-        Ok(())
+        self.store.write(routing, "open session", bytes, open).await?.map_err(|not| match not {
+            NotOpened::Deleted(agent) => OpenError::Deleted(agent),
+            NotOpened::Held(why) => OpenError::Held(why),
+            NotOpened::Full(full) => OpenError::Store(StoreError::OverBudget(full)),
+        })
     }
 
     /// What the session of a peer needs of the disk. The reserve is for what is there already: out of it, one token
@@ -160,9 +153,9 @@ impl Sessions<'_> {
         session: SessionId,
         at: WallTime,
         because: String,
-    ) -> Result<Submitted<()>, StoreError> {
+    ) -> Result<Submitted<bool>, StoreError> {
         self.store.put(Routing::record(user), "close session", move |db| {
-            close(db, &session, at, &because).map(drop)
+            close(db, &session, at, &because)
         })
     }
 
@@ -329,57 +322,24 @@ enum NotOpened {
     Full(OverBudget),
 }
 
-impl From<NotOpened> for OpenError {
-    fn from(not: NotOpened) -> Self {
-        match not {
-            NotOpened::Deleted(agent) => Self::Deleted(agent),
-            NotOpened::Held(why) => Self::Held(why),
-            NotOpened::Full(full) => Self::Store(StoreError::OverBudget(full)),
-        }
-    }
-}
-
-/// Whose a new session is.
-enum Whose {
-    Known(AgentId),
-    /// Of a new agent.
-    New,
-    /// Of a new agent, which takes what stood in for the key of this deleted one.
-    InsteadOf(AgentId),
-}
-
-fn whose(db: &Connection, new: &NewSession) -> rusqlite::Result<Result<Whose, NotOpened>> {
-    let whose = match find(db, new)? {
-        Some(Found { agent, deleted: true }) if is_free(db, new, &agent)? => {
-            Whose::InsteadOf(agent)
-        }
-        Some(Found { agent, deleted: true }) => return Ok(Err(NotOpened::Deleted(agent))),
-        Some(Found { agent, deleted: false }) => Whose::Known(agent),
-        None => Whose::New,
-    };
-    let known = match &whose {
-        Whose::Known(agent) => Some(agent),
-        Whose::New | Whose::InsteadOf(_) => None,
-    };
-    let refusal = claims::refusal(db, new, known)?;
-    Ok(refusal.map_or(Ok(whose), |why| Err(NotOpened::Held(why))))
-}
-
 fn open(
     db: &Connection,
     new: &NewSession,
     minted: &AgentId,
     budget: u64,
 ) -> rusqlite::Result<Result<OpenedSession, NotOpened>> {
-    let found = match whose(db, new)? {
-        Ok(Whose::Known(agent)) => Some(agent),
-        Ok(Whose::New) => None,
-        Ok(Whose::InsteadOf(agent)) => {
+    let found = match find(db, new)? {
+        Some(Found { agent, deleted: true }) if is_free(db, new, &agent)? => {
             free_key(db, &agent)?;
             None
         }
-        Err(not) => return Ok(Err(not)),
+        Some(Found { agent, deleted: true }) => return Ok(Err(NotOpened::Deleted(agent))),
+        Some(Found { agent, deleted: false }) => Some(agent),
+        None => None,
     };
+    if let Some(why) = claims::refusal(db, new, found.as_ref())? {
+        return Ok(Err(NotOpened::Held(why)));
+    }
     let created = found.is_none();
     if created && let Err(full) = budget::room_for_agent(db, &new.user, budget)? {
         return Ok(Err(NotOpened::Full(full)));

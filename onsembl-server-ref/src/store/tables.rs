@@ -16,7 +16,7 @@ enum Bound {
     Operator,
 }
 
-const BOUNDS: [(&str, Bound); 22] = [
+const BOUNDS: [(&str, Bound); 21] = [
     ("agent_aliases", Bound::Removed(include_str!("agents.rs"), "agent: the latest 8")),
     (
         "agents",
@@ -62,7 +62,6 @@ const BOUNDS: [(&str, Bound); 22] = [
             "command: they go with it, and each record counts for its user",
         ),
     ),
-    ("page_sessions", Bound::Removed(include_str!("page_sessions.rs"), "user: 32")),
     ("presence_events", Bound::Removed(include_str!("presence.rs"), "agent: the latest 1,024")),
     (
         "revoked_tokens",

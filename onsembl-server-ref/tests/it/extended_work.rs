@@ -71,7 +71,7 @@ async fn a_command_goes_from_pending_to_its_exit_code_and_the_report_is_acknowle
     assert_eq!(delivered["because"], "acknowledged by the agent");
     scene.agent.send(command_ack("cmd-1", "EXECUTING")).await;
     let running = scene.status("cmd-1", "running").await;
-    assert_eq!(running["because"], "its process is running");
+    assert_eq!(running["because"], "its process runs");
     assert!(running["startedAt"].is_i64());
     scene.agent.send(command_complete("cmd-1", "FAILED", 7)).await;
     let failed = scene.status("cmd-1", "failed").await;

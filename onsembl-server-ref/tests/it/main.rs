@@ -47,8 +47,6 @@ mod memory;
 mod metrics;
 mod open_requests;
 mod own_store;
-#[cfg(feature = "page")]
-mod page;
 mod pauses;
 mod peer;
 mod recording;

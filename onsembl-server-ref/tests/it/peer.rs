@@ -48,19 +48,10 @@ impl Peer {
         path: &str,
         bearer: Option<&str>,
     ) -> Result<Self, Error> {
-        let bearer = bearer.map(|token| ("authorization", format!("Bearer {token}")));
-        Self::try_open_with(to, path, bearer.as_slice()).await
-    }
-
-    /// The same with these headers.
-    pub(crate) async fn try_open_with(
-        to: SocketAddr,
-        path: &str,
-        headers: &[(&'static str, String)],
-    ) -> Result<Self, Error> {
         let mut request = format!("ws://{to}{path}").into_client_request()?;
-        for (name, value) in headers {
-            let _ = request.headers_mut().insert(*name, value.parse().unwrap());
+        if let Some(token) = bearer {
+            let value = format!("Bearer {token}").parse().unwrap();
+            let _ = request.headers_mut().insert("Authorization", value);
         }
         let stream = TcpStream::connect(to).await?;
         let upgrade = client_async(request, stream);

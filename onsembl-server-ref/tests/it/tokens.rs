@@ -31,7 +31,7 @@ async fn only_good_tokens_open_links_and_the_others_hear_why() {
         (Some("nonsense".to_owned()), 401, "invalid token"),
         (Some(World::start().await.token("ann", Agent)), 401, "not from this server"),
         (Some(world.token_from("ann", Agent, long_ago).0), 401, "expired"),
-        (Some(world.token("ann", Dashboard)), 401, "the token of a person"),
+        (Some(world.token("ann", Dashboard)), 401, "kind"),
         (Some(revoked), 403, "revoked"),
         (Some(world.token("ann", Agent)), 101, ""),
     ];
@@ -70,8 +70,7 @@ async fn every_page_asks_who_is_there_before_it_reads_on() {
     ];
     let of_agent = world.token("ann", Agent);
     for (method, page) in pages {
-        for (token, why) in [(None, "no token"), (Some(of_agent.as_str()), "the token of an agent")]
-        {
+        for (token, why) in [(None, "no token"), (Some(of_agent.as_str()), "kind")] {
             let request = Request::new(method, page).bearer(token).header("Content-Length: 100000");
             let answer = request.send(world.address()).await;
             assert_eq!(answer.status, 401, "{method} {page}: {}", answer.body);

@@ -53,24 +53,17 @@ pub struct Parsed {
     pub effective: Vec<Effective>,
 }
 
-/// Parses `words`; the subcommand `of` and [`SHOW`] take the settings of a file, and those `beside` take what they have
-/// flags for.
+/// Parses `words`; the subcommand `of` and [`SHOW`] take the settings of a file.
 ///
 /// # Errors
 /// The words or the file are wrong.
-pub fn parse(
-    command: &Command,
-    of: Path<'_>,
-    beside: &[Path<'_>],
-    words: &[OsString],
-) -> Result<Parsed, Misuse> {
-    let all: Vec<Path<'_>> = [of, SHOW].into_iter().chain(beside.iter().copied()).collect();
-    let named = named(command.clone(), &all, words);
+pub fn parse(command: &Command, of: Path<'_>, words: &[OsString]) -> Result<Parsed, Misuse> {
+    let named = named(command.clone(), &[of, SHOW], words);
     let file =
         named.map(|path| ConfigFile::read_checked(&path, &settings(command, of))).transpose()?;
     let command = command.clone();
     let mut command = match &file {
-        Some(file) => all.iter().fold(command, |command, of| filled(command, of, file)),
+        Some(file) => filled(filled(command, of, file), SHOW, file),
         None => command,
     };
     let matches = command.try_get_matches_from_mut(words)?;

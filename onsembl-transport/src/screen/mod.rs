@@ -9,7 +9,7 @@
 //! skin, has cells of its own, and a selector of its form does not widen one; a character has 32 bytes of marks at
 //! most, and a
 //! screen 512 different ones that have any; a mark that comes after another colour was set gives its base that
-//! colour; what is bold and faint at once is only what it became last. A
+//! colour. A
 //! position that is asked for in origin mode is counted from the top of the screen; a character is repeated (`CSI n b`)
 //! for one row at most.
 
@@ -345,7 +345,7 @@ fn for_any_terminal(dump: &str) -> String {
         }
         rewritten.push_str("\x1b[");
         if others.starts_with('m') {
-            rewritten.push_str(&look_for_any_terminal(numbers));
+            rewritten.extend(numbers.chars().map(|c| if c == ':' { ';' } else { c }));
         } else {
             rewritten.push_str(numbers);
         }
@@ -353,27 +353,6 @@ fn for_any_terminal(dump: &str) -> String {
     }
     rewritten.push_str(rest);
     rewritten
-}
-
-/// The numbers of a look. For the model bold and faint are one or the other, and it dumps a change as what is switched on;
-/// other terminals have both at once then.
-fn look_for_any_terminal(numbers: &str) -> String {
-    let mut parts = numbers.split([';', ':']);
-    let mut rewritten: Vec<&str> = Vec::new();
-    while let Some(part) = parts.next() {
-        match part {
-            "1" | "2" => rewritten.extend(["22", part]),
-            "38" | "48" | "58" => {
-                let kind = parts.next();
-                let values = if kind == Some("5") { 1 } else { 3 };
-                rewritten.push(part);
-                rewritten.extend(kind);
-                rewritten.extend(parts.by_ref().take(values));
-            }
-            _ => rewritten.push(part),
-        }
-    }
-    rewritten.join(";")
 }
 
 #[cfg(test)]

@@ -35,15 +35,6 @@ fn a_screen_shows_text_colours_cursor_title_and_which_screen_it_is() {
 }
 
 #[test]
-fn bold_that_became_faint_is_dumped_as_faint_alone() {
-    let bytes = b"\x1b[2mfaint\x1b[1mbold\x1b[22m\x1b[2mfaint\x1b[38;5;1;48;2;1;2;1mx";
-    let dump = after(size(40, 2), bytes).dump();
-    let dump = String::from_utf8(dump).unwrap();
-    assert!(dump.contains("\x1b[22;2mfaint\x1b[22;1mbold\x1b[22;2mfaint"), "{dump:?}");
-    assert!(!dump.contains("5;22;1") && dump.contains("48;2;1;2;1"), "{dump:?}");
-}
-
-#[test]
 fn true_colours_are_dumped_with_semicolons() {
     let screen = after(size(20, 2), b"\x1b[38;2;1;2;3m\x1b[48:2::4:5:6mx\x1b[38;5;200my");
     let dump = String::from_utf8(screen.dump()).unwrap();

@@ -445,11 +445,6 @@ impl<A> Shard<A> {
         Some(entry.beats.as_ref()?.report(self.now()))
     }
 
-    /// Up to which of the server's heartbeats the agent behind `key` has seen, as it says; `None` if it did not say.
-    pub fn confirmed(&self, key: Key) -> Option<BeatSequence> {
-        self.links.get(self.link_of(key)?)?.beats.as_ref()?.confirmed()
-    }
-
     /// Closes every link because this process ends.
     pub fn close_all(&mut self, cause: CloseCause) {
         self.links.iter().for_each(|entry| entry.handle.close(cause));

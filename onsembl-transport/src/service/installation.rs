@@ -81,27 +81,6 @@ pub enum ServiceError {
     /// It refused.
     #[error("`systemctl {words}` failed: {said}")]
     Refused { words: String, said: String },
-    /// No service manager of this user runs, or none can be found from here.
-    #[error(
-        "no service manager of this user can be reached (`systemctl {words}`: {said}); `loginctl enable-linger` starts one without a login, and after su or sudo `export XDG_RUNTIME_DIR=/run/user/{uid}` finds it; or use --system for a service of the machine, or start the program by other means (`service install --print` shows the command)"
-    )]
-    NoUserManager { words: String, said: String, uid: u32 },
-    /// Something failed after the unit was written.
-    #[error(
-        "{error}; the unit {} stays: remove the cause and run `service install` again, or remove the unit with `service uninstall`", path.display()
-    )]
-    Left {
-        path: PathBuf,
-        #[source]
-        error: Box<Self>,
-    },
-    /// Something failed before the unit was removed.
-    #[error("{error}; the unit {} is unchanged", path.display())]
-    Kept {
-        path: PathBuf,
-        #[source]
-        error: Box<Self>,
-    },
 }
 
 /// What became of a unit that was to be written.
@@ -163,25 +142,15 @@ impl Installation {
     /// Writes the unit and enables it, and starts it (again) if `start`. Each step that was done, for people.
     ///
     /// # Errors
-    /// Without a service manager nothing is written. Otherwise what was done until then stays done.
+    /// What was done until then stays done.
     pub fn install(
         &self,
         unit: &Unit,
         force: bool,
         start: bool,
     ) -> Result<Vec<String>, ServiceError> {
-        // Whether there is a manager, before a unit is left behind that none reads.
-        let _ = self.systemctl(&["daemon-reload"])?;
         let wrote = self.write(unit, force)?;
         let mut done = vec![format!("{wrote} {}", self.path().display())];
-        let path = self.path();
-        let left = |error| ServiceError::Left { path, error: Box::new(error) };
-        self.take_up(start, &mut done).map_err(left)?;
-        Ok(done)
-    }
-
-    /// Has the manager read the unit, enables it, and starts it if `start`.
-    fn take_up(&self, start: bool, done: &mut Vec<String>) -> Result<(), ServiceError> {
         let _ = self.systemctl(&["daemon-reload"])?;
         let _ = self.systemctl(&["enable", &self.unit()])?;
         done.push(match self.scope {
@@ -193,7 +162,7 @@ impl Installation {
             let _ = self.systemctl(&["restart", &self.unit()])?;
             done.push(format!("started {}", self.unit()));
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Stops the service and removes its unit. Each step that was done, for people.
@@ -209,8 +178,7 @@ impl Installation {
             }
             Some(_) => {}
         }
-        let kept = |error| ServiceError::Kept { path: path.clone(), error: Box::new(error) };
-        let _ = self.systemctl(&["disable", "--now", &self.unit()]).map_err(kept)?;
+        let _ = self.systemctl(&["disable", "--now", &self.unit()])?;
         fs::remove_file(&path).map_err(|error| ServiceError::Io { path: path.clone(), error })?;
         let _ = self.systemctl(&["daemon-reload"])?;
         Ok(vec![format!("stopped {}", self.unit()), format!("removed {}", path.display())])
@@ -265,15 +233,7 @@ impl Installation {
             return Ok(run);
         }
         let said = String::from_utf8_lossy(&run.stderr).trim().to_owned();
-        let words = all.join(" ");
-        let has_no_manager = said.contains("connect to") && said.contains("bus");
-        Err(match self.scope {
-            Scope::User if has_no_manager => {
-                let uid = rustix::process::getuid().as_raw();
-                ServiceError::NoUserManager { words, said, uid }
-            }
-            Scope::User | Scope::System => ServiceError::Refused { words, said },
-        })
+        Err(ServiceError::Refused { words: all.join(" "), said })
     }
 }
 

@@ -292,9 +292,6 @@ impl Store {
                 let (agent, number) = (record.agent, record.number);
                 StoreAnswer::FindingsKept { agent, number, kept: Ok(()) }
             }
-            Question::Probe { link, new } => {
-                StoreAnswer::Probed { link, session: new.session, opens: Ok(()) }
-            }
             Question::DeleteAgent { token, agent } => {
                 StoreAnswer::Deleted { token, agent, deleted: Ok(false) }
             }

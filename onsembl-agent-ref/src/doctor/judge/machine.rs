@@ -83,7 +83,7 @@ pub(super) fn descriptors(seen: &Observed) -> Check {
     let local = seen.local.as_ref();
     let of_agent = found(seen).ok().and_then(|found| match &found.agent {
         Running::Yes { process, .. } => process.descriptors,
-        Running::Not(_) | Running::Unreadable(_) => None,
+        Running::Not | Running::Unreadable(_) => None,
     });
     let (whose, of) = match (of_agent, local.and_then(|local| local.descriptors)) {
         (Some(of), _) => ("the agent has", of),
@@ -91,7 +91,7 @@ pub(super) fn descriptors(seen: &Observed) -> Check {
         (None, None) => return Check::skip(CHECK, "not available on this system"),
     };
     let Descriptors { open, allowed } = of;
-    let told = format!("{whose} {open} of at most {allowed} descriptors open");
+    let told = format!("{whose} {open} of {allowed} open");
     match allowed.saturating_sub(open) >= LEAST_DESCRIPTORS {
         true => Check::pass(CHECK, told),
         false => Check::fail(CHECK, told, "raise the limit on open files (ulimit -n, LimitNOFILE)"),

@@ -2,6 +2,7 @@
 
 use super::super::observed::{Addresses, Descriptors, Idle, Local, Path, Probe, TokenSeen};
 use super::*;
+use crate::status_file::LastFailure;
 use onsembl_protocol::session::{DialFailure, DialFault};
 use onsembl_transport::Clocks;
 use serde_json::json;
@@ -146,7 +147,7 @@ fn each_fault_of_a_dial_fails_one_check_and_skips_what_is_behind() {
         assert_eq!(failures(&seen), [order[at]], "{fault:?}: {:#?}", judge(&seen));
         for check in &order[at + 1..] {
             let behind = of(&seen, check);
-            let is_known = *check == "token" && behind.found.contains("not checked by a server");
+            let is_known = *check == "token" && behind.found.contains("no server has checked it");
             assert!(behind.verdict == Verdict::Skip || is_known, "{fault:?}: {behind:?}");
         }
         for check in ["heartbeat", "idle", "large-frame", "clock"] {
@@ -187,11 +188,11 @@ fn the_hop_at_which_heartbeats_end_is_named() {
     type Change = fn(&mut AgentStatusFile, &mut Process);
     let cases: [(&str, Change); 6] = [
         ("its timer has stopped", |s, _| s.last_heartbeat_sent = ago(200)),
-        ("the server has answered none", |s, _| s.last_heartbeat_answered = ago(300)),
-        ("the server has answered none", |s, _| s.last_heartbeat_answered = None),
+        ("the server answered none", |s, _| s.last_heartbeat_answered = ago(300)),
+        ("the server answered none", |s, _| s.last_heartbeat_answered = None),
         ("the server records none", |s, _| s.last_heartbeat_recorded = ago(400)),
         ("is stopped (state T)", |_, p| p.state = Some('T')),
-        ("has been reconnecting", |s, _| s.state = "reconnecting".into()),
+        ("is reconnecting", |s, _| s.state = "reconnecting".into()),
     ];
     for (says, change) in cases {
         let seen = with_status(change);
@@ -286,60 +287,6 @@ fn a_status_that_is_not_written_any_more_is_no_fault_of_the_timer() {
     assert_eq!(check.verdict, Verdict::Fail);
     assert!(check.found.contains("a full disk?") && !check.found.contains("timer"), "{check:?}");
     assert!(!check.action.contains("report this as a bug"), "{check:?}");
-}
-
-fn failure(cause: &str, said: &str) -> Option<LastFailure> {
-    Some(LastFailure {
-        cause: cause.into(),
-        text: said.into(),
-        address: None,
-        os_error: None,
-        at: NOW.into(),
-        times: 3,
-    })
-}
-
-#[test]
-fn a_refused_hello_is_named_with_what_the_server_said_whoever_sent_it() {
-    let said = "the name \"dev\" is reserved for the token t-2";
-    let of_agent = with_status(|status, _| {
-        status.state = "reconnecting".into();
-        status.because = format!("the next attempt is due; before that: {said}");
-        status.last_failure = failure("hello-refused", said);
-    });
-    assert_eq!(failures(&of_agent), ["hello", "running-agent"]);
-    let mut of_probe = well();
-    let (code, message) = ("UNAUTHORIZED".to_owned(), said.to_owned());
-    of_probe.probe.as_mut().unwrap().hello = Err(NoHello::Refused { code, message });
-    assert_eq!(failures(&of_probe), ["hello"]);
-    for seen in [of_agent, of_probe] {
-        let check = of(&seen, "hello");
-        assert!(check.found.contains(said) && !check.action.is_empty(), "{check:?}");
-    }
-    let over = with_status(|status, _| status.last_failure = failure("hello-refused", said));
-    assert!(failures(&over).is_empty(), "it has a session");
-}
-
-#[test]
-fn an_agent_that_was_sent_away_is_not_just_one_that_does_not_run() {
-    let left = |state: &str, because: &str| {
-        let mut seen = well();
-        if let Some(Local { state: State::Found(found), .. }) = &mut seen.local {
-            found.agent = Running::Not(Some(Box::new(AgentStatusFile {
-                state: state.into(),
-                because: because.into(),
-                last_failure: failure("link-ended", "the agent was deleted"),
-                ..status()
-            })));
-        }
-        of(&seen, "running-agent")
-    };
-    let check = left("closed", "the agent was deleted");
-    assert_eq!(check.verdict, Verdict::Fail);
-    assert!(check.found.contains("the agent was deleted") && !check.action.is_empty());
-    for (state, because) in [("closed", "stopped on this machine"), ("connected", "accepted")] {
-        assert_eq!(left(state, because).verdict, Verdict::Skip, "{state}: {because}");
-    }
 }
 
 #[test]

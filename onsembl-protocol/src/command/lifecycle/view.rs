@@ -188,8 +188,8 @@ impl fmt::Display for CommandCause {
             Self::Waits => f.write_str("waiting for a free slot on its agent"),
             Self::WaitsForAgent => f.write_str("waiting for its agent, which is offline"),
             Self::AgentHasIt => f.write_str("acknowledged by the agent"),
-            Self::Started => f.write_str("its process is running"),
-            Self::OpenedByAgent => f.write_str("opened by its agent; its program is running"),
+            Self::Started => f.write_str("its process runs"),
+            Self::OpenedByAgent => f.write_str("opened by its agent; its program runs"),
             Self::Adopted => f.write_str(
                 "adopted: its agent has it and the database does not; who requested it, and what, is unknown",
             ),
@@ -201,7 +201,7 @@ impl fmt::Display for CommandCause {
             Self::CancelUnconfirmed => {
                 f.write_str("cancel not confirmed: some of its processes may still be running")
             }
-            Self::CancelledBeforeSent => f.write_str("cancelled before it was sent to the agent"),
+            Self::CancelledBeforeSent => f.write_str("cancelled before it went to the agent"),
             Self::CancelledBeforeStart => {
                 f.write_str("cancelled; the agent's journal proves that it never started")
             }
@@ -240,7 +240,7 @@ impl fmt::Display for CommandCause {
             ),
             Self::EndNotSeen => f.write_str("how it ended was not observed"),
             Self::AgentAway => {
-                f.write_str("the agent is away; it will report how this ended when it is back")
+                f.write_str("the agent is away; it reports how this ended when it is back")
             }
             Self::NeverCameBack(d) => {
                 write!(f, "the agent was away for {}; how it ended is unknown", Human(*d))

@@ -21,7 +21,6 @@ use super::view::View;
 use crate::close::CloseCause;
 use crate::id::{DashboardId, MessageId, ServerInstanceId};
 use crate::limits::Limits;
-use crate::model::Access;
 use crate::session::{
     DashboardStatus, Greeting, GreetingEvent, GreetingVerdict, RefusalReason, UndecodableQuota,
 };
@@ -147,14 +146,7 @@ impl DashboardLink {
     /// The same under this number, by which its fleet knows who holds a keyboard.
     #[must_use]
     pub fn numbered(self, dashboard: DashboardId) -> Self {
-        Self { requests: self.requests.of(dashboard), ..self }
-    }
-
-    /// The same for one who may do this; [`Access::Full`] unless set. Of one who may look only, every message that
-    /// changes something is refused with `READ_ONLY`.
-    #[must_use]
-    pub fn with_access(self, access: Access) -> Self {
-        Self { requests: self.requests.with_access(access), ..self }
+        Self { requests: Requests::of(dashboard), ..self }
     }
 
     /// Takes one event.

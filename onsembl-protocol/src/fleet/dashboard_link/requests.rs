@@ -6,7 +6,7 @@ use super::super::event::{KeyboardRequest, Request};
 use super::DashboardLink;
 use super::lane::KeyboardLane;
 use crate::id::{CommandId, DashboardId, MessageId, UserId};
-use crate::model::{Access, Capabilities, OfflinePolicy};
+use crate::model::{Capabilities, OfflinePolicy};
 use crate::wire::Draft;
 use crate::wire::payload::{
     CommandRequest, DashboardInit, ErrorCode, ErrorReply, LongText, OutputTaken, Ping, Pong,
@@ -50,7 +50,6 @@ pub(super) struct Requests {
     lane: KeyboardLane,
     /// The text of a request that is to come.
     draft: Draft,
-    access: Access,
 }
 
 /// A request that is in progress.
@@ -114,14 +113,9 @@ pub(super) fn before_hello(
 }
 
 impl Requests {
-    /// The same of this dashboard.
-    pub(super) fn of(self, dashboard: DashboardId) -> Self {
-        Self { lane: KeyboardLane::new(dashboard), ..self }
-    }
-
-    /// The same of one who may do this.
-    pub(super) fn with_access(self, access: Access) -> Self {
-        Self { access, ..self }
+    /// Those of this dashboard.
+    pub(super) fn of(dashboard: DashboardId) -> Self {
+        Self { lane: KeyboardLane::new(dashboard), ..Self::default() }
     }
 
     /// Takes a message after the hello, with its id and its length in bytes. `capabilities` is what was negotiated in
@@ -133,10 +127,6 @@ impl Requests {
         message: DashboardToServer,
         capabilities: Capabilities,
     ) -> Asked {
-        match self.access {
-            Access::ReadOnly if changes(&message) => return look_only(from.0, &message),
-            Access::ReadOnly | Access::Full => {}
-        }
         match message {
             DashboardToServer::Init(init) => Asked::Hello(Box::new(init)),
             DashboardToServer::Subscribe(what) => Asked::Subscribe(what),
@@ -322,38 +312,6 @@ fn reply(error: ErrorReply) -> Asked {
     Asked::Reply(Box::new(ServerToDashboard::Error(error)))
 }
 
-/// Whether a message changes something, or opens the way to it: a token that is refreshed may do everything.
-const fn changes(message: &DashboardToServer) -> bool {
-    match message {
-        DashboardToServer::CommandRequest(_)
-        | DashboardToServer::CommandText(_)
-        | DashboardToServer::CommandCancel(_)
-        | DashboardToServer::Control(_)
-        | DashboardToServer::EmergencyStop(_)
-        | DashboardToServer::StopRelease(_)
-        | DashboardToServer::KeyboardTake(_)
-        | DashboardToServer::KeyboardRelease(_)
-        | DashboardToServer::TerminalInput(_)
-        | DashboardToServer::TokenRefresh(_) => true,
-        DashboardToServer::Init(_)
-        | DashboardToServer::Subscribe(_)
-        | DashboardToServer::Unsubscribe(_)
-        | DashboardToServer::OutputTaken(_)
-        | DashboardToServer::Ping(_)
-        | DashboardToServer::Pong(_)
-        | DashboardToServer::Unknown(_) => false,
-    }
-}
-
-fn look_only(id: Option<MessageId>, message: &DashboardToServer) -> Asked {
-    if let DashboardToServer::CommandText(_) = message {
-        // The request behind it is refused.
-        return Asked::Nothing;
-    }
-    let why = "this session is read-only; nothing was done";
-    reply(ErrorReply::new(ErrorCode::ReadOnly, why).about(id).for_command(command_of(message)))
-}
-
 fn pong(ping: &Ping) -> Asked {
     let pong = Pong { timestamp: ping.timestamp, latency: Some(0.0), sequence: ping.sequence };
     Asked::Reply(Box::new(ServerToDashboard::Pong(pong)))
@@ -385,7 +343,6 @@ fn command_of(message: &DashboardToServer) -> Option<CommandId> {
 mod tests {
     use super::*;
     use crate::model::{DASHBOARD_FEATURES, Dialect};
-    use crate::wire::MessageSet as _;
     use crate::wire::payload::{CommandCancel, EmergencyStop};
 
     fn cancel() -> DashboardToServer {
@@ -474,44 +431,6 @@ mod tests {
         }
         let (asked, _) = asks(&[0, 1, 2], Capabilities::LEGACY);
         assert_eq!(code(&asked), Some(&ErrorCode::NotSupported));
-    }
-
-    /// One of each type of message, after a hello.
-    fn all_messages() -> alloc::vec::Vec<DashboardToServer> {
-        let payload = r#"{"commandId":"c","agentId":"a","all":true,"action":"PAUSE","content":"x","offset":0,
-            "bytes":"bHM=","holder":"h","sequence":1,"type":"agent","accessToken":"t","incarnation":0}"#;
-        let read = |kind: &&str| {
-            let mut payload = serde_json::Deserializer::from_str(payload);
-            DashboardToServer::read_payload(kind, &mut payload).ok()
-        };
-        DashboardToServer::TYPES.iter().filter_map(read).collect()
-    }
-
-    #[test]
-    fn a_read_only_dashboard_changes_nothing_and_is_told_so() {
-        let all =
-            Capabilities::negotiate(DASHBOARD_FEATURES, DASHBOARD_FEATURES, Dialect::Extended);
-        let messages = all_messages();
-        assert_eq!(messages.len(), DashboardToServer::TYPES.len(), "{messages:?}");
-        for message in messages {
-            let mut requests = Requests::default().with_access(Access::ReadOnly);
-            let is_change = changes(&message);
-            let asked = requests.take((None, 100), message.clone(), all);
-            let is_harmless = match &asked {
-                Asked::Fleet(..) | Asked::Refresh(..) | Asked::Draft => false,
-                Asked::Hello(_)
-                | Asked::Subscribe(_)
-                | Asked::Unsubscribe(_)
-                | Asked::Take(_)
-                | Asked::Reply(_)
-                | Asked::Nothing
-                | Asked::Unknown(_) => true,
-            };
-            assert!(is_harmless && requests.bytes() == 0, "{message:?}: {asked:?}");
-            let is_told = code(&asked) == Some(&ErrorCode::ReadOnly);
-            let is_piece = matches!(message, DashboardToServer::CommandText(_));
-            assert_eq!(is_told, is_change && !is_piece, "{message:?}: {asked:?}");
-        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the program of an agent does, as a server shows it, and requests that depend on it.
 
-use super::kit::{AGENT, Kit, hello_without};
+use super::kit::{AGENT, Kit, hello};
 use crate::fleet::*;
 use crate::id::{AgentId, CommandId};
 use crate::model::{Activity, ActivityState, Feature, TypeIf};
@@ -28,7 +28,8 @@ fn shown(kit: &Kit) -> Option<Activity> {
 
 #[test]
 fn it_is_shown_while_its_session_lasts_and_by_the_clock_of_the_server() {
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     assert_eq!(shown(&kit), None);
     let far = 1_900_000_000_000;
     kit.say(said(ActivityState::Waiting, far - 40_000, far));
@@ -49,12 +50,14 @@ fn it_is_shown_while_its_session_lasts_and_by_the_clock_of_the_server() {
 fn asked(kit: &mut Kit, name: &str) {
     let mut request = CommandRequest::new(CommandId::new(name), AgentId::new(AGENT), "go on");
     request.condition = Some(TypeIf::Waiting);
-    let _ = kit.ask(7, Request::Command(Box::new(request)));
+    let token = Token(7);
+    kit.feed(FleetEvent::Request { token, request: Request::Command(Box::new(request)) });
 }
 
 #[test]
 fn a_text_on_a_condition_goes_to_an_agent_that_knows_it_and_to_no_other() {
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     asked(&mut kit, "c1");
     let sent = kit.sent.iter().find_map(|message| match message {
         ServerToAgent::CommandRequest(request) => Some(request.condition.clone()),
@@ -62,7 +65,11 @@ fn a_text_on_a_condition_goes_to_an_agent_that_knows_it_and_to_no_other() {
     });
     assert_eq!(sent, Some(Some(TypeIf::Waiting)));
     let mut kit = Kit::new(FleetLimits::DEFAULT);
-    kit.hello(1, hello_without(&Feature::Activity));
+    let mut old = hello("p", "a", &[]);
+    if let Some(extensions) = &mut old.extensions {
+        extensions.features.retain(|feature| *feature != Feature::Activity);
+    }
+    kit.hello(1, old);
     asked(&mut kit, "c1");
     assert!(!kit.sent.iter().any(|message| matches!(message, ServerToAgent::CommandRequest(_))));
     assert_eq!(kit.stage("c1"), None, "it was refused at once");

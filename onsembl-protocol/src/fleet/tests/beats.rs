@@ -1,6 +1,6 @@
 //! What is said when heartbeats of a session stop.
 
-use super::kit::{AGENT, Kit};
+use super::kit::{AGENT, Kit, hello};
 use crate::diagnosis::{BeatStop, BeatVerdict};
 use crate::fleet::*;
 use crate::id::AgentId;
@@ -15,7 +15,8 @@ fn noted(kit: &Kit) -> Vec<&FleetNote> {
 
 #[test]
 fn where_heartbeats_stop_is_noted_of_a_session_and_of_none_that_is_over() {
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     let seat = kit.seat.unwrap();
     let since = kit.now().wall;
     let stop = BeatStop {
@@ -40,7 +41,8 @@ fn where_heartbeats_stop_is_noted_of_a_session_and_of_none_that_is_over() {
 /// What changes seldom stands once, and what a heartbeat brought only where it is shown.
 #[test]
 fn what_a_heartbeat_brought_is_shown_whatever_else_changes() {
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     let (seat, id) = (kit.seat.unwrap(), AgentId::new(AGENT));
     let metrics = HealthMetrics { commands_processed: Some(7), ..HealthMetrics::default() };
     kit.feed(FleetEvent::Metrics { seat, metrics });

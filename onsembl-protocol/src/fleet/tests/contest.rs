@@ -14,7 +14,8 @@ use core::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn kit() -> Kit {
-    let kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     assert_eq!(kit.joined, [LinkId(1)]);
     kit
 }

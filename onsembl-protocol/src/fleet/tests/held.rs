@@ -42,7 +42,8 @@ fn paused(by: Option<&str>, since: WallTime) -> OrderInForce {
 #[test]
 fn a_pause_is_shown_with_who_ordered_it_and_since_when_over_a_lost_link_too() {
     let second = Duration::from_secs(1);
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     let since = kit.now().wall;
     order(&mut kit, ControlAction::Pause);
     assert_eq!(in_force(&kit), OrderInForce::None, "until the agent says so");
@@ -82,7 +83,8 @@ fn says_of_program(kit: &mut Kit, said: &Value) {
 
 #[test]
 fn a_fault_of_a_program_is_shown_until_its_agent_says_that_it_runs_again() {
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     says_of_program(&mut kit, &json!({ "name": "sh", "why": "stopped by a signal" }));
     assert!(fault(&kit).is_some_and(|fault| fault.contains("stopped by a signal")));
     says_of_program(&mut kit, &json!({ "name": "sh", "runs": false }));

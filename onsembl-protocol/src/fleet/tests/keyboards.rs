@@ -1,6 +1,6 @@
 //! Who types into which terminal: one dashboard at a time, each byte at most once, and no byte of it anywhere else.
 
-use super::kit::{AGENT, Kit, hello, hello_without};
+use super::kit::{AGENT, Kit, hello};
 use crate::fleet::*;
 use crate::id::{CommandId, DashboardId, HoldId, InputSequence};
 use crate::model::Feature;
@@ -39,15 +39,18 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut kit = Kit::joined();
+        let mut kit = Kit::new(FleetLimits::DEFAULT);
+        kit.hello(1, hello("i", "h", &[]));
         kit.say(opened());
         Self { kit, asked: 0 }
     }
 
     fn ask(&mut self, by: u64, request: KeyboardRequest) -> Answer {
         self.asked += 1;
+        let token = Token(self.asked);
         let request = Request::Keyboard(DashboardId(by), request);
-        self.kit.ask(self.asked, request).expect("it is answered at once")
+        self.kit.feed(FleetEvent::Request { token, request });
+        self.kit.answers.remove(&token).expect("it is answered at once")
     }
 
     fn take(&mut self, by: u64, mode: TakeMode) -> Result<HoldId, ErrorReply> {
@@ -229,7 +232,11 @@ fn nobody_types_into_what_is_away_stopped_old_or_no_terminal() {
     stopped.kit.feed(FleetEvent::Request { token: Token(999), request });
     assert_eq!(code(&mut stopped), ErrorCode::AgentStopped);
     let mut old = World { kit: Kit::new(FleetLimits::DEFAULT), asked: 0 };
-    old.kit.hello(1, hello_without(&Feature::Typing));
+    let mut without = hello("i", "h", &[]);
+    if let Some(extensions) = &mut without.extensions {
+        extensions.features.retain(|feature| *feature != Feature::Typing);
+    }
+    old.kit.hello(1, without);
     old.kit.say(opened());
     assert_eq!(code(&mut old), ErrorCode::NotSupported);
     let mut over = World::new();
@@ -246,7 +253,7 @@ fn a_hold_of_an_earlier_session_types_nothing_into_the_next() {
     let hold = world.take(1, TakeMode::IfFree).unwrap();
     world.types(1, &hold, 1).unwrap();
     world.kit.lose(1);
-    world.kit.hello(2, hello("p", "a", &[terminal().as_str()]));
+    world.kit.hello(2, hello("i", "h", &[terminal().as_str()]));
     world.kit.say(opened());
     let _ = world.sent();
     assert!(world.types(1, &hold, 2).is_err());

@@ -30,8 +30,6 @@ pub(super) struct Kit {
     pub(super) rows: BTreeMap<CommandId, CommandRecord>,
     /// Whether it takes new ones.
     pub(super) takes: Result<(), StoreFault>,
-    /// What the store says of probes.
-    pub(super) opens: Result<(), OpenFault>,
     /// What was sent to agents.
     pub(super) sent: Vec<ServerToAgent>,
     /// Hellos that were refused, and why.
@@ -63,7 +61,6 @@ impl Kit {
             view: View::default(),
             rows: BTreeMap::new(),
             takes: Ok(()),
-            opens: Ok(()),
             sent: Vec::new(),
             refused: Vec::new(),
             joined: Vec::new(),
@@ -139,11 +136,6 @@ impl Kit {
                     StoreAnswer::Session { seat, link, session: new.session, opened: Ok(opened) };
                 return alloc::vec![FleetEvent::Store(answer)];
             }
-            FleetAction::Ask(Question::Probe { link, new }) => {
-                let (session, opens) = (new.session, self.opens.clone());
-                let answer = StoreAnswer::Probed { link, session, opens };
-                return alloc::vec![FleetEvent::Store(answer)];
-            }
             FleetAction::Ask(Question::Stop(order)) => {
                 let stop = order.id;
                 let _ = self.stops.insert(stop.clone());
@@ -215,20 +207,6 @@ impl Kit {
             epoch: Epoch(self.version),
         };
         FleetEvent::Presence { seat, presence, beats: None }
-    }
-
-    /// A fleet with its agent in session.
-    pub(super) fn joined() -> Self {
-        let mut kit = Self::new(FleetLimits::DEFAULT);
-        kit.hello(1, hello("p", "a", &[]));
-        kit
-    }
-
-    /// Asks for something; the answer, if there is one at once.
-    pub(super) fn ask(&mut self, number: u64, request: Request) -> Option<Answer> {
-        let token = Token(number);
-        self.feed(FleetEvent::Request { token, request });
-        self.answers.remove(&token)
     }
 
     pub(super) fn hello(&mut self, link: u64, hello: AgentConnect) {
@@ -304,15 +282,6 @@ pub(super) fn hello(instance: &str, host: &str, commands: &[&str]) -> AgentConne
             stop_id: None,
         }),
     }
-}
-
-/// Of an agent that does not have this.
-pub(super) fn hello_without(missing: &Feature) -> AgentConnect {
-    let mut hello = hello("p", "a", &[]);
-    if let Some(extensions) = &mut hello.extensions {
-        extensions.features.retain(|feature| feature != missing);
-    }
-    hello
 }
 
 pub(super) fn complete(id: &str) -> AgentToServer {

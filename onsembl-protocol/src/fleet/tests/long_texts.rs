@@ -1,6 +1,6 @@
 //! Texts that go to their agents in pieces, at the server: kept in memory, sent before their requests, bounded.
 
-use super::kit::{AGENT, Kit, hello, hello_without};
+use super::kit::{AGENT, Kit, hello};
 use crate::command::CommandStage;
 use crate::fleet::*;
 use crate::id::{AgentId, CommandId};
@@ -21,7 +21,9 @@ fn asked(kit: &mut Kit, number: u64, name: &str, text: String) -> Result<(), Err
 }
 
 fn request_of(kit: &mut Kit, number: u64, request: CommandRequest) -> Result<(), ErrorReply> {
-    kit.ask(number, Request::Command(Box::new(request))).unwrap().done()
+    let token = Token(number);
+    kit.feed(FleetEvent::Request { token, request: Request::Command(Box::new(request)) });
+    kit.answers.remove(&token).unwrap().done()
 }
 
 /// What was sent of a command: the bytes of each piece, and what its request says.
@@ -45,7 +47,8 @@ fn sent(kit: &mut Kit) -> (Vec<u8>, Vec<Option<u64>>) {
 
 #[test]
 fn a_long_text_goes_before_its_request_again_in_each_session_and_is_not_stored() {
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     let text = format!("a secretly long text: {}", "é".repeat(200_000));
     let bytes = Some(text.len() as u64);
     assert_eq!(asked(&mut kit, 1, "c", text.clone()), Ok(()));
@@ -72,7 +75,10 @@ fn a_long_text_goes_before_its_request_again_in_each_session_and_is_not_stored()
 #[test]
 fn an_agent_that_cannot_join_pieces_is_sent_none_and_the_refusal_says_so() {
     let mut kit = Kit::new(FleetLimits::DEFAULT);
-    let old = hello_without(&Feature::LongText);
+    let mut old = hello("p", "a", &[]);
+    if let Some(extensions) = &mut old.extensions {
+        extensions.features.retain(|feature| *feature != Feature::LongText);
+    }
     kit.hello(1, old.clone());
     let refused = asked(&mut kit, 1, "c", "x".repeat(100_000)).unwrap_err();
     assert_eq!(refused.code, ErrorCode::NotSupported);
@@ -80,7 +86,8 @@ fn an_agent_that_cannot_join_pieces_is_sent_none_and_the_refusal_says_so() {
     assert_eq!(sent(&mut kit), (Vec::new(), Vec::new()));
     assert_eq!(kit.stage("c"), None);
     // One that waited for an agent that comes back as such a one.
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     kit.lose(1);
     assert_eq!(asked(&mut kit, 1, "c", "x".repeat(100_000)), Ok(()));
     kit.hello(2, old);
@@ -90,7 +97,8 @@ fn an_agent_that_cannot_join_pieces_is_sent_none_and_the_refusal_says_so() {
 
 #[test]
 fn so_much_of_long_texts_waits_for_an_agent_and_no_more() {
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     assert_eq!(asked(&mut kit, 1, "c1", "x".repeat(LongText::MOST - 70_000)), Ok(()));
     assert_eq!(asked(&mut kit, 2, "c2", "x".repeat(70_000)), Ok(()));
     let refused = asked(&mut kit, 3, "c3", "x".repeat(70_000)).unwrap_err();
@@ -104,7 +112,8 @@ fn so_much_of_long_texts_waits_for_an_agent_and_no_more() {
 
 #[test]
 fn a_text_that_is_not_here_is_not_carried_out() {
-    let mut kit = Kit::joined();
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, hello("p", "a", &[]));
     let mut request = CommandRequest::new(CommandId::new("c"), AgentId::new(AGENT), "beginning");
     request.long_text = Some(LongText::Declared(100_000));
     let refused = request_of(&mut kit, 1, request).unwrap_err();

@@ -8,13 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 
 fn refusal(name: &str, scope: TokenScope) -> Option<String> {
-    refusal_if(Ok(()), name, scope)
-}
-
-/// Where the store says this of the agent that the probe is for.
-fn refusal_if(opens: Result<(), OpenFault>, name: &str, scope: TokenScope) -> Option<String> {
     let mut kit = Kit::new(FleetLimits::DEFAULT);
-    kit.opens = opens;
     let mut probe = hello("i", "h", &[]);
     probe.name = Some(name.to_owned());
     if let Some(extensions) = &mut probe.extensions {
@@ -34,17 +28,4 @@ fn a_probe_for_an_agent_that_its_token_is_not_for_is_refused() {
     assert_eq!(refusal("doctor of a", of_a()), None);
     assert_eq!(refusal("doctor of nobody", TokenScope::Any), None);
     assert_eq!(refusal("something else", of_a()), None, "it is for no agent");
-}
-
-#[test]
-fn a_probe_for_an_agent_that_the_store_would_refuse_is_refused() {
-    let refusal = |opens, name| refusal_if(Err(opens), name, TokenScope::Any);
-    let reserved = || OpenFault::Claimed("the name is reserved".to_owned());
-    let why = refusal(reserved(), "doctor of a");
-    assert_eq!(why.as_deref(), Some("the name is reserved"));
-    let deleted = OpenFault::Deleted("it was deleted".to_owned());
-    assert_eq!(refusal(deleted, "doctor of a").as_deref(), Some("it was deleted"));
-    let busy = StoreFault::Unavailable("busy".to_owned());
-    assert_eq!(refusal(busy.into(), "doctor of a"), None, "the connection is good");
-    assert_eq!(refusal(reserved(), "something else"), None, "it is for no agent");
 }

@@ -161,7 +161,6 @@ impl Server {
                 | FleetAction::Evict { .. }
                 | FleetAction::Ask(
                     Question::Insert(_)
-                    | Question::Probe { .. }
                     | Question::Positions { .. }
                     | Question::LogPosition(_)
                     | Question::Balance { .. }

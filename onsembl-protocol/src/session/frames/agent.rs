@@ -424,7 +424,6 @@ pub const fn hello_refusal(code: &ErrorCode) -> HelloRefusal {
         | ErrorCode::UnknownMessageType
         | ErrorCode::Internal
         | ErrorCode::AgentOffline
-        | ErrorCode::AgentOnline
         | ErrorCode::AgentStopped
         | ErrorCode::AgentNotFound
         | ErrorCode::AgentAmbiguous
@@ -432,7 +431,6 @@ pub const fn hello_refusal(code: &ErrorCode) -> HelloRefusal {
         | ErrorCode::QueueFull
         | ErrorCode::SessionContested
         | ErrorCode::KeyboardHeld
-        | ErrorCode::ReadOnly
         | ErrorCode::NotSupported
         | ErrorCode::StorageUnavailable
         | ErrorCode::ConnectionFailed

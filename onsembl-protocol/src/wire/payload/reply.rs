@@ -66,8 +66,6 @@ wire_enum! {
         Internal = "INTERNAL_ERROR",
         /// The agent is neither online nor stale.
         AgentOffline = "AGENT_OFFLINE" | "ROUTING_FAILED",
-        /// The agent is not offline, and the request is only for one that is.
-        AgentOnline = "AGENT_ONLINE",
         /// An emergency stop of the agent is in force.
         AgentStopped = "AGENT_STOPPED",
         /// No such agent, or not this user's.
@@ -80,8 +78,6 @@ wire_enum! {
         QueueFull = "QUEUE_FULL",
         /// Another dashboard holds the keyboard, or the sender does not hold it.
         KeyboardHeld = "KEYBOARD_HELD",
-        /// The session of the sender may look only.
-        ReadOnly = "READ_ONLY",
         /// The request asks for what this peer or this version cannot do.
         NotSupported = "NOT_SUPPORTED",
         /// The store cannot take it now.

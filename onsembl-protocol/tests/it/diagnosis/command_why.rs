@@ -131,7 +131,7 @@ fn what_waits_for_its_agent_has_the_agents_own_explanation_and_what_to_do() {
     assert_told(
         of.clone(),
         Some(WaitsFor::Agent),
-        "It is queued, and its agent coder has been reconnecting since 2025-11-02T00:00:05.000Z: a reason (name-resolution, \
+        "It is queued and its agent coder is reconnecting since 2025-11-02T00:00:05.000Z: a reason (name-resolution, \
          confidence high; errno EAI_AGAIN). It will be sent when the agent is back.",
         "check the server's name and the resolver of the agent's machine",
     );
@@ -140,7 +140,7 @@ fn what_waits_for_its_agent_has_the_agents_own_explanation_and_what_to_do() {
     assert!(summary.contains("It may have been sent already"), "{summary}");
     of.status = CommandPhase::Running;
     let (_, summary, _) = told(of);
-    assert!(summary.ends_with("will report how it ended when it is back."), "{summary}");
+    assert!(summary.ends_with("reports how it ended when it is back."), "{summary}");
 }
 
 #[test]
@@ -150,12 +150,12 @@ fn what_waits_for_its_turn_says_how_many_are_before_it() {
     assert_told(
         of.clone(),
         Some(WaitsFor::Turn),
-        "It is waiting for its turn: coder is running 4 of at most 4 commands, and 2 others are ahead of it.",
+        "It waits for its turn: coder runs 4 of at most 4 commands, and 2 come before it.",
         "wait, or cancel a running one (`onsembl commands`)",
     );
     of.standing = Some(Standing { ahead: 0, occupied: 4, ..standing() });
     let (_, summary, _) = told(of.clone());
-    assert!(summary.contains("no other is ahead of it"), "{summary}");
+    assert!(summary.contains("none comes before it"), "{summary}");
     of.standing = Some(standing());
     let (_, summary, _) = told(of.clone());
     assert!(summary.contains("about to be sent"), "{summary}");
@@ -165,7 +165,7 @@ fn what_waits_for_its_turn_says_how_many_are_before_it() {
     assert_told(
         of,
         Some(WaitsFor::Acknowledgement),
-        "It was sent to coder 3 times, most recently 4s ago, and has not been acknowledged yet (reading from the agent is paused until half of its output is stored, so its messages are delayed).",
+        "It was sent to coder 3 times, last 4s ago, and is not acknowledged yet (reading from the agent is paused until half of its output is stored, so its messages are delayed).",
         "if this lasts longer than a minute, `onsembl why coder`",
     );
 }
@@ -181,7 +181,7 @@ fn what_an_order_holds_says_whose_and_how_it_is_undone() {
         assert_told(
             of.clone(),
             Some(WaitsFor::Resume),
-            "Its agent coder is paused and starts nothing until it is resumed.",
+            "Its agent coder is paused, and starts nothing until it is resumed.",
             "`onsembl control coder resume`",
         );
         let order = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "rm -rf".into() };
@@ -217,7 +217,7 @@ fn what_runs_says_since_when_and_when_it_last_wrote() {
         |n, status, because: &str| CommandStep { at: at(n), status, because: because.into() };
     of.steps = vec![
         step(1, CommandPhase::Queued, "waits"),
-        step(2, CommandPhase::Running, "its process is running"),
+        step(2, CommandPhase::Running, "its process runs"),
         step(10, CommandPhase::Running, "the agent is back and still has it"),
     ];
     of.last_output = Some(at(66));
@@ -228,14 +228,14 @@ fn what_runs_says_since_when_and_when_it_last_wrote() {
     let why = CommandWhy::of(of.clone(), at(70));
     assert_eq!(
         why.summary,
-        "It has been running on coder since 2025-11-02T00:00:02.000Z: the cause; its latest stored output came 4s ago."
+        "It runs on coder since 2025-11-02T00:00:02.000Z: the cause; its latest stored output came 4s ago."
     );
     assert_eq!(
         why.gaps,
         ["4096 bytes of stdout are missing", "the rest of stderr is missing: agent-died"]
     );
     let text = serde_json::to_string(&why).unwrap();
-    let begin = r#"{"command_id":"c1","status":"running","since":"2025-11-02T00:00:10.000Z","waits_for":"end","summary":"It has been running"#;
+    let begin = r#"{"command_id":"c1","status":"running","since":"2025-11-02T00:00:10.000Z","waits_for":"end","summary":"It runs"#;
     assert!(text.starts_with(begin), "{text}");
     of.status = CommandPhase::Cancelling;
     assert_told(
@@ -252,7 +252,7 @@ fn what_is_over_says_how_it_ended_and_what_is_left_to_do() {
     assert_told(
         failed,
         None,
-        "It failed at 2025-11-02T00:00:10.000Z: the cause.",
+        "It failed (at 2025-11-02T00:00:10.000Z): the cause.",
         "look at `onsembl output c1`",
     );
     let (_, summary, action) = told(known(CommandPhase::OutcomeUnknown));
@@ -284,17 +284,17 @@ fn what_a_queued_command_waits_for_is_named_one_by_one() {
         of.agent = Some(AgentOf { order, ..agent(state) });
         of
     };
-    let away = "its agent coder has been offline since 2025-11-02T00:00:05.000Z: a reason";
+    let away = "its agent coder is offline since 2025-11-02T00:00:05.000Z: a reason";
     let of = with(PresenceStatus::Offline, OrderInForce::None);
     assert_eq!(obstacles(of), [(WaitsFor::Agent, away.to_owned())]);
-    let full = "its agent coder is busy with 4 of at most 4 commands: run-1, run-2, run-3, run-4 and 1 more; one other command is ahead of this one";
+    let full = "its agent coder is busy with 4 of at most 4 commands: run-1, run-2, run-3, run-4 and 1 more, and one comes before it";
     let of = busy(with(PresenceStatus::Online, OrderInForce::None));
     assert_eq!(obstacles(of), [(WaitsFor::Turn, full.to_owned())]);
     let paused = OrderInForce::Paused { by: Some("ann".into()), since: Some(at(6)) };
-    let held = "its agent coder was paused by ann at 2025-11-02T00:00:06.000Z; `onsembl control coder resume` ends it";
+    let held = "its agent coder is paused by ann since 2025-11-02T00:00:06.000Z; `onsembl control coder resume` ends it";
     let of = with(PresenceStatus::Online, paused.clone());
     assert_eq!(obstacles(of.clone()), [(WaitsFor::Resume, held.to_owned())]);
-    assert!(told(of).1.contains("coder was paused by ann at 2025-11-02"));
+    assert!(told(of).1.contains("coder is paused by ann since 2025-11-02"));
     let stopped = OrderInForce::Stopped { by: "ann".into(), at: at(6), reason: "test".into() };
     let of = with(PresenceStatus::Online, stopped.clone());
     let text = "an emergency stop by ann at 2025-11-02T00:00:06.000Z (test) is in force; `onsembl release coder` ends it";

@@ -56,24 +56,10 @@ pub(super) fn diagram(graph: &Graph) -> String {
         out += &format!("    {from} --> {to}: {}\n", causes.join(", "));
     }
     out += &format!("    {} --> [*]\n```\n", id(graph.ends));
-    out + &not_drawn(graph)
-}
-
-/// A paragraph for each status to which causes lead from everywhere.
-fn not_drawn(graph: &Graph) -> String {
-    let mut causes: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for (cause, to) in graph.everywhere() {
-        causes.entry(to).or_default().push(format!("`{cause}`"));
+        out += &format!("\nNot drawn: `{cause}` leads from every other status to `{to}`.\n");
     }
-    let paragraph = |(to, causes): (_, Vec<String>)| {
-        let causes = match causes.as_slice() {
-            [only] => format!("{only} leads"),
-            [first @ .., last] => format!("{} and {last} lead", first.join(", ")),
-            [] => String::new(),
-        };
-        format!("\nFrom every other status, {causes} to `{to}`; these edges are not drawn.\n")
-    };
-    causes.into_iter().map(paragraph).collect()
+    out
 }
 
 fn tables(graph: &Graph) -> String {

@@ -3,7 +3,6 @@
 mod agreement;
 mod binary;
 mod canonical;
-mod dashboard_samples;
 mod divergences;
 mod frames_of_agents;
 mod frames_of_dashboards;

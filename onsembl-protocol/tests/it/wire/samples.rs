@@ -1,11 +1,9 @@
-//! One message of every kind of an agent and to it, with every field that travels filled in. Those of dashboards are
-//! beside this.
+//! One message of every kind, with every field that travels filled in.
 
-pub(super) use super::dashboard_samples::{from_dashboards, to_dashboards};
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, HoldId,
-    Incarnation, InputSequence, InstanceId, JournalId, MessageId, ServerInstanceId, SessionId,
-    StopId, UserId,
+    Incarnation, InputSequence, InstanceId, JournalId, MessageId, PresenceVersion,
+    ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::model::{
@@ -14,21 +12,23 @@ use onsembl_protocol::model::{
 };
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
-use onsembl_protocol::wire::{AgentToServer, NextBeat, ServerToAgent};
+use onsembl_protocol::wire::{
+    AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
+};
 use serde_json::json;
 use std::time::Duration;
 
 pub(super) const AT: WallTime = WallTime::from_unix_millis(1_762_041_600_123);
 
-pub(super) fn command() -> CommandId {
+fn command() -> CommandId {
     CommandId::new("cmd-1")
 }
 
-pub(super) fn agent() -> AgentId {
+fn agent() -> AgentId {
     AgentId::new("9c5b94b1")
 }
 
-pub(super) fn metrics() -> HealthMetrics {
+fn metrics() -> HealthMetrics {
     let mut it = HealthMetrics::default();
     it.cpu_usage = Some(12.5);
     it.memory_usage = Some(48.0);
@@ -40,7 +40,7 @@ pub(super) fn metrics() -> HealthMetrics {
     it
 }
 
-pub(super) fn request() -> CommandRequest {
+fn request() -> CommandRequest {
     let mut it = CommandRequest::new(command(), agent(), "make test");
     it.args = vec!["-l".into()];
     it.env = [("A".to_string(), "1".to_string())].into();
@@ -56,7 +56,7 @@ pub(super) fn request() -> CommandRequest {
     it
 }
 
-pub(super) fn piece() -> CommandText {
+fn piece() -> CommandText {
     CommandText {
         command_id: command(),
         offset: ByteOffset(131_072),
@@ -64,13 +64,13 @@ pub(super) fn piece() -> CommandText {
     }
 }
 
-pub(super) fn long_request() -> CommandRequest {
+fn long_request() -> CommandRequest {
     let mut it = CommandRequest::new(command(), agent(), "fix this: … [131079 bytes]");
     it.long_text = Some(LongText::Declared(131_079));
     it
 }
 
-pub(super) fn input() -> TerminalInput {
+fn input() -> TerminalInput {
     TerminalInput {
         command_id: CommandId::of_terminal("0193"),
         holder: HoldId::new("h-1"),
@@ -79,7 +79,7 @@ pub(super) fn input() -> TerminalInput {
     }
 }
 
-pub(super) fn activity() -> AgentActivity {
+fn activity() -> AgentActivity {
     AgentActivity {
         command_id: Some(CommandId::of_terminal("0193")),
         state: ActivityState::Asking,
@@ -96,7 +96,7 @@ pub(super) fn activity() -> AgentActivity {
     }
 }
 
-pub(super) fn cancel() -> CommandCancel {
+fn cancel() -> CommandCancel {
     CommandCancel {
         command_id: command(),
         agent_id: Some(agent()),
@@ -105,7 +105,7 @@ pub(super) fn cancel() -> CommandCancel {
     }
 }
 
-pub(super) fn sized(agent_id: Option<AgentId>) -> TerminalSized {
+fn sized(agent_id: Option<AgentId>) -> TerminalSized {
     TerminalSized {
         command_id: CommandId::of_terminal("0193"),
         agent_id,
@@ -115,7 +115,7 @@ pub(super) fn sized(agent_id: Option<AgentId>) -> TerminalSized {
     }
 }
 
-pub(super) fn gap() -> OutputGap {
+fn gap() -> OutputGap {
     OutputGap {
         command_id: command(),
         agent_id: Some(agent()),
@@ -129,7 +129,7 @@ pub(super) fn gap() -> OutputGap {
     }
 }
 
-pub(super) fn control() -> AgentControl {
+fn control() -> AgentControl {
     AgentControl {
         agent_id: Some(agent()),
         action: ControlAction::Restart,
@@ -140,7 +140,7 @@ pub(super) fn control() -> AgentControl {
     }
 }
 
-pub(super) fn stop() -> EmergencyStop {
+fn stop() -> EmergencyStop {
     EmergencyStop {
         stop_id: None,
         reason: Some("smoke".into()),
@@ -152,7 +152,7 @@ pub(super) fn stop() -> EmergencyStop {
     }
 }
 
-pub(super) fn refresh() -> TokenRefresh {
+fn refresh() -> TokenRefresh {
     TokenRefresh {
         access_token: Secret::new("token"),
         expires_in: Some(3600),
@@ -160,7 +160,7 @@ pub(super) fn refresh() -> TokenRefresh {
     }
 }
 
-pub(super) fn complete() -> CommandComplete {
+fn complete() -> CommandComplete {
     let mut it = CommandComplete::new(command(), CommandPhase::Failed);
     it.agent_id = Some(agent());
     it.signal = Some(9);
@@ -176,7 +176,7 @@ pub(super) fn complete() -> CommandComplete {
     it
 }
 
-pub(super) fn ack() -> Ack {
+fn ack() -> Ack {
     Ack {
         message_id: Some(MessageId::new("i-1")),
         success: true,
@@ -200,7 +200,7 @@ pub(super) fn ack() -> Ack {
     }
 }
 
-pub(super) fn subscriptions() -> Subscriptions {
+fn subscriptions() -> Subscriptions {
     Subscriptions {
         agents: Selection::All,
         commands: Selection::Only(["cmd-1".into()].into()),
@@ -209,7 +209,7 @@ pub(super) fn subscriptions() -> Subscriptions {
     }
 }
 
-pub(super) fn error() -> ErrorReply {
+fn error() -> ErrorReply {
     ErrorReply {
         details: Some(json!({"free": 0})),
         recoverable: Some(true),
@@ -223,15 +223,15 @@ pub(super) fn error() -> ErrorReply {
     .for_agent(Some(agent()))
 }
 
-pub(super) fn ping() -> Ping {
+fn ping() -> Ping {
     Ping { timestamp: Some(1_762_041_600_123.0), sequence: Some(1) }
 }
 
-pub(super) fn pong() -> Pong {
+fn pong() -> Pong {
     Pong { timestamp: Some(1_762_041_600_123.5), latency: Some(12.0), sequence: Some(1) }
 }
 
-pub(super) fn opaque() -> Opaque {
+fn opaque() -> Opaque {
     Opaque(json!({"commandId": "cmd-1", "any": ["thing", 1, null]}))
 }
 
@@ -408,5 +408,198 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
         ServerToAgent::StopRelease(StopRelease { stop_id: StopId::new("s-1") }),
         ServerToAgent::TerminalInput(input()),
         ServerToAgent::TokenRefresh(refresh()),
+    ]
+}
+
+pub(super) fn from_dashboards() -> Vec<DashboardToServer> {
+    let extensions =
+        DashboardExtensions { features: vec![Feature::OutputBytes], server_instance: None };
+    vec![
+        DashboardToServer::Init(DashboardInit {
+            user_id: Some(UserId::new("u-1")),
+            subscriptions: subscriptions(),
+            extensions: Some(extensions),
+        }),
+        DashboardToServer::Init(DashboardInit::default()),
+        DashboardToServer::Subscribe(Subscription {
+            kind: SubscriptionKind::Agent,
+            id: Some("9c5b94b1".into()),
+            all: false,
+            replay: None,
+            view: None,
+        }),
+        DashboardToServer::Subscribe(Subscription {
+            kind: SubscriptionKind::Command,
+            id: Some("terminal-0193".into()),
+            all: false,
+            replay: None,
+            view: Some(ViewMode::Live),
+        }),
+        DashboardToServer::Unsubscribe(Subscription {
+            kind: SubscriptionKind::Terminal,
+            id: None,
+            all: true,
+            replay: None,
+            view: None,
+        }),
+        DashboardToServer::CommandRequest(request()),
+        DashboardToServer::CommandRequest(CommandRequest::new(command(), agent(), "ls")),
+        DashboardToServer::CommandText(piece()),
+        DashboardToServer::CommandRequest(long_request()),
+        DashboardToServer::CommandCancel(cancel()),
+        DashboardToServer::Control(control()),
+        DashboardToServer::EmergencyStop(stop()),
+        DashboardToServer::StopRelease(ReleaseRequest { agent_id: Some(agent()), all: false }),
+        DashboardToServer::StopRelease(ReleaseRequest { agent_id: None, all: true }),
+        DashboardToServer::KeyboardTake(KeyboardTake {
+            command_id: CommandId::of_terminal("0193"),
+            name: "ann at desk".to_owned(),
+            mode: Some(TakeMode::Over),
+        }),
+        DashboardToServer::KeyboardRelease(KeyboardRelease {
+            command_id: CommandId::of_terminal("0193"),
+            holder: HoldId::new("h-1"),
+        }),
+        DashboardToServer::TerminalInput(input()),
+        DashboardToServer::OutputTaken(OutputTaken {
+            command_id: CommandId::of_terminal("0193"),
+            incarnation: Incarnation(5),
+            offset: ByteOffset(900),
+        }),
+        DashboardToServer::Ping(ping()),
+        DashboardToServer::Pong(pong()),
+        DashboardToServer::TokenRefresh(refresh()),
+    ]
+}
+
+pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
+    let stream = TerminalStream {
+        command_id: command(),
+        agent_id: Some(agent()),
+        stream: StreamType::Stdout,
+        content: StreamContent::Lines(vec!["hello".into(), "world".into()]),
+        timestamp: Some(AT),
+        sequence: None,
+        offset: None,
+        incarnation: None,
+    };
+    vec![
+        ServerToDashboard::Connected(DashboardConnected {
+            agents: vec![AgentSummary {
+                agent_id: agent(),
+                name: "dev".into(),
+                agent_type: AgentType::Custom,
+                status: "ONLINE".into(),
+                version: "0.1.0".into(),
+                capabilities: vec!["interrupt".into()],
+                last_heartbeat: Some(AT),
+                metrics: Some(metrics()),
+            }],
+            timestamp: Some(AT),
+            extensions: Some(DashboardExtensions {
+                features: vec![Feature::OutputBytes],
+                server_instance: Some(ServerInstanceId::new("srv")),
+            }),
+        }),
+        ServerToDashboard::AgentConnected(AgentConnected {
+            agent_id: agent(),
+            agent_name: Some("dev".into()),
+            agent_type: AgentType::Custom,
+            version: "0.1.0".into(),
+            host_machine: "build-7".into(),
+            capabilities: vec!["interrupt".into()],
+            timestamp: Some(AT),
+        }),
+        ServerToDashboard::AgentStatus(AgentStatus {
+            agent_id: agent(),
+            status: "timed-out".into(),
+            activity_state: "IDLE".into(),
+            queued_commands: 0,
+            last_ping: None,
+            since: Some(AT),
+            because: Some("no frame from the agent for 90s".into()),
+            presence_version: Some(PresenceVersion(12)),
+            health_metrics: Some(metrics()),
+            stopped: Some(AgentStopped {
+                stop_id: StopId::new("s-1"),
+                all: true,
+                by: "ann".into(),
+                at: Some(AT),
+                reason: "the model went wild".into(),
+                state: StopProgress::NotConfirmed,
+            }),
+            paused: true,
+            explanation: Some(PresenceWhy {
+                confidence: Confidence::Low,
+                evidence: Evidence::NONE.with("silence", Duration::from_secs(90)),
+                next_state: Some("offline".into()),
+                next_change_at: Some(AT),
+                slept: Some(SleptSpan { from: Some(AT), until: Some(AT) }),
+            }),
+            activity: Some(AgentActivity { at: None, ..activity() }),
+        }),
+        ServerToDashboard::AgentDisconnect(AgentDisconnect {
+            agent_id: agent(),
+            reason: "link lost: the connection was reset".into(),
+            timestamp: Some(AT),
+        }),
+        ServerToDashboard::CommandStatus(CommandStatus {
+            command_id: command(),
+            agent_id: Some(agent()),
+            status: CommandPhase::Running,
+            because: Some("its process runs".into()),
+            error: None,
+            exit_code: None,
+            signal: None,
+            started_at: Some(AT),
+            completed_at: None,
+        }),
+        ServerToDashboard::CommandStatus(CommandStatus {
+            command_id: command(),
+            agent_id: None,
+            status: CommandPhase::OutcomeUnknown,
+            because: Some("the agent process that had it is gone".into()),
+            error: Some("the agent process that had it is gone".into()),
+            exit_code: Some(1),
+            signal: Some(9),
+            started_at: Some(AT),
+            completed_at: Some(AT),
+        }),
+        ServerToDashboard::KeyboardState(KeyboardState {
+            command_id: CommandId::of_terminal("0193"),
+            agent_id: Some(agent()),
+            message_id: Some(MessageId::new("m-7")),
+            holder: Some(HoldId::new("h-1")),
+            name: "ann at desk".to_owned(),
+            since: Some(AT),
+            taken: InputSequence(3),
+            because: "taken over by ann at desk".to_owned(),
+        }),
+        ServerToDashboard::CommandComplete(complete()),
+        ServerToDashboard::TerminalStream(stream.clone()),
+        ServerToDashboard::OutputGap(gap()),
+        ServerToDashboard::TerminalSize(sized(Some(AgentId::new("a")))),
+        ServerToDashboard::OutputBehind(OutputBehind {
+            command_id: CommandId::of_terminal("0193"),
+            agent_id: Some(AgentId::new("a")),
+            incarnation: Incarnation(5),
+            offset: ByteOffset(900),
+        }),
+        ServerToDashboard::OutputGap(OutputGap { length: None, ..gap() }),
+        ServerToDashboard::TerminalStream(TerminalStream {
+            content: StreamContent::Bytes(OutputContent::Bytes(vec![0xff].into())),
+            sequence: Some(ChunkSequence(1)),
+            offset: Some(ByteOffset(0)),
+            incarnation: Some(Incarnation(5)),
+            ..stream
+        }),
+        ServerToDashboard::Trace(opaque()),
+        ServerToDashboard::QueueUpdate(opaque()),
+        ServerToDashboard::EmergencyStop(stop()),
+        ServerToDashboard::Ack(Ack { extensions: None, ..ack() }),
+        ServerToDashboard::Error(error()),
+        ServerToDashboard::Ping(ping()),
+        ServerToDashboard::Pong(pong()),
+        ServerToDashboard::TokenRefresh(refresh()),
     ]
 }

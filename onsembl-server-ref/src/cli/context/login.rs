@@ -1,16 +1,13 @@
 //! `login` and `logout`.
 
 use super::store::{ContextName, ContextStore, Settings};
-use crate::cli::connect::ServerArgs;
 use crate::cli::print;
 use crate::cli::remote::{NOT_OURS, PATIENCE, Remote};
 use crate::cli::view::View;
 use crate::client::ClientToken;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use onsembl_transport::Repetition;
 use onsembl_transport::secret::{Secret, TokenFile, TokenSource as _};
-use qrcodegen::{QrCode, QrCodeEcc};
 use serde_json::{Value, json};
 use std::io::{IsTerminal as _, Read as _, stdin};
 use std::path::PathBuf;
@@ -21,8 +18,6 @@ Examples:
   onsembl login https://control.example --token-file me.token
   ssh host onsembl-server token --user me --data DIR | onsembl login https://control.example
   onsembl login https://staging.example --context staging
-  onsembl login --browser                                      prints a one-time link to the page of the server
-  onsembl login --browser --qr --read-only                     the same for a phone, to look only
 
 The operator of the server makes tokens: onsembl-server token --user NAME --out FILE";
 
@@ -33,18 +28,8 @@ const LONGEST_TOKEN: u64 = 64 * 1024;
 #[command(after_help = LOGIN_EXAMPLES)]
 pub(in crate::cli) struct Login {
     /// The server, as http, https, ws or wss URL, with the path prefix of a reverse proxy, if any.
-    #[arg(value_name = "URL", required_unless_present = "browser")]
-    server: Option<String>,
-    /// Print a link that signs a browser in, once and within 5 minutes, as the user of the context. It stores nothing
-    /// here.
-    #[arg(long, conflicts_with_all = ["token_file", "tls_ca", "proxy"])]
-    browser: bool,
-    /// Show the link as a QR code too.
-    #[arg(long, requires = "browser")]
-    qr: bool,
-    /// The browser may look only.
-    #[arg(long, requires = "browser")]
-    read_only: bool,
+    #[arg(value_name = "URL")]
+    server: String,
     /// The file that holds the token. By default the token is read from standard input, or prompted for at a terminal.
     #[arg(long, env = "ONSEMBL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -65,11 +50,7 @@ impl Login {
     }
 
     fn login(self, view: View) -> anyhow::Result<()> {
-        if self.browser {
-            return self.link(view);
-        }
-        let Self { server, token_file, context, tls_ca, proxy, .. } = self;
-        let server = server.context("give the URL of the server")?;
+        let Self { server, token_file, context, tls_ca, proxy } = self;
         let store = ContextStore::open()?;
         let name = match context {
             Some(name) => name,
@@ -106,50 +87,6 @@ impl Login {
         let json = json!({ "name": name.to_string(), "server": server, "user": user, "expires_at": expires });
         view.done(&json, &name.to_string(), text.concat())
     }
-
-    /// A link for a browser.
-    fn link(self, view: View) -> anyhow::Result<()> {
-        let Self { server, context, qr, read_only, .. } = self;
-        let context = match (context, &server) {
-            (Some(context), _) => Some(context),
-            (None, Some(server)) => Some(ContextName::of_server(server).with_context(|| {
-                format!("cannot derive a name from {server:?}; give one with --context")
-            })?),
-            (None, None) => None,
-        };
-        let remote = ServerArgs::of_context(context).connect()?;
-        let body = json!({ "readOnly": read_only }).to_string();
-        let answer = remote.post("/api/page/links", &body, Repetition::Harmless, PATIENCE);
-        let made: Value = serde_json::from_str(&answer?.text()?).context(NOT_OURS)?;
-        let url = made.get("url").and_then(Value::as_str).context(NOT_OURS)?;
-        view.one(&made, url, || {
-            if qr {
-                print::table(&qr_code(url, view.colours())?)?;
-            }
-            Ok(print::line(url)?)
-        })
-    }
-}
-
-/// A QR code in lines of half blocks, with the margin that scanners need. Dark on light, if the terminal has colours.
-fn qr_code(text: &str, colours: bool) -> anyhow::Result<Vec<String>> {
-    const MARGIN: i32 = 2;
-    let code =
-        QrCode::encode_text(text, QrCodeEcc::Low).context("the link is too long for a QR code")?;
-    let size = code.size();
-    let is_light = |x: i32, y: i32| !code.get_module(x, y);
-    let rows = (-MARGIN..size + MARGIN).step_by(2).map(|y| {
-        let cells: String = (-MARGIN..size + MARGIN)
-            .map(|x| match (is_light(x, y), is_light(x, y + 1)) {
-                (true, true) => '\u{2588}',
-                (true, false) => '\u{2580}',
-                (false, true) => '\u{2584}',
-                (false, false) => ' ',
-            })
-            .collect();
-        if colours { format!("\x1b[97;40m{cells}\x1b[0m") } else { cells }
-    });
-    Ok(rows.collect())
 }
 
 /// Whose the token is, once the server has taken it; `None` if it is of a version that does not say.
@@ -217,23 +154,5 @@ impl Logout {
             &name.to_string(),
             format_args!("removed the context {name} and its token"),
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_qr_code_has_a_margin_and_is_as_high_as_it_is_wide() {
-        let link = "https://control.example/#code=AAAAAAAAAAAAAAAAAAAAAA";
-        let lines = qr_code(link, false).unwrap();
-        let width = lines[0].chars().count();
-        assert!(lines.iter().all(|line| line.chars().count() == width));
-        assert_eq!(lines.len(), width.div_ceil(2));
-        assert!(width <= 80, "{width}");
-        assert!(lines[0].chars().all(|c| c == '\u{2588}'), "the margin is light");
-        assert!(qr_code(link, true).unwrap()[0].starts_with("\x1b[97;40m"));
-        assert!(qr_code(&"x".repeat(5000), false).is_err());
     }
 }

@@ -112,13 +112,13 @@ impl AgentAnswer {
         if let Some(permille) = availability.permille {
             let (whole, tenth) = (permille / 10, permille % 10);
             let drops = match judged.drops.len() {
-                0 => "no drops".to_owned(),
+                0 => "no drop".to_owned(),
                 1 => "one drop".to_owned(),
                 n => format!("{n} drops"),
             };
             let observed = availability.observed();
             lines.push(format!(
-                "Available {whole}.{tenth} % of the {observed} observed in the last {since}; {drops}."
+                "It was available {whole}.{tenth} % of {observed}, within the last {since}, with {drops}."
             ));
         }
         lines.extend(match (action, &beats.trouble) {
@@ -173,16 +173,11 @@ impl Judged {
 impl Presence {
     fn sentences(&self) -> String {
         let Self { state, since, because, confidence, .. } = self;
-        let now = format!("It has been {state} since {since}");
-        let why = format!("{because} (confidence {confidence}).");
+        let now = format!("It is {state} since {since}: {because} (confidence {confidence}).");
         match (&self.next_state, &self.next_change_at) {
-            (Some(next), Some(at)) => {
-                format!("{now}: {why} If nothing changes, it will be {next} at {at}.")
-            }
-            (Some(next), None) => {
-                format!("{now}: {why} If nothing changes, it will be {next} next.")
-            }
-            (None, _) => format!("{now}, and will be until it reconnects: {why}"),
+            (Some(next), Some(at)) => format!("{now} If nothing happens, it is {next} at {at}."),
+            (Some(next), None) => format!("{now} If nothing happens, it is {next} next."),
+            (None, _) => format!("{now} It stays so until it connects."),
         }
     }
 }
@@ -192,12 +187,12 @@ impl Trouble {
         let Self { hop, cause, since, confidence } = self;
         let text = Cause::parse(cause).text();
         let lost = match ways {
-            Some("to-agent-lost") => "; nothing reaches the agent",
-            Some("to-server-lost") => "; nothing reaches the server",
+            Some("to-agent-lost") => "; lost to-agent",
+            Some("to-server-lost") => "; lost to-server",
             Some(_) | None => "",
         };
         format!(
-            "Heartbeats have not reached the hop `{hop}` since {since}: {cause} (confidence {confidence}): {text}{lost}"
+            "Heartbeats do not reach the hop `{hop}` since {since}: {cause} (confidence {confidence}): {text}{lost}"
         )
     }
 }
@@ -223,7 +218,7 @@ mod tests {
             "availability": { "permille": 987, "there_ms": 987_000, "missing_ms": 13_000 },
         });
         let told: AgentAnswer = serde_json::from_value(told).unwrap();
-        let lines = told.lines("day");
+        let lines = told.lines("1day");
         assert!(lines.len() <= 10, "{lines:#?}");
         lines.join("\n")
     }
@@ -251,7 +246,7 @@ mod tests {
                 "availability": { "permille": 987, "there_ms": 987_000, "missing_ms": 13_000 },
             });
             let told: AgentAnswer = serde_json::from_value(told).unwrap();
-            told.lines("day").join("\n")
+            told.lines("1day").join("\n")
         };
         let silent = json!({ "cause": "network-one-way-or-cut", "confidence": "low" });
         let text = told(&silent, &json!({}), Some("look there"));
@@ -262,7 +257,7 @@ mod tests {
         });
         let beats = json!({ "trouble": trouble, "ways": "to-agent-lost" });
         let text = told(&Value::Null, &beats, None);
-        assert!(text.contains("; nothing reaches the agent\n"), "{text}");
+        assert!(text.contains("; lost to-agent\n"), "{text}");
         assert!(!text.contains("What to do"), "{text}");
     }
 
@@ -300,13 +295,13 @@ mod tests {
         let text = lines(1, &drop("name-resolution", "high", &evidence), &Value::Null);
         assert_eq!(
             text,
-            "It has been online since 2026-11-30T12:00:00.000Z: session opened (confidence high). \
-             If nothing changes, it will be stale at 2026-11-30T12:00:45.000Z.\n\
+            "It is online since 2026-11-30T12:00:00.000Z: session opened (confidence high). \
+             If nothing happens, it is stale at 2026-11-30T12:00:45.000Z.\n\
              2026-11-30T11:59:00.000Z to 2026-11-30T11:59:02.000Z: name-resolution (confidence high): \
              the name of the server could not be resolved; dials 12, errno EAI_AGAIN, stage resolve\n\
-             Available 98.7 % of the 16m 40s observed in the last day; one drop.\n\
+             It was available 98.7 % of 16m 40s, within the last 1day, with one drop.\n\
              What to do: check the server's name and the resolver of the agent's machine.",
         );
-        assert!(lines(0, &Value::Null, &Value::Null).ends_with("in the last day; no drops."));
+        assert!(lines(0, &Value::Null, &Value::Null).ends_with("with no drop."));
     }
 }

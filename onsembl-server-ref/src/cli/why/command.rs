@@ -36,7 +36,7 @@ impl CommandAnswer {
         let mut lines = vec![format!("Command {command_id}: {summary}")];
         // One is what the summary says.
         let obstacles = if waits_on.len() > 1 { waits_on.as_slice() } else { &[] };
-        lines.extend(obstacles.iter().map(|obstacle| format!("  blocked: {}", obstacle.text)));
+        lines.extend(obstacles.iter().map(|obstacle| format!("  waits: {}", obstacle.text)));
         let left_out = steps.len().saturating_sub(STEPS.saturating_sub(obstacles.len()).max(1));
         for (n, step) in steps.iter().enumerate() {
             if n == 1 && left_out > 0 {
@@ -47,7 +47,7 @@ impl CommandAnswer {
             }
         }
         if !gaps.is_empty() {
-            lines.push(format!("Output: {}.", gaps.join("; ")));
+            lines.push(format!("Of its output, {}.", gaps.join("; ")));
         }
         if let Some(action) = action {
             lines.push(format!("What to do: {action}."));
@@ -85,7 +85,7 @@ mod tests {
             told(8).lines().join("\n"),
             "Command c: It runs.\n  t0 running: cause 0\n  2 steps are not shown; --json has them\n  \
              t3 running: cause 3\n  t4 running: cause 4\n  t5 running: cause 5\n  t6 running: cause 6\n  \
-             t7 running: cause 7\nOutput: 9 bytes of stdout are missing.\nWhat to do: wait.",
+             t7 running: cause 7\nOf its output, 9 bytes of stdout are missing.\nWhat to do: wait.",
         );
     }
 
@@ -108,10 +108,10 @@ mod tests {
         let lines = told(vec![obstacle("its agent is away"), obstacle("it is paused")]).lines();
         assert_eq!(
             lines.get(1..3).unwrap(),
-            ["  blocked: its agent is away", "  blocked: it is paused"]
+            ["  waits: its agent is away", "  waits: it is paused"]
         );
         assert!(lines.len() <= 10, "{lines:#?}");
         let lines = told(vec![obstacle("its agent is away")]).lines();
-        assert!(!lines.iter().any(|line| line.contains("blocked: ")), "the summary says it");
+        assert!(!lines.iter().any(|line| line.contains("waits: ")), "the summary says it");
     }
 }

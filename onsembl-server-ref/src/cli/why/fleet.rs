@@ -50,7 +50,7 @@ impl FleetAnswer {
         }
         if earlier > 0 {
             lines.push(format!(
-                "{earlier} earlier incidents in the last {since} are not shown; --json has them"
+                "{earlier} earlier incidents within the last {since} are not shown; --json has them"
             ));
         }
         lines.extend(agents.iter().take(AGENTS).map(Agent::sentence));
@@ -68,7 +68,7 @@ impl FleetAnswer {
         });
         if *not_judged > 0 {
             lines.push(format!(
-                "{not_judged} of them were not checked for drops because memory was short; a shorter --since needs less"
+                "{not_judged} of them were not checked for drops, for lack of memory; a shorter --since needs less"
             ));
         }
         lines
@@ -84,7 +84,7 @@ impl Incident {
             more => format!("{more} agents dropped"),
         };
         let lasted = apart(from, until).map(|time| format!(" ({time})")).unwrap_or_default();
-        format!("Incident from {from} to {until}{lasted}; {whom}: {}", finding.sentence())
+        format!("Incident from {from} to {until}{lasted}, {whom}: {}", finding.sentence())
     }
 }
 
@@ -95,7 +95,7 @@ impl Agent {
         let on = if evidence.is_empty() { String::new() } else { format!("; {evidence}") };
         let action = finding.action();
         format!(
-            "{name} has been {state} since {since}: {because}. {cause} (confidence {confidence}{on}). What to do: {action}."
+            "{name} is {state} since {since}: {because}. {cause} (confidence {confidence}{on}). What to do: {action}."
         )
     }
 }

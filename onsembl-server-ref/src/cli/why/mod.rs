@@ -87,7 +87,7 @@ fn read<T: DeserializeOwned>(body: &str) -> anyhow::Result<T> {
 impl Why {
     pub(super) async fn run(self, view: View) -> anyhow::Result<()> {
         let remote = self.server.clone().connect()?;
-        let since = last(self.since);
+        let since = humantime::format_duration(self.since).to_string();
         let said = tokio::task::spawn_blocking(move || self.ask(&remote)).await??;
         // Read in any case: what is no answer of ours is not passed on as one.
         let lines = said.lines(&since)?;
@@ -104,7 +104,7 @@ impl Why {
         }
         let default = std::env::var(AGENT).ok();
         let Some(of) = self.of.as_ref().or(default.as_ref()) else {
-            bail!("name an agent or a command, or use --all; see `onsembl agents`");
+            bail!("name an agent or a command, or say --all; see `onsembl agents`");
         };
         let agent = remote.look_for_agent(of)?;
         // What is an agent's id is nobody's name.
@@ -115,14 +115,14 @@ impl Why {
         }
         match (agent, command(remote, of)?) {
             (Ok(agent), Some(_)) => bail!(
-                "{of:?} is the name of an agent and the id of a command; use `why {agent}` for the agent, or \
+                "{of:?} is the name of an agent and the id of a command; say `why {agent}` for the agent, or \
                  `why --command {of}` for the command"
             ),
             (Ok(agent), None) => self.agent(remote, agent.as_str()),
             (Err(_), Some(said)) => Ok(said),
             (Err(why), None) => match remote.look_for_command(of)? {
                 Some(id) => command(remote, id.as_str())?.context(NOT_OURS),
-                None => bail!("no command of yours has the id {of:?}, and {why}"),
+                None => bail!("{why}; and no command of yours has this id"),
             },
         }
     }
@@ -170,42 +170,9 @@ impl Finding {
     }
 }
 
-/// A time that has passed, as it follows "in the last".
-fn last(time: Duration) -> String {
-    const UNITS: [(u64, &str); 4] =
-        [(7 * 24 * 3600, "week"), (24 * 3600, "day"), (3600, "hour"), (60, "minute")];
-    let seconds = time.as_secs();
-    let is_whole = |(unit, _): &&(u64, &str)| seconds > 0 && seconds.is_multiple_of(*unit);
-    match UNITS.iter().find(is_whole) {
-        Some((unit, name)) if seconds == *unit => (*name).to_owned(),
-        Some((unit, name)) => format!("{} {name}s", seconds / unit),
-        None => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
-    }
-}
-
 /// How long a time between two moments is, for people; nothing if they cannot be read.
 fn apart(from: &str, until: &str) -> Option<String> {
     let (from, until) = (WallTime::parse_rfc3339(from)?, WallTime::parse_rfc3339(until)?);
     let seconds = u64::try_from(until.unix_millis() - from.unix_millis()).ok()? / 1000;
     Some(humantime::format_duration(Duration::from_secs(seconds)).to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_day_is_not_the_last_one_day() {
-        for (seconds, words) in [
-            (24 * 3600, "day"),
-            (7 * 24 * 3600, "week"),
-            (2 * 24 * 3600, "2 days"),
-            (3600, "hour"),
-            (90 * 60, "90 minutes"),
-            (61, "1m 1s"),
-            (0, "0s"),
-        ] {
-            assert_eq!(last(Duration::from_secs(seconds)), words);
-        }
-    }
 }

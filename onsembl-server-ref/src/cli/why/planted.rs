@@ -156,7 +156,7 @@ impl Agent {
     /// What `why` says of it.
     fn said(&self) -> Vec<String> {
         let why = serde_json::to_string(&self.why(Duration::ZERO)).unwrap();
-        read::<agent::AgentAnswer>(&why).unwrap().lines("day")
+        read::<agent::AgentAnswer>(&why).unwrap().lines("1day")
     }
 }
 
@@ -236,7 +236,7 @@ fn server_at_fault() -> Vec<String> {
     let why = tally.told(&own.known(wall(end)), ServerConfig::DEFAULT.timing.interval());
     let answer = serde_json::to_string(&why).unwrap();
     let answer = answer.replacen('{', &format!("{{\"total\":{},", agents.len()), 1);
-    read::<fleet::FleetAnswer>(&answer).unwrap().lines("day")
+    read::<fleet::FleetAnswer>(&answer).unwrap().lines("1day")
 }
 
 fn assert_says(lines: &[String], parts: &[&str]) {
@@ -272,12 +272,12 @@ fn two_processes_of_one_identity_are_named_with_their_seconds_and_what_to_do() {
 fn the_fault_of_the_server_is_one_incident_of_all_its_agents() {
     let lines = server_at_fault();
     let parts = [
-        "(2m); no agent dropped: server-stalled (confidence high)",
+        "(2m), no agent dropped: server-stalled (confidence high)",
         "lasted 120s, agents 0",
         "What to do: check the load of the server's machine",
-        "(12s); 12 agents dropped: server-restarted (confidence high)",
+        "(12s), 12 agents dropped: server-restarted (confidence high)",
         "lasted 12s, agents 12",
-        "builder-4 has been offline since",
+        "builder-4 is offline",
         "unknown (confidence low; began as server-restarted",
         "What to do: run `onsembl-agent doctor` on the agent's machine",
         "11 of 12 agents are healthy.",

@@ -96,31 +96,3 @@ async fn the_old_spellings_do_the_same() {
     let help = desk.operate(&["--help"]).await.ok();
     assert!(help.contains("serve") && help.contains("work here too"), "{help}");
 }
-
-/// What a person gets who wants to sign in with a browser.
-#[cfg(feature = "page")]
-#[tokio::test]
-async fn a_link_for_a_browser_is_of_the_user_of_the_context() {
-    use crate::peer::Request;
-    let desk = Desk::of_ann().await;
-    let link = desk.run(&["login", "--browser"]).await.ok();
-    let (base, code) = link.trim().split_once("/#code=").unwrap();
-    assert_eq!(base, desk.url());
-    let body = format!(r#"{{"code":"{code}"}}"#);
-    let signed_in = Request::new("POST", "/api/page/session")
-        .header("Origin: http://onsembl.test")
-        .header("X-Onsembl: 1")
-        .body(&body)
-        .send(desk.world.address())
-        .await;
-    assert_eq!((signed_in.status, &signed_in.json()["user"]), (200, &"ann".into()));
-    let url = desk.url();
-    let made = desk.run(&["login", "--browser", &url, "--read-only", "-o", "json"]).await.json();
-    assert!(made["url"].as_str().unwrap().starts_with(&url), "{made}");
-    let shown = desk.run(&["login", "--browser", "--qr"]).await.ok();
-    assert!(shown.contains('\u{2588}') && shown.trim().lines().last().unwrap().contains("/#code="));
-    let said = desk.run(&["login", "--qr"]).await;
-    assert_eq!(said.code, Some(2), "{said:?}");
-    let said = desk.run(&["--context", "other", "login", "--browser"]).await;
-    assert!(said.code != Some(0) && said.err.contains("other"), "{said:?}");
-}

@@ -163,7 +163,7 @@ async fn written() -> String {
     std::fs::write(&file, recording).unwrap();
     let replayed = desk.operate(&["replay", file.to_str().unwrap(), "-o", "json"]).await.ok();
     all.add("onsembl-server replay -o json", &replayed);
-    show(&mut all, &["forget", "mine", "--force", "-o", "json"], "onsembl forget -o json").await;
+    show(&mut all, &["forget", "mine", "-o", "json"], "onsembl forget -o json").await;
     show(&mut all, &["token", "list", "-o", "json"], "onsembl token list -o json").await;
     show(&mut all, &["token", "revoke", spare, "-o", "json"], "onsembl token revoke -o json").await;
     let tokens = desk.operate(&["token", "list", "--user", "ann", "-o", "json"]).await.ok();

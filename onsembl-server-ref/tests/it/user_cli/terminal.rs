@@ -56,42 +56,26 @@ async fn line(of: &mut Lines<impl AsyncBufRead + Unpin>) -> String {
 }
 
 #[tokio::test]
-async fn what_is_watched_in_a_pipe_is_a_line_for_each_change_and_survives_its_server() {
+async fn a_list_that_is_watched_is_printed_again_when_it_changes_and_survives_its_server() {
     let mut desk = Desk::of_ann().await;
     drop(desk.agent("one", 0).await);
-    let mut all = Vec::new();
-    for format in ["name", "jsonl", "table"] {
-        let mut command = desk.command(&["agents", "--watch", "-o", format]);
-        let watching = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut watching = watching.expect("it can be run");
-        let out = BufReader::new(watching.stdout.take().unwrap()).lines();
-        let err = BufReader::new(watching.stderr.take().unwrap()).lines();
-        all.push((watching, out, err));
-    }
-    let [(_, names, _), (_, objects, _), (_, lines, _)] = &mut all[..] else { panic!() };
-    let object = |line: String| serde_json::from_str::<serde_json::Value>(&line).unwrap();
-    let is = |line: &str, end: &str| {
-        assert!(line.contains("T") && line.ends_with(end), "{line}");
-    };
-    assert_eq!(line(names).await, "one");
-    assert_eq!(object(line(objects).await)["status"], "online");
-    is(&line(lines).await, "Z  one  online: session opened");
-    let again = timeout(Duration::from_secs(5), names.next_line()).await;
+    let mut command = desk.command(&["agents", "--watch", "-o", "name"]);
+    let mut watching =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be run");
+    let mut out = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut err = BufReader::new(watching.stderr.take().unwrap()).lines();
+    assert_eq!(line(&mut out).await, "one");
+    let again = timeout(Duration::from_secs(5), out.next_line()).await;
     assert!(again.is_err(), "a program is not told the same again: {again:?}");
     drop(desk.agent("two", 0).await);
-    assert_eq!(line(names).await, "two");
-    assert_eq!(object(line(objects).await)["name"], "two");
-    is(&line(lines).await, "Z  two  online: session opened");
-    let _ = desk.run(&["forget", "one", "--force"]).await.ok();
-    assert_eq!(object(line(objects).await)["removed"], true);
-    is(&line(lines).await, "Z  one  forgotten");
+    let mut both = [line(&mut out).await, line(&mut out).await];
+    both.sort();
+    assert_eq!(both, ["one", "two"]);
     desk.world.stop().await;
-    for (mut watching, _, mut err) in all {
-        let said = line(&mut err).await;
-        assert!(said.contains("trying again"), "{said}");
-        assert_eq!(watching.try_wait().unwrap(), None, "the server may come back");
-        watching.kill().await.unwrap();
-    }
+    let said = line(&mut err).await;
+    assert!(said.contains("trying again"), "{said}");
+    assert_eq!(watching.try_wait().unwrap(), None, "the server may come back");
+    watching.kill().await.unwrap();
 }
 
 #[tokio::test]

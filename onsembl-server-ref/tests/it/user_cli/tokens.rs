@@ -43,33 +43,6 @@ async fn a_user_lists_and_revokes_own_tokens_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_token_of_the_wrong_kind_is_named_with_the_command_that_makes_the_right_one() {
-    let desk = Desk::new().await;
-    let of = |kind| desk.world.token("ann", kind);
-    let (agent, metrics) = (of(TokenKind::Agent), of(TokenKind::Metrics));
-    for (token, named) in [(&agent, "the token of an agent"), (&metrics, "a token for /metrics")] {
-        let (file, url) = (desk.config.path().join("token"), desk.url());
-        std::fs::write(&file, token).unwrap();
-        let with = ["--server", url.as_str(), "--token-file", file.to_str().unwrap()];
-        let said = [
-            desk.fed(&["login", &url], token).await,
-            desk.run(&[&["agents"], &with[..]].concat()).await,
-            desk.run(&[&["exec", "mine"], &with[..], &["--", "true"]].concat()).await,
-        ];
-        for said in said {
-            assert_ne!(said.code, Some(0), "{said:?}");
-            assert!(said.err.contains(named), "{said:?}");
-            assert!(said.err.contains("`onsembl-server token --user NAME`"), "{said:?}");
-        }
-    }
-    let dashboard = of(TokenKind::Dashboard);
-    let answer = desk.world.get("/ws/agent", Some(&dashboard)).await;
-    let named = "the token of a person, script or dashboard";
-    assert!(answer.status == 401 && answer.body.contains(named), "{}", answer.body);
-    assert!(answer.body.contains("--agent AGENT"), "{}", answer.body);
-}
-
-#[tokio::test]
 async fn revoke_never_takes_the_token_of_who_asks() {
     let desk = Desk::of_ann().await;
     let token = desk.world.token("ann", TokenKind::Dashboard);
