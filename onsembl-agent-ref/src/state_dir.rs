@@ -173,7 +173,7 @@ pub fn locate(path: Option<PathBuf>, name: &str) -> Result<PathBuf, StateDirErro
 /// When no home directory is known.
 pub fn default_base() -> Result<PathBuf, StateDirError> {
     let folders = Xdg::new().map_err(|_| StateDirError::NoHome)?;
-    // A home that is no whole path would be another one in each folder.
+    // A relative HOME would name a different directory in each working directory.
     let state = folders.state_dir().filter(|path| path.is_absolute());
     Ok(state.ok_or(StateDirError::NoHome)?.join("onsembl"))
 }

@@ -20,7 +20,7 @@ pub struct Suite {
     pub longest: Duration,
     /// How many cases run at once, unless `ONSEMBL_AT_ONCE` says another number.
     pub at_once: usize,
-    /// What so many cases are about must be there for a run of all of them to say anything, unless nothing is.
+    /// The fewest cases that must run for a run of all to count, unless no program is installed.
     pub at_least: usize,
 }
 
